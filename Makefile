@@ -1,0 +1,33 @@
+# `make demo`, `make test` and `make lint` need Python 3.11 or newer with venv, and nothing else.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint clean
+
+help:
+	@echo "make demo   phantom cohort, training, harmonization and scores in build/demo"
+	@echo "make test   the whole test suite, long end-to-end runs included"
+	@echo "make lint   ruff and mypy"
+	@echo "make clean  remove build products (not $(VENV))"
+
+demo: $(INSTALLED)
+	$(BIN)/python -m bids_harmony.cli.demo build/demo
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(INSTALLED): setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --no-input -c constraints.txt -e '.[test]'
+	touch $@
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

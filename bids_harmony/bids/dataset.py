@@ -1,0 +1,288 @@
+"""Which scans a run works on: the dataset is asked once, only for the subjects that matter."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bids_harmony.bids.inventory import (
+    Inventory,
+    check_dataset,
+    list_subjects,
+    missing_content,
+    sidecar_applies,
+    take_inventory,
+)
+from bids_harmony.bids.naming import file_stem
+from bids_harmony.bids.query import query_images
+from bids_harmony.bids.site import (
+    SiteEvidence,
+    SiteTables,
+    canonical_site,
+    described_site,
+    read_site_map,
+    resolve_site,
+    same_site,
+    site_column,
+)
+from bids_harmony.bids.table import read_tsv
+from bids_harmony.exceptions import (
+    BidsHarmonyError,
+    MissingInput,
+    NothingSelected,
+    SiteError,
+)
+from bids_harmony.settings import MODALITIES, Settings
+
+__all__ = ["Problem", "Scan", "ScanSelection", "find_scans", "sites_of"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One image of the input.
+
+    Attributes
+    ----------
+    path : Path
+        Absolute, below the dataset root; links are not followed.
+    entities : mapping
+        PyBIDS entities of the file name as text (``subject``, ``session``, ``acquisition``,
+        ``datatype``, ...).
+    modality : str
+        ``T1w``, ``T2w`` or ``FLAIR``.
+    metadata : mapping
+        Sidecar fields after BIDS inheritance.
+    site : SiteEvidence
+        Where it was acquired and how that is known.
+    """
+
+    path: Path
+    entities: Mapping[str, str]
+    modality: str
+    metadata: Mapping[str, Any]
+    site: SiteEvidence
+
+    @property
+    def subject(self) -> str:
+        """Subject label without ``sub-``."""
+        return self.entities["subject"]
+
+    @property
+    def session(self) -> str | None:
+        """Session label without ``ses-``, None in a dataset without sessions."""
+        return self.entities.get("session")
+
+    @property
+    def label(self) -> str:
+        """File stem such as ``sub-01_ses-A_T1w``: names the scan in logs and folders."""
+        return file_stem(self.path)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A scan, folder or subject that cannot be used, and why; the others go on."""
+
+    label: str
+    path: Path
+    error: BidsHarmonyError
+
+
+@dataclass(frozen=True)
+class ScanSelection:
+    """Scans to work on, sorted by path, and what had to be left out."""
+
+    scans: tuple[Scan, ...]
+    problems: tuple[Problem, ...]
+
+
+def find_scans(
+    settings: Settings, *, whole_dataset: bool = False, known_sites: Collection[str] = ()
+) -> ScanSelection:
+    """Find the scans that the settings select and the site of each.
+
+    Parameters
+    ----------
+    settings : Settings
+    whole_dataset : bool
+        Pass over ``--participant-label``, ``--session-label`` and ``--source-site``: a target
+        site's own scans usually belong to other subjects than those being harmonized.
+    known_sites : collection of str
+        Sites of a trained model, which a session label may name.
+
+    Returns
+    -------
+    ScanSelection
+        Problems of single scans are listed, never raised.
+
+    Raises
+    ------
+    NotBidsError
+        When the input is no BIDS dataset.
+    DataError
+        When a file at the root of the dataset, from which all inherit, cannot be used.
+    NothingSelected
+        When neither a scan nor a problem is left.
+    """
+    root = settings.bids_dir
+    check_dataset(root)
+    if whole_dataset:
+        settings = replace(settings, participant_labels=(), session_labels=(), source_site=None)
+    modalities = settings.modalities or MODALITIES
+    present = list_subjects(root)
+    subjects = [
+        label
+        for label in present
+        if not settings.participant_labels or label in settings.participant_labels
+    ]
+    problems = [
+        Problem(
+            f"sub-{label}",
+            root / f"sub-{label}",
+            NothingSelected(
+                "There is no such subject",
+                where=str(root),
+                got=f"sub-{label}",
+                hint="The dataset has "
+                + (", ".join(present[:20]) or "no subjects")
+                + ("..." if present[20:] else "."),
+            ),
+        )
+        for label in settings.participant_labels
+        if label not in present
+    ]
+    inventory = take_inventory(root, subjects, modalities)
+    problems += [
+        Problem(folder.name, folder, error) for folder, error in inventory.folders.items()
+    ]
+
+    found, failed = query_images(settings, subjects, modalities, inventory)
+    problems += [Problem(folder.name, folder, error) for folder, error in failed.items()]
+    tables, table_errors = _read_tables(settings, subjects)
+    named = sorted({site for *_, metadata in found if (site := described_site(metadata))})
+    known = [*named, *(site for site in map(canonical_site, known_sites) if site)]
+    scans = []
+    for path, entities, metadata in sorted(found, key=lambda item: item[0]):
+        try:
+            if error := table_errors.get(entities["subject"]) or _input_error(path, inventory):
+                raise error
+            evidence = _site(path, entities, metadata, settings, tables, known)
+            scans.append(Scan(path, entities, entities["suffix"], metadata, evidence))
+        except BidsHarmonyError as problem:
+            problems.append(Problem(file_stem(path), path, problem))
+    for sidecar, error in inventory.sidecars.items():
+        if not any(sidecar_applies(sidecar, path) for path, _, _ in found):
+            logger.warning("No selected scan uses it, but: %s", error)
+    if not scans and not found and all(isinstance(p.error, NothingSelected) for p in problems):
+        raise NothingSelected(
+            "No scan fits the selection",
+            where=str(root),
+            got=_describe_selection(settings, modalities),
+            hint=str(problems[0].error)
+            if problems
+            else "Compare it with the names in the dataset; names that BIDS "
+            "does not allow are read with --skip-bids-validation only.",
+        )
+    return ScanSelection(tuple(scans), tuple(problems))
+
+
+def sites_of(scans: Iterable[Scan]) -> dict[str, int]:
+    """Number of scans per site, by name; spellings of one site count together."""
+    counts: Counter[str] = Counter()
+    for site in sorted(scan.site.site for scan in scans):
+        counts[next((known for known in counts if same_site(known, site)), site)] += 1
+    return dict(counts)
+
+
+def _input_error(path: Path, inventory: Inventory) -> BidsHarmonyError | None:
+    """What makes a scan unusable before anything of it is read."""
+    if not path.exists():
+        return missing_content(path)
+    return next(
+        (error for bad, error in inventory.sidecars.items() if sidecar_applies(bad, path)), None
+    )
+
+
+def _site(
+    path: Path,
+    entities: Mapping[str, str],
+    metadata: Mapping[str, Any],
+    settings: Settings,
+    tables: SiteTables,
+    known: Collection[str],
+) -> SiteEvidence:
+    try:
+        return resolve_site(
+            subject=entities["subject"],
+            session=entities.get("session"),
+            filename=path.relative_to(settings.bids_dir).as_posix(),
+            metadata=metadata,
+            tables=tables,
+            source_site=settings.source_site,
+            target_site=settings.target_site,
+            known_sites=known,
+        )
+    except SiteError as error:
+        if metadata:
+            raise
+        raise MissingInput(
+            "The scan has no sidecar and nothing else tells its site",
+            where=error.where,
+            expected=error.expected,
+            got=f"no {file_stem(path)}.json beside it and none to inherit from",
+            hint=error.hint,
+        ) from error
+
+
+def _read_tables(
+    settings: Settings, subjects: Iterable[str]
+) -> tuple[SiteTables, dict[str, BidsHarmonyError]]:
+    """Sites in the dataset's tables; a bad table of one subject is that subject's problem."""
+    root = settings.bids_dir
+    participants: dict[str, tuple[str, str]] = {}
+    if (root / "participants.tsv").exists():
+        for row in read_tsv(root / "participants.tsv"):
+            if hit := _stated(row):
+                participants[row.get("participant_id", "").removeprefix("sub-")] = hit
+    sessions: dict[tuple[str, str], tuple[str, str]] = {}
+    scans: dict[str, tuple[str, str]] = {}
+    errors: dict[str, BidsHarmonyError] = {}
+    for subject in subjects:
+        folder = root / f"sub-{subject}"
+        try:
+            for table in sorted(folder.glob("*_sessions.tsv")):
+                for row in read_tsv(table):
+                    if hit := _stated(row):
+                        sessions[subject, row.get("session_id", "").removeprefix("ses-")] = hit
+            for table in sorted([*folder.glob("*_scans.tsv"), *folder.glob("ses-*/*_scans.tsv")]):
+                for row in read_tsv(table):
+                    if hit := _stated(row):
+                        scans[
+                            (table.parent / row.get("filename", "")).relative_to(root).as_posix()
+                        ] = hit
+        except BidsHarmonyError as error:
+            errors[subject] = error
+    site_map = read_site_map(settings.site_map) if settings.site_map else {}
+    return SiteTables(site_map, participants, sessions, scans), errors
+
+
+def _stated(row: Mapping[str, str]) -> tuple[str, str] | None:
+    column = site_column(row)
+    site = canonical_site(row[column]) if column else None
+    return (column, site) if column and site else None
+
+
+def _describe_selection(settings: Settings, modalities: Sequence[str]) -> str:
+    parts = [f"modalities {', '.join(modalities)}"]
+    if settings.participant_labels:
+        parts.append(f"participants {', '.join(settings.participant_labels)}")
+    if settings.session_labels:
+        parts.append(f"sessions {', '.join(settings.session_labels)}")
+    if settings.bids_filters:
+        parts.append(f"filters {dict(settings.bids_filters)}")
+    return "; ".join(parts)

@@ -1,0 +1,105 @@
+"""Files at the root of the derivative: what it is, how to read it, what validators pass over."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bids_harmony import __version__
+from bids_harmony.bids.derivative import merge_table, write_json, write_text
+from bids_harmony.bids.inventory import check_dataset
+from bids_harmony.bids.naming import harmonized_description
+from bids_harmony.settings import Settings
+
+__all__ = ["BIDS_VERSION", "write_dataset_files"]
+
+BIDS_VERSION = "1.11.0"
+
+# Names that BIDS does not know (yet). "figures" without a slash: with one, the validator still
+# complains.
+_BIDSIGNORE = ("*_xfm.*", "figures", "*.html", "models", "logs")
+
+_README = """\
+# Harmonized brain images
+
+Made by bids_harmony {version} from the dataset "{name}". Research software, not for diagnosis.
+
+Every `*_desc-harmonized<Site>_<modality>.nii.gz` lies on the grid of the scan it was made from and
+shows that scan with the look of the site in its name. The JSON beside it tells the source, the
+site the scan came from and how that is known, the model, the seed and the quality numbers; the
+`scans.tsv` of each subject or session lists these numbers. `*_mask.nii.gz` is the brain mask that
+was used, `*_xfm.txt` the transform to the template (ITK, physical coordinates). `descriptions.tsv`
+explains every `desc` label, `logs/` holds one folder per run.
+"""
+
+
+def write_dataset_files(settings: Settings, targets: Mapping[str, str] | None = None) -> None:
+    """Write ``dataset_description.json``, ``README.md``, ``.bidsignore`` and ``descriptions.tsv``.
+
+    Each is written atomically and only when it changes, so that any number of jobs may call this
+    at once.
+
+    Parameters
+    ----------
+    settings : Settings
+    targets : mapping, optional
+        Further ``desc`` labels and what they mean.
+    """
+    source = check_dataset(settings.bids_dir)
+    output = settings.output_dir
+    name = str(source.get("Name", settings.bids_dir.name))
+    write_json(output / "dataset_description.json", _description(settings, name, source))
+    write_text(output / "README.md", _README.format(version=__version__, name=name))
+    write_text(output / ".bidsignore", "".join(f"{line}\n" for line in _BIDSIGNORE))
+    labels = {
+        "brain": "Brain mask on the grid of the T1w scan",
+        "brainT2w": "Brain mask on the grid of the T2w scan",
+        "brainFLAIR": "Brain mask on the grid of the FLAIR scan",
+    }
+    if settings.target_site:
+        label = harmonized_description(settings.target_site)
+        labels[label] = (
+            f"Harmonized to the look of site {settings.target_site} (method {settings.method})"
+        )
+    labels |= targets or {}
+    rows = [{"desc_id": f"desc-{label}", "description": text} for label, text in labels.items()]
+    merge_table(output / "descriptions.tsv", rows, key="desc_id")
+    write_json(
+        output / "descriptions.json",
+        {
+            "desc_id": {"Description": "Label of the entity desc"},
+            "description": {"Description": "What images with this label are"},
+        },
+    )
+
+
+def _description(settings: Settings, name: str, source: Mapping[str, Any]) -> dict[str, Any]:
+    raw = os.path.relpath(
+        os.path.realpath(settings.bids_dir), os.path.realpath(settings.output_dir)
+    )
+    link = (
+        {"DOI": source["DatasetDOI"]}
+        if source.get("DatasetDOI")
+        else {"URL": Path(raw).as_posix()}
+    )
+    record: dict[str, Any] = {
+        "Name": f"{name}, harmonized by bids_harmony",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [
+            {
+                "Name": "bids_harmony",
+                "Version": __version__,
+                "Description": "Harmonization of multi-site MR images",
+            }
+        ],
+        "SourceDatasets": [link],
+        # What "bids:raw:" stands for in the sidecars; relative, so that both folders can move
+        # together.
+        "DatasetLinks": {"raw": Path(raw).as_posix()},
+    }
+    return record | {
+        field: source[field] for field in ("License", "EthicsApprovals") if source.get(field)
+    }

@@ -1,0 +1,299 @@
+"""The one writer of a derivative dataset's text files: atomic, and only when something changes.
+
+Many jobs may share one output folder. A file is written under a temporary name in its own folder
+and renamed, so that a reader sees the old file or the new one and never half of it; a file that
+already says the same is left alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bids_harmony import __version__
+from bids_harmony.bids.inventory import read_json_object
+from bids_harmony.bids.naming import scans_table_path
+from bids_harmony.bids.table import read_tsv
+from bids_harmony.exceptions import CannotCreateOutput, ExitCode, InputOutputError, TryAgain
+from bids_harmony.imaging.atomic import write_atomically
+from bids_harmony.settings import Settings
+
+__all__ = [
+    "HASH_FIELD",
+    "RunLog",
+    "finish_run",
+    "is_complete",
+    "merge_table",
+    "resume_hash",
+    "start_run",
+    "write_json",
+    "write_scans_rows",
+    "write_text",
+]
+
+# Sidecar field that says from what an image was made; see `resume_hash`.
+HASH_FIELD = "HarmonizationHash"
+# A row that another job overwrote between our reading and our renaming is added again, this often
+# at most.
+_MERGE_TRIES = 5
+
+
+@dataclass(frozen=True)
+class RunLog:
+    """``logs/<run>`` of one run."""
+
+    run_id: str
+    folder: Path
+    started: str
+
+
+def write_text(path: Path, text: str) -> bool:
+    """Write a text file atomically, unless it says the same already.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder is made if need be.
+    text : str
+
+    Returns
+    -------
+    bool
+        Whether the file was written.
+
+    Raises
+    ------
+    TryAgain
+        When the disk is full; nothing is left behind.
+    CannotCreateOutput
+        When the folder cannot be made or written.
+    InputOutputError
+        On any other failure.
+    """
+    path = Path(path)
+    content = text.encode()
+    try:
+        if path.is_file() and path.read_bytes() == content:
+            return False
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _own_error(path, error) from error
+    write_atomically(path, content)
+    return True
+
+
+def write_json(path: Path, record: Mapping[str, Any]) -> bool:
+    """Write a JSON object atomically, unless it says the same already; key order is kept.
+
+    Raises
+    ------
+    ValueError
+        On NaN or infinity, which JSON does not know.
+    """
+    return write_text(
+        path, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    )
+
+
+def merge_table(path: Path, rows: Sequence[Mapping[str, Any]], *, key: str) -> bool:
+    """Add rows to a BIDS table, replacing those with the same key; other rows and columns stay.
+
+    There is no lock: after writing, the table is read again, and rows that another job wrote over
+    meanwhile are added again. What still slips through is mended by the next run over it.
+
+    Parameters
+    ----------
+    path : Path
+    rows : sequence of mapping
+        Cells by column; None and NaN become ``n/a``.
+    key : str
+        Column that identifies a row; it stands first and the table is sorted by it.
+
+    Returns
+    -------
+    bool
+        Whether the file was written.
+
+    Raises
+    ------
+    TryAgain
+        When other jobs keep overwriting the table.
+    """
+    new = {str(row[key]): {name: _cell(value) for name, value in row.items()} for row in rows}
+    written = False
+    for _ in range(_MERGE_TRIES):
+        present = {row[key]: row for row in read_tsv(path)} if path.exists() else {}
+        if written and all(
+            present.get(name, {}).items() >= row.items() for name, row in new.items()
+        ):
+            return True
+        merged = present | {name: present.get(name, {}) | row for name, row in new.items()}
+        columns = list(dict.fromkeys([key, *(name for row in merged.values() for name in row)]))
+        lines = ["\t".join(columns)]
+        lines += [
+            "\t".join(merged[name].get(column, "n/a") for column in columns)
+            for name in sorted(merged)
+        ]
+        if not write_text(path, "\n".join(lines) + "\n"):
+            return written
+        written = True
+    raise TryAgain(
+        "Other jobs keep overwriting this table",
+        where=str(path),
+        hint="Run the same command again.",
+    )
+
+
+def write_scans_rows(
+    output_dir: Path,
+    subject: str,
+    session: str | None,
+    rows: Mapping[Path, Mapping[str, Any]],
+    descriptions: Mapping[str, Mapping[str, Any]],
+) -> Path:
+    """Add rows to ``sub-X[_ses-Y]_scans.tsv`` and describe its columns in the JSON beside it.
+
+    Parameters
+    ----------
+    output_dir : Path
+    subject, session : str, str or None
+        Labels without prefix.
+    rows : mapping of Path to mapping
+        Of each image (absolute path) its extra columns.
+    descriptions : mapping
+        Of each extra column its description (``Description``, ``Units``, ...).
+
+    Returns
+    -------
+    Path
+        The table.
+    """
+    table = scans_table_path(output_dir, subject, session)
+    merge_table(
+        table,
+        [
+            {"filename": image.relative_to(table.parent).as_posix(), **row}
+            for image, row in rows.items()
+        ],
+        key="filename",
+    )
+    write_json(
+        table.with_suffix(".json"),
+        {
+            "filename": {"Description": "Image, relative to the folder of this table"},
+            **descriptions,
+        },
+    )
+    return table
+
+
+def resume_hash(parts: Mapping[str, Any]) -> str:
+    """A sha256 over everything that an output depends on; the order of keys does not count.
+
+    Leave out what must not change the result: processors, threads, batch size, device, folders.
+    """
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_complete(sidecar: Path, wanted: str) -> bool:
+    """Whether an image is there and its sidecar says that it was made from exactly this.
+
+    The sidecar is written after the image, so a sidecar with the hash vouches for the image beside
+    it.
+    """
+    try:
+        record = json.loads(Path(sidecar).read_text(encoding="utf-8"))
+        image = sidecar.with_name(sidecar.name.removesuffix(".json") + ".nii.gz")
+        return (
+            isinstance(record, dict)
+            and record.get(HASH_FIELD) == wanted
+            and image.stat().st_size > 0
+        )
+    except (OSError, ValueError):
+        # Not there, cut off or not JSON: then it is simply not complete and will be made again.
+        return False
+
+
+def start_run(settings: Settings, *, command: str) -> RunLog:
+    """Open ``logs/<run>`` with the run's settings and status; call `finish_run` at the end.
+
+    Parameters
+    ----------
+    settings : Settings
+    command : str
+        The command line, kept as provenance.
+    """
+    import tomli_w
+
+    started = datetime.now(UTC)
+    run_id = f"{started:%Y%m%dT%H%M%S}-{os.urandom(4).hex()}"
+    run_log = RunLog(
+        run_id, settings.output_dir / "logs" / run_id, started.isoformat(timespec="seconds")
+    )
+    provenance = {
+        "run_id": run_id,
+        "command": command,
+        "version": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "started": run_log.started,
+    }
+    write_text(
+        run_log.folder / "settings.toml",
+        tomli_w.dumps({**settings.to_dict(), "provenance": provenance}),
+    )
+    write_json(
+        run_log.folder / "status.json",
+        {"state": "running", "run_id": run_id, "started": run_log.started},
+    )
+    return run_log
+
+
+def finish_run(run_log: RunLog, code: int) -> None:
+    """Write the run's last word into ``status.json``; what others added there stays."""
+    path = run_log.folder / "status.json"
+    known = code in list(ExitCode)
+    ended = datetime.now(UTC)
+    seconds = (ended - datetime.fromisoformat(run_log.started)).total_seconds()
+    record = {
+        "state": "finished" if code == ExitCode.DONE else "failed",
+        "run_id": run_log.run_id,
+        "exit_code": int(code),
+        "meaning": ExitCode(code).meaning if known else "interrupted",
+        "started": run_log.started,
+        "ended": ended.isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+    }
+    added = read_json_object(path) if path.exists() else {}
+    write_json(path, record | {name: value for name, value in added.items() if name not in record})
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and value != value):
+        return "n/a"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return " ".join(str(value).split()) or "n/a"
+
+
+def _own_error(path: Path, error: OSError) -> Exception:
+    got = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return TryAgain(
+            "No space left",
+            where=str(path),
+            got=got,
+            hint="Make room and run the same command again.",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        return CannotCreateOutput("The file cannot be written", where=str(path), got=got)
+    return InputOutputError("Writing failed", where=str(path), got=got)

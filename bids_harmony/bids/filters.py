@@ -1,0 +1,135 @@
+"""Filter files: PyBIDS filters per modality, as fMRIPrep reads them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bids_harmony.exceptions import DataError, MissingInput, NothingSelected, UsageError
+from bids_harmony.settings import MODALITIES
+
+__all__ = ["read_filter_file", "selected_sessions", "to_query"]
+
+_ABSENT = "Query.NONE"
+_ANY = ("*", "Query.ANY", "Query.REQUIRED")
+
+
+def read_filter_file(path: Path) -> dict[str, dict[str, Any]]:
+    """Read ``--bids-filter-file``.
+
+    Parameters
+    ----------
+    path : Path
+        JSON of the form ``{"t1w": {"session": "01", "acquisition": null}, "t2w": {...}}``; the
+        case of the modality does not count, modalities that we do not treat (``bold``) are passed
+        over.
+
+    Returns
+    -------
+    dict
+        Modality (``T1w``) to filters: entity to text, number, list, None (the entity is absent) or
+        ``"*"`` (any).
+
+    Raises
+    ------
+    MissingInput, DataError, UsageError
+        When the file is not there, is not JSON, or is no table of tables.
+    """
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MissingInput("The filter file does not exist", where=str(path)) from error
+    except json.JSONDecodeError as error:
+        raise DataError(
+            "JSON with a syntax error", where=f"{path}, line {error.lineno}", got=error.msg
+        ) from error
+    if not isinstance(record, Mapping) or not all(isinstance(v, Mapping) for v in record.values()):
+        raise UsageError(
+            "The filter file has the wrong form",
+            where=str(path),
+            expected='{"t1w": {"entity": value}, ...}',
+        )
+    by_name = {name.casefold(): name for name in MODALITIES}
+    filters: dict[str, dict[str, Any]] = {}
+    for key, entities in record.items():
+        modality = by_name.get(key.casefold())
+        if modality is None:
+            continue
+        if entities.get("suffix", modality) != modality:
+            raise UsageError(
+                "A filter of one modality asks for another",
+                where=f"{path}: {key}",
+                expected=f"suffix {modality}",
+                got=str(entities["suffix"]),
+            )
+        kept = {
+            name: value
+            for name, value in entities.items()
+            if name not in ("suffix", "datatype", "extension")
+        }
+        filters[modality] = {name: _plain(value) for name, value in kept.items()}
+    return filters
+
+
+def selected_sessions(asked: Sequence[str], filters: Mapping[str, Any], *, where: str) -> Any:
+    """What to ask PyBIDS for sessions: the intersection of ``--session-label`` and the filter.
+
+    Parameters
+    ----------
+    asked : sequence of str
+        ``--session-label`` without prefix; empty means all.
+    filters : mapping
+        Filters of one modality.
+    where : str
+        The modality, for the message.
+
+    Returns
+    -------
+    list of str, None or "*"
+        In the language of the filter file; ``"*or absent"`` when nothing restricts the session.
+
+    Raises
+    ------
+    NothingSelected
+        When both name sessions and share none.
+    """
+    if "session" not in filters:
+        return list(asked) if asked else "*or absent"
+    value = filters["session"]
+    if not asked or value == "*":
+        return list(asked) if asked else value
+    named = [] if value is None else [str(v).removeprefix("ses-") for v in _listed(value)]
+    both = [session for session in asked if session in named]
+    if not both:
+        raise NothingSelected(
+            "--session-label and the filter file share no session",
+            where=where,
+            expected=f"one of {', '.join(asked)}",
+            got="no session" if value is None else ", ".join(named),
+        )
+    return both
+
+
+def to_query(value: Any) -> Any:
+    """A filter value in PyBIDS' own terms (imports PyBIDS)."""
+    from bids.layout import Query
+
+    if value is None:
+        return Query.NONE
+    if value == "*":
+        return Query.REQUIRED
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if value == _ABSENT:
+        return None
+    if isinstance(value, str) and value in _ANY:
+        return "*"
+    return value
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]

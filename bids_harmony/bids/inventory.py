@@ -1,0 +1,213 @@
+"""A look at the selected subjects' folders before they are indexed.
+
+PyBIDS stops at the first sidecar with a syntax error and passes silently over folders that it may
+not read. Both are found here first, so that they cost the scans they belong to and nobody else's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bids_harmony.bids.naming import file_stem
+from bids_harmony.exceptions import (
+    BidsHarmonyError,
+    DataError,
+    InputOutputError,
+    MissingInput,
+    NotBidsError,
+)
+
+__all__ = [
+    "Inventory",
+    "check_dataset",
+    "list_subjects",
+    "read_json_object",
+    "sidecar_applies",
+    "take_inventory",
+]
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What is wrong in the folders of some subjects.
+
+    Attributes
+    ----------
+    sidecars : mapping of Path to error
+        JSON files that cannot be used.
+    folders : mapping of Path to error
+        Folders that cannot be read.
+    """
+
+    sidecars: dict[Path, BidsHarmonyError]
+    folders: dict[Path, BidsHarmonyError]
+
+
+def check_dataset(bids_dir: Path) -> dict[str, object]:
+    """Check that a folder is a BIDS dataset and return its ``dataset_description.json``.
+
+    Raises
+    ------
+    NotBidsError
+        When the folder or its ``dataset_description.json`` is not there.
+    DataError
+        When that file is not JSON.
+    """
+    if not Path(bids_dir).is_dir():
+        raise NotBidsError("The input folder does not exist", where=str(bids_dir))
+    description = Path(bids_dir) / "dataset_description.json"
+    if not os.path.lexists(description):
+        raise NotBidsError(
+            "The input folder is not a BIDS dataset",
+            where=str(bids_dir),
+            expected="a dataset_description.json in it",
+            hint="See https://bids-standard.github.io for how to arrange images.",
+        )
+    return read_json_object(description)
+
+
+def list_subjects(bids_dir: Path) -> list[str]:
+    """Labels of the subjects that have a folder, sorted.
+
+    Raises
+    ------
+    InputOutputError
+        When the folder cannot be read.
+    """
+    try:
+        with os.scandir(bids_dir) as entries:
+            return sorted(
+                e.name.removeprefix("sub-")
+                for e in entries
+                if e.name.startswith("sub-") and e.is_dir()
+            )
+    except OSError as error:
+        raise _unreadable(Path(bids_dir), error) from error
+
+
+def take_inventory(
+    bids_dir: Path, subjects: Iterable[str], modalities: Iterable[str]
+) -> Inventory:
+    """Look through the subjects' imaging folders for unusable sidecars and unreadable folders.
+
+    Parameters
+    ----------
+    bids_dir : Path
+    subjects : iterable of str
+        Labels without prefix.
+    modalities : iterable of str
+        Suffixes whose sidecars matter.
+
+    Raises
+    ------
+    DataError, MissingInput
+        When a sidecar at the root of the dataset cannot be used: every scan inherits from it.
+    """
+    suffixes = tuple(modalities)
+    for path in _sidecars(bids_dir, sorted(os.listdir(bids_dir)), suffixes):
+        read_json_object(path)
+    sidecars: dict[Path, BidsHarmonyError] = {}
+    folders: dict[Path, BidsHarmonyError] = {}
+
+    def note(error: OSError) -> None:
+        folder = Path(error.filename)
+        folders[folder] = _unreadable(folder, error)
+
+    for subject in subjects:
+        for folder, names, files in os.walk(
+            Path(bids_dir) / f"sub-{subject}", onerror=note, followlinks=True
+        ):
+            names[:] = sorted(name for name in names if name.startswith("ses-") or name == "anat")
+            for path in _sidecars(folder, files, suffixes):
+                try:
+                    read_json_object(path)
+                except BidsHarmonyError as error:
+                    sidecars[path] = error
+    return Inventory(sidecars, folders)
+
+
+def read_json_object(path: Path) -> dict[str, object]:
+    """Read a JSON file that holds an object.
+
+    Raises
+    ------
+    DataError
+        On a syntax error (file and line are named) or when it holds something else.
+    MissingInput
+        When the file, or what its link points to, is not there.
+    InputOutputError
+        When it cannot be read.
+    """
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise DataError(
+            "JSON with a syntax error",
+            where=f"{path}, line {error.lineno}, column {error.colno}",
+            got=error.msg,
+            hint="Correct the file; other subjects are not affected."
+            if "sub-" in path.name
+            else "Correct the file.",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            "A JSON file is not UTF-8 text", where=str(path), got=error.reason
+        ) from error
+    except FileNotFoundError as error:
+        raise missing_content(path) from error
+    except OSError as error:
+        raise InputOutputError(
+            "A file cannot be read", where=str(path), got=error.strerror or str(error)
+        ) from error
+    if not isinstance(record, dict):
+        raise DataError(
+            "A JSON file holds no object",
+            where=str(path),
+            expected="{...}",
+            got=type(record).__name__,
+        )
+    return record
+
+
+def missing_content(path: Path) -> MissingInput:
+    """The error for a file that is not there; a broken link is mostly annexed content."""
+    if path.is_symlink():
+        return MissingInput(
+            "The link points to nothing",
+            where=str(path),
+            got=os.readlink(path),
+            hint=f"Content of an annex is fetched with: datalad get {path}",
+        )
+    return MissingInput("The file does not exist", where=str(path))
+
+
+def sidecar_applies(sidecar: Path, image: Path) -> bool:
+    """Whether an image inherits from a sidecar: same suffix, no foreign entity, not below it."""
+    *entities, suffix = file_stem(sidecar).split("_")
+    *image_entities, image_suffix = file_stem(image).split("_")
+    return (
+        suffix == image_suffix
+        and set(entities) <= set(image_entities)
+        and sidecar.parent in image.parents
+    )
+
+
+def _sidecars(
+    folder: str | Path, files: Iterable[str], suffixes: tuple[str, ...]
+) -> Iterator[Path]:
+    for name in sorted(files):
+        if name.endswith(".json") and file_stem(name).rpartition("_")[2] in suffixes:
+            yield Path(folder) / name
+
+
+def _unreadable(folder: Path, error: OSError) -> InputOutputError:
+    return InputOutputError(
+        "A folder cannot be read",
+        where=str(folder),
+        got=error.strerror or str(error),
+        hint="Check its permissions (ls -ld), or leave the subject out with --participant-label.",
+    )

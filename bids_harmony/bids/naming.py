@@ -1,0 +1,166 @@
+"""Names of derivatives: the one place that knows how a file is called.
+
+Source entities keep the order and spelling of the source's file name; what we add comes after
+them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bids_harmony.exceptions import UsageError
+
+if TYPE_CHECKING:
+    from bids_harmony.bids.dataset import Scan
+
+__all__ = [
+    "bids_uri",
+    "file_stem",
+    "harmonized_description",
+    "harmonized_path",
+    "mask_path",
+    "report_path",
+    "scans_table_path",
+    "sidecar_path",
+    "source_entities",
+    "target_label",
+    "transform_path",
+]
+
+# Entities that BIDS puts after "space".
+_AFTER_SPACE = (
+    "split-",
+    "recording-",
+    "chunk-",
+    "atlas-",
+    "seg-",
+    "scale-",
+    "res-",
+    "den-",
+    "label-",
+    "desc-",
+)
+
+
+def file_stem(path: str | Path) -> str:
+    """File name without its (double) extension: ``sub-01_T1w`` of ``sub-01_T1w.nii.gz``."""
+    return Path(path).name.split(".", 1)[0]
+
+
+def source_entities(path: str | Path) -> str:
+    """Entities as written, without suffix: ``sub-01_ses-A`` of ``sub-01_ses-A_T1w.nii.gz``."""
+    return file_stem(path).rpartition("_")[0]
+
+
+def target_label(site: str) -> str:
+    """A site as a BIDS label: letters and digits only.
+
+    Raises
+    ------
+    UsageError
+        When nothing is left.
+
+    Examples
+    --------
+    >>> target_label("site COI"), target_label("Philips-Achieva-1.5T"), target_label("Zürich")
+    ('COI', 'PhilipsAchieva1p5T', 'Zurich')
+    """
+    from bids_harmony.bids.site import canonical_site
+
+    plain = unicodedata.normalize("NFKD", canonical_site(site) or "")
+    # "1.5T" and "15T" must stay apart.
+    plain = re.sub(r"(?<=\d)\.(?=\d)", "p", plain)
+    label = re.sub(r"[^0-9a-zA-Z]", "", plain)
+    if not label:
+        raise UsageError(
+            "The site's name holds no letter or digit that a file name could carry", got=repr(site)
+        )
+    return label
+
+
+def harmonized_description(target: str) -> str:
+    """The ``desc`` label of an image harmonized to a site, e.g. ``harmonizedCOI``."""
+    return f"harmonized{target_label(target)}"
+
+
+def harmonized_path(
+    output_dir: Path, scan: Scan, target: str, *, space: str | None = None
+) -> Path:
+    """Where the harmonized image goes; ``space`` names a template grid, None is the scan's own."""
+    return _derivative(
+        output_dir, scan, f"desc-{harmonized_description(target)}_{scan.modality}.nii.gz", space
+    )
+
+
+def mask_path(output_dir: Path, scan: Scan, *, space: str | None = None) -> Path:
+    """Where the brain mask goes.
+
+    BIDS gives a mask no entity for the image it was drawn on, and images of one session on
+    different grids would take the same name; so masks of anything but T1w carry the modality in
+    their ``desc``.
+    """
+    kind = "" if scan.modality == "T1w" else scan.modality
+    return _derivative(output_dir, scan, f"desc-brain{kind}_mask.nii.gz", space)
+
+
+def transform_path(output_dir: Path, scan: Scan, *, to: str, extension: str = ".txt") -> Path:
+    """Where the transform from the scan to a template (or to another modality) goes."""
+    return _derivative(
+        output_dir, scan, f"from-{scan.modality}_to-{to}_mode-image_xfm{extension}", None
+    )
+
+
+def sidecar_path(path: Path) -> Path:
+    """The JSON file beside an image, a transform or a table."""
+    return path.with_name(file_stem(path) + ".json")
+
+
+def scans_table_path(output_dir: Path, subject: str, session: str | None) -> Path:
+    """``sub-X[_ses-Y]_scans.tsv`` in the folder of its session or subject."""
+    return _unit_folder(output_dir, subject, session) / f"{_unit(subject, session)}_scans.tsv"
+
+
+def report_path(output_dir: Path, subject: str, session: str | None) -> Path:
+    """``sub-X[_ses-Y].html`` at the root of the derivative."""
+    return Path(output_dir) / f"{_unit(subject, session)}.html"
+
+
+def bids_uri(path: Path, root: Path, dataset: str = "raw") -> str:
+    """A BIDS URI such as ``bids:raw:sub-01/anat/sub-01_T1w.nii.gz``.
+
+    An empty dataset name means "the dataset that this is written in". Symbolic links are not
+    followed: the name is what BIDS knows.
+
+    Raises
+    ------
+    ValueError
+        When the file does not lie under the root.
+    """
+    relative = Path(os.path.abspath(path)).relative_to(os.path.abspath(root))
+    return f"bids:{dataset}:{relative.as_posix()}"
+
+
+def _derivative(output_dir: Path, scan: Scan, ending: str, space: str | None) -> Path:
+    parts = source_entities(scan.path).split("_")
+    if space:
+        late = (i for i, part in enumerate(parts) if part.startswith(_AFTER_SPACE))
+        parts.insert(next(late, len(parts)), f"space-{space}")
+    datatype = scan.entities.get("datatype", "anat")
+    return (
+        _unit_folder(output_dir, scan.subject, scan.session)
+        / datatype
+        / "_".join([*parts, ending])
+    )
+
+
+def _unit(subject: str, session: str | None) -> str:
+    return f"sub-{subject}" + (f"_ses-{session}" if session else "")
+
+
+def _unit_folder(output_dir: Path, subject: str, session: str | None) -> Path:
+    folder = Path(output_dir) / f"sub-{subject}"
+    return folder / f"ses-{session}" if session else folder

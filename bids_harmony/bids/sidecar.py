@@ -1,0 +1,151 @@
+"""Sidecars of derivatives: what was acquired is carried over, what was done is added."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bids_harmony.bids.derivative import HASH_FIELD
+from bids_harmony.bids.naming import bids_uri
+from bids_harmony.bids.site import SiteEvidence
+
+if TYPE_CHECKING:
+    from bids_harmony.bids.dataset import Scan
+
+__all__ = ["derived_sidecar", "harmonized_sidecar", "site_record"]
+
+# Fields of the source that are not true of a derived image: links to other raw files, field maps,
+# converters' dumps.
+_NOT_CARRIED = {
+    "B0FieldIdentifier", "B0FieldSource", "DatasetType", "IntendedFor", "RawSources", "Sources",
+    "SpatialReference", "dcmmeta_affine", "dcmmeta_reorient_transform", "dcmmeta_shape",
+    "dcmmeta_slice_dim", "dcmmeta_version", "global", "time",
+}  # fmt: skip
+
+
+def site_record(evidence: SiteEvidence) -> dict[str, Any]:
+    """A site and how it is known, for a sidecar; fields that are not known are left out."""
+    record = {
+        "Site": evidence.site,
+        "Vendor": evidence.vendor,
+        "Model": evidence.model,
+        "MagneticFieldStrength": evidence.field_strength,
+        "Evidence": evidence.source,
+        "Candidates": {rule: site for rule, site in evidence.candidates},
+        "Contradictions": list(evidence.contradictions),
+    }
+    return {name: value for name, value in record.items() if value not in (None, [], {})}
+
+
+def derived_sidecar(
+    scan: Scan,
+    bids_dir: Path,
+    *,
+    resume_hash: str,
+    sources: Sequence[str] = (),
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The sidecar of a mask or transform made from one scan.
+
+    Parameters
+    ----------
+    scan : Scan
+    bids_dir : Path
+        Root of the raw dataset.
+    resume_hash : str
+        From `derivative.resume_hash`.
+    sources : sequence of str
+        BIDS URIs of further files it was made from.
+    extra : mapping, optional
+        More fields, such as ``{"Type": "Brain"}`` of a mask.
+    """
+    return {
+        "Sources": [bids_uri(scan.path, bids_dir), *sources],
+        **(extra or {}),
+        HASH_FIELD: resume_hash,
+    }
+
+
+def harmonized_sidecar(
+    scan: Scan,
+    bids_dir: Path,
+    *,
+    target: str,
+    method: str,
+    resume_hash: str,
+    sources: Sequence[str] = (),
+    skull_stripped: bool,
+    model: Mapping[str, Any] | None = None,
+    intensity_transform: str | Mapping[str, Any] | None = None,
+    device: str | None = None,
+    precision: str | None = None,
+    seed: int | None = None,
+    out_of_distribution: float | None = None,
+    quality: Mapping[str, Any] | None = None,
+    spatial_reference: str | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The sidecar of a harmonized image.
+
+    Parameters
+    ----------
+    scan : Scan
+        The source; its acquisition fields are carried over, also the acquired ``Manufacturer``.
+    bids_dir : Path
+        Root of the raw dataset.
+    target : str
+        Site whose look the image has taken.
+    method : str
+        Such as ``ihf``.
+    resume_hash : str
+        From `derivative.resume_hash`: equal to that of a later run means that nothing has to be
+        done.
+    sources : sequence of str
+        BIDS URIs besides the scan's own (mask, transform).
+    skull_stripped : bool
+        Whether the written image lacks the head; BIDS requires it.
+    model : mapping, optional
+        ``{"Name", "Version", "SHA256"}``.
+    intensity_transform : str or mapping, optional
+        What was done to intensities, in words or numbers.
+    device, precision, seed : optional
+        How it was computed.
+    out_of_distribution : float, optional
+        How far the scan lies from what the model was trained on.
+    quality : mapping, optional
+        Quality numbers; keys carry their unit. None becomes null in JSON.
+    spatial_reference : str, optional
+        Required by BIDS for an image on a template that is not a standard one.
+    extra : mapping, optional
+        More fields.
+
+    Returns
+    -------
+    dict
+        For `derivative.write_json`.
+    """
+    record = {
+        k: v for k, v in scan.metadata.items() if k not in _NOT_CARRIED and not k.startswith("_")
+    }
+    model = model or {}
+    added = {
+        "SkullStripped": bool(skull_stripped),
+        "Sources": [bids_uri(scan.path, bids_dir), *sources],
+        "SpatialReference": spatial_reference,
+        "HarmonizationMethod": method,
+        "HarmonizationTarget": target,
+        "HarmonizationSource": site_record(scan.site),
+        "ModelName": model.get("Name"),
+        "ModelVersion": model.get("Version"),
+        "ModelSHA256": model.get("SHA256"),
+        "IntensityTransform": intensity_transform,
+        "Device": device,
+        "Precision": precision,
+        "Seed": seed,
+        "OutOfDistributionScore": out_of_distribution,
+        "HarmonizationQuality": dict(quality) if quality else None,
+        **(extra or {}),
+        HASH_FIELD: resume_hash,
+    }
+    return record | {name: value for name, value in added.items() if value is not None}

@@ -1,0 +1,62 @@
+"""Where a run may write: never into its input, and only where it can."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+from bids_harmony.exceptions import BidsHarmonyError, CannotCreateOutput, TryAgain
+from bids_harmony.settings import Settings
+
+__all__ = ["check_folders"]
+
+
+def check_folders(settings: Settings) -> None:
+    """Check output and work folder, and make them unless this is a dry run.
+
+    Raises
+    ------
+    CannotCreateOutput
+        When a folder lies in the input (anywhere but below ``derivatives/``), or cannot be made or
+        written.
+    TryAgain
+        When the disk is full.
+    """
+    for folder, option in ((settings.output_dir, "output_dir"), (settings.work_dir, "--work-dir")):
+        _check_outside(folder, settings.bids_dir, option)
+        if not settings.dry_run:
+            _check_writable(folder, option)
+
+
+def _check_outside(folder: Path, bids_dir: Path, option: str) -> None:
+    """Links are followed: the input must be safe behind any name."""
+    root, inside = Path(os.path.realpath(bids_dir)), Path(os.path.realpath(folder))
+    if root != inside and root not in inside.parents:
+        return
+    below = inside.relative_to(root).parts
+    if len(below) < 2 or below[0] != "derivatives":
+        raise CannotCreateOutput(
+            "The folder lies in the input, which is never written",
+            where=f"{option} {folder}",
+            expected=f"a folder outside {bids_dir}, or below {bids_dir}/derivatives/",
+            hint=f"For example {bids_dir}/derivatives/bids_harmony.",
+        )
+
+
+def _check_writable(folder: Path, option: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        kind: type[BidsHarmonyError] = (
+            TryAgain if error.errno in (errno.ENOSPC, errno.EDQUOT) else CannotCreateOutput
+        )
+        raise kind(
+            "The folder cannot be made or written",
+            where=f"{option} {folder}",
+            got=error.strerror or str(error),
+            hint="Choose another folder, or check its owner, permissions and free space.",
+        ) from error

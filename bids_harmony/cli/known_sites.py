@@ -1,0 +1,36 @@
+"""Sites that a trained model can harmonize to."""
+
+from __future__ import annotations
+
+from bids_harmony.exceptions import MissingInput
+from bids_harmony.settings import Settings
+
+__all__ = ["model_sites"]
+
+
+def model_sites(settings: Settings) -> tuple[str, ...]:
+    """Sites with a bank in the model that the run would use; empty while there is no model.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Returns
+    -------
+    tuple of str
+        Sorted, over all modalities.
+
+    Raises
+    ------
+    DataError
+        When the model's site banks cannot be read.
+    """
+    from bids_harmony.training.bank_files import read_banks
+    from bids_harmony.workflows.base import model_folder
+
+    try:
+        banks, _ = read_banks(model_folder(settings))
+    except MissingInput:
+        # Whoever needs the model says so; the plan of a dry run can do without.
+        return ()
+    return tuple(sorted({site for site, _ in banks}))

@@ -1,0 +1,122 @@
+"""The command line of a BIDS App.
+
+Nothing heavy is imported here or above: ``--help`` and ``--version`` answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from bids_harmony import __version__
+from bids_harmony.cli.options import TRAINING, add_options
+from bids_harmony.exceptions import UnknownLevel, UsageError
+from bids_harmony.settings import LEVELS, Settings, read_settings_file
+
+__all__ = ["build_parser", "parse_settings"]
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors carry the exit code for wrong usage (64), not argparse's 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message[:1].upper() + message[1:], hint=f"See {self.prog} --help.")
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Room for long flags, and one line per flag instead of one per alias and value."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32, width=100)
+
+
+def parse_settings(argv: Sequence[str]) -> Settings:
+    """Turn the words after the program's name into settings.
+
+    The command line wins over ``--config-file``.
+
+    Parameters
+    ----------
+    argv : sequence of str
+
+    Returns
+    -------
+    Settings
+        Paths are absolute.
+
+    Raises
+    ------
+    UsageError, UnknownLevel, MissingInput
+    SystemExit
+        With code 0, for ``--help`` and ``--version``.
+    """
+    words = vars(build_parser().parse_args(argv))
+    if words["analysis_level"] not in LEVELS:
+        raise UnknownLevel(
+            "Unknown analysis level",
+            where="third positional argument",
+            expected=" or ".join(LEVELS),
+            got=words["analysis_level"],
+        )
+    config_file = words.pop("config_file", None)
+    filter_file = words.pop("bids_filter_file", None)
+    record: dict[str, Any] = read_settings_file(config_file) if config_file else {}
+    training = dict(record.get("training", {}))
+    training |= {k.removeprefix(TRAINING): v for k, v in words.items() if k.startswith(TRAINING)}
+    record |= {k: v for k, v in words.items() if not k.startswith(TRAINING)}
+    if training:
+        record["training"] = training
+    if filter_file:
+        from bids_harmony.bids.filters import read_filter_file
+
+        record["bids_filters"] = read_filter_file(filter_file)
+    if "derivatives" in words:
+        record["derivatives"] = dict(words["derivatives"])
+    for table in (record, record.get("training", {})):
+        for name, value in table.items():
+            if isinstance(value, Path):
+                table[name] = _absolute(value)
+    record["derivatives"] = {k: _absolute(v) for k, v in record.get("derivatives", {}).items()}
+    asked = Settings.from_dict(record, where="command line")
+    if asked.analysis_level == "participant" and not asked.target_site:
+        raise UsageError(
+            "The participant level needs a target site",
+            where="--target-site",
+            hint="Name the site whose look all scans shall take; "
+            "--dry-run with any name lists the sites there are.",
+        )
+    return asked
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser; options that were not given leave no trace in its result."""
+    parser = _Parser(
+        prog="bids_harmony",
+        usage=f"bids_harmony [options] bids_dir output_dir {{{','.join(LEVELS)}}}",
+        description="Harmonize brain MR images of a multi-site BIDS dataset to the look of one "
+        "site.\n"
+        "Research software, not for diagnosis.",
+        epilog="Exit codes: 0 done, 16 input is not BIDS, 17 unknown level, 18 nothing selected,\n"
+        "64 wrong usage, 65 bad data, 66 missing input, 73 cannot create output,\n"
+        "74 input/output error, 75 try again, 127 missing program, 1 anything else.",
+        formatter_class=_Help,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    parser.add_argument("bids_dir", type=Path, help="BIDS dataset to read (never written)")
+    parser.add_argument("output_dir", type=Path, help="folder of the derivative dataset")
+    parser.add_argument(
+        "analysis_level",
+        metavar=f"{{{','.join(LEVELS)}}}",
+        help="participant: harmonize scans; train: fit or adapt the model to this dataset's sites",
+    )
+    parser.add_argument("--version", action="version", version=f"bids_harmony {__version__}")
+    add_options(parser)
+    return parser
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path.expanduser()))

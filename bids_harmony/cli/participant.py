@@ -1,0 +1,92 @@
+"""Level ``participant``: harmonize the selected scans."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bids_harmony.bids.dataset import ScanSelection, find_scans, sites_of
+from bids_harmony.bids.dataset_files import write_dataset_files
+from bids_harmony.bids.site import canonical_site, same_site
+from bids_harmony.cli.known_sites import model_sites
+from bids_harmony.cli.plan import format_plan, report_problems, worst_code
+from bids_harmony.exceptions import ExitCode, SiteError
+from bids_harmony.settings import Settings
+
+__all__ = ["find_target", "run"]
+
+logger = logging.getLogger(__name__)
+
+
+def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
+    """Find scans and sites, check the target, and harmonize, or with ``--dry-run`` show the plan.
+
+    Parameters
+    ----------
+    settings : Settings
+    log_dir : Path, optional
+        ``logs/<run>``; None in a dry run.
+
+    Returns
+    -------
+    ExitCode
+        `DONE` when every selected scan was harmonized.
+    """
+    trained = model_sites(settings)
+    selection = find_scans(settings, known_sites=trained)
+    settings = replace(settings, target_site=find_target(settings, selection, trained))
+    if settings.dry_run:
+        print(format_plan(settings, selection))
+        return worst_code(ExitCode.DONE, selection.problems)
+    report_problems(selection)
+    code = ExitCode.DONE
+    # Without a usable scan nothing is written: the problems are the whole answer.
+    if selection.scans and not (settings.stop_on_first_crash and selection.problems):
+        from bids_harmony.workflows.base import run_participant
+
+        write_dataset_files(settings)
+        code = ExitCode(run_participant(settings, selection.scans, log_dir=log_dir))
+    return worst_code(code, selection.problems)
+
+
+def find_target(settings: Settings, selection: ScanSelection, trained: Sequence[str] = ()) -> str:
+    """The target site as it is spelt in the model or the dataset.
+
+    The model's sites are looked at first, then those of the selected scans, then, because a
+    target's own scans usually belong to other people, those of the whole dataset.
+
+    Parameters
+    ----------
+    settings : Settings
+        With a `target_site`.
+    selection : ScanSelection
+    trained : sequence of str
+        Sites of the model.
+
+    Raises
+    ------
+    SiteError
+        When there is no such site; the message lists those that there are.
+    """
+    asked = canonical_site(settings.target_site) or ""
+    # --source-site renames the selected scans: that a site is claimed does not mean that scans
+    # show its look.
+    present = {} if settings.source_site else sites_of(selection.scans)
+    for site in (*trained, *present):
+        if same_site(site, asked):
+            return site
+    everyone = find_scans(settings, whole_dataset=True, known_sites=trained)
+    present = sites_of(everyone.scans)
+    for site in present:
+        if same_site(site, asked):
+            return site
+    counts = ", ".join(f"{site} ({n} scan{'s' if n > 1 else ''})" for site, n in present.items())
+    raise SiteError(
+        "The target site does not exist",
+        where="--target-site",
+        got=asked,
+        expected=f"a site of the dataset: {counts or 'none could be resolved'}"
+        + (f"; or of the model: {', '.join(trained)}" if trained else ""),
+    )

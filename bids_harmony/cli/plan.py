@@ -1,0 +1,106 @@
+"""What a run would do, in a table; and what stands in its way."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+
+from bids_harmony.bids.dataset import Problem, ScanSelection, sites_of
+from bids_harmony.bids.naming import harmonized_path
+from bids_harmony.bids.site import same_site
+from bids_harmony.exceptions import ExitCode
+from bids_harmony.imaging.reference import REFERENCE
+from bids_harmony.settings import Settings
+
+__all__ = ["format_plan", "report_problems", "worst_code"]
+
+logger = logging.getLogger(__name__)
+
+
+def format_plan(settings: Settings, selection: ScanSelection) -> str:
+    """The plan as text: each scan, its site and why, its outputs; contradictions and problems.
+
+    Parameters
+    ----------
+    settings : Settings
+    selection : ScanSelection
+
+    Returns
+    -------
+    str
+    """
+    target = settings.target_site if settings.analysis_level == "participant" else None
+    header = ["scan", "site", "known from", "scanner"] + (["target", "output"] if target else [])
+    rows = []
+    for scan in selection.scans:
+        site = scan.site
+        scanner = [
+            site.vendor,
+            site.model,
+            f"{site.field_strength:g}T" if site.field_strength else None,
+        ]
+        row = [
+            scan.label,
+            site.site,
+            site.source,
+            " ".join(part for part in scanner if part) or "-",
+        ]
+        if target:
+            own = " (its own site)" if same_site(site.site, target) else ""
+            outputs = [
+                harmonized_path(
+                    settings.output_dir,
+                    scan,
+                    target,
+                    space=None if space == "native" else REFERENCE,
+                )
+                for space in settings.output_spaces
+            ]
+            row += [
+                target + own,
+                " ".join(o.relative_to(settings.output_dir).as_posix() for o in outputs),
+            ]
+        rows.append(row)
+    parts = [_table([header, *rows])]
+    counts = ", ".join(f"{site} {n}" for site, n in sites_of(selection.scans).items())
+    parts.append(f"Scans per site: {counts or 'none'}")
+    told = [
+        f"  {scan.label}: {text}" for scan in selection.scans for text in scan.site.contradictions
+    ]
+    parts.append("\n".join(["Contradictions:", *told]) if told else "Contradictions: none")
+    left_out = [f"  {problem.label}: {problem.error}" for problem in selection.problems]
+    parts.append("\n".join(["Cannot be used:", *left_out]) if left_out else "Cannot be used: none")
+    parts.append(f"Output folder: {settings.output_dir}\nThis was a dry run; nothing was written.")
+    return "\n\n".join(parts)
+
+
+def report_problems(selection: ScanSelection) -> None:
+    """Say in the log what cannot be used and where statements of a site contradict each other."""
+    for problem in selection.problems:
+        logger.error("%s is left out: %s", problem.label, problem.error)
+    for scan in selection.scans:
+        for text in scan.site.contradictions:
+            logger.warning("%s: %s; taken: %s", scan.label, text, scan.site.site)
+    logger.info(
+        "Scans per site: %s",
+        ", ".join(f"{s} {n}" for s, n in sites_of(selection.scans).items()) or "none",
+    )
+
+
+def worst_code(code: ExitCode, problems: Iterable[Problem]) -> ExitCode:
+    """One exit code for a run: that of its failures when they agree, else "unspecified"."""
+    codes = {problem.error.exit_code for problem in problems} | (
+        {code} if code != ExitCode.DONE else set()
+    )
+    if not codes:
+        return ExitCode.DONE
+    return codes.pop() if len(codes) == 1 else ExitCode.UNSPECIFIED
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])

@@ -1,0 +1,41 @@
+"""Level ``train``: fit or adapt the model to the sites of this dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bids_harmony.bids.dataset import find_scans
+from bids_harmony.bids.dataset_files import write_dataset_files
+from bids_harmony.cli.plan import format_plan, report_problems, worst_code
+from bids_harmony.exceptions import ExitCode
+from bids_harmony.settings import Settings
+
+__all__ = ["run"]
+
+
+def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
+    """Find scans and sites and train on them; with ``--dry-run`` only show the plan.
+
+    Parameters
+    ----------
+    settings : Settings
+    log_dir : Path, optional
+        ``logs/<run>``; None in a dry run.
+
+    Returns
+    -------
+    ExitCode
+        `DONE` when the model was written and every selected scan could be used.
+    """
+    selection = find_scans(settings)
+    if settings.dry_run:
+        print(format_plan(settings, selection))
+        return worst_code(ExitCode.DONE, selection.problems)
+    report_problems(selection)
+    code = ExitCode.DONE
+    if selection.scans and not (settings.stop_on_first_crash and selection.problems):
+        from bids_harmony.workflows.base import run_train
+
+        write_dataset_files(settings)
+        code = ExitCode(run_train(settings, selection.scans, log_dir=log_dir))
+    return worst_code(code, selection.problems)

@@ -1,0 +1,173 @@
+"""Every error of the package; each class carries the exit code of the BIDS execution
+specification.
+
+A message says what happened, where, what was expected, what came and what to do. Classes subclass
+the closest built-in so that callers who know nothing of this package can still catch them.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+__all__ = [
+    "BidsHarmonyError",
+    "CannotCreateOutput",
+    "DataError",
+    "ExitCode",
+    "ImageError",
+    "InputOutputError",
+    "MissingInput",
+    "MissingProgram",
+    "NotBidsError",
+    "NothingSelected",
+    "SiteError",
+    "TryAgain",
+    "UnknownLevel",
+    "UsageError",
+]
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the BIDS execution specification (with sysexits.h from 64 on)."""
+
+    DONE = 0
+    UNSPECIFIED = 1
+    NOT_BIDS = 16
+    UNKNOWN_LEVEL = 17
+    NOTHING_SELECTED = 18
+    USAGE = 64
+    BAD_DATA = 65
+    MISSING_INPUT = 66
+    CANNOT_CREATE = 73
+    INPUT_OUTPUT = 74
+    TRY_AGAIN = 75
+    MISSING_PROGRAM = 127
+
+    @property
+    def meaning(self) -> str:
+        """What the code tells the user, in plain words."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    ExitCode.DONE: "done",
+    ExitCode.UNSPECIFIED: "unspecified error",
+    ExitCode.NOT_BIDS: "the input is not a BIDS dataset",
+    ExitCode.UNKNOWN_LEVEL: "unknown analysis level",
+    ExitCode.NOTHING_SELECTED: "the filters selected nothing",
+    ExitCode.USAGE: "wrong usage of the command line",
+    ExitCode.BAD_DATA: "bad data",
+    ExitCode.MISSING_INPUT: "missing input",
+    ExitCode.CANNOT_CREATE: "cannot create output",
+    ExitCode.INPUT_OUTPUT: "input/output error",
+    ExitCode.TRY_AGAIN: "temporary failure, try again",
+    ExitCode.MISSING_PROGRAM: "a required program or package is missing",
+}
+
+
+class BidsHarmonyError(Exception):
+    """Base of all errors that the user is meant to read.
+
+    Parameters
+    ----------
+    what : str
+        What happened, one sentence.
+    where : str, optional
+        File, volume, field or option.
+    expected, got : str, optional
+        What was expected and what came.
+    hint : str, optional
+        What to do about it.
+    """
+
+    exit_code = ExitCode.UNSPECIFIED
+
+    def __init__(
+        self, what: str, *, where: str = "", expected: str = "", got: str = "", hint: str = ""
+    ) -> None:
+        self.what, self.where, self.hint = what, where, hint
+        self.expected, self.got = expected, got
+        parts = [f"{what} [{where}]" if where else what]
+        if expected:
+            parts.append(f"Expected: {expected}.")
+        if got:
+            parts.append(f"Got: {got}.")
+        if hint:
+            parts.append(hint)
+        super().__init__(" ".join(parts))
+
+    def __reduce__(self):
+        """Survive the way back from a worker process."""
+        return _rebuild, (type(self), self.what, self.where, self.expected, self.got, self.hint)
+
+
+def _rebuild(cls, what, where, expected, got, hint):
+    return cls(what, where=where, expected=expected, got=got, hint=hint)
+
+
+class UsageError(BidsHarmonyError, ValueError):
+    """An option or combination of options that makes no sense."""
+
+    exit_code = ExitCode.USAGE
+
+
+class UnknownLevel(UsageError):
+    """An analysis level that this version does not know."""
+
+    exit_code = ExitCode.UNKNOWN_LEVEL
+
+
+class NotBidsError(BidsHarmonyError, ValueError):
+    """The input folder is not a BIDS dataset."""
+
+    exit_code = ExitCode.NOT_BIDS
+
+
+class NothingSelected(BidsHarmonyError, LookupError):
+    """The filters left no scan to work on."""
+
+    exit_code = ExitCode.NOTHING_SELECTED
+
+
+class DataError(BidsHarmonyError, ValueError):
+    """Data that cannot be used: contents contradict the format or each other."""
+
+    exit_code = ExitCode.BAD_DATA
+
+
+class ImageError(DataError):
+    """An image whose voxels or header cannot be used."""
+
+
+class SiteError(DataError):
+    """A site that cannot be resolved, or a target site that does not exist."""
+
+
+class MissingInput(BidsHarmonyError, FileNotFoundError):
+    """A file that should be there is not (a broken annex link, a missing sidecar, no model)."""
+
+    exit_code = ExitCode.MISSING_INPUT
+
+
+class CannotCreateOutput(BidsHarmonyError, PermissionError):
+    """The output folder cannot be made or written."""
+
+    exit_code = ExitCode.CANNOT_CREATE
+
+
+class InputOutputError(BidsHarmonyError, OSError):
+    """Reading or writing failed half-way (truncated gzip, I/O error)."""
+
+    exit_code = ExitCode.INPUT_OUTPUT
+
+
+class TryAgain(BidsHarmonyError, RuntimeError):
+    """A failure that may pass: a killed worker, a full disk."""
+
+    exit_code = ExitCode.TRY_AGAIN
+
+
+class MissingProgram(BidsHarmonyError, ImportError):
+    """An optional package or program that this job needs is not installed."""
+
+    exit_code = ExitCode.MISSING_PROGRAM

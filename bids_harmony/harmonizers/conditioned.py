@@ -1,0 +1,178 @@
+"""From a prepared scan and two site banks to what the network sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from bids_harmony.harmonizers.closed_form import landmark_map, low_order_fit, relative_map
+from bids_harmony.harmonizers.conditioning import side_maps, texture
+from bids_harmony.imaging.slices import cut_stack
+from bids_harmony.model.network import Condition, IHFNetwork
+from bids_harmony.model.presets import NetworkConfig
+from bids_harmony.training.site_bank import SiteBank
+
+__all__ = ["Conditioned", "closed_form", "condition_scan", "predict_change"]
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Conditioned:
+    """Input of the network for one scan; Z axial slices.
+
+    Attributes
+    ----------
+    image : (X, Y, Z) float32
+        Output of the closed form, or the scan itself where the model uses none.
+    mask : (X, Y, Z) bool
+    codes_source, codes_target : (Z, K) float32
+    maps_source, maps_target : (Z, M, g, g) float32 or None
+    """
+
+    image: Array
+    mask: Array
+    codes_source: Array
+    codes_target: Array
+    maps_source: Array | None
+    maps_target: Array | None
+
+    def slices(self, indices: Array) -> tuple[torch.Tensor, Condition]:
+        """Stacks (n, 3, X, Y) and their conditions."""
+
+        def pick(values: Array | None) -> torch.Tensor | None:
+            return None if values is None else torch.from_numpy(values[indices])
+
+        target = torch.from_numpy(self.codes_target[indices])
+        return torch.from_numpy(cut_stack(self.image, indices)), Condition(
+            code_target=target,
+            code_source=pick(self.codes_source),
+            maps_target=pick(self.maps_target),
+            maps_source=pick(self.maps_source),
+        )
+
+
+@lru_cache(maxsize=16)
+def _site_map(source: SiteBank, target: SiteBank, voxel_mm: float) -> tuple[Array, Array]:
+    return relative_map(
+        source.landmarks,
+        source.mean_image,
+        target.landmarks,
+        target.mean_image,
+        source.mask & target.mask,
+        voxel_mm,
+    )
+
+
+def closed_form(
+    data: Array, mask: Array, source: SiteBank, target: SiteBank, voxel_mm: float
+) -> Array:
+    """Apply the relative closed form.
+
+    The scan's own low-order field against its site's mean goes out, then source-site landmarks are
+    mapped to target-site landmarks, then the ratio field of the two sites' mean images goes in.
+
+    Parameters
+    ----------
+    data : (X, Y, Z) float32
+        Scaled scan on the reference grid.
+    mask : (X, Y, Z) bool
+    source, target : SiteBank
+    voxel_mm : float
+
+    Returns
+    -------
+    (X, Y, Z) float32
+        The input itself when source is target.
+    """
+    if source is target:
+        return data
+    mapped, field = _site_map(source, target, voxel_mm)
+    own = low_order_fit(data, source.mean_image, mask & source.mask)
+    result = landmark_map(data / own, source.landmarks, mapped) * field
+    return np.where(mask, result, 0).astype(np.float32)
+
+
+def condition_scan(
+    data: Array,
+    mask: Array,
+    source: SiteBank,
+    target: SiteBank,
+    *,
+    voxel_mm: float,
+    config: NetworkConfig,
+    use_closed_form: bool,
+) -> Conditioned:
+    """Prepare one scan for the network.
+
+    Parameters
+    ----------
+    data : (X, Y, Z) float32
+        Scaled scan on the reference grid, 0 outside the mask.
+    mask : (X, Y, Z) bool
+    source, target : SiteBank
+        The same object for both gives equal conditions on both sides.
+    voxel_mm : float
+    config : NetworkConfig
+    use_closed_form : bool
+
+    Returns
+    -------
+    Conditioned
+    """
+    heights = np.arange(data.shape[2])
+    codes_source = source.codes_at(heights)
+    codes_target = codes_source if source is target else target.codes_at(heights)
+    image = closed_form(data, mask, source, target, voxel_mm) if use_closed_form else data
+    maps_source = maps_target = None
+    if config.aan.n_maps:
+        cells = config.aan.grid
+        # The network sees the closed form's output, so its detail is what must match the target's.
+        detail = texture(image, mask, cells)
+        maps_source = side_maps(data, mask, source.mean_image, detail, voxel_mm, cells)
+        maps_target = (
+            maps_source
+            if source is target
+            else side_maps(image, mask, target.mean_image, target.texture, voxel_mm, cells)
+        )
+    return Conditioned(image, mask, codes_source, codes_target, maps_source, maps_target)
+
+
+@torch.inference_mode()
+def predict_change(
+    network: IHFNetwork,
+    conditioned: Conditioned,
+    *,
+    batch_size: int = 8,
+    device: str = "cpu",
+) -> Array:
+    """Run the network over all slices that hold brain.
+
+    Parameters
+    ----------
+    network : IHFNetwork
+        In evaluation mode, on `device`.
+    conditioned : Conditioned
+    batch_size : int
+        Slices per pass; does not change the result.
+    device : str
+
+    Returns
+    -------
+    (Z, 3, X, Y) float32
+        Change per stack, 0 for stacks without brain.
+    """
+    mask = conditioned.mask
+    depth = mask.shape[2]
+    covered = cut_stack(mask).any(axis=(1, 2, 3))
+    changes = np.zeros((depth, 3, *mask.shape[:2]), dtype=np.float32)
+    wanted = np.flatnonzero(covered)
+    for start in range(0, len(wanted), batch_size):
+        indices = wanted[start : start + batch_size]
+        stack, condition = conditioned.slices(indices)
+        predicted = network.change(stack.to(device), condition.to(device))
+        changes[indices] = predicted.cpu().numpy()
+    return changes

@@ -1,0 +1,206 @@
+"""What a file and its image must be before anything is made of them."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import math
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel import orientations
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+
+from bids_harmony.exceptions import ImageError, InputOutputError, MissingInput
+
+__all__ = ["check_orientation", "check_shape", "check_values", "parse_nifti", "read_content"]
+
+_log = logging.getLogger(__name__)
+
+VOXEL_MM = (0.05, 15.0)
+"""Edges of a voxel that an image of a head can have; headers in metres or microns fall outside."""
+SMALLEST_SHAPE_OF_VOXEL = 0.2
+"""Least volume of what the three axes span, relative to a box: guards against absurd shear."""
+FARTHEST_MM = 10_000.0
+"""No scanner puts a voxel farther than this from its isocentre."""
+DISAGREEMENT_MM = 0.1
+"""sform and qform may differ by this much at a corner of the image before a warning is due."""
+
+
+def read_content(path: Path) -> bytes:
+    """Everything a file holds, unpacked if it is gzip, whose checksum is verified.
+
+    Raises
+    ------
+    MissingInput
+        No such file, or a git-annex file whose content is not here.
+    InputOutputError
+        The file cannot be read, or is truncated or damaged.
+    """
+    annexed = f"The content is in git-annex, not here: run `datalad get {path}`."
+    if path.is_symlink() and not path.exists():
+        raise MissingInput(
+            "a symbolic link leads nowhere",
+            where=str(path),
+            got=f"a link to {os.readlink(path)}",
+            hint=annexed,
+        )
+    if path.is_dir():
+        raise MissingInput("a folder where an image should be", where=str(path))
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise MissingInput("no such file", where=str(path)) from error
+    except OSError as error:
+        raise InputOutputError(
+            "the file cannot be read",
+            where=str(path),
+            got=str(error),
+            hint="Check its permissions and the disk.",
+        ) from error
+    if b"annex/objects/" in content[:64]:
+        raise MissingInput(
+            "a git-annex pointer instead of an image", where=str(path), hint=annexed
+        )
+    if not content:
+        raise InputOutputError("the file is empty", where=str(path), got="0 bytes")
+    if not content.startswith(b"\x1f\x8b"):
+        return content
+    try:
+        # To its end, where the checksum stands: nibabel stops at the last voxel and would take
+        # a flipped bit for signal.
+        return gzip.decompress(content)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise truncated(path, str(error)) from error
+
+
+def truncated(path: Path, got: str) -> InputOutputError:
+    """The error of a file that ends too early, or whose bits have changed."""
+    return InputOutputError(
+        "the file is truncated or damaged",
+        where=str(path),
+        got=got,
+        hint="Copy or convert it again.",
+    )
+
+
+def parse_nifti(content: bytes, path: Path) -> nib.Nifti1Image:
+    """The image that a single-file NIfTI-1 or NIfTI-2 holds.
+
+    Raises
+    ------
+    ImageError
+        Something else.
+    InputOutputError
+        Fewer bytes than the header announces.
+    """
+    for kind in (nib.Nifti1Image, nib.Nifti2Image):
+        if kind.header_class.may_contain_header(content):
+            break
+    else:
+        raise ImageError(
+            "not a NIfTI image",
+            where=str(path),
+            expected="NIfTI-1 or NIfTI-2 in one file",
+            got=f"a file that starts with {content[:8]!r}",
+        )
+    try:
+        image = kind.from_bytes(content)
+    except (HeaderDataError, ImageFileError, ValueError, OverflowError) as error:
+        raise ImageError(
+            "not a NIfTI image", where=str(path), expected="a sound header", got=str(error)
+        ) from error
+    proxy: Any = image.dataobj
+    needed = proxy.offset + math.prod(image.shape) * image.get_data_dtype().itemsize
+    if len(content) < needed:
+        raise truncated(path, f"{len(content)} of {needed} bytes")
+    return image
+
+
+def check_shape(image: nib.Nifti1Image, where: str) -> None:
+    """Refuse anything but one volume of plain numbers."""
+    shape = image.shape
+    if len(shape) < 3 or min(shape[:3]) < 2 or any(n != 1 for n in shape[3:]):
+        raise ImageError(
+            "not a single three-dimensional volume",
+            where=where,
+            expected="three dimensions of two voxels and more (a fourth may have length one)",
+            got="x".join(str(n) for n in shape),
+        )
+    kind = image.get_data_dtype().kind
+    if kind not in "iuf":
+        raise ImageError(
+            "voxels that are no plain numbers",
+            where=where,
+            expected="integers or real numbers",
+            got=str(image.get_data_dtype()),
+        )
+
+
+def check_orientation(image: nib.Nifti1Image, where: str) -> None:
+    """Refuse an impossible affine; warn where the header says two things, or nothing."""
+    affine = image.affine
+    edges = np.linalg.norm(affine[:3, :3], axis=0) if np.isfinite(affine).all() else np.zeros(3)
+    sane = (
+        VOXEL_MM[0] <= edges.min()
+        and edges.max() <= VOXEL_MM[1]
+        and abs(np.linalg.det(affine[:3, :3])) / edges.prod() >= SMALLEST_SHAPE_OF_VOXEL
+        and np.abs(affine[:3, 3]).max() <= FARTHEST_MM
+    )
+    if not sane:
+        raise ImageError(
+            "the header's orientation cannot be right",
+            where=where,
+            expected=f"an invertible affine with voxels of {VOXEL_MM[0]} to {VOXEL_MM[1]} mm",
+            got=np.array2string(affine, precision=3, separator=", ").replace("\n", ""),
+        )
+    header = image.header
+    sform, sform_code = header.get_sform(coded=True)
+    qform, qform_code = _qform(header)
+    if sform_code == 0 and qform_code == 0:
+        _log.warning(
+            "%s: neither sform nor qform is set; left and right are a guess (nibabel's: %s)",
+            where,
+            "".join(orientations.aff2axcodes(affine)),
+        )
+    elif sform is not None and qform is not None:
+        corners = np.array(np.meshgrid(*[(0, n - 1) for n in image.shape[:3]])).reshape(3, -1)
+        apart = np.abs((sform - qform)[:3, :3] @ corners + (sform - qform)[:3, 3:]).max()
+        if apart > DISAGREEMENT_MM:
+            _log.warning(
+                "%s: sform (%s) and qform (%s) disagree by up to %.1f mm; the sform is used",
+                where,
+                "".join(orientations.aff2axcodes(sform)),
+                "".join(orientations.aff2axcodes(qform)),
+                apart,
+            )
+
+
+def _qform(header: nib.Nifti1Header) -> tuple[np.ndarray | None, int]:
+    """The qform with its code; None when its quaternion is not one."""
+    try:
+        return header.get_qform(coded=True)
+    except (HeaderDataError, ValueError):
+        return None, int(header["qform_code"])
+
+
+def check_values(data: np.ndarray, where: str) -> None:
+    """Refuse values that are not finite, and images without contrast."""
+    bad = int(data.size - np.count_nonzero(np.isfinite(data)))
+    if bad:
+        raise ImageError(
+            "values that are not finite",
+            where=where,
+            expected="numbers in every voxel",
+            got=f"{bad} of {data.size} voxels NaN or infinite",
+        )
+    first = float(data.flat[0])
+    if (data == data.flat[0]).all():
+        raise ImageError(
+            "no contrast", where=where, expected="an image", got=f"{first:g} in every voxel"
+        )

@@ -1,0 +1,86 @@
+"""Scale of a scan's arbitrary units, and its smooth receive bias."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bids_harmony.exceptions import ImageError
+
+if TYPE_CHECKING:
+    from bids_harmony.imaging.mask import BrainMask
+    from bids_harmony.imaging.volume import Volume
+
+__all__ = ["correct_bias", "robust_scale"]
+
+
+def robust_scale(data: np.ndarray, mask: np.ndarray, *, percentile: float = 99.5) -> float:
+    """One number q per volume that brings the brain into [0, 1].
+
+    Parameters
+    ----------
+    data : ndarray (X, Y, Z)
+        Intensities in the scan's own units.
+    mask : ndarray (X, Y, Z) bool
+        Brain.
+    percentile : float
+        Percentile of the brain's intensities that becomes 1.
+
+    Returns
+    -------
+    float
+        q > 0 in the units of `data`; the lower end of the range is 0. One per volume, never per
+        slice: neighbouring slices must stay comparable.
+
+    Raises
+    ------
+    ImageError
+        The mask is empty, or the brain holds no positive signal.
+    """
+    values = data[mask]
+    if values.size == 0:
+        raise ImageError("the brain mask is empty", expected="at least one voxel")
+    scale = float(np.percentile(values, percentile))
+    if not scale > 0:
+        raise ImageError(
+            "no positive signal in the brain",
+            expected=f"a positive {percentile}th percentile of the brain's intensities",
+            got=f"{scale:g}",
+        )
+    return scale
+
+
+def correct_bias(volume: Volume, mask: BrainMask) -> Volume:
+    """Divide out the smooth receive bias (N4; Tustison et al., IEEE TMI 2010).
+
+    Parameters
+    ----------
+    volume : Volume
+    mask : BrainMask
+        On the grid of `volume`; the field is estimated inside.
+
+    Returns
+    -------
+    Volume
+        Same grid; the mean of the brain is kept.
+    """
+    from bids_harmony.imaging.linear import deterministic_ants
+
+    ants = deterministic_ants()
+    spacing = [float(s) for s in np.linalg.norm(volume.affine[:3, :3], axis=0)]
+    image = ants.from_numpy(np.maximum(volume.data, 0), spacing=spacing)
+    inside = ants.from_numpy(mask.data.astype(np.float32), spacing=spacing)
+    field = ants.n4_bias_field_correction(
+        image,
+        mask=inside,
+        shrink_factor=4,
+        convergence={"iters": [50, 50, 30, 20], "tol": 1e-7},
+        return_bias_field=True,
+    ).numpy()
+    corrected = volume.data / np.maximum(field, 1e-3).astype(np.float32)
+    gain = volume.data[mask.data].mean(dtype=np.float64) / max(
+        corrected[mask.data].mean(dtype=np.float64), np.finfo(np.float32).tiny
+    )
+    return replace(volume, data=(corrected * np.float32(gain)).astype(np.float32))

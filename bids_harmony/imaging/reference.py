@@ -1,0 +1,122 @@
+"""The reference template and the grid on which slices are cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy import ndimage
+
+__all__ = ["REFERENCE", "ReferenceGrid", "reference_grid", "reference_mask", "reference_t1w"]
+
+REFERENCE = "MNI152NLin2009aSym"
+"""TemplateFlow name of the ICBM152 2009a symmetric template; nilearn ships it skull-stripped."""
+
+MARGIN_MM = 8.0
+"""Empty border round the template's brain: brains registered by an affine reach beyond it."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceGrid:
+    """A regular grid in reference space.
+
+    Attributes
+    ----------
+    name : str
+        TemplateFlow name of the space.
+    shape : tuple of int
+        Number of voxels (X, Y, Z), RAS+ order.
+    affine : ndarray (4, 4)
+        Voxel indices to RAS+ mm.
+    voxel_mm : float
+        Edge of a voxel in mm.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+    voxel_mm: float
+
+
+@lru_cache(maxsize=1)
+def _template() -> tuple[np.ndarray, np.ndarray]:
+    """T1w template in [0, 1] at 1 mm, background exactly 0, and its affine."""
+    from nilearn.datasets import load_mni152_template
+
+    image = load_mni152_template(resolution=1)
+    data = np.asarray(image.dataobj, dtype=np.float32)
+    affine = np.asarray(image.affine, dtype=np.float64)
+    data.setflags(write=False)
+    affine.setflags(write=False)
+    return data, affine
+
+
+@lru_cache(maxsize=8)
+def reference_grid(voxel_mm: float = 1.0) -> ReferenceGrid:
+    """Grid round the template's brain, in steps of `voxel_mm`.
+
+    Parameters
+    ----------
+    voxel_mm : float
+        Edge of a voxel in mm; 1 is the working grid, 2 serves demos and tests.
+
+    Returns
+    -------
+    ReferenceGrid
+        Axis-aligned; covers the brain's bounding box and 8 mm on every side.
+    """
+    data, affine = _template()
+    inside = np.argwhere(data > 0)
+    low = affine[:3, 3] + inside.min(axis=0) - MARGIN_MM
+    high = affine[:3, 3] + inside.max(axis=0) + MARGIN_MM
+    count = np.ceil((high - low) / voxel_mm).astype(int) + 1
+    grid_affine = np.diag([voxel_mm, voxel_mm, voxel_mm, 1.0])
+    grid_affine[:3, 3] = low
+    grid_affine.setflags(write=False)
+    shape = (int(count[0]), int(count[1]), int(count[2]))
+    return ReferenceGrid(REFERENCE, shape, grid_affine, float(voxel_mm))
+
+
+def _on_grid(data: np.ndarray, grid: ReferenceGrid, order: int) -> np.ndarray:
+    from bids_harmony.imaging.resampling import resample_to_grid
+
+    return resample_to_grid(data, _template()[1], np.eye(4), grid, order=order)
+
+
+@lru_cache(maxsize=4)
+def reference_t1w(grid: ReferenceGrid) -> np.ndarray:
+    """Skull-stripped T1w template on a grid.
+
+    Parameters
+    ----------
+    grid : ReferenceGrid
+
+    Returns
+    -------
+    ndarray (X, Y, Z) float32
+        Arbitrary units in [0, 1]; exactly 0 outside `reference_mask`. Read-only.
+    """
+    signal = np.maximum(_on_grid(_template()[0], grid, 1), 0)
+    data = np.where(reference_mask(grid), signal, np.float32(0))
+    data.setflags(write=False)
+    return data
+
+
+@lru_cache(maxsize=4)
+def reference_mask(grid: ReferenceGrid) -> np.ndarray:
+    """Brain mask of the template on a grid.
+
+    Parameters
+    ----------
+    grid : ReferenceGrid
+
+    Returns
+    -------
+    ndarray (X, Y, Z) bool
+        The template's own support, holes filled (1.89 l). Read-only.
+    """
+    support = (_template()[0] > 0).astype(np.float32)
+    mask = ndimage.binary_fill_holes(_on_grid(support, grid, 1) >= 0.5)
+    mask.setflags(write=False)
+    return mask

@@ -1,0 +1,262 @@
+"""Volumes: one reader with every check, and the way back to the form the scan came in.
+
+Reading reorders voxels to RAS+ by flips and permutations alone; nothing is interpolated. Writing
+undoes that, keeps the header, and keeps the raw bits of every voxel that was not changed.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel import orientations
+from nibabel.arrayproxy import is_proxy
+
+from bids_harmony.imaging.atomic import write_atomically
+from bids_harmony.imaging.checks import (
+    check_orientation,
+    check_shape,
+    check_values,
+    parse_nifti,
+    read_content,
+)
+
+__all__ = ["Volume", "from_image", "read_volume", "to_native", "write_array", "write_image"]
+
+GZIP_LEVEL = 3
+"""1 costs 10 % more space, 6 three times the time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A scan in RAS+ voxel order.
+
+    Attributes
+    ----------
+    data : ndarray (X, Y, Z) float32
+        Intensities after the header's slope and intercept.
+    affine : ndarray (4, 4)
+        Voxel indices to RAS+ mm.
+    source : nibabel.Nifti1Image or nibabel.Nifti2Image
+        The image as it is on disk (its bytes are held in memory): native voxel order, data type
+        and header.
+    path : Path or None
+        Where it was read.
+    """
+
+    data: np.ndarray
+    affine: np.ndarray
+    source: nib.Nifti1Image
+    path: Path | None
+
+    @property
+    def voxel_mm(self) -> tuple[float, float, float]:
+        """Edges of a voxel in mm, RAS+ order."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(x), float(y), float(z)
+
+
+def read_volume(path: str | os.PathLike[str]) -> Volume:
+    """Read a three-dimensional NIfTI image and check that it can be used.
+
+    Parameters
+    ----------
+    path : path-like
+        `.nii` or `.nii.gz`; NIfTI-1 or NIfTI-2, either byte order.
+
+    Returns
+    -------
+    Volume
+
+    Raises
+    ------
+    MissingInput
+        No such file, or a git-annex file whose content is not here.
+    InputOutputError
+        The file cannot be read, or ends too early.
+    ImageError
+        Not a NIfTI image, not one volume, an orientation that cannot be, values that are not
+        finite, or no contrast at all.
+    """
+    path = Path(path)
+    return from_image(parse_nifti(read_content(path), path), path)
+
+
+def from_image(image: nib.Nifti1Image, path: str | os.PathLike[str] | None = None) -> Volume:
+    """Check an image in memory and reorder its voxels to RAS+.
+
+    Parameters
+    ----------
+    image : nibabel.Nifti1Image or nibabel.Nifti2Image
+        Three dimensions, or more with a length of one.
+    path : path-like, optional
+        Named in messages.
+
+    Returns
+    -------
+    Volume
+
+    Raises
+    ------
+    ImageError
+        As `read_volume`.
+    """
+    where = str(path) if path is not None else "image in memory"
+    if not is_proxy(image.dataobj):
+        # Once through the disk format, so that data type and slope are those of a file.
+        image = type(image).from_bytes(image.to_bytes())
+    check_shape(image, where)
+    check_orientation(image, where)
+    native = image.get_fdata(dtype=np.float32, caching="unchanged").reshape(image.shape[:3])
+    to_ras = orientations.io_orientation(image.affine)
+    data = np.ascontiguousarray(orientations.apply_orientation(native, to_ras), dtype=np.float32)
+    check_values(data, where)
+    affine = image.affine @ orientations.inv_ornt_aff(to_ras, image.shape[:3])
+    return Volume(data, affine, image, Path(path) if path is not None else None)
+
+
+def to_native(
+    volume: Volume, data: np.ndarray, *, float_output: bool = False
+) -> tuple[nib.Nifti1Image, int]:
+    """Give data of a volume's RAS+ grid the form of the file that the volume came from.
+
+    Parameters
+    ----------
+    volume : Volume
+        Tells order, shape, header and data type.
+    data : ndarray (X, Y, Z)
+        New intensities on the grid of `volume`.
+    float_output : bool
+        Write float32 with slope 1 instead of the input's data type.
+
+    Returns
+    -------
+    image : nibabel.Nifti1Image or nibabel.Nifti2Image
+        Header, extensions, slope, intercept and data type of the source; integers are rounded.
+        Voxels that equal the volume's keep their raw bits.
+    n_clipped : int
+        Voxels that did not fit the integer type and were clipped to its range.
+    """
+    if data.shape != volume.data.shape:
+        raise ValueError(
+            f"shape must be that of the volume, {volume.data.shape}; got {data.shape}"
+        )
+    if not np.isfinite(data).all():
+        raise ValueError("data holds values that are not finite")
+    source = volume.source
+    if float_output:
+        header = source.header.copy()
+        header.set_data_dtype(np.float32)
+        header.set_slope_inter(1, 0)
+        image = type(source)(_native_order(volume, data).astype(np.float32), source.affine, header)
+        return type(source).from_bytes(image.to_bytes()), 0
+
+    raw, slope, intercept = _raw_voxels(source)
+    changed = _native_order(volume, data != volume.data)
+    wanted = (_native_order(volume, data)[changed].astype(np.float64) - intercept) / slope
+    n_clipped = 0
+    if raw.dtype.kind in "iu":
+        limits = np.iinfo(raw.dtype)
+        wanted = np.rint(wanted)
+        n_clipped = int(np.count_nonzero((wanted < limits.min) | (wanted > limits.max)))
+        raw[changed] = _clipped_to(wanted, raw.dtype)
+    else:
+        raw[changed] = wanted
+    image = _with_raw_voxels(source, raw, slope, intercept)
+    return type(source).from_bytes(image.to_bytes()), n_clipped
+
+
+def _clipped_to(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Cast whole numbers to an integer type; the largest 64-bit integers have no exact float64."""
+    limits = np.iinfo(dtype)
+    cast = np.clip(values, limits.min, np.nextafter(float(limits.max), 0)).astype(dtype)
+    cast[values >= limits.max] = limits.max
+    cast[values <= limits.min] = limits.min
+    return cast
+
+
+def _native_order(volume: Volume, data: np.ndarray) -> np.ndarray:
+    """Undo the reordering to RAS+, trailing dimensions of length one included."""
+    to_ras = orientations.io_orientation(volume.source.affine)
+    back = orientations.ornt_transform(orientations.axcodes2ornt("RAS"), to_ras)
+    return orientations.apply_orientation(data, back).reshape(volume.source.shape)
+
+
+def _raw_voxels(image: nib.Nifti1Image) -> tuple[np.ndarray, float, float]:
+    """Voxels as they are on disk (a copy), slope and intercept."""
+    proxy: Any = image.dataobj
+    return (
+        np.array(proxy.get_unscaled()).reshape(image.shape),
+        float(proxy.slope),
+        float(proxy.inter),
+    )
+
+
+def _with_raw_voxels(
+    source: nib.Nifti1Image, raw: np.ndarray, slope: float, intercept: float
+) -> nib.Nifti1Image:
+    """An image that will be written with these raw voxels: nibabel leaves them alone when the
+    header has a slope, and would choose a new one when it has none."""
+    image = type(source)(raw, source.affine, source.header)
+    image.header.set_slope_inter(slope, intercept)
+    return image
+
+
+def write_image(image: nib.Nifti1Image, path: str | os.PathLike[str]) -> None:
+    """Write an image whole or not at all, the same bytes each time.
+
+    Parameters
+    ----------
+    image : nibabel.Nifti1Image or nibabel.Nifti2Image
+        An image that was loaded or came from `to_native` keeps its raw voxels and its slope.
+    path : path-like
+        `.nii` or `.nii.gz`; the folder must exist.
+
+    Raises
+    ------
+    CannotCreateOutput, TryAgain, InputOutputError
+        See `atomic.write_atomically`.
+    """
+    if is_proxy(image.dataobj):
+        # nibabel would choose a new slope for a loaded image; keep the one it has.
+        image = _with_raw_voxels(image, *_raw_voxels(image))
+    payload = image.to_bytes()
+    if str(path).endswith(".gz"):
+        packed = io.BytesIO()
+        # No file name and no time in the gzip header: reruns give the same bytes.
+        with gzip.GzipFile("", "wb", compresslevel=GZIP_LEVEL, fileobj=packed, mtime=0) as handle:
+            handle.write(payload)
+        payload = packed.getvalue()
+    write_atomically(path, payload)
+
+
+def write_array(
+    data: np.ndarray,
+    affine: np.ndarray,
+    path: str | os.PathLike[str],
+    *,
+    dtype: type | np.dtype = np.float32,
+) -> None:
+    """Write an array of a RAS+ grid as NIfTI-1 with slope 1.
+
+    Parameters
+    ----------
+    data : ndarray (X, Y, Z)
+        Integers are not rescaled: values must fit `dtype`.
+    affine : ndarray (4, 4)
+        Voxel indices to RAS+ mm; written as sform and qform (code 1, scanner).
+    path : path-like
+    dtype : numpy dtype
+        On disk: float32, or uint8 for a mask.
+    """
+    image = nib.Nifti1Image(np.asarray(data).astype(dtype), affine)
+    image.header.set_xyzt_units("mm", "sec")
+    image.set_sform(affine, 1)
+    image.set_qform(affine, 1)
+    write_image(image, path)

@@ -1,0 +1,1 @@
+"""Thin Nipype adapters: read files, call one core function, write files."""

@@ -1,0 +1,103 @@
+"""What all adapters share: a node's failure is kept as a record that the run can read back."""
+
+from __future__ import annotations
+
+import errno
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from nipype.interfaces.base import SimpleInterface
+
+from bids_harmony.exceptions import BidsHarmonyError, ExitCode, TryAgain
+
+__all__ = ["Adapter", "Failure", "read_failure", "write_failure"]
+
+_FAILURE_FILE = "error.json"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a node failed, in the words of its exception.
+
+    Attributes
+    ----------
+    error : str
+        Name of the exception class.
+    message : str
+        The whole message, as the user reads it.
+    exit_code : int
+        Exit code of the BIDS execution specification.
+    """
+
+    error: str
+    message: str
+    exit_code: int
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """Record of an exception; an exception that is not ours has the unspecified code."""
+        code = error.exit_code if isinstance(error, BidsHarmonyError) else ExitCode.UNSPECIFIED
+        return cls(type(error).__name__, str(error), int(code))
+
+
+def write_failure(error: BaseException, folder: Path) -> None:
+    """Leave the record of an exception in a node's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _FAILURE_FILE).write_text(json.dumps(asdict(Failure.of(error)), indent=2) + "\n")
+
+
+def read_failure(folder: Path) -> Failure | None:
+    """Record that a failed node left in its folder, or None when it left none."""
+    try:
+        return Failure(**json.loads((folder / _FAILURE_FILE).read_text()))
+    except FileNotFoundError:
+        return None
+
+
+class Adapter(SimpleInterface):
+    """A `SimpleInterface` whose `_adapt` does the work and whose errors are recorded.
+
+    Nipype turns every exception into text on its way through a worker; the record keeps class,
+    message and exit code. The environment of the process is dropped from what Nipype stores: it
+    may hold passwords and tokens.
+    """
+
+    def _adapt(self, folder: Path) -> dict:
+        """Run the core function; `folder` is the node's own folder. Return the outputs by name."""
+        raise NotImplementedError
+
+    def _run_interface(self, runtime):
+        runtime.environ = {}
+        folder = Path(runtime.cwd)
+        try:
+            self._results.update(self._adapt(folder))
+        except Exception as error:
+            ours = _may_pass(error)
+            _leave_record(ours, folder)
+            if ours is error:
+                raise
+            raise ours from error
+        return runtime
+
+
+def _may_pass(error: Exception) -> Exception:
+    """A full disk and exhausted memory may pass; anything else stays what it is."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return TryAgain(
+            "The disk is full",
+            where=str(error.filename or ""),
+            hint="Free some space and run again.",
+        )
+    if isinstance(error, MemoryError):
+        return TryAgain(
+            "Memory ran out", hint="Run again with fewer processes (--nprocs) or more memory."
+        )
+    return error
+
+
+def _leave_record(error: Exception, folder: Path) -> None:
+    try:
+        write_failure(error, folder)
+    except OSError as unwritten:  # the disk is full: the traceback still carries the message
+        error.add_note(f"No record of this failure could be written: {unwritten}")

@@ -1,0 +1,151 @@
+"""Outputs of a scan into the derivative: image first, sidecar last, each whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, isdefined, traits
+
+from bids_harmony.exceptions import CannotCreateOutput
+from bids_harmony.interfaces.base import Adapter
+
+__all__ = ["WriteAnatomy", "WriteHarmonized", "figure_path"]
+
+
+class _WriterInput(BaseInterfaceInputSpec):
+    # The hash stands for both.
+    scan = traits.Any(mandatory=True, nohash=True)
+    settings = traits.Any(mandatory=True, nohash=True)
+    input_hash = traits.Str(mandatory=True, desc="sha256 of all that the output depends on")
+
+
+class WriteAnatomy(Adapter):
+    """Write brain mask and transform to the reference of one scan."""
+
+    # The output folder may have been emptied since the node last ran.
+    _always_run = True
+
+    class input_spec(_WriterInput):
+        mask_file = File(exists=True, mandatory=True)
+        mask_kind = traits.Str(mandatory=True)
+        xfm_file = File(exists=True, mandatory=True)
+        similarity = traits.Float(desc="of the registration")
+
+    class output_spec(TraitedSpec):
+        mask_file = File(exists=True)
+        xfm_file = File(exists=True)
+
+    def _adapt(self, folder: Path) -> dict:
+        from bids_harmony.bids.derivative import write_json
+        from bids_harmony.bids.naming import mask_path, sidecar_path, transform_path
+        from bids_harmony.bids.sidecar import derived_sidecar
+        from bids_harmony.imaging.reference import REFERENCE
+
+        scan, settings = self.inputs.scan, self.inputs.settings
+        mask = mask_path(settings.output_dir, scan)
+        xfm = transform_path(settings.output_dir, scan, to=REFERENCE)
+        registered: dict[str, Any] = {}
+        if isdefined(self.inputs.similarity):
+            registered["RegistrationSimilarity"] = round(self.inputs.similarity, 4)
+        for source, target, extra in (
+            (self.inputs.mask_file, mask, {"Type": "Brain", "MaskKind": self.inputs.mask_kind}),
+            (self.inputs.xfm_file, xfm, registered),
+        ):
+            _copy(source, target)
+            record = derived_sidecar(
+                scan, settings.bids_dir, resume_hash=self.inputs.input_hash, extra=extra
+            )
+            write_json(sidecar_path(target), record)
+        return {"mask_file": str(mask), "xfm_file": str(xfm)}
+
+
+class WriteHarmonized(Adapter):
+    """Write a harmonized image, its figure, its sidecar, and the reference-grid copy if any."""
+
+    _always_run = True
+
+    class input_spec(_WriterInput):
+        in_file = File(exists=True, mandatory=True)
+        reference_file = File(exists=True)
+        figure_file = File(exists=True, mandatory=True)
+        quality_file = File(exists=True, mandatory=True)
+        mask_kind = traits.Str(mandatory=True)
+        target_site = traits.Str(mandatory=True)
+        model = traits.Dict(mandatory=True, desc="Name, Version, SHA256")
+        device = traits.Str(mandatory=True, nohash=True)
+
+    class output_spec(TraitedSpec):
+        out_file = File(exists=True)
+
+    def _adapt(self, folder: Path) -> dict:
+        from bids_harmony.bids.naming import harmonized_path
+        from bids_harmony.imaging.reference import REFERENCE
+
+        scan, settings, target = self.inputs.scan, self.inputs.settings, self.inputs.target_site
+        record = json.loads(Path(self.inputs.quality_file).read_text())
+        stripped = settings.skull_strip or self.inputs.mask_kind == "skull-stripped"
+        if isdefined(self.inputs.reference_file):
+            on_grid = harmonized_path(settings.output_dir, scan, target, space=REFERENCE)
+            _copy(self.inputs.reference_file, on_grid)
+            self._describe(on_grid, record, stripped=True)
+        _copy(self.inputs.figure_file, figure_path(settings.output_dir, scan, target))
+        # The native image comes last: its sidecar tells later runs that the scan is finished.
+        native = harmonized_path(settings.output_dir, scan, target)
+        _copy(self.inputs.in_file, native)
+        self._describe(native, record, stripped=stripped)
+        return {"out_file": str(native)}
+
+    def _describe(self, image: Path, record: dict[str, Any], *, stripped: bool) -> None:
+        from bids_harmony.bids.derivative import write_json
+        from bids_harmony.bids.naming import bids_uri, mask_path, sidecar_path, transform_path
+        from bids_harmony.bids.sidecar import harmonized_sidecar
+        from bids_harmony.imaging.reference import REFERENCE
+
+        scan, settings = self.inputs.scan, self.inputs.settings
+        output = settings.output_dir
+        used = (mask_path(output, scan), transform_path(output, scan, to=REFERENCE))
+        write_json(
+            sidecar_path(image),
+            harmonized_sidecar(
+                scan,
+                settings.bids_dir,
+                target=self.inputs.target_site,
+                method=settings.method,
+                resume_hash=self.inputs.input_hash,
+                sources=[bids_uri(path, output, "") for path in used],
+                skull_stripped=stripped,
+                model=self.inputs.model,
+                intensity_transform={
+                    "SourceScale": record["source_scale"],
+                    "HarmonizedScale": record["harmonized_scale"],
+                    "ClippedVoxels": record["n_clipped"],
+                },
+                device=self.inputs.device.partition(":")[0],
+                precision=settings.precision,
+                seed=settings.random_seed,
+                out_of_distribution=record["out_of_distribution"],
+                quality=record["quality"],
+            ),
+        )
+
+
+def figure_path(output_dir: Path, scan: Any, target: str) -> Path:
+    """Where the figure of a scan goes: ``sub-X/figures/``, named as the harmonized image."""
+    from bids_harmony.bids.naming import file_stem, harmonized_path
+
+    name = file_stem(harmonized_path(output_dir, scan, target))
+    return Path(output_dir) / f"sub-{scan.subject}" / "figures" / f"{name}.png"
+
+
+def _copy(source: str, target: Path) -> None:
+    from bids_harmony.imaging.atomic import write_atomically
+
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotCreateOutput(
+            "An output folder cannot be made", where=str(target.parent), got=str(error)
+        ) from error
+    write_atomically(target, Path(source).read_bytes())

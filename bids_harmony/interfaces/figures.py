@@ -1,0 +1,55 @@
+"""The figure of a scan, as a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, traits
+
+from bids_harmony.interfaces.base import Adapter
+
+__all__ = ["DrawChange"]
+
+
+class DrawChange(Adapter):
+    """Draw source, harmonized, target look and change of one scan."""
+
+    class input_spec(BaseInterfaceInputSpec):
+        look_file = File(exists=True, mandatory=True, desc="arrays that `Harmonize` left")
+        quality_file = File(exists=True, mandatory=True)
+        title = traits.Str(mandatory=True)
+        target_site = traits.Str(mandatory=True)
+
+    class output_spec(TraitedSpec):
+        out_file = File(exists=True)
+
+    def _adapt(self, folder: Path) -> dict:
+        from bids_harmony.reports.figures import subject_figure
+
+        quality = json.loads(Path(self.inputs.quality_file).read_text())["quality"]
+        shown = {"rmse_brain": "change (RMSE)", "wasserstein_source": "distance to target before"}
+        shown["wasserstein_harmonized"] = "after"
+        note = ", ".join(
+            f"{t} {quality[k]:.4f}" for k, t in shown.items() if quality.get(k) is not None
+        )
+        with np.load(self.inputs.look_file) as look:
+            arrays = {name: look[name] for name in look.files}
+        source, harmonized, target = (
+            arrays[n].astype(np.float32) for n in ("source", "harmonized", "target")
+        )
+        subject_figure(
+            source,
+            harmonized,
+            target,
+            arrays["mask"],
+            harmonized - source,
+            arrays["affine"],
+            folder / "figure.png",
+            title=self.inputs.title,
+            target_quantiles=arrays["quantiles"],
+            target_name=self.inputs.target_site,
+            note=f"Brain on the reference grid, each image by its own scale. {note}",
+        )
+        return {"out_file": str(folder / "figure.png")}

@@ -1,0 +1,184 @@
+"""The harmonizer of a scan, and the preparation of scans for training, as files."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, traits
+
+from bids_harmony.interfaces.anatomy import read_brain
+from bids_harmony.interfaces.base import Adapter
+
+__all__ = ["Harmonize", "PrepareForTraining", "harmonizer"]
+
+
+class _PreparedInput(BaseInterfaceInputSpec):
+    in_file = File(mandatory=True)
+    mask_file = File(exists=True, mandatory=True)
+    mask_kind = traits.Str("given", usedefault=True)
+    xfm_file = File(exists=True, mandatory=True, desc="scan to reference, ITK text")
+    n4 = traits.Bool(False, usedefault=True)
+
+
+class Harmonize(Adapter):
+    """Harmonize one scan to a target site, on its own grid."""
+
+    class input_spec(_PreparedInput):
+        method = traits.Str(mandatory=True)
+        model_dir = traits.Directory(mandatory=True, nohash=True)
+        model_sha256 = traits.Str(mandatory=True, desc="stands for the model in the hash")
+        modality = traits.Str(mandatory=True)
+        source_site = traits.Str(mandatory=True)
+        target_site = traits.Str(mandatory=True)
+        skull_strip = traits.Bool(False, usedefault=True)
+        on_reference = traits.Bool(False, usedefault=True, desc="also on the reference grid")
+        seed = traits.Int(0, usedefault=True)
+        # Where and how fast, not what.
+        device = traits.Str("cpu", usedefault=True, nohash=True)
+        batch_size = traits.Int(8, usedefault=True, nohash=True)
+        use_gpu = traits.Bool(False, usedefault=True, nohash=True)
+        num_threads = traits.Int(1, usedefault=True, nohash=True)
+
+    class output_spec(TraitedSpec):
+        out_file = File(exists=True, desc="harmonized scan, in the form of the input's file")
+        reference_file = File(exists=True, desc="harmonized scan on the reference grid")
+        look_file = File(exists=True, desc="arrays for the figure, on the reference grid")
+        quality_file = File(exists=True, desc="quality numbers and provenance, JSON")
+
+    def _adapt(self, folder: Path) -> dict:
+        import torch
+
+        from bids_harmony.bids.site import same_site
+        from bids_harmony.imaging.native import return_to_native
+        from bids_harmony.imaging.volume import read_volume, to_native, write_array, write_image
+        from bids_harmony.quality.changes import quality_row
+
+        inputs = self.inputs
+        torch.set_num_threads(inputs.num_threads)
+        torch.manual_seed(inputs.seed)
+        model = harmonizer(
+            inputs.method, inputs.model_dir, inputs.model_sha256, inputs.device, inputs.batch_size
+        )
+        volume = read_volume(inputs.in_file)
+        # Spellings of one site count as one; the model's own names its banks.
+        known = (s for s in model.sites(inputs.modality) if same_site(s, inputs.source_site))
+        source_site = next(known, inputs.source_site)
+        source, mask, prepared = _prepared(inputs, model.voxel_mm)
+
+        start = perf_counter()
+        applied = model.apply(
+            prepared,
+            modality=inputs.modality,
+            source_site=source_site,
+            target_site=inputs.target_site,
+        )
+        seconds = perf_counter() - start
+        same = same_site(inputs.source_site, inputs.target_site)
+        # A scan of the target site keeps its own scale: with no change it comes back bit for bit.
+        target_scale = None if same else model.target_scale(inputs.modality, inputs.target_site)
+        native = return_to_native(
+            source,
+            mask,
+            prepared,
+            applied.data,
+            target_scale=target_scale,
+            skull_strip=inputs.skull_strip,
+        )
+        image, n_clipped = to_native(volume, native.data)
+        out_file = folder / "harmonized.nii.gz"
+        write_image(image, out_file)
+
+        quantiles = model.target_quantiles(inputs.modality, inputs.target_site)
+        quality = quality_row(
+            volume.data,
+            native.data,
+            mask.data,
+            scale=prepared.scale,
+            harmonized_scale=target_scale,
+            target_quantiles=quantiles,
+            reference_change=applied.data - prepared.data,
+            round_trip_error=applied.round_trip_error,
+            same_site=same,
+        )
+        scale = float(prepared.scale if target_scale is None else target_scale)
+        record = {
+            "quality": quality,
+            "n_clipped": int(n_clipped),
+            "out_of_distribution": applied.out_of_distribution,
+            "source_scale": float(prepared.scale),
+            "harmonized_scale": scale,
+            "network_seconds": round(seconds, 3),
+        }
+        (folder / "quality.json").write_text(json.dumps(record, indent=2) + "\n")
+        # Half precision is more than a figure shows.
+        np.savez(
+            folder / "look.npz",
+            source=prepared.data.astype(np.float16),
+            harmonized=applied.data.astype(np.float16),
+            target=model.target_look(inputs.modality, inputs.target_site).astype(np.float16),
+            mask=prepared.mask,
+            affine=prepared.grid.affine,
+            quantiles=quantiles,
+        )
+        outputs = {
+            "out_file": str(out_file),
+            "look_file": str(folder / "look.npz"),
+            "quality_file": str(folder / "quality.json"),
+        }
+        if inputs.on_reference:
+            write_array(
+                applied.data * np.float32(scale),
+                prepared.grid.affine,
+                folder / "on_reference.nii.gz",
+            )
+            outputs["reference_file"] = str(folder / "on_reference.nii.gz")
+        return outputs
+
+
+class PrepareForTraining(Adapter):
+    """Put a scan on the reference grid, scaled, brain only, as training reads it."""
+
+    class input_spec(_PreparedInput):
+        voxel_mm = traits.Float(1.0, usedefault=True)
+
+    class output_spec(TraitedSpec):
+        prepared_file = File(exists=True, desc=".npz with data (float16), mask and scale")
+
+    def _adapt(self, folder: Path) -> dict:
+        _, _, prepared = _prepared(self.inputs, self.inputs.voxel_mm)
+        np.savez(
+            folder / "prepared.npz",
+            data=prepared.data.astype(np.float16),
+            mask=prepared.mask,
+            scale=np.float64(prepared.scale),
+        )
+        return {"prepared_file": str(folder / "prepared.npz")}
+
+
+@lru_cache(maxsize=1)
+def harmonizer(method: str, model_dir: str, sha256: str, device: str, batch_size: int) -> Any:
+    """Load a model once per process; `sha256` makes a model that changed on disk another one."""
+    from bids_harmony.harmonizers import load_harmonizer
+
+    return load_harmonizer(method, Path(model_dir), device=device, batch_size=batch_size)
+
+
+def _prepared(inputs: Any, voxel_mm: float) -> tuple[Any, Any, Any]:
+    """Volume (N4-corrected if asked for), mask and prepared scan of an adapter's inputs."""
+    from bids_harmony.imaging.intensity import correct_bias
+    from bids_harmony.imaging.prepared import prepare
+    from bids_harmony.imaging.reference import reference_grid
+    from bids_harmony.imaging.registration import read_transform
+    from bids_harmony.imaging.volume import read_volume
+
+    volume = read_volume(inputs.in_file)
+    mask = read_brain(inputs.mask_file, inputs.mask_kind)
+    if inputs.n4:
+        volume = correct_bias(volume, mask)
+    prepared = prepare(volume, mask, read_transform(inputs.xfm_file), reference_grid(voxel_mm))
+    return volume, mask, prepared

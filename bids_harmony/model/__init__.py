@@ -1,0 +1,1 @@
+"""The IHF-Harmony network: an injective hierarchical flow with artefact-aware normalisation."""

@@ -1,0 +1,160 @@
+"""Model folders: ``model.json`` (what it is) and ``model.safetensors`` (the numbers)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+
+from bids_harmony.exceptions import DataError, MissingInput
+from bids_harmony.model.encoder import Encoder
+from bids_harmony.model.encoder_files import write_bytes, write_tensors
+from bids_harmony.model.network import IHFNetwork
+from bids_harmony.model.presets import NetworkConfig
+
+__all__ = ["METADATA_FILE", "WEIGHTS_FILE", "load_model", "save_model"]
+
+METADATA_FILE = "model.json"
+WEIGHTS_FILE = "model.safetensors"
+_FORMAT = 1
+
+
+def save_model(
+    folder: Path | str,
+    network: IHFNetwork,
+    encoder: Encoder | Mapping[str, Any],
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write a network into a folder, each file in one step, the weights first.
+
+    Parameters
+    ----------
+    folder : path
+        Made when it does not exist.
+    network : IHFNetwork
+    encoder : Encoder or mapping
+        The encoder it was trained with; a mapping needs ``name`` and ``sha256``.
+    extra : mapping, optional
+        Anything for JSON that should travel with the model (version, seed, training data).
+
+    Returns
+    -------
+    dict
+        What was written to ``model.json``.
+
+    Raises
+    ------
+    DataError
+        The encoder's record is incomplete or does not fit the network.
+    """
+    if isinstance(encoder, Encoder):
+        encoder = {
+            "name": encoder.name,
+            "sha256": encoder.sha256,
+            "code_length": encoder.code_length,
+        }
+    record = {"code_length": network.code_length, **encoder}
+    if not {"name", "sha256"} <= set(record) or record["code_length"] != network.code_length:
+        raise DataError(
+            "The encoder's record does not fit the network",
+            expected=f"name, sha256 and code length {network.code_length}",
+            got=str(record),
+        )
+    folder = Path(folder)
+    digest = write_tensors(
+        {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()},
+        folder / WEIGHTS_FILE,
+    )
+    metadata = {
+        "format": _FORMAT,
+        "network": network.config.to_dict(),
+        "encoder": record,
+        "weights": {"file": WEIGHTS_FILE, "sha256": digest},
+        "extra": dict(extra or {}),
+    }
+    content = json.dumps(metadata, indent=2, sort_keys=True) + "\n"
+    write_bytes(content.encode(), folder / METADATA_FILE)
+    return json.loads(content)
+
+
+def load_model(
+    folder: Path | str, device: torch.device | str = "cpu"
+) -> tuple[IHFNetwork, dict[str, Any]]:
+    """Read a model folder.
+
+    Parameters
+    ----------
+    folder : path
+    device : torch.device or str
+        Where the network is put.
+
+    Returns
+    -------
+    network : IHFNetwork
+        In evaluation mode.
+    metadata : dict
+        The contents of ``model.json``.
+
+    Raises
+    ------
+    MissingInput
+        A file of the folder is missing.
+    DataError
+        The description is unreadable, the weights are not those described or do not fit.
+    """
+    folder = Path(folder)
+    description, weights = folder / METADATA_FILE, folder / WEIGHTS_FILE
+    for file in (description, weights):
+        if not file.is_file():
+            raise MissingInput(
+                "A model file is missing",
+                where=str(file),
+                expected=f"a folder with {METADATA_FILE} and {WEIGHTS_FILE}",
+                hint="Name the folder that the level train wrote.",
+            )
+    try:
+        metadata = json.loads(description.read_text(encoding="utf-8"))
+        if metadata["format"] != _FORMAT:
+            raise DataError(
+                "A model of another format",
+                where=str(description),
+                expected=str(_FORMAT),
+                got=str(metadata["format"]),
+                hint="Use the version of the package that wrote it.",
+            )
+        config = NetworkConfig.from_dict(metadata["network"])
+        code_length = int(metadata["encoder"]["code_length"])
+        expected = metadata["weights"]["sha256"]
+    except DataError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            "A model description cannot be read",
+            where=str(description),
+            got=f"{type(error).__name__}: {error}",
+        ) from error
+    # Hash and parse the same bytes, so that a concurrent writer cannot slip in between.
+    content = weights.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != expected:
+        raise DataError(
+            "The weights are not those that the model describes",
+            where=str(weights),
+            expected=f"sha256 {expected}",
+            got=digest,
+            hint="The file is damaged or belongs to another model; copy the folder again.",
+        )
+    network = IHFNetwork(config, code_length)
+    try:
+        network.load_state_dict(load(content))
+    except (SafetensorError, RuntimeError) as error:
+        raise DataError(
+            "The weights do not fit the network described", where=str(weights), got=str(error)
+        ) from error
+    return network.to(device).eval(), metadata

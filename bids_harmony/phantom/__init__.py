@@ -1,0 +1,1 @@
+"""Synthetic travelling subjects: anatomies of one template, seen by simulated scanners."""

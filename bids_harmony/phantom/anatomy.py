@@ -1,0 +1,206 @@
+"""Individual brain anatomies drawn from the ICBM152 tissue maps that nilearn ships.
+
+Every seed gives another person: smooth deformations move the tissue maps, a random field in logit
+space gives each person folds of their own, and relaxation times vary between people and in space.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy.ndimage import gaussian_filter, map_coordinates
+
+from bids_harmony.imaging.reference import ReferenceGrid, reference_grid
+
+__all__ = ["TISSUES", "Anatomy", "Tissue", "make_anatomy", "template_fractions"]
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """Relaxation of one tissue at 3 T: T1 and T2 in ms, proton density relative to CSF."""
+
+    name: str
+    t1_ms: float
+    t2_ms: float
+    density: float
+
+
+#: Wansapura et al. 1999 (J Magn Reson Imaging 9:531) for grey and white matter at 3 T; CSF
+#: rounded.
+TISSUES = (
+    Tissue("GM", 1331.0, 110.0, 0.82),
+    Tissue("WM", 832.0, 79.6, 0.70),
+    Tissue("CSF", 4000.0, 1500.0, 1.00),
+)
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What a scanner sees of one person, on a reference-space grid.
+
+    Attributes
+    ----------
+    fractions : (3, X, Y, Z) float32
+        Volume fractions of grey matter, white matter and CSF; they sum to 1 in the brain and 0
+        outside it.
+    t1_factor, t2_factor, density_factor : (X, Y, Z) float32
+        Multiply the tissue's own relaxation times and proton density.
+    mask : (X, Y, Z) bool
+        The brain.
+    grid : ReferenceGrid
+        Affine and spacing of all arrays.
+    seed : int
+        The person.
+    """
+
+    fractions: Array
+    t1_factor: Array
+    t2_factor: Array
+    density_factor: Array
+    mask: Array
+    grid: ReferenceGrid
+    seed: int
+
+
+@lru_cache(maxsize=4)
+def template_fractions(voxel_mm: float) -> Array:
+    """Give the tissue fractions of the template on the reference grid.
+
+    Parameters
+    ----------
+    voxel_mm : float
+        Spacing of the reference grid, mm.
+
+    Returns
+    -------
+    (3, X, Y, Z) float32
+        Grey matter, white matter, CSF; read-only.
+    """
+    from nilearn import datasets, image
+
+    grid = reference_grid(voxel_mm)
+    maps = []
+    for load in (
+        datasets.load_mni152_gm_template,
+        datasets.load_mni152_wm_template,
+        datasets.load_mni152_brain_mask,
+    ):
+        native = load(resolution=1)
+        native = image.new_img_like(native, native.get_fdata(dtype=np.float32) * (1 - 1e-6))
+        maps.append(
+            image.resample_img(
+                native,
+                target_affine=grid.affine,
+                target_shape=grid.shape,
+                interpolation="linear",
+                copy_header=True,
+                force_resample=True,
+            ).get_fdata(dtype=np.float32)
+        )
+    grey, white, brain = maps
+    inside = brain > 0.5
+    total = np.maximum(grey + white, 1e-6)
+    excess = np.maximum(total, 1.0)
+    grey, white = grey / excess, white / excess
+    fractions = np.stack([grey, white, np.clip(1 - grey - white, 0, 1)]) * inside
+    fractions = fractions.astype(np.float32)
+    fractions.setflags(write=False)
+    return fractions
+
+
+def _smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> Array:
+    """Unit-variance Gaussian field with the given correlation length in voxels."""
+    # The field is drawn on a coarser lattice: same statistics, a fraction of the time.
+    step = max(1, int(sigma / 2))
+    coarse = [int(np.ceil(n / step)) + 4 for n in shape]
+    field = gaussian_filter(
+        rng.standard_normal(coarse, dtype=np.float32), sigma / step, mode="wrap"
+    )
+    if step > 1:
+        axes = [np.arange(n, dtype=np.float32) / step + 1.5 for n in shape]
+        points = np.meshgrid(*axes, indexing="ij")
+        field = map_coordinates(field, points, order=1, output=np.float32)
+    else:
+        field = field[tuple(slice(0, n) for n in shape)]
+    return (field - field.mean()) / (field.std() + 1e-9)
+
+
+def make_anatomy(
+    grid: ReferenceGrid,
+    seed: int,
+    *,
+    deformation_mm: float = 3.0,
+    folding: float = 1.2,
+    variation: float = 0.03,
+) -> Anatomy:
+    """Draw one person.
+
+    Parameters
+    ----------
+    grid : ReferenceGrid
+        Where the tissue maps are wanted (reference space, RAS+ mm).
+    seed : int
+        Identity of the person: the same seed gives the same bits.
+    deformation_mm : float
+        Standard deviation of the coarse displacement (correlation length 22 mm); a fine one
+        (7 mm) has a quarter of it.
+    folding : float
+        Standard deviation of the random field that is added to the tissue log-odds.
+    variation : float
+        Standard deviation of local relaxation and density factors; those of the whole person
+        have the same.
+
+    Returns
+    -------
+    Anatomy
+    """
+    rng = np.random.default_rng([seed, 0xA7])
+    template = template_fractions(grid.voxel_mm)
+    shape, step = grid.shape, grid.voxel_mm
+
+    points = np.stack(np.meshgrid(*[np.arange(n, dtype=np.float32) for n in shape], indexing="ij"))
+    centre = (np.array(shape, dtype=np.float32) - 1)[:, None, None, None] / 2
+    stretch = rng.normal(1.0, 0.02, 3).astype(np.float32)[:, None, None, None]
+    points = centre + (points - centre) * stretch
+    for sigma_mm, amplitude_mm in ((22.0, deformation_mm), (7.0, deformation_mm / 4)):
+        for axis in range(3):
+            points[axis] += amplitude_mm / step * _smooth_noise(rng, shape, sigma_mm / step)
+    warped = np.stack(
+        [map_coordinates(t, points, order=1, output=np.float32, prefilter=False) for t in template]
+    )
+    brain = warped.sum(0)
+    mask = brain > 0.5
+
+    # Sharpened log-odds: the group average is blurred, a person is not.
+    odds = 2.0 * np.log(np.clip(warped / np.maximum(brain, 1e-6), 1e-3, 1.0))
+    for tissue in range(3):
+        odds[tissue] += folding * _smooth_noise(rng, shape, 3.5 / step)
+    odds[2] += rng.normal(0.0, 0.4)  # atrophy: more or less CSF at the same places
+    odds -= odds.max(0)
+    fractions = np.exp(odds)
+    fractions = (fractions / fractions.sum(0) * mask).astype(np.float32)
+
+    def factor() -> Array:
+        person = rng.normal(0.0, variation)
+        return np.exp(person + variation * _smooth_noise(rng, shape, 9.0 / step))
+
+    # Deep grey matter holds iron: shorter T1 than the cortex (Stanisz et al. 2005).
+    world = [grid.affine[axis, 3] + step * np.arange(n) for axis, n in enumerate(shape)]
+    radius = sum(
+        np.square((world[axis].reshape([-1 if a == axis else 1 for a in range(3)]) - c) / r)
+        for axis, (c, r) in enumerate(((0.0, 30.0), (-8.0, 30.0), (4.0, 20.0)))
+    )
+    deep = np.exp(-0.5 * np.square(radius)).astype(np.float32) * fractions[0]
+    return Anatomy(
+        fractions=fractions,
+        t1_factor=(factor() * (1 - 0.14 * deep)).astype(np.float32),
+        t2_factor=(factor() * (1 - 0.18 * deep)).astype(np.float32),
+        density_factor=factor().astype(np.float32),
+        mask=mask,
+        grid=grid,
+        seed=seed,
+    )

@@ -1,0 +1,239 @@
+"""A travelling-subject cohort as a BIDS dataset, with the twins at the target kept apart.
+
+Every person of the `training` group is scanned at one site. Travelling subjects are scanned at
+every site *but* the target; what the target would have seen of them is written to a second
+folder, which only scoring may read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
+from scipy.ndimage import affine_transform
+from scipy.spatial.transform import Rotation
+from tqdm import tqdm
+
+from bids_harmony.imaging.reference import ReferenceGrid, reference_grid
+from bids_harmony.imaging.volume import write_image
+from bids_harmony.phantom.anatomy import Anatomy, make_anatomy
+from bids_harmony.phantom.scanner import SITES, Scanner, acquire
+
+__all__ = ["CohortPlan", "place", "write_cohort"]
+
+#: Stored voxel order of the sites' images, as vendors' converters leave them.
+_ORIENTATIONS = {"COI": "LAS", "GE": "RAS", "PHILIPS": "LPS", "SIEMENS": "PSR"}
+
+
+@dataclass(frozen=True)
+class CohortPlan:
+    """Size and look of a cohort.
+
+    Attributes
+    ----------
+    sites : tuple of str
+        Keys of `SITES`.
+    target : str
+        The site whose scans of the travelling subjects are kept apart as twins.
+    training_per_site : int
+        People scanned at one site only.
+    travelling : int
+        People scanned at all sites.
+    modalities : tuple of str
+    voxel_scale : float
+        Multiplies the sites' voxel sizes: 2 makes 1 mm sites 2 mm ones, for demos and tests.
+    seed : int
+        The same seed gives the same bytes.
+    """
+
+    sites: tuple[str, ...] = ("COI", "GE", "PHILIPS", "SIEMENS")
+    target: str = "COI"
+    training_per_site: int = 5
+    travelling: int = 3
+    modalities: tuple[str, ...] = ("T1w", "T2w")
+    voxel_scale: float = 1.0
+    seed: int = 2026
+
+
+def place(
+    anatomy: Anatomy, voxel_mm: Sequence[float], pose: np.ndarray
+) -> tuple[Anatomy, np.ndarray]:
+    """Put a person into a scanner.
+
+    Parameters
+    ----------
+    anatomy : Anatomy
+        On the reference grid.
+    voxel_mm : (3,) float
+        Voxel size of the scan.
+    pose : (4, 4) float
+        Rigid map from reference world to scanner world, RAS+ mm.
+
+    Returns
+    -------
+    Anatomy
+        On the scan's grid, RAS voxel order. Its `grid.affine` maps voxels to *reference* world.
+    affine : (4, 4) float
+        Voxels to scanner world, RAS+ mm.
+    """
+    grid = anatomy.grid
+    extent = np.array(grid.shape) * grid.voxel_mm
+    size = np.ceil(extent / np.asarray(voxel_mm)).astype(int)
+    shape = (int(size[0]), int(size[1]), int(size[2]))
+    scan = np.diag([*voxel_mm, 1.0])
+    centre = grid.affine[:3, 3] + (np.array(grid.shape) - 1) / 2 * grid.voxel_mm
+    scan[:3, 3] = centre - (np.array(shape) - 1) / 2 * np.asarray(voxel_mm)
+    # Scan voxel -> scanner world -> reference world -> anatomy voxel.
+    to_reference = np.linalg.inv(pose) @ scan
+    to_voxel = np.linalg.inv(grid.affine) @ to_reference
+
+    def move(data: np.ndarray, outside: float) -> np.ndarray:
+        return affine_transform(
+            data, to_voxel[:3, :3], to_voxel[:3, 3], shape, np.float32, order=1, cval=outside
+        )
+
+    fractions = np.stack([move(f, 0.0) for f in anatomy.fractions])
+    total = fractions.sum(0)
+    mask = total > 0.5
+    placed = replace(
+        anatomy,
+        fractions=fractions / np.maximum(total, 1e-6) * mask,
+        t1_factor=move(anatomy.t1_factor, 1.0),
+        t2_factor=move(anatomy.t2_factor, 1.0),
+        density_factor=move(anatomy.density_factor, 1.0),
+        mask=mask,
+        grid=ReferenceGrid("scan", shape, to_reference, float(np.mean(voxel_mm))),
+    )
+    return placed, scan
+
+
+def _pose(rng: np.random.Generator) -> np.ndarray:
+    pose = np.eye(4)
+    pose[:3, :3] = Rotation.from_euler("xyz", rng.normal(0, 3, 3), degrees=True).as_matrix()
+    pose[:3, 3] = rng.normal(0, 4, 3)
+    return pose
+
+
+def _sidecar(scanner: Scanner, modality: str) -> dict[str, object]:
+    sequence = scanner.sequences[modality]
+    sidecar: dict[str, object] = {
+        "InstitutionName": scanner.site,
+        "Manufacturer": scanner.vendor,
+        "ManufacturersModelName": scanner.model,
+        "MagneticFieldStrength": scanner.field_tesla,
+        "DeviceSerialNumber": scanner.serial,
+        "RepetitionTime": sequence.repetition_ms / 1000,
+        "EchoTime": sequence.echo_ms / 1000,
+        "FlipAngle": sequence.flip_deg,
+    }
+    if sequence.inversion_ms:
+        sidecar["InversionTime"] = sequence.inversion_ms / 1000
+    return sidecar
+
+
+def _write(data: np.ndarray, affine: np.ndarray, orientation: str, path: Path) -> None:
+    stored = np.clip(np.rint(data), 0, np.iinfo(np.int16).max).astype(np.int16)
+    image = nib.Nifti1Image(stored, affine)
+    image.set_sform(affine, 1)
+    image.set_qform(affine, 1)
+    turn = ornt_transform(io_orientation(affine), axcodes2ornt(orientation))
+    image = image.as_reoriented(turn)
+    image.header.set_xyzt_units("mm", "sec")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_image(image, path)
+
+
+def _write_json(content: object, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def write_cohort(folder: Path, plan: CohortPlan) -> None:
+    """Write the cohort to ``folder/bids`` and the twins to ``folder/twins``.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when it is not there.
+    plan : CohortPlan
+
+    Notes
+    -----
+    ``twins/.../sub-T01_ses-GE_desc-twin_T1w.nii.gz`` is the noise-free image of the person at the
+    target, on the grid of the scan it is a twin of; ``desc-ceiling`` is the same with the target's
+    own noise and receive-field draw.
+    """
+    grid = reference_grid(plan.voxel_scale)
+    rng = np.random.default_rng([plan.seed, 0xC0])
+    people: list[tuple[str, tuple[str, ...], bool]] = []
+    for site in plan.sites:
+        people += [(f"{site}{i + 1:02d}", (site,), False) for i in range(plan.training_per_site)]
+    elsewhere = tuple(s for s in plan.sites if s != plan.target)
+    people += [(f"T{i + 1:02d}", elsewhere, True) for i in range(plan.travelling)]
+
+    bids, twins = folder / "bids", folder / "twins"
+    rows = ["participant_id\tage\tsex\tgroup"]
+    for number, (label, sites, travelling) in enumerate(
+        tqdm(people, desc="cohort", unit="person", disable=None)
+    ):
+        person_seed = plan.seed * 1000 + number
+        anatomy = make_anatomy(grid, person_seed)
+        age, sex = int(rng.integers(20, 75)), str(rng.choice(["F", "M"]))
+        rows.append(f"sub-{label}\t{age}\t{sex}\t{'travelling' if travelling else 'training'}")
+        for index, site in enumerate(sites):
+            scanner = SITES[site]
+            voxel_mm = [plan.voxel_scale * v for v in scanner.voxel_mm]
+            placed, affine = place(anatomy, voxel_mm, _pose(rng))
+            stem = f"sub-{label}_ses-{site}" if travelling else f"sub-{label}"
+            where = (
+                Path(f"sub-{label}", f"ses-{site}", "anat")
+                if travelling
+                else Path(f"sub-{label}", "anat")
+            )
+            for m, modality in enumerate(plan.modalities):
+                scan_seed = person_seed * 100 + index * 10 + m
+                image = acquire(placed, scanner, modality, scan_seed=scan_seed)
+                target = bids / where / f"{stem}_{modality}.nii.gz"
+                _write(image, affine, _ORIENTATIONS[site], target)
+                _write_json(_sidecar(scanner, modality), bids / where / f"{stem}_{modality}.json")
+                if travelling:
+                    goal = SITES[plan.target]
+                    for desc, own in (("twin", False), ("ceiling", True)):
+                        twin = acquire(
+                            placed, goal, modality,
+                            scan_seed=scan_seed + 7, noise=own, scan_field=own,
+                        )  # fmt: skip
+                        path = twins / where / f"{stem}_desc-{desc}_{modality}.nii.gz"
+                        _write(twin, affine, _ORIENTATIONS[site], path)
+
+    description = {
+        "Name": "Simulated travelling subjects",
+        "BIDSVersion": "1.10.0",
+        "DatasetType": "raw",
+        "License": "CC0",
+        "Authors": ["bids_harmony phantom"],
+        "GeneratedBy": [{"Name": "bids_harmony.phantom"}],
+    }
+    _write_json(description, bids / "dataset_description.json")
+    (bids / "README").write_text(
+        "Simulated brains: every image was computed, nobody was scanned.\n"
+        "Tissue maps: ICBM152 2009a symmetric (Fonov et al. 2011), deformed at random.\n",
+        encoding="utf-8",
+    )
+    (bids / "participants.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    _write_json(
+        {
+            "age": {"Description": "Simulated age", "Units": "year"},
+            "sex": {"Description": "Simulated sex", "Levels": {"F": "female", "M": "male"}},
+            "group": {
+                "Description": "Role in the cohort",
+                "Levels": {"training": "one site", "travelling": "every site but the target"},
+            },
+        },
+        bids / "participants.json",
+    )

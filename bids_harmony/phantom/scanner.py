@@ -1,0 +1,308 @@
+"""Simulated scanners: sequence physics, receive field, sharpness, noise and gain.
+
+A scanner turns an `Anatomy` into the image that it would deliver. Contrast comes from the signal
+equations of the sequences (Bernstein, King and Zhou 2004, Handbook of MRI Pulse Sequences), the
+field strength from T1 ~ B0^(1/3) (Bottomley et al. 1984), noise is Rician (Gudbjartsson and Patz
+1995).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from bids_harmony.phantom.anatomy import TISSUES, Anatomy
+
+__all__ = ["SITES", "Scanner", "Sequence", "acquire", "bias_field", "random_scanner"]
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One pulse sequence; times in ms, flip angle in degrees.
+
+    `kind` is "mprage" (inversion-prepared), "spgr" (spoiled gradient echo) or "tse"
+    (spin echo, with an inversion when `inversion_ms` is above 0).
+    """
+
+    kind: str
+    repetition_ms: float
+    echo_ms: float
+    inversion_ms: float = 0.0
+    flip_deg: float = 90.0
+
+    def signal(
+        self,
+        t1: Array | float,
+        t2: Array | float,
+        density: Array | float,
+        flip_factor: Array | float,
+    ) -> Array:
+        """Evaluate the signal equation; relaxation times in ms, result in arbitrary units."""
+        flip = np.deg2rad(self.flip_deg) * flip_factor
+        if self.kind == "spgr":
+            e1 = np.exp(-self.repetition_ms / t1)
+            steady = np.sin(flip) * (1 - e1) / (1 - np.cos(flip) * e1)
+            return density * steady * np.exp(-self.echo_ms / (0.6 * t2))
+        recovered = 1 - np.exp(-self.repetition_ms / t1)
+        if self.inversion_ms > 0:
+            # Inversion recovery in its steady state, magnitude image.
+            recovered = np.abs(
+                1 - 2 * np.exp(-self.inversion_ms / t1) + np.exp(-self.repetition_ms / t1)
+            )
+        if self.kind == "mprage":
+            return density * recovered * np.sin(flip) * np.exp(-self.echo_ms / (0.6 * t2))
+        return density * recovered * np.exp(-self.echo_ms / t2)
+
+
+@dataclass(frozen=True)
+class Scanner:
+    """One site's scanner.
+
+    Attributes
+    ----------
+    site, vendor, model : str
+        Written to the sidecars.
+    field_tesla : float
+    sequences : mapping of modality to Sequence
+    bias_log_sd : float
+        Standard deviation of the logarithm of the site's mean receive field.
+    scan_bias : float
+        The part of it that changes from scan to scan.
+    bias_seed : int
+        Shape of the site's field.
+    noise : float
+        Standard deviation of the noise in each channel, relative to the white-matter signal.
+    sharpness_mm : float
+        Gaussian blur (standard deviation, mm) if positive; strength of an unsharp mask in units
+        of 1 mm if negative.
+    gamma : float
+        Exponent of the vendor's intensity curve; 1 is linear.
+    gain : float
+        White matter in stored units.
+    voxel_mm : tuple of float
+    flip_spread : float
+        Relative transmit-field error from centre to rim: makes contrast depend on place.
+    """
+
+    site: str
+    vendor: str
+    model: str
+    field_tesla: float
+    sequences: Mapping[str, Sequence]
+    bias_log_sd: float = 0.1
+    scan_bias: float = 0.25
+    bias_seed: int = 0
+    noise: float = 0.03
+    sharpness_mm: float = 0.0
+    gamma: float = 1.0
+    gain: float = 800.0
+    voxel_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    flip_spread: float = 0.05
+    serial: str = field(default="")
+
+
+def _t1w(kind: str, tr: float, te: float, ti: float, flip: float) -> Sequence:
+    return Sequence(kind, tr, te, ti, flip)
+
+
+#: Four sites in the manner of the vendors; parameters are round numbers, not any real protocol.
+SITES: dict[str, Scanner] = {
+    "COI": Scanner(
+        "COI", "Siemens", "Verio", 3.0,
+        {
+            "T1w": _t1w("mprage", 2300, 2.98, 900, 9),
+            "T2w": Sequence("tse", 3200, 430 / 4.3),
+            "FLAIR": Sequence("tse", 9000, 90, 2500),
+        },
+        bias_log_sd=0.09, bias_seed=11, noise=0.025, sharpness_mm=0.4, gamma=1.0, gain=420.0,
+        voxel_mm=(1.0, 1.0, 1.0), serial="10001",
+    ),
+    "GE": Scanner(
+        "GE", "GE", "Signa HDxt", 3.0,
+        {
+            "T1w": _t1w("spgr", 8.2, 3.2, 0, 20),
+            "T2w": Sequence("tse", 4500, 84),
+            "FLAIR": Sequence("tse", 8500, 110, 2250),
+        },
+        bias_log_sd=0.20, bias_seed=12, noise=0.040, sharpness_mm=-0.35, gamma=1.08, gain=2600.0,
+        voxel_mm=(1.0, 1.0, 1.2), serial="10002",
+    ),
+    "PHILIPS": Scanner(
+        "PHILIPS", "Philips", "Achieva", 3.0,
+        {
+            "T1w": _t1w("mprage", 1900, 3.7, 750, 8),
+            "T2w": Sequence("tse", 2600, 78),
+            "FLAIR": Sequence("tse", 11000, 125, 2800),
+        },
+        bias_log_sd=0.15, bias_seed=13, noise=0.032, sharpness_mm=0.8, gamma=0.93, gain=900.0,
+        voxel_mm=(0.9, 0.9, 1.2), serial="10003",
+    ),
+    "SIEMENS": Scanner(
+        "SIEMENS", "Siemens", "Avanto", 1.5,
+        {
+            "T1w": _t1w("mprage", 2000, 3.4, 1100, 15),
+            "T2w": Sequence("tse", 5000, 118),
+            "FLAIR": Sequence("tse", 9000, 100, 2400),
+        },
+        bias_log_sd=0.12, bias_seed=14, noise=0.055, sharpness_mm=0.6, gamma=1.0, gain=260.0,
+        voxel_mm=(1.1, 1.0, 1.1), serial="10004",
+    ),
+}  # fmt: skip
+
+
+def random_scanner(seed: int) -> Scanner:
+    """Draw a scanner from wide ranges, for training: never one of `SITES`.
+
+    Parameters
+    ----------
+    seed : int
+        The same seed gives the same scanner.
+    """
+    rng = np.random.default_rng([seed, 0x5C])
+    u = rng.uniform
+    if u() < 0.65:
+        t1w = Sequence("mprage", u(1600, 2700), u(2, 4.5), u(650, 1200), u(7, 16))
+    else:
+        t1w = Sequence("spgr", u(6, 22), u(2, 5), 0, u(17, 30))
+    # A quarter of the scanners have next to no receive field: the model must also learn that.
+    amplitude = 0.0 if u() < 0.15 else u(0.02, 0.26)
+    return Scanner(
+        f"R{seed:04d}",
+        "Simulated",
+        "Random",
+        float(rng.choice([1.5, 3.0])),
+        {
+            "T1w": t1w,
+            "T2w": Sequence("tse", u(2200, 6500), u(70, 130)),
+            "FLAIR": Sequence("tse", u(7000, 12000), u(80, 140), u(2000, 2900)),
+        },
+        bias_log_sd=float(amplitude),
+        scan_bias=float(u(0.1, 0.4)),
+        bias_seed=int(seed) + 1000,
+        noise=float(u(0.01, 0.07)),
+        sharpness_mm=float(u(-0.6, 1.0)),
+        gamma=float(u(0.88, 1.14)),
+        gain=float(np.exp(u(np.log(100), np.log(3000)))),
+        flip_spread=float(u(0.0, 0.12)),
+    )
+
+
+def bias_field(grid_shape: tuple[int, int, int], mask: Array, seed: list[int]) -> Array:
+    """Draw a smooth log-field: Legendre polynomials of total degree 1 to 3, unit variance in mask.
+
+    Parameters
+    ----------
+    grid_shape : (3,) int
+    mask : (X, Y, Z) bool
+    seed : list of int
+
+    Returns
+    -------
+    (X, Y, Z) float32
+        Zero mean and unit standard deviation inside the mask; no unit.
+    """
+    rng = np.random.default_rng(seed)
+    axes = [np.linspace(-1, 1, n, dtype=np.float32) for n in grid_shape]
+    legendre = [
+        [np.polynomial.legendre.Legendre.basis(d)(a).astype(np.float32) for d in range(4)]
+        for a in axes
+    ]
+    total = np.zeros(grid_shape, dtype=np.float32)
+    for i in range(4):
+        for j in range(4 - i):
+            for k in range(4 - i - j):
+                degree = i + j + k
+                if degree == 0:
+                    continue
+                weight = rng.normal() / degree
+                total += weight * (
+                    legendre[0][i][:, None, None]
+                    * legendre[1][j][None, :, None]
+                    * legendre[2][k][None, None, :]
+                )
+    inside = total[mask]
+    return (total - inside.mean()) / (inside.std() + 1e-9)
+
+
+def acquire(
+    anatomy: Anatomy,
+    scanner: Scanner,
+    modality: str,
+    *,
+    scan_seed: int,
+    noise: bool = True,
+    scan_field: bool = True,
+) -> Array:
+    """Scan a person.
+
+    Parameters
+    ----------
+    anatomy : Anatomy
+    scanner : Scanner
+    modality : {"T1w", "T2w", "FLAIR"}
+    scan_seed : int
+        Draws noise and the scan's own part of the receive field.
+    noise : bool
+        False gives the noise-free image.
+    scan_field : bool
+        False leaves the scan's own part of the receive field out: the site's mean look.
+
+    Returns
+    -------
+    (X, Y, Z) float32
+        Stored units of the scanner, zero outside the brain, on the anatomy's grid.
+    """
+    sequence = scanner.sequences[modality]
+    mask, shape = anatomy.mask, anatomy.grid.shape
+    b1_shape = bias_field(shape, mask, [scanner.bias_seed, 3])[mask]
+    flip = 1 + scanner.flip_spread * np.clip(b1_shape, -2.5, 2.5)
+    # T1 scales with the cube root of the field strength (Bottomley 1984); tissues are given at 3
+    # T.
+    field_scale = (scanner.field_tesla / 3.0) ** (1 / 3)
+    t1, t2, density = (
+        anatomy.t1_factor[mask] * field_scale,
+        anatomy.t2_factor[mask],
+        anatomy.density_factor[mask],
+    )
+    signal = np.zeros(t1.shape, dtype=np.float32)
+    for tissue, fraction in zip(TISSUES, anatomy.fractions, strict=True):
+        t1_tissue = np.float32(tissue.t1_ms) * (t1 if tissue.name != "CSF" else np.ones_like(t1))
+        signal += fraction[mask] * sequence.signal(
+            t1_tissue, np.float32(tissue.t2_ms) * t2, np.float32(tissue.density) * density, flip
+        )
+    white = TISSUES[1]
+    unit = float(sequence.signal(white.t1_ms * field_scale, white.t2_ms, white.density, 1.0))
+    image = np.zeros(shape, dtype=np.float32)
+    image[mask] = np.power(np.maximum(signal / unit, 0), scanner.gamma)
+    image = _sharpen(image, scanner.sharpness_mm, anatomy.grid.voxel_mm)
+    image[~mask] = 0
+
+    log_field = scanner.bias_log_sd * bias_field(shape, mask, [scanner.bias_seed, 7])[mask]
+    if scan_field and scanner.bias_log_sd > 0:
+        own = bias_field(shape, mask, [scan_seed, scanner.bias_seed, 5])[mask]
+        log_field = log_field + scanner.bias_log_sd * scanner.scan_bias * own
+    values = image[mask] * np.exp(log_field)
+    if noise:
+        rng = np.random.default_rng([scan_seed, scanner.bias_seed, 1])
+        # Smaller voxels are noisier, but a site's noise level is stated for its own voxel size.
+        sigma = np.float32(scanner.noise)
+        real = values + sigma * rng.standard_normal(values.shape, dtype=np.float32)
+        imaginary = sigma * rng.standard_normal(values.shape, dtype=np.float32)
+        values = np.hypot(real, imaginary)
+    image[mask] = scanner.gain * values
+    return image
+
+
+def _sharpen(image: Array, sharpness_mm: float, voxel_mm: float) -> Array:
+    if math.isclose(sharpness_mm, 0.0, abs_tol=1e-3):
+        return image
+    if sharpness_mm > 0:
+        return gaussian_filter(image, sharpness_mm / voxel_mm * 1.3, truncate=3.0)
+    blurred = gaussian_filter(image, 1.0 / min(voxel_mm, 1.5), truncate=3.0)
+    return np.maximum(image + abs(sharpness_mm) * (image - blurred), 0)

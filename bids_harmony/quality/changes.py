@@ -1,0 +1,191 @@
+"""The quality numbers of one harmonized image, for its sidecar and for ``scans.tsv``."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bids_harmony.quality.distributions import quantile_distance
+from bids_harmony.quality.image_metrics import ms_ssim, nyquist_share, psnr, rmse, ssim_map
+
+__all__ = ["DESCRIPTIONS", "quality_row"]
+
+_FRACTION = "1 (fraction of data_range_native)"
+_SCALED = "1 (fraction of the image's robust intensity scale)"
+
+DESCRIPTIONS: dict[str, dict[str, str]] = {
+    "data_range_native": {
+        "Description": "Data range of RMSE, PSNR, SSIM and MS-SSIM of this image",
+        "Units": "arbitrary (intensity units of the image)",
+    },
+    "rmse_brain": {
+        "Description": "Root mean squared change from source to harmonized inside the brain mask",
+        "Units": _FRACTION,
+    },
+    "rmse_whole": {
+        "Description": "Root mean squared change from source to harmonized over the whole image",
+        "Units": _FRACTION,
+    },
+    "psnr_brain_db": {
+        "Description": "Peak signal-to-noise ratio of harmonized against source inside the brain"
+        " mask (not available if equal)",
+        "Units": "dB",
+    },
+    "psnr_whole_db": {
+        "Description": "Peak signal-to-noise ratio of harmonized against source over the whole"
+        " image (not available if equal)",
+        "Units": "dB",
+    },
+    "ssim_brain": {
+        "Description": "Structural similarity of harmonized and source, Gaussian window of 1.5"
+        " voxels in three dimensions, mean inside the brain mask",
+        "Units": "1",
+    },
+    "ssim_whole": {
+        "Description": "Structural similarity of harmonized and source, Gaussian window of 1.5"
+        " voxels in three dimensions, mean over the whole image",
+        "Units": "1",
+    },
+    "ms_ssim_brain": {
+        "Description": "Multi-scale structural similarity of harmonized and source, mean of axial"
+        " slices, both zero outside the brain mask",
+        "Units": "1",
+    },
+    "ms_ssim_whole": {
+        "Description": "Multi-scale structural similarity of harmonized and source, mean of axial"
+        " slices",
+        "Units": "1",
+    },
+    "wasserstein_source": {
+        "Description": "Wasserstein distance of the source's brain intensities to the target"
+        " site's",
+        "Units": _SCALED,
+    },
+    "wasserstein_harmonized": {
+        "Description": "Wasserstein distance of the harmonized brain intensities to the target"
+        " site's",
+        "Units": _SCALED,
+    },
+    "change_outside_mask_share": {
+        "Description": "Share of the summed absolute change that lies outside the brain mask",
+        "Units": "1",
+    },
+    "nyquist_share": {
+        "Description": "Share of the change's in-plane spectral energy near the Nyquist corners,"
+        " on the reference grid (checkerboard indicator)",
+        "Units": "1",
+    },
+    "round_trip_error": {
+        "Description": "Largest error of the network's forward and reverse pass with normalization"
+        " bypassed",
+        "Units": _SCALED,
+    },
+    "same_site": {
+        "Description": "Whether source and target are the same site (then any change is an error)",
+        "Units": "boolean",
+    },
+}
+
+
+def quality_row(
+    source: NDArray,
+    harmonized: NDArray,
+    mask: NDArray[np.bool_],
+    *,
+    scale: float,
+    harmonized_scale: float | None = None,
+    data_range: float | None = None,
+    target_quantiles: ArrayLike | None = None,
+    target_probabilities: ArrayLike | None = None,
+    reference_change: NDArray | None = None,
+    round_trip_error: float | None = None,
+    same_site: bool | None = None,
+) -> dict[str, float | bool | None]:
+    """Measure what harmonization did to one image.
+
+    Parameters
+    ----------
+    source, harmonized : (X, Y, Z) arrays
+        On one grid, RAS voxel order, native intensity units.
+    mask : (X, Y, Z) bool array
+        The brain.
+    scale : float
+        Robust intensity scale of the source, native units.
+    harmonized_scale : float, optional
+        Native units of the harmonized image that correspond to `scale`, if it was given the target
+        site's scale. The harmonized image is brought to the source's units with it before the two
+        are compared.
+    data_range : float, optional
+        For PSNR, SSIM and MS-SSIM, in native units of the source. By default `scale`, the peak of
+        the images as the network sees them.
+    target_quantiles : (K,) array-like, optional
+        Brain intensities of the target site, divided by the site's own scale.
+    target_probabilities : (K,) array-like, optional
+        Of these quantiles; evenly from 0 to 1 if not given.
+    reference_change : (Xr, Yr, Zr) array, optional
+        Harmonized minus source on the reference grid.
+    round_trip_error : float, optional
+        Largest error of the network's round trip with normalization bypassed, in fractions of the
+        scale.
+    same_site : bool, optional
+        Source and target are one site.
+
+    Returns
+    -------
+    dict
+        The keys of `DESCRIPTIONS`, in its order. ``None`` stands for what is not available: it
+        becomes ``null`` in JSON and ``n/a`` in TSV.
+
+    Raises
+    ------
+    DataError
+        If shapes differ, the mask is empty, or the scale is not positive.
+    """
+    scale = float(scale)
+    peak = scale if data_range is None else float(data_range)
+    source = np.asarray(source, dtype=np.float32)
+    harmonized = np.asarray(harmonized, dtype=np.float32)
+    if harmonized_scale is not None and harmonized_scale != scale:
+        harmonized = harmonized * np.float32(scale / harmonized_scale)
+    mask = np.asarray(mask, dtype=bool)
+
+    row: dict[str, float | bool | None] = dict.fromkeys(DESCRIPTIONS)
+    row["data_range_native"] = peak
+    row["rmse_brain"] = rmse(source, harmonized, mask=mask) / peak
+    row["rmse_whole"] = rmse(source, harmonized) / peak
+    row["psnr_brain_db"] = _finite(psnr(source, harmonized, data_range=peak, mask=mask))
+    row["psnr_whole_db"] = _finite(psnr(source, harmonized, data_range=peak))
+    similarity = ssim_map(source, harmonized, data_range=peak)
+    row["ssim_brain"] = float(np.mean(similarity[mask], dtype=np.float64))
+    row["ssim_whole"] = float(np.mean(similarity, dtype=np.float64))
+    row["ms_ssim_brain"] = ms_ssim(source, harmonized, data_range=peak, mask=mask)
+    row["ms_ssim_whole"] = ms_ssim(source, harmonized, data_range=peak)
+    if target_quantiles is not None:
+        target = np.asarray(target_quantiles, dtype=np.float64)
+        if target_probabilities is None:
+            probabilities = np.linspace(0, 1, target.size)
+        else:
+            probabilities = np.asarray(target_probabilities, dtype=np.float64)
+        for key, image in (("source", source), ("harmonized", harmonized)):
+            own = np.quantile(image[mask], probabilities) / scale
+            row[f"wasserstein_{key}"] = quantile_distance(own, target, probabilities)
+    row["change_outside_mask_share"] = _share_outside(harmonized - source, mask)
+    if reference_change is not None:
+        row["nyquist_share"] = nyquist_share(reference_change)
+    row["round_trip_error"] = None if round_trip_error is None else float(round_trip_error)
+    row["same_site"] = None if same_site is None else bool(same_site)
+    return row
+
+
+def _share_outside(change: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
+    """Part of the summed absolute change outside the mask; 0 for no change at all."""
+    size = np.abs(change)
+    total = float(size.sum(dtype=np.float64))
+    return float(size[~mask].sum(dtype=np.float64)) / total if total > 0 else 0.0
+
+
+def _finite(value: float) -> float | None:
+    """Equal images have infinite PSNR, for which JSON has no word."""
+    return value if math.isfinite(value) else None

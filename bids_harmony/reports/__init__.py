@@ -1,0 +1,1 @@
+"""Pictures of what harmonization did to a scan."""

@@ -1,0 +1,159 @@
+"""Processors, memory and graphics cards that this job may use.
+
+A cluster job or a container sees the whole host in `os.cpu_count()` and in `/proc/meminfo`; what
+counts is the smallest of what the affinity mask, the control group (version 1 or 2) and SLURM
+allow.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bids_harmony.exceptions import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["available_cpus", "available_memory_mb", "resolve_device"]
+
+_MIB = 2**20
+# Control groups of version 1 write "no limit" as a number near 2**63, rounded to a page.
+_NO_LIMIT = 2**60
+
+
+def available_cpus(
+    *, cgroup_root: Path = Path("/sys/fs/cgroup"), proc_cgroup: Path = Path("/proc/self/cgroup")
+) -> int:
+    """Processors that this job may use: the least of affinity mask, control group and SLURM.
+
+    Parameters
+    ----------
+    cgroup_root, proc_cgroup : Path
+        Where the control groups are mounted and where this process says which it is in.
+
+    Returns
+    -------
+    int
+        At least 1. A control group's share of 1.5 processors counts as 2.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        limits = [len(os.sched_getaffinity(0))]
+    else:
+        limits = [os.cpu_count() or 1]
+    for folder in _cgroup_folders("cpu", cgroup_root, proc_cgroup):
+        quota, period = None, None
+        words = _read(folder / "cpu.max").split()
+        if len(words) == 2:
+            quota, period = words
+        else:
+            quota = _read(folder / "cpu.cfs_quota_us")
+            period = _read(folder / "cpu.cfs_period_us")
+        if _is_number(quota) and _is_number(period) and int(quota) > 0 and int(period) > 0:
+            limits.append(ceil(int(quota) / int(period)))
+    slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    if _is_number(slurm):
+        limits.append(int(slurm))
+    return max(1, min(limits))
+
+
+def available_memory_mb(
+    *, cgroup_root: Path = Path("/sys/fs/cgroup"), proc_cgroup: Path = Path("/proc/self/cgroup")
+) -> int:
+    """Memory that this job may use, in MiB: the least of the host, the control group and SLURM.
+
+    Parameters
+    ----------
+    cgroup_root, proc_cgroup : Path
+        Where the control groups are mounted and where this process says which it is in.
+
+    Returns
+    -------
+    int
+        MiB, at least 1.
+    """
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _MIB]
+    for folder in _cgroup_folders("memory", cgroup_root, proc_cgroup):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            text = _read(folder / name)
+            if _is_number(text) and int(text) < _NO_LIMIT:
+                limits.append(int(text) // _MIB)
+    per_node = os.environ.get("SLURM_MEM_PER_NODE", "")
+    per_cpu = os.environ.get("SLURM_MEM_PER_CPU", "")
+    # SLURM writes MiB; 0 means "all of the node".
+    if _is_number(per_node) and int(per_node) > 0:
+        limits.append(int(per_node))
+    elif _is_number(per_cpu) and int(per_cpu) > 0:
+        cpus = os.environ.get("SLURM_CPUS_ON_NODE", "1")
+        limits.append(int(per_cpu) * (int(cpus) if _is_number(cpus) else 1))
+    return max(1, min(limits))
+
+
+def resolve_device(name: str) -> torch.device:
+    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into a torch device that exists.
+
+    Parameters
+    ----------
+    name : str
+        ``auto`` takes the first graphics card when there is one, else the processor.
+
+    Returns
+    -------
+    torch.device
+
+    Raises
+    ------
+    UsageError
+        When a graphics card is asked for by name and is not there: silently computing for hours on
+        the processor is not what was asked.
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    if name == "cpu":
+        return torch.device("cpu")
+    kind, _, index = name.partition(":")
+    if kind != "cuda" or (index and not _is_number(index)):
+        raise UsageError(
+            "Unknown device", where="--device", expected="auto, cpu, cuda or cuda:N", got=name
+        )
+    n_cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    number = int(index or 0)
+    if number >= n_cards:
+        raise UsageError(
+            "The graphics card is not there",
+            where="--device",
+            got=f"{name}; cards found: {n_cards}",
+            hint="Use --device auto or cpu, or give the container its card (--gpus all, --nv).",
+        )
+    return torch.device(f"cuda:{number}")
+
+
+def _cgroup_folders(controller: str, root: Path, proc_cgroup: Path) -> Iterator[Path]:
+    """Every control group folder that binds this process, up to the root: limits nest."""
+    for line in _read(proc_cgroup).splitlines():
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if controllers and controller not in controllers.split(","):
+            continue
+        top = root if not controllers else root / controller
+        group = Path(path.lstrip("/"))
+        # In a container the path is often that of the host and does not exist below our own mount.
+        yield from (top / group, *(top / parent for parent in group.parents))
+    yield root
+    yield root / controller
+
+
+def _read(path: Path) -> str:
+    """The file's text; empty when the kernel does not offer it, which is a normal answer here."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()

@@ -1,0 +1,336 @@
+"""Everything that the user asked for in one frozen record, and its round trip to TOML.
+
+The record holds wishes only: no run identifier, no log folder, no resolved layout, so that the
+file of one run can be handed to the next with ``--config-file``.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from bids_harmony import resources
+from bids_harmony.exceptions import MissingInput, UsageError
+from bids_harmony.settings_toml import plain_dict, toml_value, typed_fields
+
+__all__ = [
+    "DEVICES",
+    "ENCODERS",
+    "KEEP_WORKDIR",
+    "LEVELS",
+    "METHODS",
+    "MODALITIES",
+    "OUTPUT_SPACES",
+    "PRECISIONS",
+    "Settings",
+    "TrainingSettings",
+    "read_settings_file",
+]
+
+LEVELS = ("participant", "train")
+MODALITIES = ("T1w", "T2w", "FLAIR")
+METHODS = ("ihf", "histogram", "histogram-ratio", "histogram-fit")
+DEVICES = ("auto", "cpu", "cuda", "cuda:N")
+PRECISIONS = ("float32",)
+ENCODERS = ("mri", "vgg")
+KEEP_WORKDIR = ("always", "on-failure", "never")
+OUTPUT_SPACES = ("native", "MNI152NLin2009aSym")
+
+# More threads than this inside one task bring nothing in slices of 200 x 200 pixels; more tasks
+# do.
+_MAX_THREADS_PER_TASK = 8
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What the ``train`` level was asked to do.
+
+    Every field is a user's choice; the comment beside it gives unit and reason.
+    """
+
+    # Network preset by name (model.presets); "local" is the closed form first, then grid AAN with
+    # local maps.
+    preset: str = "local"
+    # Limit on the wall clock of the first stage, minutes; 0 for none. With a limit the result
+    # depends on the speed of the machine, so steps are the better budget.
+    train_minutes: float = 0.0
+    # Optimiser steps on synthetic twins. 300 of 16 slices at 2 mm take 6 minutes on two processors
+    # and already pay; more keep paying.
+    twin_steps: int = 2000
+    # Step size of Adam for the first stage, which starts from nothing.
+    twin_learning_rate: float = 1e-3
+    # Simulated people and scanners that twins are drawn from (banks and validation take more).
+    twin_people: int = 20
+    twin_scanners: int = 32
+    # Optimiser steps of the unpaired adaptation to this dataset's sites; kept only if validation
+    # gets better.
+    adapt_steps: int = 100
+    # Slices per optimiser step, all of one pair of scans. 16 at 2 mm take 2 GB; the paper's 32 is
+    # for a graphics card.
+    batch: int = 16
+    # Step size of Adam for the adaptation; the fusion logits take ten times as much. Authors'
+    # repository.
+    learning_rate: float = 1e-4
+    # Weights of the anatomical and the artefact consistency loss (dimensionless). Authors'
+    # repository.
+    lambda_ac: float = 1.0
+    lambda_art: float = 2.0
+    # Share of the encoder's channels that the artefact loss keeps, the best matching ones. The
+    # paper's k.
+    keep: float = 0.9
+    # Which encoder describes a site: "mri" is shipped, "vgg" is read from encoder_file.
+    encoder: str = "mri"
+    encoder_file: Path | None = None
+    # Scans per site and modality behind a bank. From 3 to 8 the codes still got better (0.0635 to
+    # 0.058 RMSE).
+    bank_size: int = 8
+    # Go on from the last checkpoint when it belongs to the same settings.
+    resume: bool = True
+
+    def __post_init__(self) -> None:
+        _check_positive(self, ("batch", "learning_rate", "twin_learning_rate", "bank_size"))
+        _check_positive(self, ("twin_people", "twin_scanners"))
+        for name in ("train_minutes", "twin_steps", "adapt_steps", "lambda_ac", "lambda_art"):
+            if getattr(self, name) < 0:
+                raise UsageError("Value below zero", where=name, got=str(getattr(self, name)))
+        if not 0 < self.keep <= 1:
+            raise UsageError(
+                "Share out of range", where="keep", expected="0 < keep <= 1", got=str(self.keep)
+            )
+        _check_choice("encoder", self.encoder, ENCODERS)
+        if self.encoder == "vgg" and self.encoder_file is None:
+            raise UsageError(
+                "The vgg encoder is a file that you name",
+                where="--encoder-file",
+                hint="Give --encoder-file FILE (Oxford, torchvision or AdaIN layout), "
+                "or --encoder mri.",
+            )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one run was asked to do.
+
+    Every field is a user's choice; the comment beside it gives unit and reason.
+
+    Raises
+    ------
+    UsageError
+        When a value is out of its range.
+    """
+
+    bids_dir: Path
+    output_dir: Path
+    analysis_level: str
+
+    # --- selection. Labels without their "sub-" and "ses-"; empty means all.
+    participant_labels: tuple[str, ...] = ()
+    session_labels: tuple[str, ...] = ()
+    # Empty means every kind in MODALITIES that is found.
+    modalities: tuple[str, ...] = ()
+    # Of each modality PyBIDS filters: None = absent, "*" = any.
+    bids_filters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    # Folders of earlier derivatives by name.
+    derivatives: Mapping[str, Path] = field(default_factory=dict)
+    # False: only names that BIDS allows are read.
+    skip_bids_validation: bool = False
+
+    # --- sites
+    target_site: str | None = None
+    # Overrides the site of every selected scan.
+    source_site: str | None = None
+    # Table with participant_id[, session_id] and site.
+    site_map: Path | None = None
+
+    # --- harmonization
+    # None: OUT/models, else the model shipped in the package.
+    model_dir: Path | None = None
+    method: str = "ihf"
+    # N4 is off: it takes away the very site effect that the network is conditioned on.
+    n4: bool = False
+    # True: the brain alone is written, the head outside is zero.
+    skull_strip: bool = False
+    # mm; spacing of the reference grid, that of the template.
+    voxel_mm: float = 1.0
+    output_spaces: tuple[str, ...] = ("native",)
+
+    # --- running
+    work_dir: Path = field(default_factory=lambda: Path.cwd() / "work", metadata={"machine": True})
+    clean_workdir: bool = False
+    # The work folder of a failed run is evidence; that of a good one is only gigabytes.
+    keep_workdir: str = "on-failure"
+    # Processors, threads per task, MiB; 0 asks for what this job may use and is replaced by it.
+    nprocs: int = field(default=0, metadata={"machine": True})
+    omp_nthreads: int = field(default=0, metadata={"machine": True})
+    memory_mb: int = field(default=0, metadata={"machine": True})
+    device: str = "auto"
+    # 2.5-D slices per network call; 8 keep a 1 mm brain under 2 GB on a processor.
+    batch_size: int = 8
+    # The couplings add and subtract: half precision loses 2e-3 of the range.
+    precision: str = "float32"
+    random_seed: int = 0
+    stop_on_first_crash: bool = False
+    plugin_file: Path | None = None
+    # Coarse registration for quick tests, never for results.
+    sloppy: bool = False
+    # "no", "yes" (tracebacks on the screen) or "pdb" (debugger at the first crash).
+    debug: str = "no"
+    dry_run: bool = False
+    # Number of -v on the command line.
+    verbosity: int = 0
+
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+
+    def __post_init__(self) -> None:
+        _check_choice("analysis_level", self.analysis_level, LEVELS)
+        for name in self.modalities:
+            _check_choice("modalities", name, MODALITIES)
+        for name in self.bids_filters:
+            _check_choice("bids_filters", name, MODALITIES)
+        for name in self.output_spaces:
+            _check_choice("output_spaces", name, OUTPUT_SPACES)
+        _check_choice("method", self.method, METHODS)
+        _check_choice("precision", self.precision, PRECISIONS)
+        _check_choice("keep_workdir", self.keep_workdir, KEEP_WORKDIR)
+        _check_choice("debug", self.debug, ("no", "yes", "pdb"))
+        kind, colon, index = self.device.partition(":")
+        if kind not in ("auto", "cpu", "cuda") or (
+            colon and not (kind == "cuda" and index.isdigit())
+        ):
+            _check_choice("device", self.device, DEVICES)
+        _check_positive(self, ("batch_size", "voxel_mm"))
+        for name in ("nprocs", "omp_nthreads", "memory_mb", "random_seed"):
+            if getattr(self, name) < 0:
+                raise UsageError("Value below zero", where=name, got=str(getattr(self, name)))
+        for name, value in self._machine_defaults().items():
+            if getattr(self, name) == 0:
+                object.__setattr__(self, name, value)
+        if self.omp_nthreads > self.nprocs:
+            raise UsageError(
+                "More threads per task than processors",
+                where="--omp-nthreads",
+                expected=f"at most --nprocs ({self.nprocs})",
+                got=str(self.omp_nthreads),
+            )
+        object.__setattr__(self, "bids_filters", MappingProxyType(dict(self.bids_filters)))
+        object.__setattr__(self, "derivatives", MappingProxyType(dict(self.derivatives)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to worker processes although read-only mappings cannot be pickled."""
+        return _from_fields, ({f.name: plain_dict(getattr(self, f.name)) for f in fields(self)},)
+
+    def _machine_defaults(self) -> dict[str, int]:
+        nprocs = self.nprocs or resources.available_cpus()
+        return {
+            "nprocs": resources.available_cpus(),
+            "omp_nthreads": min(nprocs, _MAX_THREADS_PER_TASK),
+            "memory_mb": resources.available_memory_mb(),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as TOML can hold it: no None, paths as text.
+
+        Values that this machine would choose by itself (processors, threads, memory, work folder)
+        are left out, so that the file can be used on another machine.
+        """
+        machine = {**self._machine_defaults(), "work_dir": Path.cwd() / "work"}
+        record: dict[str, Any] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.metadata.get("machine") and value == machine[item.name]:
+                continue
+            if item.name == "training":
+                value = {f.name: toml_value(getattr(value, f.name)) for f in fields(value)}
+                record["training"] = {name: v for name, v in value.items() if v is not None}
+            elif item.name == "bids_filters":
+                # TOML has no null, and null means "absent" here: the filters travel as JSON text.
+                if value:
+                    record["bids_filters"] = json.dumps(plain_dict(value), sort_keys=True)
+            elif value is not None and value != {}:
+                record[item.name] = toml_value(value)
+        return record
+
+    def to_toml(self) -> str:
+        """The record as the text of a TOML file; `read_settings_file` reads it back."""
+        import tomli_w
+
+        return tomli_w.dumps(self.to_dict())
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any], *, where: str = "settings") -> Settings:
+        """Build a record from what `to_dict` or `read_settings_file` gives.
+
+        Parameters
+        ----------
+        record : mapping
+            Field names and values; ``training`` is a table of its own.
+        where : str
+            Name of the source for messages.
+
+        Raises
+        ------
+        UsageError
+            On an unknown name, a wrong type or a value out of range.
+        """
+        values = typed_fields(cls, record, where)
+        if "training" in values:
+            values["training"] = TrainingSettings(
+                **typed_fields(TrainingSettings, values["training"], where)
+            )
+        return cls(**values)
+
+
+def read_settings_file(path: Path) -> dict[str, Any]:
+    """Read a TOML file of settings, to be overridden by the command line.
+
+    Parameters
+    ----------
+    path : Path
+        A file that a user wrote, or ``logs/<run>/settings.toml`` of an earlier run. Its table
+        ``provenance`` (what that run was) is left behind.
+
+    Returns
+    -------
+    dict
+        Field names and values for `Settings.from_dict`.
+
+    Raises
+    ------
+    MissingInput, UsageError
+        When the file is not there, is not TOML, or names something that is no setting.
+    """
+    try:
+        record = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MissingInput("The settings file does not exist", where=str(path)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(
+            "The settings file is not TOML", where=str(path), got=str(error)
+        ) from error
+    record.pop("provenance", None)
+    values = typed_fields(Settings, record, str(path))
+    if "training" in values:
+        values["training"] = typed_fields(TrainingSettings, values["training"], str(path))
+    return values
+
+
+def _from_fields(values: dict[str, Any]) -> Settings:
+    return Settings(**values)
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError("Unknown choice", where=name, expected=" or ".join(choices), got=value)
+
+
+def _check_positive(record: Any, names: tuple[str, ...]) -> None:
+    for name in names:
+        if not getattr(record, name) > 0:
+            raise UsageError(
+                "Value must be above zero", where=name, got=str(getattr(record, name))
+            )

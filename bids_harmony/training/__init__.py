@@ -1,0 +1,1 @@
+"""Site banks, synthetic twins, losses and the trainer."""

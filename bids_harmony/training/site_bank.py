@@ -1,0 +1,155 @@
+"""What is kept of a site: its mean look, not its people.
+
+A bank of one (site, modality) holds averages over several scans of that site: the mean image on
+the reference grid, intensity landmarks and quantiles, encoder codes per height, and the energy of
+fine detail per cell. It is small, lives in the model folder, and is all that a target needs at run
+time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from bids_harmony.exceptions import DataError
+from bids_harmony.harmonizers.closed_form import landmarks
+from bids_harmony.harmonizers.conditioning import texture
+from bids_harmony.imaging.slices import cut_stack
+from bids_harmony.model.encoder import Encoder
+
+__all__ = ["CODE_STEP", "QUANTILES", "SiteBank", "build_bank", "encode_heights"]
+
+Array = np.ndarray
+
+#: One code for this many slices; anatomy changes little over 8 to 12 mm.
+CODE_STEP = 6
+#: Levels of the intensity quantiles in a bank.
+QUANTILES = np.linspace(0, 100, 101)
+
+
+@dataclass(frozen=True, eq=False)
+class SiteBank:
+    """Averages over the scans of one site and modality.
+
+    Attributes
+    ----------
+    site, modality : str
+    mean_image : (X, Y, Z) float32
+        Mean of the scaled scans where the brains cover a voxel; 0 elsewhere.
+    landmarks : (11,) float64
+        Mean intensity landmarks, `closed_form.LANDMARK_PERCENTILES`.
+    quantiles : (101,) float64
+        Mean intensity quantiles 0 to 100 %.
+    codes : (bins, K) float32
+        Mean encoder code per height bin of `CODE_STEP` slices; not standardized.
+    texture : (Z, T, g, g) float32
+        Mean log-energy of fine detail per slice and cell.
+    scale : float
+        Median scale q of the scans, in the site's stored units.
+    scans : tuple of str
+        Labels of the scans that made the bank.
+    """
+
+    site: str
+    modality: str
+    mean_image: Array
+    landmarks: Array
+    quantiles: Array
+    codes: Array
+    texture: Array
+    scale: float
+    scans: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """Name of the bank in a model file."""
+        return f"{self.site}/{self.modality}"
+
+    @property
+    def mask(self) -> Array:
+        """Where the mean image is known."""
+        return self.mean_image > 0
+
+    def codes_at(self, heights: Array) -> Array:
+        """Codes at slice indices `heights`, interpolated between bins, (n, K) float32."""
+        position = np.clip(np.asarray(heights) / CODE_STEP - 0.5, 0, len(self.codes) - 1)
+        low = np.floor(position).astype(int)
+        high = np.minimum(low + 1, len(self.codes) - 1)
+        share = (position - low)[:, None].astype(np.float32)
+        return (1 - share) * self.codes[low] + share * self.codes[high]
+
+
+@torch.inference_mode()
+def encode_heights(data: Array, encoder: Encoder, *, batch: int = 16) -> Array:
+    """Encode the middle slice of every height bin.
+
+    Parameters
+    ----------
+    data : (X, Y, Z) float32
+        Scaled scan on the reference grid.
+    encoder : Encoder
+
+    Returns
+    -------
+    (bins, K) float32
+        Codes of empty slices included: they are the same for everyone.
+    """
+    depth = data.shape[2]
+    centres = np.minimum(np.arange(0, depth, CODE_STEP) + CODE_STEP // 2, depth - 1)
+    stack = torch.from_numpy(np.clip(cut_stack(data, centres), 0, 1.5))
+    codes = [encoder.code(part) for part in stack.split(batch)]
+    return torch.cat(codes).numpy()
+
+
+def build_bank(
+    site: str,
+    modality: str,
+    scans: Sequence[tuple[str, Array, Array, float]],
+    encoder: Encoder,
+    *,
+    cells: int,
+    coded: int | None = None,
+) -> SiteBank:
+    """Average the scans of a site.
+
+    Parameters
+    ----------
+    site, modality : str
+    scans : sequence of (label, data, mask, scale)
+        Scaled scans on one reference grid: (X, Y, Z) float32, bool, and the scale q.
+    encoder : Encoder
+        Gives the codes.
+    cells : int
+        g of the g x g grid on which detail is measured.
+    coded : int, optional
+        Encode only the first so many scans; the encoder is the slow part.
+
+    Raises
+    ------
+    DataError
+        No scans.
+    """
+    if not scans:
+        raise DataError("A site bank needs scans", where=f"{site} {modality}", got="none")
+    total = np.zeros(scans[0][1].shape, dtype=np.float32)
+    count = np.zeros_like(total)
+    for _, data, mask, _ in scans:
+        total += np.where(mask, data, 0)
+        count += mask
+    covered = count >= max(1, len(scans) / 2)
+    mean_image = np.where(covered, total / np.maximum(count, 1), 0).astype(np.float32)
+    codes = [encode_heights(data, encoder) for _, data, _, _ in scans[:coded]]
+    return SiteBank(
+        site=site,
+        modality=modality,
+        mean_image=mean_image,
+        landmarks=np.mean([landmarks(data, mask) for _, data, mask, _ in scans], axis=0),
+        quantiles=np.mean([np.percentile(d[m], QUANTILES) for _, d, m, _ in scans], axis=0),
+        codes=np.mean(codes, axis=0).astype(np.float32),
+        texture=np.stack([texture(d, m, cells) for _, d, m, _ in scans]).mean(0, np.float32),
+        scale=float(np.median([scale for *_, scale in scans])),
+        scans=tuple(label for label, *_ in scans),
+    )

@@ -1,0 +1,264 @@
+"""The program as a whole: one exit code with its meaning, nothing written where it must not."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bids_harmony.cli.main import main
+from bids_harmony.exceptions import DataError, ExitCode, MissingInput, TryAgain
+from bids_harmony.training.bank_files import write_banks
+from bids_harmony.training.site_bank import SiteBank
+
+
+@pytest.fixture
+def workflow(monkeypatch):
+    """Stands for the workflows: records what it was given, answers or raises what it is told."""
+    base = types.ModuleType("bids_harmony.workflows.base")
+    base.calls, base.answer = [], ExitCode.DONE
+
+    def run(settings, scans, *, log_dir=None):
+        base.calls.append((settings, scans, log_dir))
+        if isinstance(base.answer, BaseException):
+            raise base.answer
+        return base.answer
+
+    def model_folder(settings):
+        folder = settings.output_dir / "models"
+        if not folder.is_dir():
+            raise MissingInput("There is no model")
+        return folder
+
+    base.run_participant = base.run_train = run
+    base.model_folder = model_folder
+    monkeypatch.setitem(sys.modules, "bids_harmony.workflows.base", base)
+    return base
+
+
+@pytest.fixture
+def call(cohort, tmp_path, capsys):
+    """Run the program on the cohort; gives exit code, standard output and standard error."""
+
+    def run(*words, level="participant", out=tmp_path / "out"):
+        target = ["--target-site", "COI"] if level == "participant" else []
+        if "--target-site" in words:
+            target = []
+        code = main(
+            [str(cohort.root), str(out), level, *target, "-w", str(tmp_path / "w"), *words]
+        )
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return run
+
+
+def snapshot(folder: Path) -> dict[str, bytes | None]:
+    return {str(p): p.read_bytes() if p.is_file() else None for p in folder.rglob("*")}
+
+
+def last_line(text: str) -> str:
+    return text.strip().splitlines()[-1]
+
+
+def test_success_is_said_once_at_the_end(call, workflow, cohort, tmp_path):
+    before = snapshot(cohort.root)
+    code, _, err = call()
+    assert code == 0
+    assert err.count("successfully") == 1 and "exit code 0" in last_line(err)
+    assert snapshot(cohort.root) == before
+    ((settings, scans, log_dir),) = workflow.calls
+    assert settings.target_site == "COI" and len(scans) == 5
+    assert {p.name for p in log_dir.iterdir()} == {
+        "settings.toml", "status.json", "bids_harmony.log",
+    }  # fmt: skip
+    assert json.loads((log_dir / "status.json").read_text())["exit_code"] == 0
+    assert "exit code 0" in last_line((log_dir / "bids_harmony.log").read_text())
+    assert (tmp_path / "out/dataset_description.json").is_file()
+
+
+def test_train(call, workflow):
+    assert call(level="train")[0] == 0
+    assert workflow.calls[0][0].analysis_level == "train"
+
+
+def test_target_takes_the_datasets_spelling(call, workflow):
+    assert call("--target-site", "site coi")[0] == 0
+    assert workflow.calls[0][0].target_site == "COI"
+
+
+def test_target_whose_scans_belong_to_others(call, workflow):
+    code, *_ = call("--participant-label", "01", "--target-site", "GE")
+    assert code == 0
+    assert [scan.label for scan in workflow.calls[0][1]] == ["sub-01_T1w"]
+
+
+def test_target_that_only_the_model_knows(call, workflow, tmp_path):
+    models = tmp_path / "out/models"
+    models.mkdir(parents=True)
+    nothing = np.zeros((2, 2, 2), np.float32)
+    bank = SiteBank("Osaka", "T1w", nothing, nothing, nothing, nothing, nothing, 1.0, ("x",))
+    write_banks(models, [bank], 1.0)
+    assert call("--target-site", "osaka")[0] == 0
+    assert workflow.calls[0][0].target_site == "Osaka"
+    code, _, err = call("--target-site", "Nowhere")
+    assert code == 65 and "of the model: Osaka" in err
+
+
+def test_unknown_target_lists_the_sites(call, workflow):
+    code, _, err = call("--target-site", "Nowhere", "--participant-label", "01")
+    assert code == 65 and not workflow.calls
+    assert "COI (4 scans)" in err and "GE (1 scan)" in err
+
+
+def test_source_site_does_not_make_a_site(call, workflow):
+    assert call("--source-site", "Nowhere", "--target-site", "Nowhere")[0] == 65
+
+
+def test_dry_run_shows_the_plan_and_writes_nothing(call, workflow, cohort, tmp_path):
+    cohort.table("participants.tsv", "participant_id site", "sub-03 Osaka")
+    (cohort.root / "sub-02/anat/sub-02_T2w.json").write_text("{,}")
+    code, out, err = call("--dry-run")
+    assert code == 65 and not workflow.calls
+    assert not (tmp_path / "out").exists() and not (tmp_path / "w").exists()
+    for told in ("sub-01_T1w", "InstitutionName", "COI (its own site)", "COI 2, Osaka 2",
+                 "sub-01/anat/sub-01_desc-harmonizedCOI_T1w.nii.gz", "participants.tsv: site",
+                 "sub-03_ses-COI_acq-mp_T1w: participants.tsv: site says 'Osaka'",
+                 "sub-02_T2w: JSON with a syntax error"):  # fmt: skip
+        assert told in out, told
+    assert "successfully" not in err
+
+
+def test_dry_run_without_problems(call, workflow):
+    code, out, err = call("--dry-run")
+    assert code == 0 and "nothing was written" in out and "successfully" in last_line(err)
+    assert call("--dry-run", level="train")[0] == 0
+
+
+def test_one_bad_subject_does_not_stop_the_others(call, workflow, cohort):
+    (cohort.root / "sub-02/anat/sub-02_T2w.json").write_text("{,}")
+    code, _, err = call()
+    assert len(workflow.calls[0][1]) == 4
+    assert code == 65 and last_line(err).endswith("Exit code 65: bad data")
+    assert "sub-02_T2w.json, line 1" in err and "successfully" not in err
+    assert call("--stop-on-first-crash")[0] == 65 and len(workflow.calls) == 1
+
+
+def test_failures_of_two_kinds_are_unspecified(call, workflow, cohort):
+    (cohort.root / "sub-02/anat/sub-02_T2w.json").write_text("{,}")
+    workflow.answer = ExitCode.TRY_AGAIN
+    assert call()[0] == 1
+    workflow.answer = ExitCode.BAD_DATA
+    assert call()[0] == 65
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "told"),
+    [
+        (DataError("Bad voxels", where="x.nii"), 65, "Bad voxels"),
+        (MissingInput("No model", hint="Train first."), 66, "Train first"),
+        (TryAgain("A worker was killed"), 75, "killed"),
+        (OSError(errno.ENOSPC, "No space left on device", "/out/x"), 75, "/out/x"),
+        (OSError(errno.EIO, "Input/output error", "/out/x"), 74, "/out/x"),
+        (OSError(errno.EROFS, "Read-only file system", "/out/x"), 73, "read-only"),
+        (ImportError("No module named 'amico'", name="amico"), 127, "amico"),
+        (MemoryError(), 75, "--batch-size"),
+        (KeyboardInterrupt(), 130, "Interrupted"),
+        (ZeroDivisionError("division by zero"), 1, "fault of the program"),
+    ],
+    ids=lambda v: type(v).__name__ if isinstance(v, BaseException) else None,
+)
+def test_every_failure_has_its_code(call, workflow, tmp_path, raised, code, told):
+    workflow.answer = raised
+    got, _, err = call()
+    assert got == code and told in err
+    assert f"Exit code {code}: " in last_line(err)
+    assert "Traceback" not in err
+    (log_dir,) = (tmp_path / "out/logs").iterdir()
+    assert json.loads((log_dir / "status.json").read_text())["exit_code"] == code
+    if code != 130:
+        assert "Traceback" in (log_dir / "bids_harmony.log").read_text()
+
+
+def test_debug_shows_the_traceback(call, workflow):
+    workflow.answer = ZeroDivisionError("division by zero")
+    assert "Traceback" in call("--debug")[2]
+
+
+def test_input_that_is_not_bids(call, cohort, tmp_path):
+    (cohort.root / "dataset_description.json").unlink()
+    code, _, err = call()
+    assert code == 16 and "dataset_description.json" in err
+    assert not (tmp_path / "out").exists()
+    assert main([str(tmp_path / "none"), str(tmp_path / "out"), "train"]) == 16
+
+
+def test_nothing_selected(call, workflow):
+    assert call("--participant-label", "99")[0] == 18
+    assert call("--modalities", "FLAIR")[0] == 18
+
+
+@pytest.mark.parametrize("where", [".", "out", "sub-01/x", "derivatives"])
+def test_output_in_the_input(call, workflow, cohort, where):
+    before = snapshot(cohort.root)
+    code, _, err = call(out=cohort.root / where)
+    assert code == 73 and "never written" in err and "derivatives/bids_harmony" in err
+    assert snapshot(cohort.root) == before
+
+
+def test_output_in_the_input_behind_a_link(call, workflow, cohort, tmp_path):
+    (tmp_path / "link").symlink_to(cohort.root)
+    assert call(out=tmp_path / "link/out")[0] == 73
+
+
+def test_output_below_derivatives(call, workflow, cohort):
+    assert call(out=cohort.root / "derivatives/ours")[0] == 0
+    # The next run does not take the first one's output for input.
+    assert call(out=cohort.root / "derivatives/ours")[0] == 0
+    assert len(workflow.calls[1][1]) == 5
+
+
+def test_work_folder_in_the_input(call, workflow, cohort):
+    assert call("-w", str(cohort.root / "work"))[0] == 73
+
+
+def test_output_that_cannot_be_made(call, workflow, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = call(out=tmp_path / "file/out")
+    assert code == 73 and "file/out" in err
+
+
+def test_full_disk_at_the_last_word(call, workflow, monkeypatch):
+    """The status cannot be written: that is no success."""
+    real = os.replace
+
+    def full(source, target):
+        if Path(target).name == "status.json" and workflow.calls:
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    code, _, err = call()
+    assert code == 75 and "successfully" not in err
+
+
+def test_wrong_usage(capsys):
+    assert main(["--nonsense"]) == 64
+    assert "Exit code 64" in last_line(capsys.readouterr().err)
+    assert main(["a", "b", "group"]) == 17
+
+
+def test_as_a_module():
+    run = subprocess.run(
+        [sys.executable, "-m", "bids_harmony", "--version"], capture_output=True, text=True
+    )
+    assert run.returncode == 0 and run.stdout.startswith("bids_harmony 0.")
+    run = subprocess.run([sys.executable, "-m", "bids_harmony"], capture_output=True, text=True)
+    assert run.returncode == 64

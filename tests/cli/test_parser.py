@@ -1,0 +1,197 @@
+"""The command line: spellings, units, what wins, and what is said about mistakes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bids_harmony.cli.options import parse_label, parse_memory_mb
+from bids_harmony.cli.parser import build_parser, parse_settings
+from bids_harmony.exceptions import UnknownLevel, UsageError
+from bids_harmony.settings import Settings, TrainingSettings
+
+BASE = ["bids", "out", "participant", "--target-site", "COI"]
+
+
+def test_defaults_are_those_of_the_settings():
+    asked = parse_settings(BASE)
+    here = Path.cwd()
+    assert asked == Settings(
+        bids_dir=here / "bids",
+        output_dir=here / "out",
+        analysis_level="participant",
+        target_site="COI",
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "value"),
+    [
+        ("--participant-label sub-01 02", "participant_labels", ("01", "02")),
+        ("--participant_label 01", "participant_labels", ("01",)),
+        ("--session-label ses-A", "session_labels", ("A",)),
+        ("--session-id A B", "session_labels", ("A", "B")),
+        ("--modalities T1w T2w", "modalities", ("T1w", "T2w")),
+        ("-d fp=/a", "derivatives", {"fp": Path("/a")}),
+        ("--derivatives /x/fmriprep", "derivatives", {"fmriprep": Path("/x/fmriprep")}),
+        ("--skip-bids-validation", "skip_bids_validation", True),
+        ("--skip_bids_validation", "skip_bids_validation", True),
+        ("--skip-bids-validator", "skip_bids_validation", True),
+        ("--source-site GE", "source_site", "GE"),
+        ("--site-map /m.tsv", "site_map", Path("/m.tsv")),
+        ("--model /m", "model_dir", Path("/m")),
+        ("-w /w", "work_dir", Path("/w")),
+        ("--work-dir /w", "work_dir", Path("/w")),
+        ("--clean-workdir", "clean_workdir", True),
+        ("--keep-workdir never", "keep_workdir", "never"),
+        *[
+            (f"{flag} 1", "nprocs", 1)
+            for flag in (
+                "--nprocs", "--nthreads", "--n-cpus", "--n_cpus", "--ncpus", "--n_procs",
+            )
+        ],
+        ("--omp-nthreads 1", "omp_nthreads", 1),
+        ("--mem 4G", "memory_mb", 4096),
+        ("--mem-mb 4000", "memory_mb", 4000),
+        ("--mem_mb 4000", "memory_mb", 4000),
+        ("--mem-gb 4", "memory_mb", 4096),
+        ("--use-plugin /p.yml", "plugin_file", Path("/p.yml")),
+        ("--nipype-plugin-file /p.yml", "plugin_file", Path("/p.yml")),
+        ("--device cuda:1", "device", "cuda:1"),
+        ("--batch-size 4", "batch_size", 4),
+        ("--output-spaces native MNI152NLin2009aSym", "output_spaces",
+         ("native", "MNI152NLin2009aSym")),
+        ("--random-seed 5", "random_seed", 5),
+        ("--stop-on-first-crash", "stop_on_first_crash", True),
+        ("--dry-run", "dry_run", True),
+        ("--sloppy", "sloppy", True),
+        ("--debug", "debug", "yes"),
+        ("--debug pdb", "debug", "pdb"),
+        ("-vv", "verbosity", 2),
+        ("--notrack", "verbosity", 0),
+        ("--skull-strip", "skull_strip", True),
+        ("--n4", "n4", True),
+        ("--bank-size 3 --keep 0.5", "training", TrainingSettings(bank_size=3, keep=0.5)),
+        ("--no-resume", "training", TrainingSettings(resume=False)),
+    ],
+)  # fmt: skip
+def test_flags_and_their_aliases(words, field, value):
+    assert getattr(parse_settings([*BASE, *words.split()]), field) == value
+
+
+def test_relative_paths_become_absolute(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    asked = parse_settings([*BASE, "--site-map", "m.tsv", "-d", "a=../b", "--model", "./x"])
+    assert asked.site_map == tmp_path / "m.tsv"
+    assert asked.derivatives["a"] == tmp_path.parent / "b"
+    assert asked.model_dir == tmp_path / "x"
+
+
+def test_command_line_wins_over_the_file(tmp_path):
+    path = tmp_path / "s.toml"
+    path.write_text(
+        'target_site = "GE"\nbids_dir = "/elsewhere"\nbatch_size = 2\nn4 = true\nverbosity = 1\n'
+        "[training]\nkeep = 0.5\nbank_size = 3\n"
+    )
+    words = ["bids", "out", "participant", "--config-file", str(path), "--batch-size", "4"]
+    asked = parse_settings([*words, "--no-n4", "--bank-size", "5"])
+    assert (asked.target_site, asked.batch_size, asked.n4) == ("GE", 4, False)
+    assert asked.bids_dir == Path.cwd() / "bids"
+    assert (asked.training.keep, asked.training.bank_size) == (0.5, 5)
+    assert asked.verbosity == 1
+
+
+def test_settings_of_a_run_can_be_asked_again(tmp_path):
+    first = parse_settings([*BASE, "--participant-label", "01", "--mem", "3G", "--keep", "0.7"])
+    path = tmp_path / "s.toml"
+    path.write_text(first.to_toml())
+    assert parse_settings(["bids", "out", "participant", "--config-file", str(path)]) == first
+
+
+def test_filter_file(tmp_path):
+    path = tmp_path / "f.json"
+    path.write_text(json.dumps({"t1w": {"session": None}}))
+    asked = parse_settings([*BASE, "--bids-filter-file", str(path)])
+    assert asked.bids_filters == {"T1w": {"session": None}}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["bids", "out"], "analysis_level|participant"),
+        ([*BASE, "--nonsense"], "--nonsense"),
+        ([*BASE, "--target"], "--target"),  # No abbreviations: they break when flags are added.
+        ([*BASE, "--modalities", "bold"], "bold"),
+        ([*BASE, "--participant-label", "a_b"], "a_b"),
+        ([*BASE, "--mem", "lots"], "lots"),
+        ([*BASE, "--nprocs", "x"], "x"),
+        ([*BASE, "--output-spaces", "MNI305"], "MNI305"),
+        (["bids", "out", "participant"], "--target-site"),
+    ],
+)
+def test_wrong_usage(words, told):
+    with pytest.raises(UsageError, match=told) as caught:
+        parse_settings(words)
+    assert caught.value.exit_code == 64
+
+
+def test_unknown_level_lists_those_there_are():
+    with pytest.raises(UnknownLevel, match="participant or train") as caught:
+        parse_settings(["bids", "out", "group"])
+    assert caught.value.exit_code == 17
+
+
+def test_training_needs_no_target():
+    assert parse_settings(["bids", "out", "train"]).target_site is None
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("500000K", 489), ("1K", 1), ("8000", 8000), ("8000M", 8000), ("8G", 8192), ("8GB", 8192),
+     ("8gib", 8192), ("1.5G", 1536), ("1T", 2**20), (" 2 g ", 2048)],
+)  # fmt: skip
+def test_memory(text, size):
+    assert parse_memory_mb(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "G", "-1G", "0", "8X", "8 apples"])
+def test_memory_that_is_none(text):
+    with pytest.raises(argparse.ArgumentTypeError):
+        parse_memory_mb(text)
+
+
+def test_labels():
+    assert parse_label("sub-01", "sub") == parse_label("01", "sub") == "01"
+    for bad in ("sub-", "a b", "ses-01"):
+        with pytest.raises(argparse.ArgumentTypeError):
+            parse_label(bad, "sub")
+
+
+def test_help_is_grouped_and_shows_defaults():
+    text = build_parser().format_help()
+    for group in ("Which scans", "Sites", "Harmonization", "Resources", "Running", "Training"):
+        assert f"\n{group}" in text
+    assert f"(default: {Settings.batch_size})" in text
+    assert f"(default: {TrainingSettings.bank_size})" in text
+
+
+@pytest.mark.parametrize("flag", ["--help", "--version"])
+def test_help_imports_nothing_heavy(flag):
+    """What makes `--help` slow is what it imports."""
+    code = (
+        "import sys\nfrom bids_harmony.cli.main import main\n"
+        f"code = main(['{flag}'])\n"
+        "print('\\n'.join(sys.modules), file=sys.stderr)\nsys.exit(code)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0 and "bids_harmony" in run.stdout
+    tops = {name.partition(".")[0] for name in run.stderr.split()}
+    heavy = {"numpy", "scipy", "torch", "ants", "nibabel", "nilearn", "nipype", "bids", "pandas",
+             "matplotlib", "skimage", "tomli_w", "psutil"}  # fmt: skip
+    assert not tops & heavy
+    assert "bids_harmony" in tops

@@ -1,0 +1,51 @@
+"""Two simulated sites with banks, on a coarse grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from bids_harmony.imaging.intensity import robust_scale
+from bids_harmony.imaging.prepared import Prepared
+from bids_harmony.imaging.reference import reference_grid
+from bids_harmony.model.encoder import Encoder, load_encoder
+from bids_harmony.phantom.anatomy import Anatomy, make_anatomy
+from bids_harmony.phantom.scanner import SITES, acquire
+from bids_harmony.training.site_bank import SiteBank, build_bank
+
+GRID = reference_grid(5.0)
+CELLS = 4
+
+
+@dataclass(frozen=True)
+class World:
+    encoder: Encoder
+    banks: dict[str, SiteBank]
+    person: Anatomy
+
+    def scan(self, site: str, seed: int = 9) -> Prepared:
+        """A person that no bank has seen."""
+        data = acquire(self.person, SITES[site], "T1w", scan_seed=seed)
+        scale = robust_scale(data, self.person.mask)
+        return Prepared(data / scale, self.person.mask, scale, np.eye(4), GRID)
+
+    def twin(self, site: str) -> np.ndarray:
+        data = acquire(self.person, SITES[site], "T1w", scan_seed=0, noise=False, scan_field=False)
+        return data / robust_scale(data, self.person.mask)
+
+
+@pytest.fixture(scope="session")
+def world() -> World:
+    encoder = load_encoder("random", widths=(4, 4, 4, 4))
+    people = [make_anatomy(GRID, 100 + i) for i in range(5)]
+    banks = {}
+    for site in ("COI", "GE"):
+        scans = []
+        for person in people:
+            data = acquire(person, SITES[site], "T1w", scan_seed=person.seed)
+            scale = robust_scale(data, person.mask)
+            scans.append((f"sub-{person.seed}", data / scale, person.mask, scale))
+        banks[site] = build_bank(site, "T1w", scans, encoder, cells=CELLS)
+    return World(encoder, banks, make_anatomy(GRID, 200))

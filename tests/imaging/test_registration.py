@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from bids_harmony.exceptions import ImageError
+from bids_harmony.imaging.mask import BrainMask
+from bids_harmony.imaging.registration import register_rigid, register_to_reference
+from bids_harmony.imaging.volume import Volume
+from tests.imaging.conftest import rigid
+
+WORLD = rigid((10, -6, 8), (12, -15, 20)) @ np.diag([1.12, 0.95, 1.06, 1.0])
+
+
+def moved_to(volume: Volume, world: np.ndarray) -> Volume:
+    """The same voxels in a space that `world` maps back to where they were."""
+    return replace(volume, affine=np.linalg.inv(world) @ volume.affine)
+
+
+def error_mm(found, true, volume, mask):
+    points = np.argwhere(mask)[::97] @ volume.affine[:3, :3].T + volume.affine[:3, 3]
+    apart = points @ (found - true)[:3, :3].T + (found - true)[:3, 3]
+    return np.linalg.norm(apart, axis=1).mean()
+
+
+@pytest.fixture(scope="module")
+def moved(brain_at_2mm):
+    volume, mask = brain_at_2mm
+    return moved_to(volume, WORLD), BrainMask(mask, "given")
+
+
+@pytest.fixture(scope="module")
+def found(moved):
+    return register_to_reference(*moved, modality="T1w", sloppy=True)
+
+
+def test_known_affine_is_recovered(found, moved):
+    volume, mask = moved
+    assert found.kind == "affine" and found.similarity > 0.97
+    assert error_mm(found.world, WORLD, volume, mask.data) < 1.0
+
+
+def test_same_bits_again(found, moved):
+    again = register_to_reference(*moved, modality="T1w", sloppy=True)
+    assert again.world.tobytes() == found.world.tobytes()
+    assert os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] == "1"
+
+
+def test_left_stays_left_for_another_contrast(brain_at_2mm):
+    volume, mask = brain_at_2mm
+    inverted = np.where(mask, 1100 - volume.data, 0).astype(np.float32)
+    scan = moved_to(replace(volume, data=inverted), rigid((4, 3, 5), (5, 8, -6)))
+    found = register_to_reference(scan, BrainMask(mask, "given"), modality="T2w", sloppy=True)
+    lesion = ndimage.center_of_mass((inverted == 1000) & mask)
+    where = found.world @ scan.affine @ [*lesion, 1]
+    np.testing.assert_allclose(where[:3], [-30, -10, 30], atol=3)
+
+
+def test_what_is_no_brain_is_refused(brain_at_2mm):
+    volume, mask = brain_at_2mm
+    rod = np.zeros_like(mask)
+    rod[40:44, 40:44, 10:80] = True
+    with pytest.raises(ImageError, match="T1w scan could not be registered"):
+        register_to_reference(volume, BrainMask(rod, "given"), modality="T1w", sloppy=True)
+
+
+def test_rigid_between_contrasts_with_thick_slices(brain_at_2mm):
+    volume, mask = brain_at_2mm
+    world = rigid((3, -2, 4), (4, -6, 5))
+    thick = np.where(mask, 1100 - volume.data, 0)[:, :, ::2].astype(np.float32)
+    affine = volume.affine @ np.diag([1, 1, 2, 1.0])
+    scan = moved_to(Volume(thick, affine, volume.source, None), world)
+    found = register_rigid(scan, None, volume, BrainMask(mask, "given"), sloppy=True)
+    assert found.kind == "rigid"
+    np.testing.assert_allclose(found.world[:3, :3] @ found.world[:3, :3].T, np.eye(3), atol=1e-5)
+    assert np.linalg.det(found.world) == pytest.approx(1, abs=1e-5)
+    assert error_mm(found.world, world, scan, mask[:, :, ::2]) < 1.0

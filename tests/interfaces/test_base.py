@@ -1,0 +1,55 @@
+"""Adapters record why they failed and keep no environment."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from bids_harmony.exceptions import ExitCode, ImageError, TryAgain
+from bids_harmony.interfaces.base import Adapter, Failure, read_failure, write_failure
+
+
+class _Raise(Adapter):
+    def __init__(self, error):
+        super().__init__()
+        self._error = error
+
+    def _adapt(self, folder):
+        if self._error is not None:
+            raise self._error
+        return {}
+
+
+def test_an_error_of_ours_is_recorded_and_raised(tmp_path):
+    error = ImageError("bad voxels", where="scan.nii", expected="numbers", got="NaN")
+    with pytest.raises(ImageError):
+        _Raise(error).run(cwd=str(tmp_path))
+    assert read_failure(tmp_path) == Failure("ImageError", str(error), ExitCode.BAD_DATA)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device", "out.nii"), MemoryError()]
+)
+def test_a_full_disk_and_full_memory_ask_to_try_again(tmp_path, error):
+    with pytest.raises(TryAgain):
+        _Raise(error).run(cwd=str(tmp_path))
+    failure = read_failure(tmp_path)
+    assert failure.exit_code == ExitCode.TRY_AGAIN
+
+
+def test_any_other_error_has_the_unspecified_code(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        _Raise(ZeroDivisionError("by zero")).run(cwd=str(tmp_path))
+    assert read_failure(tmp_path).exit_code == ExitCode.UNSPECIFIED
+
+
+def test_no_failure_no_record(tmp_path):
+    result = _Raise(None).run(cwd=str(tmp_path))
+    assert read_failure(tmp_path) is None
+    assert result.runtime.environ == {}
+
+
+def test_record_round_trip(tmp_path):
+    write_failure(TryAgain("full"), tmp_path / "new")
+    assert read_failure(tmp_path / "new") == Failure("TryAgain", "full", 75)

@@ -1,0 +1,97 @@
+"""Scanners of the phantom: contrast, field, noise and sharpness as physics has them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bids_harmony.imaging.reference import reference_grid
+from bids_harmony.phantom.anatomy import make_anatomy
+from bids_harmony.phantom.scanner import SITES, Sequence, acquire, bias_field, random_scanner
+
+GRID = reference_grid(4.0)
+CLEAN = replace(SITES["COI"], bias_log_sd=0.0, flip_spread=0.0, sharpness_mm=0.0, noise=0.0)
+
+
+@pytest.fixture(scope="module")
+def person():
+    return make_anatomy(GRID, 3, variation=0)
+
+
+def tissue_means(person, image):
+    return [float(image[f > 0.95].mean()) for f in person.fractions]
+
+
+def test_spoiled_gradient_echo_follows_the_ernst_equation():
+    sequence = Sequence("spgr", 10.0, 0.0, 0.0, 20.0)
+    e1, flip = np.exp(-10 / 900), np.deg2rad(20)
+    expected = 0.7 * np.sin(flip) * (1 - e1) / (1 - np.cos(flip) * e1)
+    assert np.isclose(sequence.signal(np.float64(900), np.float64(80), 0.7, 1.0), expected)
+
+
+def test_inversion_nulls_at_its_zero_crossing():
+    t1 = np.float64(1000.0)
+    null = -np.log((1 + np.exp(-5000 / 1000)) / 2) * 1000
+    sequence = Sequence("tse", 5000, 10, null)
+    assert abs(sequence.signal(t1, np.float64(80), 1.0, 1.0)) < 1e-9
+
+
+def test_t1w_and_t2w_order_the_tissues(person):
+    grey, white, csf = tissue_means(person, acquire(person, CLEAN, "T1w", scan_seed=0))
+    assert csf < grey < white
+    grey, white, csf = tissue_means(person, acquire(person, CLEAN, "T2w", scan_seed=0))
+    assert white < grey < csf
+
+
+def test_gain_is_the_white_matter_signal(person):
+    image = acquire(person, CLEAN, "T1w", scan_seed=0)
+    assert np.isclose(np.median(image[person.fractions[1] > 0.98]), CLEAN.gain, rtol=0.03)
+
+
+def test_background_is_exactly_zero(person):
+    image = acquire(person, SITES["GE"], "T1w", scan_seed=0)
+    assert not image[~person.mask].any()
+
+
+def test_noise_is_repeatable_and_of_the_stated_size(person):
+    noisy = replace(CLEAN, noise=0.05)
+    clean = acquire(person, noisy, "T1w", scan_seed=4, noise=False)
+    one = acquire(person, noisy, "T1w", scan_seed=4)
+    assert np.array_equal(one, acquire(person, noisy, "T1w", scan_seed=4))
+    assert not np.array_equal(one, acquire(person, noisy, "T1w", scan_seed=5))
+    bright = person.mask & (clean > 0.5 * CLEAN.gain)
+    assert np.isclose((one - clean)[bright].std(), 0.05 * CLEAN.gain, rtol=0.1)
+
+
+def test_field_has_the_stated_size_and_is_smooth(person):
+    field = bias_field(GRID.shape, person.mask, [1])
+    inside = field[person.mask]
+    assert abs(inside.mean()) < 1e-4 and np.isclose(inside.std(), 1, atol=1e-3)
+    step = np.abs(np.diff(field, axis=0))[person.mask[1:] & person.mask[:-1]]
+    assert step.max() < 0.8
+
+
+def test_a_scan_has_a_field_of_its_own_only_when_asked(person):
+    fielded = replace(CLEAN, bias_log_sd=0.2)
+    own = [acquire(person, fielded, "T1w", scan_seed=s, noise=False) for s in (1, 2)]
+    mean = [
+        acquire(person, fielded, "T1w", scan_seed=s, noise=False, scan_field=False) for s in (1, 2)
+    ]
+    assert not np.allclose(own[0], own[1], rtol=1e-3)
+    assert np.array_equal(mean[0], mean[1])
+
+
+def test_blur_and_sharpening_move_edges_in_opposite_directions(person):
+    def edge_energy(sharpness):
+        scanner = replace(CLEAN, sharpness_mm=sharpness)
+        image = acquire(person, scanner, "T1w", scan_seed=0, noise=False)
+        core = person.mask[1:] & person.mask[:-1]
+        return np.square(np.diff(image, axis=0))[core].mean()
+
+    assert edge_energy(3.0) < edge_energy(0.0) < edge_energy(-0.6)
+
+
+def test_random_scanners_are_reproducible_and_differ():
+    assert random_scanner(5) == random_scanner(5)
+    assert random_scanner(5) != random_scanner(6)
+    assert any(random_scanner(s).bias_log_sd == 0 for s in range(40))

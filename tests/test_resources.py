@@ -1,0 +1,111 @@
+"""What a job may use: the least of affinity, control group and SLURM."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from bids_harmony.exceptions import UsageError
+from bids_harmony.resources import available_cpus, available_memory_mb, resolve_device
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    """A host of 16 processors and 64 GiB; returns a writer of control group files."""
+    for name in [n for n in os.environ if n.startswith("SLURM_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
+    sizes = {"SC_PHYS_PAGES": 2**24, "SC_PAGE_SIZE": 2**12}
+    monkeypatch.setattr(os, "sysconf", lambda name: sizes[name])
+
+    def write(membership="", **files):
+        (tmp_path / "self").write_text(membership)
+        for name, text in files.items():
+            path = tmp_path / "fs" / name.replace("__", "/").replace("_DOT_", ".")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return {"cgroup_root": tmp_path / "fs", "proc_cgroup": tmp_path / "self"}
+
+    return write
+
+
+def test_no_limits(host):
+    where = host()
+    assert available_cpus(**where) == 16
+    assert available_memory_mb(**where) == 64 * 1024
+
+
+def test_control_group_version_2(host):
+    where = host(
+        "0::/user/job",
+        user__job__cpu_DOT_max="150000 100000\n",
+        user__memory_DOT_max=f"{2**31}\n",  # The parent's limit binds the child.
+        user__job__memory_DOT_max="max\n",
+    )
+    assert available_cpus(**where) == 2
+    assert available_memory_mb(**where) == 2048
+
+
+def test_control_group_version_2_without_limit(host):
+    where = host("0::/", cpu_DOT_max="max 100000", memory_DOT_max="max")
+    assert available_cpus(**where) == 16
+    assert available_memory_mb(**where) == 64 * 1024
+
+
+def test_control_group_version_1(host):
+    where = host(
+        "4:cpu,cpuacct:/docker/x\n9:memory:/docker/x",  # Paths of the host, not mounted here.
+        cpu__cpu_DOT_cfs_quota_us="400000",
+        cpu__cpu_DOT_cfs_period_us="100000",
+        memory__memory_DOT_limit_in_bytes=str(3 * 2**30),
+    )
+    assert available_cpus(**where) == 4
+    assert available_memory_mb(**where) == 3072
+
+
+def test_control_group_version_1_without_limit(host):
+    where = host(
+        "4:cpu,cpuacct:/\n9:memory:/",
+        cpu__cpu_DOT_cfs_quota_us="-1",
+        cpu__cpu_DOT_cfs_period_us="100000",
+        memory__memory_DOT_limit_in_bytes="9223372036854771712",
+    )
+    assert available_cpus(**where) == 16
+    assert available_memory_mb(**where) == 64 * 1024
+
+
+def test_slurm(host, monkeypatch):
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "5000")
+    where = host("0::/", cpu_DOT_max="800000 100000")
+    assert available_cpus(**where) == 3
+    assert available_memory_mb(**where) == 5000
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "0")  # All of the node.
+    assert available_memory_mb(**where) == 64 * 1024
+    monkeypatch.setenv("SLURM_MEM_PER_CPU", "1000")
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "3")
+    assert available_memory_mb(**where) == 3000
+
+
+def test_affinity(host, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {5}, raising=False)
+    assert available_cpus(**host()) == 1
+
+
+def test_device_by_name(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto").type == "cpu"
+    assert resolve_device("cpu").type == "cpu"
+    with pytest.raises(UsageError, match="not there"):
+        resolve_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert str(resolve_device("auto")) == "cuda:0"
+    assert str(resolve_device("cuda:1")) == "cuda:1"
+    with pytest.raises(UsageError, match="cards found: 2"):
+        resolve_device("cuda:2")
+    with pytest.raises(UsageError):
+        resolve_device("tpu")

@@ -1,0 +1,279 @@
+"""The participant and train levels on a small dataset, with a harmonizer that only multiplies."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bids_harmony.exceptions import ExitCode, MissingInput
+
+T1W = "sub-01/anat/sub-01_desc-harmonizedB_T1w"
+
+
+def _digests(out: Path) -> dict[str, str]:
+    """sha256 of every image and transform below a folder."""
+    return {
+        str(p.relative_to(out)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(out.rglob("sub-*"))
+        if p.name.endswith((".nii.gz", "_xfm.txt"))
+    }
+
+
+def test_participant_end_to_end(finished):
+    settings, code, scans = finished
+    assert code == ExitCode.DONE
+    assert {label: s["state"] for label, s in scans.items()} == {
+        "sub-01_T1w": "done",
+        "sub-01_T2w": "done",
+        "sub-02_T1w": "done",
+    }
+    assert {"mask_brain", "register", "harmonize", "draw_change", "write_harmonized"} <= set(
+        scans["sub-01_T1w"]["seconds"]
+    )
+    out = settings.output_dir
+    source = nib.load(settings.bids_dir / "sub-01/anat/sub-01_T1w.nii.gz")
+    result = nib.load(out / f"{T1W}.nii.gz")
+    assert result.shape == source.shape
+    assert result.get_data_dtype() == np.int16
+    np.testing.assert_array_equal(result.affine, source.affine)
+    brain = source.get_fdata() > 150
+    # The whole image was brought to the target's scale and multiplied.
+    ratio = result.get_fdata()[brain] / source.get_fdata()[brain]
+    scale = np.percentile(source.get_fdata()[source.get_fdata() > 0], 99.5)
+    np.testing.assert_allclose(np.median(ratio), 1.1 * 100 / scale, rtol=0.02)
+
+    # Own site: bit for bit.
+    own = nib.load(out / "sub-02/anat/sub-02_desc-harmonizedB_T1w.nii.gz")
+    before = nib.load(settings.bids_dir / "sub-02/anat/sub-02_T1w.nii.gz")
+    np.testing.assert_array_equal(np.asanyarray(own.dataobj), np.asanyarray(before.dataobj))
+
+    for name in (
+        f"{T1W}.json",
+        "sub-01/anat/sub-01_desc-brain_mask.nii.gz",
+        "sub-01/anat/sub-01_desc-brainT2w_mask.nii.gz",
+        "sub-01/anat/sub-01_from-T1w_to-MNI152NLin2009aSym_mode-image_xfm.txt",
+        "sub-01/anat/sub-01_from-T2w_to-MNI152NLin2009aSym_mode-image_xfm.txt",
+        "sub-01/figures/sub-01_desc-harmonizedB_T1w.png",
+        "sub-01/sub-01_scans.tsv",
+    ):
+        assert (out / name).is_file(), name
+    sidecar = json.loads((out / f"{T1W}.json").read_text())
+    assert sidecar["ModelSHA256"] == "0" * 64
+    assert sidecar["HarmonizationSource"]["Site"] == "A"
+    assert sidecar["HarmonizationQuality"]["same_site"] is False
+    table = (out / "sub-01/sub-01_scans.tsv").read_text()
+    assert "anat/sub-01_desc-harmonizedB_T2w.nii.gz" in table
+
+
+def test_the_derivative_is_valid_bids(finished):
+    validator = Path(sys.executable).with_name("bids-validator-deno")
+    if not validator.exists():
+        pytest.skip("bids-validator-deno is not installed")
+    command = [str(validator), "--format", "json", str(finished[0].output_dir)]
+    run = subprocess.run(command, capture_output=True, text=True)
+    issues = json.loads(run.stdout)["issues"]["issues"]
+    assert [i for i in issues if i["severity"] == "error"] == []
+
+
+def test_finished_scans_are_skipped_also_with_an_empty_work_folder(
+    participant, settings, finished, caplog
+):
+    shutil.copytree(finished[0].output_dir, settings.output_dir, dirs_exist_ok=True)
+    before = {p: p.stat().st_mtime_ns for p in settings.output_dir.rglob("*.nii.gz")}
+    caplog.set_level("INFO", logger="bids_harmony")
+    code, scans = participant()
+    assert code == ExitCode.DONE
+    assert {s["state"] for s in scans.values()} == {"skipped"}
+    assert "skipping" in caplog.text
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+
+    # Other settings: harmonized again, from the mask and transform that are there.
+    caplog.clear()
+    code, scans = participant(skull_strip=True)
+    assert {s["state"] for s in scans.values()} == {"done"}
+    assert "found precomputed mask, skipping" in caplog.text
+    assert set(scans["sub-01_T2w"]["seconds"]) == {"harmonize", "draw_change", "write_harmonized"}
+
+
+def test_a_lost_output_is_written_again_from_the_work_folder(participant, settings):
+    participant()
+    image = settings.output_dir / f"{T1W}.nii.gz"
+    before = image.read_bytes()
+    image.unlink()
+    code, scans = participant()
+    assert code == ExitCode.DONE
+    assert scans["sub-01_T1w"]["state"] == "done"
+    assert scans["sub-02_T1w"]["state"] == "skipped"
+    assert image.read_bytes() == before
+
+
+def test_one_bad_scan_stops_no_other(participant, settings):
+    bad = settings.bids_dir / "sub-01/anat/sub-01_T1w.nii.gz"
+    bad.write_bytes(bad.read_bytes()[:2000])
+    code, scans = participant()
+    assert code == ExitCode.INPUT_OUTPUT
+    assert scans["sub-01_T1w"]["error"] == "InputOutputError"
+    assert scans["sub-01_T1w"]["exit_code"] == ExitCode.INPUT_OUTPUT
+    assert str(bad) in scans["sub-01_T1w"]["message"]
+    assert "needs sub-01_T1w" in scans["sub-01_T2w"]["message"]
+    assert scans["sub-02_T1w"]["state"] == "done"
+    assert not list((settings.output_dir / "sub-01").rglob("*harmonized*"))
+
+
+def test_failures_of_two_kinds_make_the_unspecified_code(participant, settings):
+    truncated = settings.bids_dir / "sub-01/anat/sub-01_T1w.nii.gz"
+    truncated.write_bytes(truncated.read_bytes()[:2000])
+    zero = settings.bids_dir / "sub-02/anat/sub-02_T1w.nii.gz"
+    image = nib.load(zero)
+    nib.save(nib.Nifti1Image(np.zeros(image.shape, np.int16), image.affine), zero)
+    code, scans = participant()
+    assert code == ExitCode.UNSPECIFIED
+    assert scans["sub-02_T1w"]["exit_code"] == ExitCode.BAD_DATA
+
+
+def test_t2w_without_t1w_takes_the_template(participant, settings):
+    (settings.bids_dir / "sub-01/anat/sub-01_T1w.nii.gz").unlink()
+    code, scans = participant(participant_labels=("01",))
+    assert code == ExitCode.DONE
+    assert set(scans) == {"sub-01_T2w"}
+    mask = nib.load(settings.output_dir / "sub-01/anat/sub-01_desc-brainT2w_mask.nii.gz")
+    source = nib.load(settings.bids_dir / "sub-01/anat/sub-01_T2w.nii.gz").get_fdata() > 0
+    overlap = 2 * np.sum(source & (mask.get_fdata() > 0)) / (source.sum() + mask.get_fdata().sum())
+    assert overlap > 0.95
+
+
+def test_a_given_mask_is_used(participant, settings, tmp_path):
+    source = nib.load(settings.bids_dir / "sub-02/anat/sub-02_T1w.nii.gz")
+    mask = source.get_fdata() > 0
+    mask[: mask.shape[0] // 2] = False
+    given = tmp_path / "fmriprep/sub-02/anat/sub-02_desc-brain_mask.nii.gz"
+    given.parent.mkdir(parents=True)
+    # Another voxel order, same world: as pipelines that reorient write it.
+    flipped = nib.Nifti1Image(mask.astype(np.uint8), source.affine).as_reoriented(
+        np.array([[0, -1], [1, 1], [2, 1]])
+    )
+    nib.save(flipped, given)
+    derivatives = {"fmriprep": tmp_path / "fmriprep"}
+    code, _ = participant(participant_labels=("02",), derivatives=derivatives)
+    # Half a brain does not register: the mask was taken at its word.
+    written = settings.output_dir / "sub-02/anat/sub-02_desc-brain_mask.nii.gz"
+    if code == ExitCode.DONE:
+        np.testing.assert_array_equal(nib.load(written).get_fdata() > 0, mask)
+    else:
+        assert code == ExitCode.BAD_DATA
+
+
+def test_an_unknown_target_is_told_for_each_scan(participant):
+    code, scans = participant(target_site="C")
+    assert code == ExitCode.BAD_DATA
+    assert "A, B" in scans["sub-01_T1w"]["message"]
+
+
+def test_no_model(participant, tmp_path):
+    with pytest.raises(MissingInput, match="train"):
+        participant(model_dir=tmp_path / "nowhere")
+
+
+def test_secrets_of_the_environment_reach_no_file(participant, settings, monkeypatch):
+    monkeypatch.setenv("SECRET_TOKEN", "open-sesame-4711")
+    bad = settings.bids_dir / "sub-01/anat/sub-01_T1w.nii.gz"
+    bad.write_bytes(bad.read_bytes()[:2000])
+    participant()
+    import gzip
+
+    for path in (*settings.output_dir.rglob("*"), *settings.work_dir.rglob("*")):
+        if path.is_file():
+            content = path.read_bytes()
+            if content[:2] == b"\x1f\x8b" and path.suffix == ".pklz":
+                content = gzip.decompress(content)
+            assert b"open-sesame" not in content, path
+    assert list((settings.output_dir / "logs/run").glob("crash-*.txt"))
+
+
+def test_bytes_do_not_depend_on_the_number_of_processes(finished, tmp_path):
+    settings = finished[0]
+    out, work = tmp_path / "out", tmp_path / "work"
+    script = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import pretend
+pretend.install()
+from pathlib import Path
+from dataclasses import replace
+from bids_harmony.bids.dataset import find_scans
+from bids_harmony.settings import Settings
+from bids_harmony.workflows.base import run_participant
+import bids_harmony.workflows.plugin as plugin
+plugin.START_METHOD = "fork"  # workers must know the pretended harmonizer
+s = Settings(Path({str(settings.bids_dir)!r}), Path({str(out)!r}), "participant",
+             target_site="B", model_dir=Path({str(settings.model_dir)!r}),
+             sloppy=True, device="cpu",
+             work_dir=Path({str(work)!r}), nprocs=2, omp_nthreads=1, memory_mb=8000)
+sys.exit(run_participant(s, find_scans(s).scans))
+"""
+    root = Path(__file__).resolve().parents[2]
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    first, second = _digests(settings.output_dir), _digests(out)
+    assert len(first) == 9
+    assert first == second
+
+
+@pytest.mark.parametrize("keep", ["always", "on-failure", "never"])
+def test_work_folders_are_kept_as_asked(participant, settings, keep):
+    bad = settings.bids_dir / "sub-01/anat/sub-01_T1w.nii.gz"
+    bad.write_bytes(bad.read_bytes()[:2000])
+    participant(keep_workdir=keep, modalities=("T1w",))
+    kept = {p.name for p in (settings.work_dir / "participant_wf").glob("sub_*_wf")}
+    assert ("sub_01_T1w_wf" in kept) == (keep != "never")
+    assert ("sub_02_T1w_wf" in kept) == (keep == "always")
+
+
+def test_train_prepares_scans_and_hands_them_over(settings, finished, monkeypatch):
+    import types
+    from collections import namedtuple
+    from dataclasses import replace
+
+    from bids_harmony.bids.dataset import find_scans
+    from bids_harmony.imaging.reference import reference_grid
+    from bids_harmony.workflows.base import run_train
+
+    seen = {}
+
+    def train_model(scans, settings, out_dir):
+        for scan in scans:
+            with np.load(scan.prepared) as prepared:
+                seen[scan.label] = (scan.site, prepared["data"].shape, prepared["data"].dtype)
+        seen["out_dir"] = out_dir
+
+    room = types.ModuleType("bids_harmony.training.adapt")
+    room.TrainingScan = namedtuple("TrainingScan", "label subject modality site prepared")
+    room.train_model = train_model
+    monkeypatch.setitem(sys.modules, "bids_harmony.training.adapt", room)
+    settings = replace(settings, analysis_level="train", target_site=None, keep_workdir="never")
+    assert run_train(settings, find_scans(settings).scans) == ExitCode.DONE
+    shape = reference_grid(8.0).shape
+    assert seen.pop("out_dir") == settings.output_dir / "models"
+    assert seen == {
+        "sub-01_T1w": ("A", shape, np.float16),
+        "sub-01_T2w": ("A", shape, np.float16),
+        "sub-02_T1w": ("B", shape, np.float16),
+    }
+    # What it fitted is what the participant level finds.
+    fitted = {n: d for n, d in _digests(finished[0].output_dir).items() if "harmonized" not in n}
+    assert _digests(settings.output_dir) == fitted
+    assert not list((settings.work_dir / "train_wf").glob("sub_*"))

@@ -1,0 +1,121 @@
+"""A killed worker ends its own node, quickly, and nothing else."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from bids_harmony.exceptions import ExitCode
+from bids_harmony.interfaces.base import read_failure
+
+pytest.importorskip("nipype")
+
+
+def _die_if(value):
+    import os
+    import signal
+
+    if value == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return value
+
+
+def _die_once(folder):
+    """Kill this process the first time, once the neighbour is running."""
+    import os
+    import signal
+    import time
+
+    while not os.path.exists(f"{folder}/neighbour"):
+        time.sleep(0.01)
+    if not os.path.exists(f"{folder}/died"):
+        open(f"{folder}/died", "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _neighbour(folder):
+    """Run until the other process died; return at once when it has."""
+    import os
+    import time
+
+    open(f"{folder}/neighbour", "w").close()
+    while not os.path.exists(f"{folder}/died"):
+        time.sleep(0.01)
+
+
+def _function(function, name, **inputs):
+    from nipype.interfaces.utility import Function
+    from nipype.pipeline.engine import Node
+
+    node = Node(Function(function=function, output_names=["out"]), name=name)
+    for key, value in inputs.items():
+        setattr(node.inputs, key, value)
+    return node
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run nodes (and connections between them) with two workers; give the states and the error."""
+    from nipype.pipeline.engine import Workflow
+
+    from bids_harmony.workflows.nipype_config import configure_nipype
+    from bids_harmony.workflows.plugin import WatchfulMultiProcPlugin
+
+    def _run(nodes, chains=(), n_procs=2):
+        configure_nipype(tmp_path / "logs")
+        states: dict[str, str] = {}
+        workflow = Workflow("wf", base_dir=str(tmp_path / "work"))
+        workflow.add_nodes(nodes)
+        for first, second in chains:
+            workflow.connect(first, "out", second, "value")
+        plugin = WatchfulMultiProcPlugin(
+            {
+                "n_procs": n_procs,
+                "memory_gb": 8,
+                "status_callback": lambda node, status: states.__setitem__(node.name, status),
+            }
+        )
+        error = None
+        try:
+            workflow.run(plugin=plugin)
+        except RuntimeError as raised:
+            error = raised
+        return states, error
+
+    return _run
+
+
+def test_a_killed_worker_is_an_error_at_once_and_others_finish(run, tmp_path):
+    die = _function(_die_if, "die", value="die")
+    after = _function(_die_if, "after")
+    others = [_function(_die_if, f"other{i}", value=str(i)) for i in range(3)]
+    start = time.monotonic()
+    states, error = run([die, after, *others], chains=[(die, after)])
+    assert time.monotonic() - start < 30
+    assert states == {"die": "exception", "other0": "end", "other1": "end", "other2": "end"}
+    assert "TryAgain" in str(error)
+    failure = read_failure(tmp_path / "work" / "wf" / "die")
+    assert failure is not None
+    assert (failure.error, failure.exit_code) == ("TryAgain", ExitCode.TRY_AGAIN)
+    assert "wf.die" in failure.message
+    assert list(Path(tmp_path / "logs").glob("crash-*-die-*.txt"))
+
+
+def test_a_worker_killed_beside_others_gets_a_second_chance_alone(run, tmp_path):
+    nodes = [_function(_die_once, "once", folder=str(tmp_path))]
+    nodes.append(_function(_neighbour, "neighbour", folder=str(tmp_path)))
+    states, error = run(nodes)
+    assert error is None
+    assert states == {"once": "end", "neighbour": "end"}
+    assert (tmp_path / "died").exists()
+
+
+def test_an_ordinary_error_is_reported_as_nipype_does(run):
+    def fail(value):
+        raise ValueError(f"got {value}")
+
+    states, error = run([_function(fail, "fail", value=3), _function(_die_if, "fine", value="x")])
+    assert states == {"fail": "exception", "fine": "end"}
+    assert "got 3" in str(error)

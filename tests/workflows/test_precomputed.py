@@ -1,0 +1,85 @@
+"""Which masks belong to a scan, and what changes its hash."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bids_harmony.bids.dataset import Scan
+from bids_harmony.bids.site import SiteEvidence
+from bids_harmony.settings import Settings
+from bids_harmony.workflows.cohort import companion_of
+from bids_harmony.workflows.precomputed import anatomy_hash, given_mask, harmonization_hash
+
+
+@pytest.fixture
+def scan(tmp_path):
+    path = tmp_path / "bids/sub-1/ses-a/anat/sub-1_ses-a_acq-x_run-2_T1w.nii.gz"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"voxels")
+    return Scan(
+        path, {"subject": "1", "session": "a"}, "T1w", {"EchoTime": 0.1}, SiteEvidence("A", "test")
+    )
+
+
+@pytest.fixture
+def settings(tmp_path):
+    folder = {"fmriprep": tmp_path / "fmriprep"}
+    return Settings(tmp_path / "bids", tmp_path / "out", "participant", derivatives=folder)
+
+
+def _touch(settings, name):
+    path = settings.derivatives["fmriprep"] / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"mask")
+    return path
+
+
+def test_the_closest_mask_wins(scan, settings):
+    assert given_mask(scan, settings) is None
+    _touch(settings, "sub-1/anat/sub-1_space-MNI152NLin6Asym_desc-brain_mask.nii.gz")
+    _touch(settings, "sub-1/anat/sub-1_run-1_desc-brain_mask.nii.gz")
+    _touch(settings, "sub-1/ses-b/anat/sub-1_ses-b_desc-brain_mask.nii.gz")
+    assert given_mask(scan, settings) is None
+    average = _touch(settings, "sub-1/anat/sub-1_desc-brain_mask.nii.gz")
+    assert given_mask(scan, settings) == average
+    session = _touch(settings, "sub-1/ses-a/anat/sub-1_ses-a_acq-x_desc-brain_mask.nii.gz")
+    assert given_mask(scan, settings) == session
+    exact = _touch(settings, "sub-1/ses-a/anat/sub-1_ses-a_acq-x_run-2_desc-brain_mask.nii.gz")
+    assert given_mask(scan, settings) == exact
+
+
+def test_the_hash_follows_input_and_settings_but_not_the_machine(scan, settings):
+    def both(scan=scan, settings=settings, model="m"):
+        fit = anatomy_hash(scan, settings)
+        return fit, harmonization_hash(scan, settings, target_site="B", model_sha256=model)
+
+    fit, whole = both()
+    same = replace(
+        settings, nprocs=1, omp_nthreads=1, batch_size=1, work_dir=settings.output_dir / "w"
+    )
+    assert both(settings=same) == (fit, whole)
+    assert both(model="n")[0] == fit
+    assert both(model="n")[1] != whole
+    assert both(scan=replace(scan, metadata={"EchoTime": 0.2}))[1] != whole
+    assert both(settings=replace(settings, skull_strip=True))[1] != whole
+    seeded = both(settings=replace(settings, random_seed=1))
+    assert seeded[0] != fit
+    assert seeded[1] != whole
+    scan.path.write_bytes(b"other voxels")
+    assert both()[0] != fit
+
+
+def test_a_companion_is_a_t1w_of_the_same_session_else_of_the_same_person(scan):
+    def other(subject, session, modality):
+        path = scan.path.with_name(f"sub-{subject}_ses-{session}_{modality}.nii.gz")
+        entities = {"subject": subject, "session": session}
+        return Scan(path, entities, modality, {}, SiteEvidence("A", "test"))
+
+    t2w, own = other("1", "a", "T2w"), other("1", "a", "T1w")
+    earlier, foreign = other("1", "0", "T1w"), other("0", "a", "T1w")
+    assert companion_of(t2w, [foreign, earlier, own, t2w]) is own
+    assert companion_of(t2w, [foreign, earlier, t2w]) is earlier
+    assert companion_of(t2w, [foreign, t2w]) is None
+    assert companion_of(own, [earlier, own]) is None

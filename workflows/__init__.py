@@ -1,0 +1,1 @@
+"""Nipype graphs that wire the interfaces: one file per stage, nothing scientific here."""

@@ -1,0 +1,342 @@
+"""Graphs for structural scans: fit (mask, registration), harmonize, prepare for training.
+
+Fit and apply are apart, as in sMRIPrep: what an earlier run or another pipeline fitted goes into a
+buffer node and its stage is skipped. All nodes of a scan are coarse; none works on a slice.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nipype.interfaces.utility import IdentityInterface
+from nipype.pipeline.engine import Node, Workflow
+
+from bids_harmony.interfaces.anatomy import (
+    BrainFromAnatomy,
+    BrainFromImage,
+    BrainFromTemplate,
+    RegisterToAnatomy,
+    RegisterToReference,
+    ReuseBrain,
+)
+from bids_harmony.interfaces.derivatives import WriteAnatomy, WriteHarmonized
+from bids_harmony.interfaces.figures import DrawChange
+from bids_harmony.interfaces.harmonization import Harmonize, PrepareForTraining
+
+if TYPE_CHECKING:
+    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.settings import Settings
+
+__all__ = [
+    "Fitted",
+    "Model",
+    "init_anat_fit_wf",
+    "init_anat_harmonize_wf",
+    "init_anat_train_wf",
+    "scan_wf_name",
+]
+
+logger = logging.getLogger(__name__)
+
+# Peak memory of a node in GiB, measured on a 1 mm head of 256 x 256 x 192 voxels and rounded up.
+_MEM_MASK, _MEM_REGISTER, _MEM_HARMONIZE, _MEM_WRITE = 2.0, 1.5, 2.0, 0.7
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What is known of a scan before the run.
+
+    Attributes
+    ----------
+    mask, xfm : Path, optional
+        Brain mask and transform to the reference.
+    mask_kind : str
+        How the mask was made (`imaging.mask.BrainMask.kind`).
+    written : bool
+        Both are outputs of an earlier run: on the scan's own grid, and not to be written again.
+    """
+
+    mask: Path | None = None
+    mask_kind: str = "given"
+    xfm: Path | None = None
+    written: bool = False
+
+
+@dataclass(frozen=True)
+class Model:
+    """Which model harmonizes: enough to load it in a worker and to recognize it in a hash.
+
+    Attributes
+    ----------
+    method : str
+    folder : Path
+    sha256 : str
+    device : str
+        A torch device that exists: "cpu" or "cuda:N".
+    name, version : str
+        For sidecars.
+    """
+
+    method: str
+    folder: Path
+    sha256: str
+    device: str
+    name: str = ""
+    version: str = ""
+
+
+def scan_wf_name(label: str) -> str:
+    """Name of a scan's graph: its label in the letters that Nipype allows."""
+    return re.sub(r"\W", "_", label.replace("+", "_plus_")) + "_wf"
+
+
+def init_anat_fit_wf(
+    *,
+    scan: Scan,
+    settings: Settings,
+    input_hash: str,
+    fitted: Fitted = Fitted(),
+    with_t1w: bool = False,
+    name: str = "anat_fit_wf",
+) -> Workflow:
+    """Mask the brain of a scan and register it to the reference template.
+
+    A T1w is masked by itself and registered with its mask. Another scan goes rigidly to the T1w of
+    the same person, takes its mask from there and its transform through it; without a T1w, it is
+    registered as a whole head and takes the template's mask.
+
+    Parameters
+    ----------
+    scan : Scan
+    settings : Settings
+    input_hash : str
+        Goes into the sidecars of mask and transform, so that a later run knows what they were made
+        from.
+    fitted : Fitted
+        Mask and transform that are there already.
+    with_t1w : bool
+        The input node is fed with a T1w of the same person.
+    name : str
+
+    Returns
+    -------
+    Workflow
+        Inputs ``inputnode``: ``t1w_file``, ``t1w_mask``, ``t1w_xfm``. Outputs ``outputnode``:
+        ``mask_file``, ``mask_kind``, ``xfm_file``.
+    """
+    workflow = Workflow(name)
+    inputnode = Node(IdentityInterface(["t1w_file", "t1w_mask", "t1w_xfm"]), name="inputnode")
+    maskbuffer = Node(IdentityInterface(["mask_file", "mask_kind"]), name="maskbuffer")
+    xfmbuffer = Node(IdentityInterface(["xfm_file"]), name="xfmbuffer")
+    outputnode = Node(IdentityInterface(["mask_file", "mask_kind", "xfm_file"]), name="outputnode")
+    workflow.connect(
+        [
+            (maskbuffer, outputnode, [("mask_file", "mask_file"), ("mask_kind", "mask_kind")]),
+            (xfmbuffer, outputnode, [("xfm_file", "xfm_file")]),
+        ]
+    )
+    in_file = str(scan.path)
+    register_args: dict[str, Any] = {
+        "in_file": in_file,
+        "modality": scan.modality,
+        "seed": settings.random_seed,
+        "sloppy": settings.sloppy,
+    }
+
+    # Stage 1: the brain, where it does not need the transform.
+    mask_comes_first = scan.modality == "T1w" or fitted.mask is not None
+    if fitted.mask is not None:
+        logger.info("%s: found precomputed mask, skipping: %s", scan.label, fitted.mask)
+    if fitted.mask is not None and fitted.written:
+        maskbuffer.inputs.mask_file = str(fitted.mask)
+        maskbuffer.inputs.mask_kind = fitted.mask_kind
+    elif mask_comes_first:
+        if fitted.mask is None:
+            interface: Any = BrainFromImage(in_file=in_file)
+        else:
+            interface = ReuseBrain(in_file=in_file, given_mask=str(fitted.mask))
+        mask_brain = Node(interface, name="mask_brain", mem_gb=_MEM_MASK)
+        workflow.connect(mask_brain, "mask_file", maskbuffer, "mask_file")
+        workflow.connect(mask_brain, "kind", maskbuffer, "mask_kind")
+
+    # Stage 2: the transform to the reference. Without a mask of its own, another contrast's needs
+    # the one to the T1w as well, which is not kept.
+    if fitted.xfm is not None and (mask_comes_first or not with_t1w):
+        logger.info("%s: found precomputed transform, skipping: %s", scan.label, fitted.xfm)
+        xfmbuffer.inputs.xfm_file = str(fitted.xfm)
+    elif scan.modality != "T1w" and with_t1w:
+        register = Node(RegisterToAnatomy(**register_args), name="register", mem_gb=_MEM_REGISTER)
+        fields = [(f, f) for f in ("t1w_file", "t1w_mask", "t1w_xfm")]
+        workflow.connect(
+            [(inputnode, register, fields), (register, xfmbuffer, [("xfm_file", "xfm_file")])]
+        )
+        if not mask_comes_first:
+            mask_brain = Node(
+                BrainFromAnatomy(in_file=in_file), name="mask_brain", mem_gb=_MEM_WRITE
+            )
+            workflow.connect(
+                [
+                    (inputnode, mask_brain, [("t1w_mask", "t1w_mask")]),
+                    (register, mask_brain, [("to_t1w", "to_t1w")]),
+                    (mask_brain, maskbuffer, [("mask_file", "mask_file"), ("kind", "mask_kind")]),
+                ]
+            )
+    else:
+        register = Node(
+            RegisterToReference(**register_args), name="register", mem_gb=_MEM_REGISTER
+        )
+        if mask_comes_first:
+            workflow.connect(maskbuffer, "mask_file", register, "mask_file")
+        workflow.connect(register, "xfm_file", xfmbuffer, "xfm_file")
+    if not mask_comes_first and not with_t1w:
+        mask_brain = Node(BrainFromTemplate(in_file=in_file), name="mask_brain", mem_gb=_MEM_WRITE)
+        workflow.connect(
+            [
+                (xfmbuffer, mask_brain, [("xfm_file", "xfm_file")]),
+                (mask_brain, maskbuffer, [("mask_file", "mask_file"), ("kind", "mask_kind")]),
+            ]
+        )
+
+    # Stage 3: into the derivative, for later runs and other programs.
+    if fitted.written:
+        return workflow
+    write_anatomy = Node(
+        WriteAnatomy(scan=scan, settings=settings, input_hash=input_hash),
+        name="write_anatomy",
+        mem_gb=_MEM_WRITE,
+    )
+    workflow.connect(
+        [
+            (maskbuffer, write_anatomy, [("mask_file", "mask_file"), ("mask_kind", "mask_kind")]),
+            (xfmbuffer, write_anatomy, [("xfm_file", "xfm_file")]),
+        ]
+    )
+    register = workflow.get_node("register")
+    if register is not None:
+        workflow.connect(register, "similarity", write_anatomy, "similarity")
+    return workflow
+
+
+def init_anat_harmonize_wf(
+    *,
+    scan: Scan,
+    settings: Settings,
+    model: Model,
+    target_site: str,
+    input_hash: str,
+    name: str = "anat_harmonize_wf",
+) -> Workflow:
+    """Harmonize one scan, draw what changed and write the derivative.
+
+    Parameters
+    ----------
+    scan : Scan
+    settings : Settings
+    model : Model
+    target_site : str
+    input_hash : str
+        Goes into the sidecar; a later run with the same hash skips the scan.
+    name : str
+
+    Returns
+    -------
+    Workflow
+        Inputs ``inputnode``: ``mask_file``, ``mask_kind``, ``xfm_file``.
+    """
+    workflow = Workflow(name)
+    inputnode = Node(IdentityInterface(["mask_file", "mask_kind", "xfm_file"]), name="inputnode")
+    harmonize = Node(
+        Harmonize(
+            in_file=str(scan.path),
+            method=model.method,
+            model_dir=str(model.folder),
+            model_sha256=model.sha256,
+            modality=scan.modality,
+            source_site=scan.site.site,
+            target_site=target_site,
+            n4=settings.n4,
+            skull_strip=settings.skull_strip,
+            on_reference=any(space != "native" for space in settings.output_spaces),
+            seed=settings.random_seed,
+            device=model.device,
+            batch_size=settings.batch_size,
+            use_gpu=model.device != "cpu",
+        ),
+        name="harmonize",
+        n_procs=settings.omp_nthreads,
+        mem_gb=_MEM_HARMONIZE,
+    )
+    draw_change = Node(
+        DrawChange(
+            title=f"{scan.label}: {scan.site.site} to {target_site}", target_site=target_site
+        ),
+        name="draw_change",
+        mem_gb=_MEM_WRITE,
+    )
+    write_harmonized = Node(
+        WriteHarmonized(
+            scan=scan,
+            settings=settings,
+            input_hash=input_hash,
+            target_site=target_site,
+            model={
+                "Name": model.name or model.method,
+                "Version": model.version or None,
+                "SHA256": model.sha256,
+            },
+            device=model.device,
+        ),
+        name="write_harmonized",
+        mem_gb=_MEM_WRITE,
+    )
+    outputs = [("look_file", "look_file"), ("quality_file", "quality_file")]
+    written = [
+        ("out_file", "in_file"),
+        ("reference_file", "reference_file"),
+        ("quality_file", "quality_file"),
+    ]
+    workflow.connect(
+        [
+            (inputnode, harmonize, [(f, f) for f in ("mask_file", "mask_kind", "xfm_file")]),
+            (inputnode, write_harmonized, [("mask_kind", "mask_kind")]),
+            (harmonize, draw_change, outputs),
+            (
+                harmonize,
+                write_harmonized,
+                written if harmonize.inputs.on_reference else [written[0], written[2]],
+            ),
+            (draw_change, write_harmonized, [("out_file", "figure_file")]),
+        ]
+    )
+    return workflow
+
+
+def init_anat_train_wf(*, scan: Scan, settings: Settings, name: str = "anat_train_wf") -> Workflow:
+    """Put one scan on the reference grid for training.
+
+    Parameters
+    ----------
+    scan : Scan
+    settings : Settings
+    name : str
+
+    Returns
+    -------
+    Workflow
+        Inputs ``inputnode``: ``mask_file``, ``mask_kind``, ``xfm_file``.
+    """
+    workflow = Workflow(name)
+    inputnode = Node(IdentityInterface(["mask_file", "mask_kind", "xfm_file"]), name="inputnode")
+    prepare = Node(
+        PrepareForTraining(in_file=str(scan.path), n4=settings.n4, voxel_mm=settings.voxel_mm),
+        name="prepare",
+        mem_gb=_MEM_REGISTER,
+    )
+    workflow.connect(
+        [(inputnode, prepare, [(f, f) for f in ("mask_file", "mask_kind", "xfm_file")])]
+    )
+    return workflow

@@ -1,0 +1,103 @@
+"""The graph of a whole run: one graph per scan, with the few links between scans of one person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nipype.pipeline.engine import Workflow
+
+from bids_harmony.workflows.anat import init_anat_fit_wf, scan_wf_name
+from bids_harmony.workflows.precomputed import anatomy_hash, find_fitted
+
+if TYPE_CHECKING:
+    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.settings import Settings
+
+__all__ = ["companion_of", "init_cohort_wf", "scan_folder"]
+
+
+def companion_of(scan: Scan, scans: Sequence[Scan]) -> Scan | None:
+    """T1w through which a scan of another contrast goes to the reference.
+
+    The first T1w (by path) of the same session, else of the same person; None for a T1w and where
+    there is none.
+    """
+    if scan.modality == "T1w":
+        return None
+    own = sorted(
+        (s for s in scans if s.modality == "T1w" and s.subject == scan.subject),
+        key=lambda s: str(s.path),
+    )
+    return next((s for s in own if s.session == scan.session), own[0] if own else None)
+
+
+def scan_folder(settings: Settings, name: str, scan: Scan) -> Path:
+    """Work folder of a scan in the graph of that name."""
+    return settings.work_dir.absolute() / name / scan_wf_name(scan.label)
+
+
+def init_cohort_wf(
+    *,
+    settings: Settings,
+    work: Sequence[Scan],
+    scans: Sequence[Scan],
+    init_scan_wf: Callable[[Scan], Workflow],
+    name: str,
+) -> Workflow:
+    """Join the graphs of scans: fit, and what comes after it.
+
+    Parameters
+    ----------
+    settings : Settings
+    work : sequence of Scan
+        Scans to work on.
+    scans : sequence of Scan
+        All that were selected; T1w among them that `work` needs are fitted, too.
+    init_scan_wf : callable
+        Makes the graph that follows the fit of a scan; inputs ``inputnode``: ``mask_file``,
+        ``mask_kind``, ``xfm_file``.
+    name : str
+        Name of the graph and of its folder in the work folder.
+
+    Returns
+    -------
+    Workflow
+    """
+    cohort = Workflow(name, base_dir=str(settings.work_dir.absolute()))
+    graphs: dict[str, Workflow] = {}
+
+    def fit(scan: Scan) -> Workflow:
+        if scan.label in graphs:
+            return graphs[scan.label]
+        t1w = companion_of(scan, scans)
+        wanted = anatomy_hash(scan, settings, t1w=t1w)
+        fitted = find_fitted(scan, settings, wanted)
+        if fitted.written:
+            t1w = None
+        anat_fit_wf = init_anat_fit_wf(
+            scan=scan,
+            settings=settings,
+            input_hash=wanted,
+            fitted=fitted,
+            with_t1w=t1w is not None,
+        )
+        graph = graphs[scan.label] = Workflow(scan_wf_name(scan.label))
+        graph.add_nodes([anat_fit_wf])
+        cohort.add_nodes([graph])
+        if t1w is not None:
+            anat_fit_wf.inputs.inputnode.t1w_file = str(t1w.path)
+            before, inner = fit(t1w), anat_fit_wf.name
+            fields = [("mask_file", "t1w_mask"), ("xfm_file", "t1w_xfm")]
+            links = [(f"{inner}.outputnode.{a}", f"{inner}.inputnode.{b}") for a, b in fields]
+            cohort.connect([(before, graph, links)])
+        return graph
+
+    for scan in work:
+        graph = fit(scan)
+        apply_wf = init_scan_wf(scan)
+        fields = ("mask_file", "mask_kind", "xfm_file")
+        links = [(f"outputnode.{field}", f"inputnode.{field}") for field in fields]
+        graph.connect([(graph.get_node("anat_fit_wf"), apply_wf, links)])
+    return cohort

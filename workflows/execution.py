@@ -1,0 +1,174 @@
+"""Run a graph to its end and tell what became of every node."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bids_harmony.interfaces.base import Failure, read_failure
+
+if TYPE_CHECKING:
+    from nipype.pipeline.engine import Node, Workflow
+
+    from bids_harmony.settings import Settings
+
+__all__ = ["NodeRecord", "run_graph"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class NodeRecord:
+    """What became of one node.
+
+    Attributes
+    ----------
+    fullname : str
+        Names of the graphs around it and its own, joined by dots.
+    folder : Path
+        Its work folder.
+    state : {"waiting", "running", "done", "failed"}
+        A node that still waits at the end was not run because one that it needs failed.
+    seconds : float
+        Wall clock from submission to result; 0 where the result was found in the work folder.
+    failure : Failure, optional
+        Why it failed.
+    """
+
+    fullname: str
+    folder: Path
+    state: str = "waiting"
+    seconds: float = 0.0
+    failure: Failure | None = None
+
+
+@dataclass
+class _Watch:
+    """Receives Nipype's reports of nodes that start and end."""
+
+    records: dict[str, NodeRecord]
+    bar: Any
+    # Linear reports the end of nodes that it leaves out; MultiProc reports no start of nodes that
+    # it finds done.
+    linear: bool = False
+    started: dict[str, float] = field(default_factory=dict)
+
+    def __call__(self, node: Node, status: str) -> None:
+        record = self.records[node.fullname]
+        now = time.monotonic()
+        if status == "start":
+            record.state = "running"
+            self.started[node.fullname] = now
+            return
+        if self.linear and node.fullname not in self.started:
+            return
+        record.state = "done" if status == "end" else "failed"
+        record.seconds = now - self.started.get(node.fullname, now)
+        if record.state == "failed":
+            record.failure = read_failure(record.folder)
+        self.bar.update(1)
+
+
+def run_graph(workflow: Workflow, settings: Settings, *, log_dir: Path) -> dict[str, NodeRecord]:
+    """Run a graph with as many processes as the settings allow.
+
+    One process means Nipype's Linear plugin: nodes run in this process, one after the other.
+
+    Parameters
+    ----------
+    workflow : Workflow
+    settings : Settings
+        ``nprocs``, ``memory_mb``, ``stop_on_first_crash``, ``plugin_file``, ``verbosity``.
+    log_dir : Path
+        Crash files go here.
+
+    Returns
+    -------
+    dict
+        Of each node, by its full name, what became of it. Failures of nodes are recorded and not
+        raised.
+
+    Raises
+    ------
+    Exception
+        Whatever goes wrong outside the nodes.
+    """
+    from tqdm import tqdm
+
+    from bids_harmony.workflows.nipype_config import configure_nipype
+
+    configure_nipype(
+        log_dir, stop_on_first_crash=settings.stop_on_first_crash, verbose=settings.verbosity > 1
+    )
+    # Nipype gives every graph the settings of the moment it was made.
+    from nipype import config as nipype_config
+
+    workflow.config.update(nipype_config._sections)
+    from nipype.pipeline.engine import Node
+
+    records = {}
+    for name in workflow.list_node_names():
+        node = workflow.get_node(name)
+        if isinstance(node, Node) and type(node.interface).__name__ != "IdentityInterface":
+            full = f"{workflow.name}.{name}"
+            folder = Path(workflow.base_dir, *full.split("."))
+            records[full] = NodeRecord(full, folder)
+    # disable=None: no bar where nobody sees it.
+    with tqdm(total=len(records), unit="step", desc=workflow.name, disable=None) as bar:
+        plugin = _plugin(settings, _Watch(records, bar))
+        try:
+            workflow.run(plugin=plugin)
+        except Exception:
+            # Nipype raises the first node's error again at the end; those are in the records.
+            if not any(record.state == "failed" for record in records.values()):
+                raise
+            logger.debug("Nodes failed", exc_info=True)
+    return records
+
+
+def _plugin(settings: Settings, watch: _Watch) -> Any:
+    from nipype.pipeline.plugins.linear import LinearPlugin
+
+    from bids_harmony.workflows.plugin import WatchfulMultiProcPlugin
+
+    arguments: dict[str, Any] = {
+        "n_procs": settings.nprocs,
+        "memory_gb": settings.memory_mb / 1024,
+        "raise_insufficient": False,
+    }
+    arguments.update(_plugin_file(settings.plugin_file))
+    arguments["status_callback"] = watch
+    watch.linear = arguments["n_procs"] == 1
+    if watch.linear:
+        return LinearPlugin(arguments)
+    return WatchfulMultiProcPlugin(arguments)
+
+
+def _plugin_file(path: Path | None) -> Mapping[str, Any]:
+    """`plugin_args` of a Nipype plugin file; the plugin itself is always ours."""
+    if path is None:
+        return {}
+    import yaml
+
+    from bids_harmony.exceptions import MissingInput, UsageError
+
+    try:
+        content = yaml.safe_load(path.read_text())
+    except FileNotFoundError as error:
+        raise MissingInput("The plugin file does not exist", where=str(path)) from error
+    except yaml.YAMLError as error:
+        raise UsageError("The plugin file is not YAML", where=str(path), got=str(error)) from error
+    plugin = content.get("plugin", "MultiProc") if isinstance(content, dict) else None
+    if plugin not in ("MultiProc", "Linear"):
+        raise UsageError(
+            "The plugin file asks for a plugin that is not supported",
+            where=str(path),
+            expected="plugin: MultiProc or Linear",
+            got=str(plugin),
+        )
+    found = dict(content.get("plugin_args") or {})
+    return found | ({"n_procs": 1} if plugin == "Linear" else {})

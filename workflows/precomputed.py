@@ -1,0 +1,168 @@
+"""Masks and transforms that are there already: an earlier run's, or given ``--derivatives``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bids_harmony import __version__
+from bids_harmony.bids.derivative import HASH_FIELD, resume_hash
+from bids_harmony.bids.naming import (
+    file_stem,
+    mask_path,
+    sidecar_path,
+    source_entities,
+    transform_path,
+)
+from bids_harmony.exceptions import InputOutputError, MissingInput
+from bids_harmony.imaging.reference import REFERENCE
+from bids_harmony.workflows.anat import Fitted
+
+if TYPE_CHECKING:
+    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.settings import Settings
+
+__all__ = ["anatomy_hash", "file_sha256", "find_fitted", "given_mask", "harmonization_hash"]
+
+logger = logging.getLogger(__name__)
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file's bytes.
+
+    Raises
+    ------
+    MissingInput, InputOutputError
+        When the file is not there or cannot be read.
+    """
+    try:
+        with open(path, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise MissingInput("The file does not exist", where=str(path)) from error
+    except OSError as error:
+        raise InputOutputError("A file cannot be read", where=str(path), got=str(error)) from error
+
+
+def anatomy_hash(scan: Scan, settings: Settings, *, t1w: Scan | None = None) -> str:
+    """sha256 of all that mask and transform of a scan depend on.
+
+    Parameters
+    ----------
+    scan : Scan
+    settings : Settings
+    t1w : Scan, optional
+        T1w of the same person, through which the scan goes to the reference.
+    """
+    return resume_hash(_anatomy_parts(scan, settings, t1w))
+
+
+def harmonization_hash(
+    scan: Scan, settings: Settings, *, target_site: str, model_sha256: str, t1w: Scan | None = None
+) -> str:
+    """sha256 of all that a harmonized image and its sidecar depend on.
+
+    Processors, threads, batch size and device are left out: they must not change the result.
+    """
+    return resume_hash(
+        {
+            "anatomy": _anatomy_parts(scan, settings, t1w),
+            "metadata": dict(scan.metadata),
+            "site": repr(scan.site),
+            "target": target_site,
+            "method": settings.method,
+            "model": model_sha256,
+            "n4": settings.n4,
+            "skull_strip": settings.skull_strip,
+            "output_spaces": sorted(settings.output_spaces),
+            "precision": settings.precision,
+        }
+    )
+
+
+def _anatomy_parts(scan: Scan, settings: Settings, t1w: Scan | None) -> dict[str, Any]:
+    mask = given_mask(scan, settings)
+    return {
+        "version": __version__,
+        "image": file_sha256(scan.path),
+        "mask": file_sha256(mask) if mask else None,
+        "t1w": _anatomy_parts(t1w, settings, None) if t1w else None,
+        "seed": settings.random_seed,
+        "sloppy": settings.sloppy,
+    }
+
+
+def find_fitted(scan: Scan, settings: Settings, wanted: str) -> Fitted:
+    """Mask and transform of a scan that need not be made again.
+
+    Those of an earlier run count if they were made from the same (`anatomy_hash`); a mask given
+    with ``--derivatives`` counts as it is.
+
+    Parameters
+    ----------
+    scan : Scan
+    settings : Settings
+    wanted : str
+        `anatomy_hash` of the scan.
+
+    Returns
+    -------
+    Fitted
+    """
+    mask = mask_path(settings.output_dir, scan)
+    xfm = transform_path(settings.output_dir, scan, to=REFERENCE)
+    records = [_sidecar(path) for path in (mask, xfm)]
+    if (
+        mask.is_file()
+        and xfm.is_file()
+        and all(record.get(HASH_FIELD) == wanted for record in records)
+    ):
+        return Fitted(mask, str(records[0].get("MaskKind", "given")), xfm, written=True)
+    return Fitted(mask=given_mask(scan, settings))
+
+
+def given_mask(scan: Scan, settings: Settings) -> Path | None:
+    """Brain mask of a scan in the folders of ``--derivatives``, or None; the closest name wins.
+
+    A mask belongs to a scan if its entities are among the scan's: pipelines that average repeated
+    scans drop ``run``. Transforms of other pipelines lead to other templates or are not linear;
+    they are not used.
+    """
+    for name, folder in settings.derivatives.items():
+        exact = mask_path(folder, scan)
+        if exact.is_file():
+            return exact
+        if scan.modality != "T1w":
+            continue
+        found = max(
+            _t1w_masks(folder, scan), key=lambda p: (len(source_entities(p)), str(p)), default=None
+        )
+        if found is not None:
+            return found
+        logger.warning("%s: no brain mask in the derivatives %s (%s)", scan.label, name, folder)
+    return None
+
+
+def _t1w_masks(folder: Path, scan: Scan) -> Iterator[Path]:
+    own = set(source_entities(scan.path).split("_")) | {"desc-brain"}
+    subject = folder / f"sub-{scan.subject}"
+    places = [subject / "anat"]
+    if scan.session:
+        places.append(subject / f"ses-{scan.session}" / "anat")
+    for place in places:
+        for path in place.glob(f"sub-{scan.subject}*_desc-brain_mask.nii*"):
+            if set(file_stem(path).split("_")[:-1]) <= own:
+                yield path
+
+
+def _sidecar(path: Path) -> dict[str, Any]:
+    """Sidecar of an output; empty if it cannot be read: then the output is made again."""
+    try:
+        record = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
