@@ -180,7 +180,7 @@ def init_anat_fit_wf(
             )
             workflow.connect(
                 [
-                    (inputnode, mask_brain, [("t1w_mask", "t1w_mask")]),
+                    (inputnode, mask_brain, [("t1w_mask", "t1w_mask"), ("t1w_xfm", "t1w_xfm")]),
                     (register, mask_brain, [("to_t1w", "to_t1w")]),
                     (mask_brain, maskbuffer, [("mask_file", "mask_file"), ("kind", "mask_kind")]),
                 ]

@@ -262,6 +262,12 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
         )
 
     add("--preset", "preset", "network preset", metavar="NAME")
+    add(
+        "--start",
+        "start",
+        "begin with the shipped weights, where they fit the preset",
+        action=argparse.BooleanOptionalAction,
+    )
     add("--twin-steps", "twin_steps", "steps on synthetic twins", type=int, metavar="N")
     add(
         "--train-minutes",

@@ -8,7 +8,14 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage
 
-__all__ = ["REFERENCE", "ReferenceGrid", "reference_grid", "reference_mask", "reference_t1w"]
+__all__ = [
+    "REFERENCE",
+    "ReferenceGrid",
+    "reference_grid",
+    "reference_mask",
+    "reference_t1w",
+    "reference_tissues",
+]
 
 REFERENCE = "MNI152NLin2009aSym"
 """TemplateFlow name of the ICBM152 2009a symmetric template; nilearn ships it skull-stripped."""
@@ -120,3 +127,48 @@ def reference_mask(grid: ReferenceGrid) -> np.ndarray:
     mask = ndimage.binary_fill_holes(_on_grid(support, grid, 1) >= 0.5)
     mask.setflags(write=False)
     return mask
+
+
+def reference_tissues(grid: ReferenceGrid) -> np.ndarray:
+    """Tissue fractions of the template on a grid.
+
+    Parameters
+    ----------
+    grid : ReferenceGrid
+
+    Returns
+    -------
+    ndarray (3, X, Y, Z) float32
+        Grey matter, white matter, CSF: average maps of many people, so blurred. They sum to 1 in
+        the brain and to 0 outside; read-only.
+    """
+    return _tissues(grid.voxel_mm)
+
+
+@lru_cache(maxsize=4)
+def _tissues(voxel_mm: float) -> np.ndarray:
+    from nilearn import datasets
+
+    grid = reference_grid(voxel_mm)
+    maps = []
+    for load in (
+        datasets.load_mni152_gm_template,
+        datasets.load_mni152_wm_template,
+        datasets.load_mni152_brain_mask,
+    ):
+        native = load(resolution=1)
+        data = native.get_fdata(dtype=np.float32)
+        maps.append(_resampled(data, np.asarray(native.affine, dtype=np.float64), grid))
+    grey, white, brain = maps
+    excess = np.maximum(grey + white, 1.0)
+    grey, white = grey / excess, white / excess
+    fractions = np.stack([grey, white, np.clip(1 - grey - white, 0, 1)]) * (brain > 0.5)
+    fractions = fractions.astype(np.float32)
+    fractions.setflags(write=False)
+    return fractions
+
+
+def _resampled(data: np.ndarray, affine: np.ndarray, grid: ReferenceGrid) -> np.ndarray:
+    from bids_harmony.imaging.resampling import resample_to_grid
+
+    return resample_to_grid(data, affine, np.eye(4), grid, order=1)

@@ -84,6 +84,7 @@ class BrainFromAnatomy(Adapter):
     class input_spec(_ScanInput):
         t1w_mask = File(exists=True, mandatory=True)
         to_t1w = File(exists=True, mandatory=True, desc="scan to T1w, ITK text")
+        t1w_xfm = File(exists=True, mandatory=True, desc="T1w to reference, ITK text")
 
     output_spec = _MaskOutput
 
@@ -102,8 +103,13 @@ class BrainFromAnatomy(Adapter):
             mask = brain_mask(volume)
         else:
             t1w = read_volume(self.inputs.t1w_mask)
-            world = read_transform(self.inputs.to_t1w)
-            mask = transfer_mask(BrainMask(t1w.data > 0.5, "given"), t1w.affine, volume, world)
+            mask = transfer_mask(
+                BrainMask(t1w.data > 0.5, "given"),
+                t1w.affine,
+                volume,
+                read_transform(self.inputs.to_t1w),
+                to_reference=read_transform(self.inputs.t1w_xfm),
+            )
         return _save_brain(mask, volume, folder)
 
 

@@ -118,8 +118,7 @@ class WriteHarmonized(Adapter):
                 skull_stripped=stripped,
                 model=self.inputs.model,
                 intensity_transform={
-                    "SourceScale": record["source_scale"],
-                    "HarmonizedScale": record["harmonized_scale"],
+                    "IntensityScale": record["scale"],
                     "ClippedVoxels": record["n_clipped"],
                 },
                 device=self.inputs.device.partition(":")[0],

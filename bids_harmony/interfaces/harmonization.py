@@ -78,15 +78,13 @@ class Harmonize(Adapter):
             target_site=inputs.target_site,
         )
         seconds = perf_counter() - start
-        same = same_site(inputs.source_site, inputs.target_site)
-        # A scan of the target site keeps its own scale: with no change it comes back bit for bit.
-        target_scale = None if same else model.target_scale(inputs.modality, inputs.target_site)
+        # The scan keeps its own scale: only the change is added to its voxels. A site's gain means
+        # nothing, and another one would not fit into every scan's integers.
         native = return_to_native(
             source,
             mask,
             prepared,
             applied.data,
-            target_scale=target_scale,
             skull_strip=inputs.skull_strip,
         )
         image, n_clipped = to_native(volume, native.data)
@@ -99,19 +97,16 @@ class Harmonize(Adapter):
             native.data,
             mask.data,
             scale=prepared.scale,
-            harmonized_scale=target_scale,
             target_quantiles=quantiles,
             reference_change=applied.data - prepared.data,
             round_trip_error=applied.round_trip_error,
-            same_site=same,
+            same_site=same_site(inputs.source_site, inputs.target_site),
         )
-        scale = float(prepared.scale if target_scale is None else target_scale)
         record = {
             "quality": quality,
             "n_clipped": int(n_clipped),
             "out_of_distribution": applied.out_of_distribution,
-            "source_scale": float(prepared.scale),
-            "harmonized_scale": scale,
+            "scale": float(prepared.scale),
             "network_seconds": round(seconds, 3),
         }
         (folder / "quality.json").write_text(json.dumps(record, indent=2) + "\n")
@@ -132,7 +127,7 @@ class Harmonize(Adapter):
         }
         if inputs.on_reference:
             write_array(
-                applied.data * np.float32(scale),
+                applied.data * np.float32(prepared.scale),
                 prepared.grid.affine,
                 folder / "on_reference.nii.gz",
             )

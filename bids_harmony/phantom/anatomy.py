@@ -7,14 +7,13 @@ space gives each person folds of their own, and relaxation times vary between pe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from bids_harmony.imaging.reference import ReferenceGrid, reference_grid
+from bids_harmony.imaging.reference import ReferenceGrid, reference_tissues
 
-__all__ = ["TISSUES", "Anatomy", "Tissue", "make_anatomy", "template_fractions"]
+__all__ = ["TISSUES", "Anatomy", "Tissue", "make_anatomy"]
 
 Array = np.ndarray
 
@@ -66,52 +65,6 @@ class Anatomy:
     seed: int
 
 
-@lru_cache(maxsize=4)
-def template_fractions(voxel_mm: float) -> Array:
-    """Give the tissue fractions of the template on the reference grid.
-
-    Parameters
-    ----------
-    voxel_mm : float
-        Spacing of the reference grid, mm.
-
-    Returns
-    -------
-    (3, X, Y, Z) float32
-        Grey matter, white matter, CSF; read-only.
-    """
-    from nilearn import datasets, image
-
-    grid = reference_grid(voxel_mm)
-    maps = []
-    for load in (
-        datasets.load_mni152_gm_template,
-        datasets.load_mni152_wm_template,
-        datasets.load_mni152_brain_mask,
-    ):
-        native = load(resolution=1)
-        native = image.new_img_like(native, native.get_fdata(dtype=np.float32) * (1 - 1e-6))
-        maps.append(
-            image.resample_img(
-                native,
-                target_affine=grid.affine,
-                target_shape=grid.shape,
-                interpolation="linear",
-                copy_header=True,
-                force_resample=True,
-            ).get_fdata(dtype=np.float32)
-        )
-    grey, white, brain = maps
-    inside = brain > 0.5
-    total = np.maximum(grey + white, 1e-6)
-    excess = np.maximum(total, 1.0)
-    grey, white = grey / excess, white / excess
-    fractions = np.stack([grey, white, np.clip(1 - grey - white, 0, 1)]) * inside
-    fractions = fractions.astype(np.float32)
-    fractions.setflags(write=False)
-    return fractions
-
-
 def _smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> Array:
     """Unit-variance Gaussian field with the given correlation length in voxels."""
     # The field is drawn on a coarser lattice: same statistics, a fraction of the time.
@@ -159,7 +112,7 @@ def make_anatomy(
     Anatomy
     """
     rng = np.random.default_rng([seed, 0xA7])
-    template = template_fractions(grid.voxel_mm)
+    template = reference_tissues(grid)
     shape, step = grid.shape, grid.voxel_mm
 
     points = np.stack(np.meshgrid(*[np.arange(n, dtype=np.float32) for n in shape], indexing="ij"))

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,8 @@ from bids_harmony.model.presets import preset
 from bids_harmony.training.bank_files import write_banks
 from bids_harmony.training.pretrain import TwinScore, pretrain, score_twins
 from bids_harmony.training.site_bank import SiteBank, build_bank
-from bids_harmony.training.trainer import Schedule, fit
+from bids_harmony.training.start import START_SHA256, read_start
+from bids_harmony.training.trainer import Diverged, Schedule, fit
 from bids_harmony.training.twins import TwinPlan, TwinPool, make_pool
 from bids_harmony.training.unpaired import PreparedScan, UnpairedSampler, balanced, pair_losses
 
@@ -126,34 +127,34 @@ def train_model(
         for old in out_dir.glob("*_checkpoint.safetensors"):
             old.unlink()
 
-    plan = TwinPlan(
-        training_people=options.twin_people,
-        training_scanners=options.twin_scanners,
-        modalities=tuple(modalities),
-        voxel_mm=settings.voxel_mm,
-        seed=settings.random_seed,
-    )
-    pool = make_pool(plan, encoder, cells=config.aan.grid)
+    pool = _pool(settings, modalities, encoder, config.aan.grid) if options.twin_steps else None
     banks = _banks(loaded, encoder, config.aan.grid, options.bank_size)
     network = IHFNetwork(config, encoder.code_length)
-    _set_statistics(network, [*pool.banks.values(), *banks.values()])
-    network.calibrate(_calibration(pool))
-    seconds = options.train_minutes * 60 if options.train_minutes else math.inf
-    log = pretrain(
-        network,
-        pool,
-        Schedule(options.twin_steps, options.twin_learning_rate, max_seconds=seconds),
-        out_dir,
-        slices=options.batch,
-        seed=settings.random_seed,
-        use_closed_form=use_closed_form,
-        fingerprint=fingerprint,
-    )
-    score = score_twins(network, pool, use_closed_form=use_closed_form)
-    _LOGGER.info(
-        "unseen twins, RMSE: raw %.4f, closed form %.4f, network %.4f",
-        score.raw, score.closed_form, score.network,
-    )  # fmt: skip
+    started = options.start and read_start(network, encoder)
+    if not started:
+        known = [*banks.values(), *(pool.banks.values() if pool else ())]
+        _set_statistics(network, known)
+        network.calibrate(_calibration(known))
+    _LOGGER.info("starting from %s", "the shipped weights" if started else "nothing")
+    log: list[dict[str, float]] = []
+    score = None
+    if pool is not None:
+        seconds = options.train_minutes * 60 if options.train_minutes else math.inf
+        log = pretrain(
+            network,
+            pool,
+            Schedule(options.twin_steps, options.twin_learning_rate, max_seconds=seconds),
+            out_dir,
+            slices=options.batch,
+            seed=settings.random_seed,
+            use_closed_form=use_closed_form,
+            fingerprint=fingerprint,
+        )
+        score = score_twins(network, pool, use_closed_form=use_closed_form)
+        _LOGGER.info(
+            "unseen twins, RMSE: raw %.4f, closed form %.4f, network %.4f",
+            score.raw, score.closed_form, score.network,
+        )  # fmt: skip
     adaptation = _adapt(
         network, encoder, loaded, pool, score, settings, out_dir, use_closed_form, fingerprint
     )
@@ -166,7 +167,12 @@ def train_model(
         "seed": settings.random_seed,
         "settings": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(options).items()},
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
-        "twins": {"plan": asdict(plan), "steps": len(log), "unseen": asdict(score)},
+        "start": START_SHA256 if started else None,
+        "twins": {
+            "plan": asdict(pool.plan) if pool else None,
+            "steps": len(log),
+            "unseen": asdict(score) if score else None,
+        },
         "adaptation": {k: _finite(v) for k, v in asdict(adaptation).items()},
         "banks": [
             {"site": b.site, "modality": b.modality, "scans": list(b.scans)}
@@ -230,10 +236,22 @@ def _set_statistics(network: IHFNetwork, banks: Sequence[SiteBank]) -> None:
     network.set_code_statistics(codes.mean(0), codes.std(0))
 
 
-def _calibration(pool: TwinPool) -> list[torch.Tensor]:
-    """About sixteen slices of simulated sites, for the reference statistics of `replace`."""
-    middle = pool.grid.shape[2] // 2
-    images = [bank.mean_image for bank in list(pool.banks.values())[:16]]
+def _pool(settings: Settings, modalities: list[str], encoder: Encoder, cells: int) -> TwinPool:
+    options = settings.training
+    plan = TwinPlan(
+        training_people=options.twin_people,
+        training_scanners=options.twin_scanners,
+        modalities=tuple(modalities),
+        voxel_mm=settings.voxel_mm,
+        seed=settings.random_seed,
+    )
+    return make_pool(plan, encoder, cells=cells, threads=max(1, settings.nprocs))
+
+
+def _calibration(banks: Sequence[SiteBank]) -> list[torch.Tensor]:
+    """About sixteen slices of the sites, for the reference statistics of `replace`."""
+    images = [bank.mean_image for bank in banks[:16]]
+    middle = images[0].shape[2] // 2
     return [torch.from_numpy(cut_stack(image, [middle])) for image in images]
 
 
@@ -252,8 +270,8 @@ def _adapt(
     network: IHFNetwork,
     encoder: Encoder,
     scans: Sequence[PreparedScan],
-    pool: TwinPool,
-    score: TwinScore,
+    pool: TwinPool | None,
+    score: TwinScore | None,
     settings: Settings,
     out_dir: Path,
     use_closed_form: bool,
@@ -301,28 +319,35 @@ def _adapt(
 
     before_weights = {k: v.clone() for k, v in network.state_dict().items()}
     before = held_out()
-    fit(
-        network,
-        training.draw,
-        lambda pair: weighted(pair, settings.random_seed),
-        Schedule(options.adapt_steps, options.learning_rate),
-        out_dir,
-        stage="adaptation",
-        fingerprint=fingerprint,
-    )
+    try:
+        fit(
+            network,
+            training.draw,
+            lambda pair: weighted(pair, settings.random_seed),
+            Schedule(options.adapt_steps, options.learning_rate),
+            out_dir,
+            stage="adaptation",
+            fingerprint=fingerprint,
+        )
+    except Diverged as error:
+        network.load_state_dict(before_weights)
+        network.eval()
+        return Adaptation(True, False, str(error), balance.lambda_ac, balance.lambda_art, before)
     after = held_out()
-    twins = score_twins(network, pool, use_closed_form=use_closed_form).network
-    worse_twins = twins > score.network * (1 + _TWIN_TOLERANCE)
-    kept = after < before and not worse_twins
+    twins_before = twins_after = math.nan
+    if pool is not None and score is not None:
+        twins_before = score.network
+        twins_after = score_twins(network, pool, use_closed_form=use_closed_form).network
+    # Without twins, the held-out loss alone decides (a comparison with nan is false).
+    kept = after < before and not twins_after > twins_before * (1 + _TWIN_TOLERANCE)
     if not kept:
         network.load_state_dict(before_weights)
-    reason = (
-        f"held-out loss {before:.4f} -> {after:.4f}, "
-        f"unseen twins {score.network:.4f} -> {twins:.4f}"
-    )
+    reason = f"held-out loss {before:.4f} -> {after:.4f}"
+    if score is not None:
+        reason += f", unseen twins {twins_before:.4f} -> {twins_after:.4f}"
     return Adaptation(
         True, kept, reason, balance.lambda_ac, balance.lambda_art, before, after,
-        score.network, twins,
+        twins_before, twins_after,
     )  # fmt: skip
 
 
@@ -340,13 +365,3 @@ def _fingerprint(scans: Sequence[PreparedScan], settings: Settings) -> str:
 
 def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def describe(extra: Mapping[str, Any]) -> str:
-    """Say in a few lines what training came to."""
-    unseen, adaptation = extra["twins"]["unseen"], extra["adaptation"]
-    return (
-        f"unseen twins, RMSE as a fraction of scale: raw {unseen['raw']:.4f}, closed form "
-        f"{unseen['closed_form']:.4f}, network {unseen['network']:.4f}\n"
-        f"adaptation {'kept' if adaptation['kept'] else 'not kept'}: {adaptation['reason']}"
-    )

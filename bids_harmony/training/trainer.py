@@ -22,10 +22,14 @@ from bids_harmony.exceptions import DataError
 from bids_harmony.model.encoder_files import write_bytes, write_tensors
 from bids_harmony.model.network import IHFNetwork
 
-__all__ = ["Schedule", "fit"]
+__all__ = ["Diverged", "Schedule", "fit"]
 
 _LOGGER = logging.getLogger(__name__)
 _FUSION_FACTOR = 10.0
+
+
+class Diverged(DataError):
+    """The loss is not finite."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def fit(
 
     Raises
     ------
-    DataError
+    Diverged
         The loss is not finite.
     """
     fusion = set(map(id, network.fusion_parameters()))
@@ -122,7 +126,12 @@ def fit(
                 group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
             loss, numbers = loss_of(batch)
             if not torch.isfinite(loss):
-                raise DataError("Training diverged", where=f"{stage}, step {step}", got=str(loss))
+                raise Diverged(
+                    "Training diverged",
+                    where=f"{stage}, step {step}",
+                    got=f"loss {float(loss)}",
+                    hint="Use a smaller learning rate.",
+                )
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, schedule.clip)

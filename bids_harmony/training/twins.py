@@ -6,6 +6,7 @@ which were made from other people, it must give the noise-free scan at B. No rea
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,8 @@ Array = np.ndarray
 
 #: Seeds of people and scanners for training start here, so that no cohort shares one.
 _PEOPLE, _SCANNERS = 7_000_000, 7_000_000
+#: Simulating a pair costs as much as a step; its slices are enough for some.
+_STEPS_PER_PAIR = 3
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class Batch:
     mask: torch.Tensor
 
 
-def make_pool(plan: TwinPlan, encoder: Encoder, *, cells: int) -> TwinPool:
+def make_pool(plan: TwinPlan, encoder: Encoder, *, cells: int, threads: int = 1) -> TwinPool:
     """Draw people and scanners and build every scanner's banks.
 
     Parameters
@@ -101,6 +104,8 @@ def make_pool(plan: TwinPlan, encoder: Encoder, *, cells: int) -> TwinPool:
     encoder : Encoder
     cells : int
         g of the network's grid.
+    threads : int
+        Banks built side by side; does not change them.
     """
     grid = reference_grid(plan.voxel_mm)
     total = plan.training_people + plan.bank_people + plan.validation_people
@@ -114,17 +119,21 @@ def make_pool(plan: TwinPlan, encoder: Encoder, *, cells: int) -> TwinPool:
         random_scanner(_SCANNERS + plan.seed * 10_000 + i)
         for i in range(plan.training_scanners + plan.validation_scanners)
     ]
-    banks = {}
-    for scanner in tqdm(scanners, desc="simulated sites", unit="site", disable=None):
-        for modality in plan.modalities:
-            scans = []
-            for person in bankers:
-                data = acquire(person, scanner, modality, scan_seed=person.seed * 3 + 1)
-                scale = robust_scale(data, person.mask)
-                scans.append((f"person-{person.seed}", data / scale, person.mask, scale))
-            banks[scanner.site, modality] = build_bank(
-                scanner.site, modality, scans, encoder, cells=cells, coded=plan.coded
-            )
+
+    def bank(scanner: Scanner, modality: str) -> SiteBank:
+        scans = []
+        for person in bankers:
+            data = acquire(person, scanner, modality, scan_seed=person.seed * 3 + 1)
+            scale = robust_scale(data, person.mask)
+            scans.append((f"person-{person.seed}", data / scale, person.mask, scale))
+        return build_bank(scanner.site, modality, scans, encoder, cells=cells, coded=plan.coded)
+
+    wanted = [(scanner, modality) for scanner in scanners for modality in plan.modalities]
+    # Filters and convolutions let go of the interpreter's lock: threads use the processors.
+    with ThreadPoolExecutor(max_workers=threads) as workers:
+        made = workers.map(lambda pair: bank(*pair), wanted)
+        built = list(tqdm(made, "simulated sites", len(wanted), unit="bank", disable=None))
+    banks = {(b.site, b.modality): b for b in built}
     return TwinPool(
         plan=plan,
         grid=grid,
@@ -155,12 +164,14 @@ def twin_pair(
     scan : (X, Y, Z) float32
         The same, scaled, before the closed form.
     twin : (X, Y, Z) float32
-        Noise-free, with the target site's mean field, scaled by its own scale.
+        Noise-free, with the target site's mean field, scaled by the site's median scale.
     """
     data = acquire(person, source, modality, scan_seed=scan_seed)
     data = data / robust_scale(data, person.mask)
     twin = acquire(person, target, modality, scan_seed=scan_seed, noise=False, scan_field=False)
-    twin = twin / robust_scale(twin, person.mask)
+    # By the site's scale, not the person's own: how much CSF somebody has must not decide what the
+    # network is told to reach.
+    twin = twin / pool.banks[target.site, modality].scale
     conditioned = condition_scan(
         data,
         person.mask,
@@ -193,7 +204,7 @@ class TwinStream:
     config : NetworkConfig
     use_closed_form : bool
     slices : int
-        Slices per pair, which is the batch.
+        Slices per step, all of one pair.
     seed : int
     """
 
@@ -208,26 +219,31 @@ class TwinStream:
     ) -> None:
         self.pool, self.config, self.use_closed_form = pool, config, use_closed_form
         self.slices, self.seed = slices, seed
+        self._last: tuple[int, Conditioned, Array] | None = None
 
     def batch(self, step: int) -> Batch:
-        """Draw the batch of a step."""
-        rng = np.random.default_rng([self.seed, step])
-        pool = self.pool
-        scanners = pool.training_scanners
-        first, second = rng.choice(len(scanners), 2, replace=False)
-        person = pool.training[int(rng.integers(len(pool.training)))]
-        modality = str(rng.choice(pool.plan.modalities))
-        conditioned, _, twin = twin_pair(
-            pool,
-            person,
-            scanners[first],
-            scanners[second],
-            modality,
-            int(rng.integers(1 << 40)),
-            config=self.config,
-            use_closed_form=self.use_closed_form,
-        )
-        area = conditioned.mask.mean(axis=(0, 1))
-        wanted = np.flatnonzero(area >= 0.05)
-        indices = np.sort(rng.choice(wanted, min(self.slices, len(wanted)), replace=False))
-        return cut_batch(conditioned, twin, indices)
+        """Draw the batch of a step: some slices of a pair that serves `_STEPS_PER_PAIR` steps."""
+        number, part = divmod(step, _STEPS_PER_PAIR)
+        conditioned, twin = self._pair(number)
+        wanted = np.flatnonzero(conditioned.mask.mean(axis=(0, 1)) >= 0.05)
+        order = np.random.default_rng([self.seed, number, 1]).permutation(wanted)
+        count = min(self.slices, len(wanted))
+        return cut_batch(conditioned, twin, np.sort(np.roll(order, -part * count)[:count]))
+
+    def _pair(self, number: int) -> tuple[Conditioned, Array]:
+        if self._last is None or self._last[0] != number:
+            rng = np.random.default_rng([self.seed, number])
+            scanners = self.pool.training_scanners
+            first, second = rng.choice(len(scanners), 2, replace=False)
+            conditioned, _, twin = twin_pair(
+                self.pool,
+                self.pool.training[int(rng.integers(len(self.pool.training)))],
+                scanners[first],
+                scanners[second],
+                str(rng.choice(self.pool.plan.modalities)),
+                int(rng.integers(1 << 40)),
+                config=self.config,
+                use_closed_form=self.use_closed_form,
+            )
+            self._last = number, conditioned, twin
+        return self._last[1:]

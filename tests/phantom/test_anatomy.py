@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bids_harmony.imaging.reference import reference_grid
-from bids_harmony.phantom.anatomy import make_anatomy, template_fractions
+from bids_harmony.imaging.reference import reference_grid, reference_tissues
+from bids_harmony.phantom.anatomy import make_anatomy
 
 GRID = reference_grid(4.0)
 
@@ -37,7 +37,7 @@ def test_another_seed_is_another_person_with_a_brain_of_its_own(person):
 
 def test_no_deformation_and_no_folding_keep_the_template(person):
     plain = make_anatomy(GRID, 1, deformation_mm=0, folding=0, variation=0)
-    template = template_fractions(4.0)
+    template = reference_tissues(GRID)
     sure = (template.max(0) > 0.9) & plain.mask
     # Only the person's size and share of CSF are left to differ.
     same = plain.fractions.argmax(0)[sure] == template.argmax(0)[sure]

@@ -1,0 +1,152 @@
+"""The level train as a function: a model folder that harmonizes, and honest refusals."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from bids_harmony.exceptions import DataError, MissingInput, SiteError
+from bids_harmony.harmonizers import load_harmonizer
+from bids_harmony.harmonizers.closed_form import landmarks
+from bids_harmony.imaging.intensity import robust_scale
+from bids_harmony.imaging.prepared import Prepared
+from bids_harmony.imaging.reference import reference_grid
+from bids_harmony.phantom.anatomy import make_anatomy
+from bids_harmony.phantom.scanner import SITES, acquire
+from bids_harmony.settings import Settings, TrainingSettings
+from bids_harmony.training.adapt import TrainingScan, train_model
+from bids_harmony.training.bank_files import BANKS_FILE, read_banks
+
+VOXEL_MM = 6.0
+GRID = reference_grid(VOXEL_MM)
+QUICK = TrainingSettings(
+    start=False, twin_steps=4, adapt_steps=2, twin_people=2, twin_scanners=3, batch=4
+)
+
+
+def scan(site, person, seed=0):
+    data = acquire(person, SITES[site], "T1w", scan_seed=seed)
+    scale = robust_scale(data, person.mask)
+    return data / scale, person.mask, scale
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared")
+    found = []
+    for s, site in enumerate(("COI", "GE")):
+        for i in range(3):
+            data, mask, scale = scan(site, make_anatomy(GRID, 10 * s + i), i)
+            label = f"sub-{site}{i}_T1w"
+            np.savez(folder / f"{label}.npz", data=data.astype(np.float16), mask=mask, scale=scale)
+            path = folder / f"{label}.npz"
+            found.append(TrainingScan(label, f"{site}{i}", "T1w", site, path))
+    return found
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    return Settings(
+        folder / "bids", folder / "out", "train", voxel_mm=VOXEL_MM, nprocs=1, training=QUICK
+    )
+
+
+@pytest.fixture(scope="module")
+def model(scans, settings, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    train_model(scans, settings, folder)
+    return folder
+
+
+def prepared(site, seed=77):
+    person = make_anatomy(GRID, seed)
+    data, mask, scale = scan(site, person, seed)
+    return Prepared(data, mask, scale, np.eye(4), GRID)
+
+
+def test_the_model_harmonizes_between_its_sites(model):
+    harmonizer = load_harmonizer("ihf", model)
+    source = prepared("GE")
+    applied = harmonizer.apply(source, modality="T1w", source_site="GE", target_site="COI")
+    assert harmonizer.sites("T1w") == ("COI", "GE") and harmonizer.voxel_mm == VOXEL_MM
+    assert applied.data.shape == source.data.shape and not applied.data[~source.mask].any()
+    assert np.abs(applied.data - source.data)[source.mask].mean() > 0.02
+    assert applied.round_trip_error < 1e-5
+
+
+def test_a_scan_of_the_target_site_comes_back_to_the_bit(model):
+    source = prepared("COI")
+    applied = load_harmonizer("ihf", model).apply(
+        source, modality="T1w", source_site="COI", target_site="COI"
+    )
+    assert np.array_equal(applied.data, source.data)
+
+
+@pytest.mark.parametrize("method", ["histogram-ratio", "histogram-fit"])
+def test_closed_forms_use_the_same_banks(model, method):
+    source = prepared("GE")
+    harmonizer = load_harmonizer(method, model)
+    applied = harmonizer.apply(source, modality="T1w", source_site="GE", target_site="COI")
+    twin = scan("COI", make_anatomy(GRID, 77))[0]
+    before = np.abs(source.data - twin)[source.mask].mean()
+    assert np.abs(applied.data - twin)[source.mask].mean() < before
+
+
+def test_histogram_matching_meets_the_landmarks_of_the_target(model):
+    source = prepared("GE")
+    harmonizer = load_harmonizer("histogram", model)
+    applied = harmonizer.apply(source, modality="T1w", source_site="GE", target_site="COI")
+    wanted = harmonizer.bank("T1w", "COI").landmarks
+    assert np.allclose(landmarks(applied.data, source.mask), wanted, atol=0.01)
+
+
+def test_the_same_training_gives_the_same_bytes(scans, settings, model, tmp_path):
+    train_model(list(reversed(scans)), settings, tmp_path)
+    for name in ("model.safetensors", BANKS_FILE):
+        assert (tmp_path / name).read_bytes() == (model / name).read_bytes()
+
+
+def test_banks_survive_the_trip_to_disk(model, scans):
+    banks, voxel_mm = read_banks(model)
+    bank = banks["COI", "T1w"]
+    assert voxel_mm == VOXEL_MM
+    assert bank.scans == tuple(s.label for s in scans if s.site == "COI")
+    assert bank.mean_image.dtype == np.float32 and (np.diff(bank.landmarks) > 0).all()
+    assert 0.3 < bank.mean_image[bank.mask].mean() < 1
+
+
+def test_adaptation_is_reported_and_a_worse_one_thrown_away(scans, settings, tmp_path):
+    wild = replace(settings, training=replace(QUICK, adapt_steps=4, learning_rate=3.0))
+    extra = train_model(scans, wild, tmp_path / "wild")
+    assert extra["adaptation"]["done"] and not extra["adaptation"]["kept"]
+    none = replace(settings, training=replace(QUICK, adapt_steps=0))
+    train_model(scans, none, tmp_path / "none")
+    first, second = (load_harmonizer("ihf", tmp_path / n) for n in ("wild", "none"))
+    for name, value in first.network.state_dict().items():
+        assert torch.equal(value, second.network.state_dict()[name])
+
+
+def test_without_twins_a_model_is_banks_and_adaptation(scans, settings, tmp_path):
+    extra = train_model(scans, replace(settings, training=replace(QUICK, twin_steps=0)), tmp_path)
+    assert extra["twins"]["unseen"] is None and extra["adaptation"]["done"]
+    assert load_harmonizer("ihf", tmp_path).sites("T1w") == ("COI", "GE")
+
+
+def test_one_site_is_nothing_to_harmonize(scans, settings, tmp_path):
+    with pytest.raises(DataError, match="at least two sites"):
+        train_model([s for s in scans if s.site == "GE"], settings, tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
+def test_unknown_sites_and_missing_or_damaged_banks_are_named(model, tmp_path):
+    with pytest.raises(SiteError, match=r"no site 'MARS'.*COI, GE"):
+        load_harmonizer("ihf", model).apply(
+            prepared("GE"), modality="T1w", source_site="MARS", target_site="COI"
+        )
+    with pytest.raises(MissingInput, match="no site banks"):
+        load_harmonizer("ihf", tmp_path)
+    (tmp_path / BANKS_FILE).write_bytes((model / BANKS_FILE).read_bytes()[:300])
+    with pytest.raises(DataError, match="cannot be read"):
+        load_harmonizer("ihf", tmp_path)
