@@ -50,6 +50,7 @@ class DrawChange(Adapter):
             title=self.inputs.title,
             target_quantiles=arrays["quantiles"],
             target_name=self.inputs.target_site,
-            note=f"Brain on the reference grid, each image by its own scale. {note}",
+            note=f"Brain on the reference grid. {note}",
+            units="fraction of the scan's scale",
         )
         return {"out_file": str(folder / "figure.png")}

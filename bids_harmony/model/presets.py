@@ -197,8 +197,8 @@ _PAPER_AAN = AANConfig(mode="replace", relative=False, gated=False, grid=1, n_ma
 
 PRESETS: Mapping[str, NetworkConfig] = {
     # The paper's channel plan with spatial, relative and local conditioning. The affine nets and
-    # content heads are half as wide: on a processor, in equal time, unseen twins come out better
-    # (benchmarks/results/width.json).
+    # content heads are half as wide as those of `paper`: a processor then sees more slices in the
+    # same time, and that is what its accuracy hangs on.
     "local": NetworkConfig(name="local", hidden=(24, 32), pad=4, aan=AANConfig(head_channels=16)),
     # The literal reading of the paper's text and figure.
     "paper": NetworkConfig(name="paper", aan=_PAPER_AAN),

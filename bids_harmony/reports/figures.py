@@ -31,7 +31,7 @@ __all__ = ["mosaic_figure", "subject_figure"]
 
 # Okabe and Ito's colours, told apart by all readers; the strokes differ as well.
 _BLUE, _VERMILION = "#0072B2", "#D55E00"
-_CHANGE_LABEL = "harmonized − source (native units)"
+_CHANGE_LABEL = "harmonized − source"
 _COLUMN = 2.5  # inches
 
 
@@ -50,6 +50,7 @@ def subject_figure(
     target_probabilities: ArrayLike | None = None,
     target_name: str = "target site",
     note: str = "",
+    units: str = "native units",
 ) -> None:
     """Draw source, harmonized, target look and change in three planes, and the intensity
     densities.
@@ -87,6 +88,8 @@ def subject_figure(
         The target site, for headings.
     note : str
         Second line, small: quality numbers, say.
+    units : str
+        Of all images, for the axis and the colour bar.
 
     Raises
     ------
@@ -155,7 +158,7 @@ def subject_figure(
                 if style is colours:
                     box = (width - 0.92, bottom + 0.1, 0.13, height - 0.2)
                     beyond = bool(np.abs(change).max() > limit)
-                    sheet.colour_bar(drawn, box, _CHANGE_LABEL, beyond=beyond)
+                    sheet.colour_bar(drawn, box, f"{_CHANGE_LABEL} ({units})", beyond=beyond)
 
     grid = np.linspace(0, 1.2 * top, 400)
     curves = [
@@ -168,7 +171,7 @@ def subject_figure(
     elif look is not None and visible.any():
         curves.append((target_name, density_curve(look[visible], grid), BLACK, ":"))
     panel = sheet.panel(left + 0.1, below, width - left - 1.1, densities_height)
-    _draw_densities(panel, grid, curves)
+    _draw_densities(panel, grid, curves, units)
     sheet.save(path)
 
 
@@ -258,14 +261,14 @@ def mosaic_figure(
 
 
 def _draw_densities(
-    panel: Any, grid: NDArray, curves: list[tuple[str, NDArray, str, str]]
+    panel: Any, grid: NDArray, curves: list[tuple[str, NDArray, str, str]], units: str
 ) -> None:
-    """Intensity densities inside the brain, on one axis in native units."""
+    """Intensity densities inside the brain, on one axis."""
     for name, density, colour, stroke in curves:
         panel.plot(grid, density, color=colour, linestyle=stroke, linewidth=1.6, label=name)
     panel.set(xlim=(grid[0], grid[-1]), yticks=[])
     panel.set_ylim(bottom=0)
-    panel.set_xlabel("intensity inside the brain mask (native units)", fontsize=9, color=INK)
+    panel.set_xlabel(f"intensity inside the brain mask ({units})", fontsize=9, color=INK)
     panel.set_ylabel("density", fontsize=9, color=INK)
     panel.tick_params(labelsize=8, colors=INK, width=0.6, length=3)
     for side, spine in panel.spines.items():

@@ -26,6 +26,8 @@ __all__ = ["Diverged", "Schedule", "fit"]
 
 _LOGGER = logging.getLogger(__name__)
 _FUSION_FACTOR = 10.0
+#: Steps over which the rate rises: Adam's first steps know nothing of the gradients' sizes.
+_WARM_UP = 20
 
 
 class Diverged(DataError):
@@ -41,7 +43,7 @@ class Schedule:
     steps : int
         Optimizer steps of the whole stage.
     learning_rate : float
-        At the start; falls to 0 along a cosine. Fusion logits take ten times as much.
+        Reached after a short warm-up; falls to 0 along a cosine. Fusion logits take ten times as much.
     max_seconds : float
         Stop early, cleanly, when they are spent; infinity for no limit. The cosine then follows
         the clock where that is ahead of the steps, so results depend on the machine's speed.
@@ -123,13 +125,14 @@ def fit(
                 upcoming = ahead.submit(draw, step + 1)
             done = max(step / schedule.steps, elapsed / schedule.max_seconds)
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+                cosine = 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+                group["lr"] = rate * cosine * min(1.0, (step + 1) / _WARM_UP)
             loss, numbers = loss_of(batch)
             if not torch.isfinite(loss):
                 raise Diverged(
                     "Training diverged",
                     where=f"{stage}, step {step}",
-                    got=f"loss {float(loss)}",
+                    got=f"loss {float(loss.detach())}",
                     hint="Use a smaller learning rate.",
                 )
             optimizer.zero_grad()

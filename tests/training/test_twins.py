@@ -1,0 +1,103 @@
+"""Synthetic twins: groups that never overlap, batches that depend on the step alone."""
+
+import numpy as np
+import pytest
+import torch
+
+from bids_harmony.model.encoder import load_encoder
+from bids_harmony.model.network import IHFNetwork
+from bids_harmony.model.presets import preset
+from bids_harmony.phantom.cohort import CohortPlan
+from bids_harmony.phantom.scanner import SITES
+from bids_harmony.training.pretrain import score_twins, twin_loss
+from bids_harmony.training.twins import TwinPlan, TwinStream, make_pool
+
+CONFIG = preset("local", grid=2, hidden=(4, 4), head_channels=4, embedding=8, projection=(8, 8),
+                map_channels=4)  # fmt: skip
+PLAN = TwinPlan(
+    training_people=3,
+    bank_people=2,
+    validation_people=1,
+    training_scanners=3,
+    validation_scanners=2,
+    modalities=("T1w",),
+    voxel_mm=6.0,
+)
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return load_encoder("random", widths=(4, 4, 4, 4))
+
+
+@pytest.fixture(scope="module")
+def pool(encoder):
+    return make_pool(PLAN, encoder, cells=2)
+
+
+def stream(pool, seed=0):
+    return TwinStream(pool, CONFIG, use_closed_form=True, slices=4, seed=seed)
+
+
+def test_people_of_training_banks_and_validation_are_different(pool):
+    training = {p.seed for p in pool.training}
+    validation = {p.seed for p in pool.validation}
+    bankers = {s for bank in pool.banks.values() for s in bank.scans}
+    assert len(training) == 3 and len(validation) == 1
+    assert not training & validation
+    assert not {f"person-{s}" for s in training | validation} & bankers
+
+
+def test_training_scanners_are_neither_validation_scanners_nor_the_named_sites(pool):
+    training = {s.bias_seed for s in pool.training_scanners}
+    assert not training & {s.bias_seed for s in pool.validation_scanners}
+    assert not training & {s.bias_seed for s in SITES.values()}
+
+
+def test_nobody_of_a_phantom_cohort_is_among_the_people(pool):
+    first = CohortPlan().seed * 1000
+    cohort = range(first, first + 1000)
+    assert not any(p.seed in cohort for p in (*pool.training, *pool.validation))
+
+
+def test_threads_do_not_change_the_banks(pool, encoder):
+    again = make_pool(PLAN, encoder, cells=2, threads=2)
+    for key, bank in pool.banks.items():
+        assert np.array_equal(bank.mean_image, again.banks[key].mean_image)
+        assert np.array_equal(bank.codes, again.banks[key].codes)
+
+
+def test_a_batch_depends_on_its_step_alone(pool):
+    forward, back = stream(pool), stream(pool)
+    wanted = [forward.batch(step) for step in range(5)]
+    for step in reversed(range(5)):
+        again = back.batch(step)
+        assert torch.equal(again.stack, wanted[step].stack)
+        assert torch.equal(again.twin, wanted[step].twin)
+    assert not torch.equal(wanted[0].stack, wanted[4].stack)
+
+
+def test_steps_of_one_pair_show_different_slices(pool):
+    source = stream(pool)
+    first, second = source.batch(0), source.batch(1)
+    assert not any(torch.equal(a, b) for a in first.stack for b in second.stack)
+
+
+def test_a_fresh_network_scores_as_the_closed_form(pool, encoder):
+    torch.manual_seed(0)
+    network = IHFNetwork(CONFIG, encoder.code_length).eval()
+    score = score_twins(network, pool, use_closed_form=True, pairs=2)
+    assert score.network == pytest.approx(score.closed_form, rel=1e-6)
+    assert score.closed_form < score.raw
+
+
+def test_the_loss_is_zero_for_a_perfect_network(pool, encoder):
+    network = IHFNetwork(CONFIG, encoder.code_length)
+    batch = stream(pool).batch(0)
+
+    class Perfect:
+        def change(self, stack, condition):
+            return (batch.twin - stack).requires_grad_()
+
+    assert float(twin_loss(Perfect(), batch)[0].detach()) < 1e-6
+    assert float(twin_loss(network, batch)[0].detach()) > 0.01
