@@ -1,6 +1,6 @@
 """Train the weights that the level train starts from: synthetic twins only, no scan of anybody.
 
-    python benchmarks/pretrain.py --steps 4000 --threads 1
+    python benchmarks/pretrain.py --threads 1
 
 People and scanners are drawn at random (`bids_harmony.training.twins`); neither the phantom's
 named sites nor anyone of its cohorts is among them. Can be stopped and started again: it goes on
@@ -34,9 +34,9 @@ RESULT = Path("benchmarks/results/pretrain.json")
 def main() -> None:
     """Run the recipe."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=1300)
     parser.add_argument("--slices", type=int, default=8)
-    parser.add_argument("--learning-rate", type=float, default=3e-3)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--max-minutes", type=float, default=float("inf"))
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--threads", type=int, default=2)
@@ -47,9 +47,7 @@ def main() -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
 
     encoder, config = load_encoder("mri"), preset(DEFAULT_PRESET)
-    plan = TwinPlan(
-        training_people=40, training_scanners=64, validation_scanners=8, seed=options.seed
-    )
+    plan = TwinPlan(training_people=24, training_scanners=32, seed=options.seed)
     pool = make_pool(plan, encoder, cells=config.aan.grid, threads=options.threads)
     network = IHFNetwork(config, encoder.code_length)
     codes = torch.from_numpy(np.concatenate([bank.codes for bank in pool.banks.values()]))

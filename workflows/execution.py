@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import time
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bids_harmony.exceptions import TryAgain
 from bids_harmony.interfaces.base import Failure, read_failure
 
 if TYPE_CHECKING:
@@ -122,12 +126,31 @@ def run_graph(workflow: Workflow, settings: Settings, *, log_dir: Path) -> dict[
         plugin = _plugin(settings, _Watch(records, bar))
         try:
             workflow.run(plugin=plugin)
-        except Exception:
+        except Exception as error:
             # Nipype raises the first node's error again at the end; those are in the records.
             if not any(record.state == "failed" for record in records.values()):
                 raise
             logger.debug("Nodes failed", exc_info=True)
+            _blame_full_disk(records, error, log_dir)
     return records
+
+
+def _blame_full_disk(records: Mapping[str, NodeRecord], error: Exception, log_dir: Path) -> None:
+    """Say why nodes failed that left no record, because their disk had no room for one either."""
+    silent = [r for r in records.values() if r.state == "failed" and r.failure is None]
+    if not silent:
+        return
+    crashes = (path.read_text(errors="replace") for path in log_dir.glob("crash-*.txt"))
+    told = "".join([*traceback.format_exception(error), *crashes])
+    if not any(os.strerror(code) in told for code in (errno.ENOSPC, errno.EDQUOT)):
+        return
+    for record in silent:
+        reason = TryAgain(
+            "No space left in the work folder or the output folder",
+            where=str(record.folder),
+            hint="Free some space and run again.",
+        )
+        record.failure = Failure.of(reason)
 
 
 def _plugin(settings: Settings, watch: _Watch) -> Any:

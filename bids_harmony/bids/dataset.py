@@ -158,7 +158,8 @@ def find_scans(
     ]
     inventory = take_inventory(root, subjects, modalities)
     problems += [
-        Problem(folder.name, folder, error) for folder, error in inventory.folders.items()
+        Problem(folder.relative_to(root).as_posix(), folder, error)
+        for folder, error in inventory.folders.items()
     ]
 
     found, failed = query_images(settings, subjects, modalities, inventory)

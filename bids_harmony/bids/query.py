@@ -34,7 +34,7 @@ def query_images(
         Filters, session labels, whether names are validated.
     subjects, modalities : sequence of str
     inventory : Inventory
-        Its sidecars are kept from PyBIDS.
+        Its sidecars and folders are kept from PyBIDS.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def _query_pybids(
         re.compile(r"^/sub-[^/]+(?:/ses-[^/]+)?/(?!ses-|anat)[^/._]+(?:/|$)"),
         *(
             re.compile(f"^{re.escape('/' + p.relative_to(root).as_posix())}$")
-            for p in inventory.sidecars
+            for p in (*inventory.sidecars, *inventory.folders)
         ),
     ]
     validate = not settings.skip_bids_validation

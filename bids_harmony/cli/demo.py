@@ -47,9 +47,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="made anew; such as build/demo")
     parser.add_argument("--training-per-site", type=int, default=4, metavar="N")
     parser.add_argument("--travelling", type=int, default=2, metavar="N")
-    parser.add_argument("--twin-steps", type=int, default=300, metavar="N")
-    parser.add_argument("--adapt-steps", type=int, default=30, metavar="N")
-    parser.add_argument("--twin-scanners", type=int, default=24, metavar="N")
+    parser.add_argument("--twin-steps", type=int, default=60, metavar="N")
+    parser.add_argument("--twin-people", type=int, default=6, metavar="N")
+    parser.add_argument("--twin-scanners", type=int, default=8, metavar="N")
+    parser.add_argument("--adapt-steps", type=int, default=20, metavar="N")
+    parser.add_argument("--voxel-mm", type=float, default=2.0, metavar="MM")
     parser.add_argument("--modalities", nargs="+", default=["T1w", "T2w"])
     options = parser.parse_args(argv)
     start = time.monotonic()
@@ -70,7 +72,7 @@ def _run(folder: Path, options: argparse.Namespace) -> int:
         training_per_site=options.training_per_site,
         travelling=options.travelling,
         modalities=tuple(options.modalities),
-        voxel_scale=2.0,
+        voxel_scale=options.voxel_mm,
         seed=_SEED,
     )
     print(f"1. Simulating a cohort of {len(plan.sites)} sites in {folder / 'bids'}", flush=True)
@@ -78,7 +80,7 @@ def _run(folder: Path, options: argparse.Namespace) -> int:
     training = [f"{s}{i + 1:02d}" for s in plan.sites for i in range(plan.training_per_site)]
     travellers = [f"T{i + 1:02d}" for i in range(plan.travelling)]
     common = [
-        "--modalities", *plan.modalities, "--voxel-mm", "2", "--sloppy",
+        "--modalities", *plan.modalities, "--voxel-mm", str(options.voxel_mm), "--sloppy",
         "--work-dir", str(folder / "work"), "--keep-workdir", "never",
     ]  # fmt: skip
     dataset = [str(folder / "bids"), str(folder / "out")]
@@ -87,7 +89,8 @@ def _run(folder: Path, options: argparse.Namespace) -> int:
         [
             *dataset, "train", "--participant-label", *training, *common,
             "--twin-steps", str(options.twin_steps), "--adapt-steps", str(options.adapt_steps),
-            "--twin-scanners", str(options.twin_scanners),
+            "--twin-people", str(options.twin_people),
+            "--twin-scanners", str(options.twin_scanners), "--twin-learning-rate", "3e-4",
         ]
     )  # fmt: skip
     if code != ExitCode.DONE:
@@ -146,7 +149,7 @@ def _images(
     from bids_harmony.imaging.mask import BrainMask
     from bids_harmony.imaging.native import return_to_native
     from bids_harmony.imaging.prepared import prepare
-    from bids_harmony.imaging.reference import reference_grid
+    from bids_harmony.imaging.reference import REFERENCE, reference_grid
     from bids_harmony.imaging.registration import read_transform
     from bids_harmony.imaging.volume import read_volume
 
@@ -155,10 +158,9 @@ def _images(
     modality = about["modality"]
     source = read_volume(folder / "bids" / where / f"{stem}_{modality}.nii.gz")
     out = folder / "out" / where
-    kind = "" if modality == "T1w" else f"*{modality}*"
-    mask_file = next(iter(sorted(out.glob(f"{stem}_{kind}desc-brain*_mask.nii.gz"))))
-    mask = BrainMask(read_volume(mask_file).data > 0, "given")
-    transform = read_transform(next(iter(out.glob(f"{stem}_from-{modality}_to-MNI*_xfm.txt"))))
+    kind = "" if modality == "T1w" else modality
+    mask = BrainMask(read_volume(out / f"{stem}_desc-brain{kind}_mask.nii.gz").data > 0, "given")
+    transform = read_transform(out / f"{stem}_from-{modality}_to-{REFERENCE}_mode-image_xfm.txt")
     models = folder / "out" / "models"
     images = {"none": source.data}
     for method in _BASELINES:
@@ -219,6 +221,27 @@ def _means(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield key | mean | spread
 
 
+def _label(row: dict[str, Any]) -> str:
+    return row["method"] + ("" if row["variant"] == "sharp" else f", {row['variant']}")
+
+
+def _markdown(means: list[dict[str, Any]]) -> str:
+    """The table for people who read the results folder."""
+    lines = [
+        "| contrast | method | scans | " + " | ".join(title for _, title, _ in _COLUMNS) + " |",
+        "| --- | --- | ---: |" + " ---: |" * len(_COLUMNS),
+    ]
+    for row in means:
+        cells = [
+            f"{form.format(row[name])} ± {form.format(row[f'{name}_sd'])}"
+            for name, _, form in _COLUMNS
+        ]
+        lines.append(
+            f"| {row['modality']} | {_label(row)} | {row['scans']} | " + " | ".join(cells) + " |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def _report(folder: Path, rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
     means = list(_means(rows))
     record = {
@@ -234,13 +257,13 @@ def _report(folder: Path, rows: list[dict[str, Any]], options: argparse.Namespac
         "scans": rows,
     }
     (folder / "table.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    (folder / "table.md").write_text(_markdown(means), encoding="utf-8")
     head = f"{'':4} {'method':26}" + "".join(f"{title:>17}" for _, title, _ in _COLUMNS)
     print("\nSimilarity to the true image at COI, inside the brain (range of an image: 0 to 1)")
     print(head)
     for row in means:
-        label = row["method"] + ("" if row["variant"] == "sharp" else f", {row['variant']}")
         figures = "".join(f"{form.format(row[name]):>17}" for name, _, form in _COLUMNS)
-        print(f"{row['modality']:4} {label:26}{figures}")
+        print(f"{row['modality']:4} {_label(row):26}{figures}")
     print(
         "\nnone: the raw scan. ceiling: a second, noisy scan at COI itself.\n"
         f"images:  {folder / 'out'}\nfigures: {folder / 'out'} (sub-*/figures, figures), "

@@ -185,8 +185,32 @@ def _log_to_screen(settings: Settings) -> None:
     logger.addHandler(screen)
 
 
+class _LogFile(logging.FileHandler):
+    """A log file that a full disk cuts off: said once, and no reason to stop."""
+
+    _cut_off = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            self._tell(error)
+        else:
+            super().handleError(record)
+
+    def close(self) -> None:
+        try:
+            super().close()
+        except OSError as error:
+            self._tell(error)
+
+    def _tell(self, error: OSError) -> None:
+        if not self._cut_off:
+            print(f"The log file is cut off: {error} [{self.baseFilename}]", file=sys.stderr)
+        self._cut_off = True
+
+
 def _log_to_file(path: Path) -> None:
-    file = logging.FileHandler(path, encoding="utf-8", delay=False)
+    file = _LogFile(path, encoding="utf-8", delay=False)
     file.setLevel(logging.DEBUG)
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger.addHandler(file)

@@ -11,7 +11,7 @@ from bids_harmony.bids.dataset import ScanSelection, find_scans, sites_of
 from bids_harmony.bids.dataset_files import write_dataset_files
 from bids_harmony.bids.site import canonical_site, same_site
 from bids_harmony.cli.known_sites import model_sites
-from bids_harmony.cli.plan import format_plan, report_problems, worst_code
+from bids_harmony.cli.plan import format_plan, record_problems, report_problems, worst_code
 from bids_harmony.exceptions import ExitCode, SiteError
 from bids_harmony.settings import Settings
 
@@ -48,6 +48,7 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
 
         write_dataset_files(settings)
         code = ExitCode(run_participant(settings, selection.scans, log_dir=log_dir))
+    record_problems(log_dir, selection.problems)
     return worst_code(code, selection.problems)
 
 

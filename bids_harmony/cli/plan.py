@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from bids_harmony.bids.dataset import Problem, ScanSelection, sites_of
+from bids_harmony.bids.derivative import write_json
+from bids_harmony.bids.inventory import read_json_object
 from bids_harmony.bids.naming import harmonized_path
 from bids_harmony.bids.site import same_site
 from bids_harmony.exceptions import ExitCode
 from bids_harmony.imaging.reference import REFERENCE
 from bids_harmony.settings import Settings
 
-__all__ = ["format_plan", "report_problems", "worst_code"]
+__all__ = ["format_plan", "record_problems", "report_problems", "worst_code"]
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +88,32 @@ def report_problems(selection: ScanSelection) -> None:
         "Scans per site: %s",
         ", ".join(f"{s} {n}" for s, n in sites_of(selection.scans).items()) or "none",
     )
+
+
+def record_problems(log_dir: Path | None, problems: Iterable[Problem]) -> None:
+    """Add what was left out to the scans in the run's ``status.json``.
+
+    Parameters
+    ----------
+    log_dir : Path or None
+        ``logs/<run>``; None writes nothing.
+    problems : iterable of Problem
+    """
+    left_out = {
+        problem.label: {
+            "state": "failed",
+            "error": type(problem.error).__name__,
+            "message": str(problem.error),
+            "exit_code": int(problem.error.exit_code),
+        }
+        for problem in problems
+    }
+    if log_dir is None or not left_out:
+        return
+    path = log_dir / "status.json"
+    record = read_json_object(path) if path.is_file() else {}
+    scans = record.get("scans", {})
+    write_json(path, record | {"scans": (scans if isinstance(scans, dict) else {}) | left_out})
 
 
 def worst_code(code: ExitCode, problems: Iterable[Problem]) -> ExitCode:

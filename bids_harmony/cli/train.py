@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bids_harmony.bids.dataset import find_scans
 from bids_harmony.bids.dataset_files import write_dataset_files
-from bids_harmony.cli.plan import format_plan, report_problems, worst_code
+from bids_harmony.cli.plan import format_plan, record_problems, report_problems, worst_code
 from bids_harmony.exceptions import ExitCode
 from bids_harmony.settings import Settings
 
@@ -38,4 +38,5 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
 
         write_dataset_files(settings)
         code = ExitCode(run_train(settings, selection.scans, log_dir=log_dir))
+    record_problems(log_dir, selection.problems)
     return worst_code(code, selection.problems)

@@ -8,14 +8,20 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from bids_harmony.harmonizers.closed_form import landmark_map, low_order_fit, relative_map
+from bids_harmony.harmonizers.closed_form import (
+    landmark_map,
+    landmarks,
+    low_order_fit,
+    ratio_field,
+    relative_map,
+)
 from bids_harmony.harmonizers.conditioning import side_maps, texture
 from bids_harmony.imaging.slices import cut_stack
 from bids_harmony.model.network import Condition, IHFNetwork
 from bids_harmony.model.presets import NetworkConfig
 from bids_harmony.training.site_bank import SiteBank
 
-__all__ = ["Conditioned", "closed_form", "condition_scan", "predict_change"]
+__all__ = ["Conditioned", "closed_form", "condition_scan", "predict_change", "ratio_matched"]
 
 Array = np.ndarray
 
@@ -70,10 +76,13 @@ def _site_map(source: SiteBank, target: SiteBank, voxel_mm: float) -> tuple[Arra
 def closed_form(
     data: Array, mask: Array, source: SiteBank, target: SiteBank, voxel_mm: float
 ) -> Array:
-    """Apply the relative closed form.
+    """Apply the closed form that the network starts from: the mean of two estimates.
 
-    The scan's own low-order field against its site's mean goes out, then source-site landmarks are
-    mapped to target-site landmarks, then the ratio field of the two sites' mean images goes in.
+    The relative one: the scan's own low-order field against its site's mean goes out, source-site
+    landmarks are mapped to target-site landmarks, the ratio field of the two sites' mean images
+    goes in. It keeps what is the person's own, and the errors of the scan's scale. The matched one
+    (`ratio_matched`) maps the scan's own landmarks: it is free of these errors, and takes from the
+    person. Their mean is nearer to the truth than either.
 
     Parameters
     ----------
@@ -92,8 +101,29 @@ def closed_form(
         return data
     mapped, field = _site_map(source, target, voxel_mm)
     own = low_order_fit(data, source.mean_image, mask & source.mask)
-    result = landmark_map(data / own, source.landmarks, mapped) * field
-    return np.where(mask, result, 0).astype(np.float32)
+    relative = landmark_map(data / own, source.landmarks, mapped) * field
+    matched = ratio_matched(data, mask, source, target, voxel_mm)
+    return np.where(mask, (relative + matched) / 2, 0).astype(np.float32)
+
+
+def ratio_matched(
+    data: Array, mask: Array, source: SiteBank, target: SiteBank, voxel_mm: float
+) -> Array:
+    """Match the scan's landmarks to the target site's, times the ratio of the sites' mean images.
+
+    Parameters and result are those of `closed_form`. Before the ratio is taken, the source's mean
+    image is mapped as its scans are.
+    """
+    matched = landmark_map(data, landmarks(data, mask), target.landmarks)
+    if source is not target:
+        matched = matched * _matched_ratio(source, target, voxel_mm)
+    return np.where(mask, matched, 0).astype(np.float32)
+
+
+@lru_cache(maxsize=16)
+def _matched_ratio(source: SiteBank, target: SiteBank, voxel_mm: float) -> Array:
+    mapped = landmark_map(source.mean_image, source.landmarks, target.landmarks)
+    return ratio_field(target.mean_image, mapped, source.mask & target.mask, voxel_mm)
 
 
 def condition_scan(

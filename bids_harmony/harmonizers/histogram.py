@@ -9,8 +9,8 @@ import numpy as np
 from bids_harmony import __version__
 from bids_harmony.harmonizers import Applied
 from bids_harmony.harmonizers.banked import Banked
-from bids_harmony.harmonizers.closed_form import landmark_map, landmarks, ratio_field
-from bids_harmony.harmonizers.conditioned import closed_form
+from bids_harmony.harmonizers.closed_form import landmark_map, landmarks
+from bids_harmony.harmonizers.conditioned import closed_form, ratio_matched
 from bids_harmony.imaging.prepared import Prepared
 
 __all__ = ["HISTOGRAM_METHODS", "Histogram"]
@@ -27,8 +27,8 @@ class Histogram(Banked):
         ``histogram``: the scan's own landmarks to the mean landmarks of the target site.
         ``histogram-ratio``: the same, times the smooth ratio of the target's mean image to the
         equally mapped mean image of the source site.
-        ``histogram-fit``: low-order fit of the scan's own field, then the relative closed form;
-        the input of the working default's network.
+        ``histogram-fit``: the mean of that and of the relative form with a low-order fit of the
+        scan's own field (`conditioned.closed_form`); the input of the working default's network.
     model_dir : Path
     """
 
@@ -46,10 +46,9 @@ class Histogram(Banked):
             source = self.bank(modality, source_site)
             result = closed_form(data, mask, source, target, self.voxel_mm)
             return Applied(result, 0.0, None)
-        result = landmark_map(data, landmarks(data, mask), target.landmarks)
-        if self.name == "histogram-ratio" and source_site != target_site:
+        if self.name == "histogram-ratio":
             source = self.bank(modality, source_site)
-            mapped = landmark_map(source.mean_image, source.landmarks, target.landmarks)
-            known = source.mask & target.mask
-            result = result * ratio_field(target.mean_image, mapped, known, self.voxel_mm)
+            result = ratio_matched(data, mask, source, target, self.voxel_mm)
+            return Applied(result, 0.0, None)
+        result = landmark_map(data, landmarks(data, mask), target.landmarks)
         return Applied(np.where(mask, result, 0).astype(np.float32), 0.0, None)

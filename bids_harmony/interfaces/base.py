@@ -48,10 +48,10 @@ def write_failure(error: BaseException, folder: Path) -> None:
 
 
 def read_failure(folder: Path) -> Failure | None:
-    """Record that a failed node left in its folder, or None when it left none."""
+    """Record that a failed node left in its folder, or None when it left none, or half of one."""
     try:
         return Failure(**json.loads((folder / _FAILURE_FILE).read_text()))
-    except FileNotFoundError:
+    except (FileNotFoundError, json.JSONDecodeError):
         return None
 
 

@@ -278,6 +278,8 @@ def _adapt(
     fingerprint: str,
 ) -> Adaptation:
     options = settings.training
+    if options.adapt_steps == 0:
+        return Adaptation(False, False, "no steps were asked for")
     seen, held = _split(scans)
     # Banks without the held-out people, so that validation stays honest.
     banks = _banks(seen, encoder, network.config.aan.grid, options.bank_size)
@@ -289,8 +291,6 @@ def _adapt(
         )  # fmt: skip
 
     training, validation = sampler(seen), sampler(held)
-    if options.adapt_steps == 0:
-        return Adaptation(False, False, "no steps were asked for")
     if not (training.possible and validation.possible):
         return Adaptation(
             False, False, "too few people to hold some out: three per site are needed"

@@ -43,7 +43,8 @@ class Schedule:
     steps : int
         Optimizer steps of the whole stage.
     learning_rate : float
-        Reached after a short warm-up; falls to 0 along a cosine. Fusion logits take ten times as much.
+        Reached after a short warm-up; falls to 0 along a cosine. Fusion logits take ten times as
+        much.
     max_seconds : float
         Stop early, cleanly, when they are spent; infinity for no limit. The cosine then follows
         the clock where that is ahead of the steps, so results depend on the machine's speed.

@@ -1,0 +1,246 @@
+"""Where the seconds of the level participant go: one real 1 mm T1w, stage by stage and as a whole.
+
+    python benchmarks/participant.py [--scan FILE] [--reference-site FILE]
+
+Three measurements, each with wall seconds, CPU seconds and peak memory: the stages in this
+process, one after the other; the network alone on 182 slices of 182 x 218; and the command line
+in a process of its own, with nothing precomputed. The model holds site banks of the two scans and
+an untrained network: its arithmetic, and so its time, is a trained one's. Everything is written
+into a temporary folder. Results go to ``benchmarks/results/participant.json``, and from there
+(``--table-only`` makes it again) into a Markdown table beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from measure import Meter, measured_command, provenance
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT.parent / "shared" / "data" / "multivendor"
+RESULT = ROOT / "benchmarks" / "results" / "participant.json"
+THREADS = 2
+SOURCE, TARGET = "Source", "Target"
+AIM_WHOLE_S, AIM_WHOLE_MIB, AIM_NETWORK_S = 60.0, 2048.0, 15.0
+NETWORK_SLICES = (182, 182, 218)
+PACKAGES = ("torch", "numpy", "scipy", "antspyx", "deepbet", "nipype", "nibabel")
+
+
+def make_dataset(folder: Path, scan: Path, other: Path) -> None:
+    """Make a BIDS dataset of two people at two sites."""
+    folder.mkdir(parents=True)
+    description = {"Name": "benchmark", "BIDSVersion": "1.9.0", "DatasetType": "raw"}
+    (folder / "dataset_description.json").write_text(json.dumps(description))
+    for label, path, site in (("01", scan, SOURCE), ("02", other, TARGET)):
+        stem = folder / f"sub-{label}" / "anat" / f"sub-{label}_T1w"
+        stem.parent.mkdir(parents=True)
+        shutil.copyfile(path, f"{stem}.nii.gz")
+        Path(f"{stem}.json").write_text(json.dumps({"InstitutionName": site}))
+
+
+def measure_stages(scan: Path, model_dir: Path, folder: Path) -> list[dict[str, Any]]:
+    """Take one scan through the level participant, as its nodes do."""
+    meter = Meter()
+    with meter.stage("imports"):
+        import ants  # noqa: F401
+        import numpy as np
+        import torch
+
+        from bids_harmony.harmonizers import load_harmonizer
+        from bids_harmony.harmonizers.conditioned import condition_scan, predict_change
+        from bids_harmony.imaging.mask import brain_mask
+        from bids_harmony.imaging.native import return_to_native
+        from bids_harmony.imaging.prepared import prepare
+        from bids_harmony.imaging.reference import reference_grid
+        from bids_harmony.imaging.registration import register_to_reference
+        from bids_harmony.imaging.slices import reassemble
+        from bids_harmony.imaging.volume import read_volume, to_native, write_image
+        from bids_harmony.quality.changes import quality_row
+        from bids_harmony.reports.figures import subject_figure
+    torch.set_num_threads(THREADS)
+    with meter.stage("load model"):
+        model: Any = load_harmonizer("ihf", model_dir)
+        source, target = model.bank("T1w", SOURCE), model.bank("T1w", TARGET)
+        grid = reference_grid(model.voxel_mm)
+    with meter.stage("read") as row:
+        volume = read_volume(scan)
+        row["voxels"] = "x".join(map(str, volume.data.shape))
+        row["voxel_mm"] = "x".join(f"{edge:.2f}" for edge in volume.voxel_mm)
+    with meter.stage("mask") as row:
+        mask = brain_mask(volume)
+        row["kind"] = mask.kind
+    with meter.stage("register"):
+        registration = register_to_reference(volume, mask, modality="T1w")
+    with meter.stage("prepare"):
+        prepared = prepare(volume, mask, registration.world, grid)
+    with meter.stage("closed form, conditioning"):
+        conditioned = condition_scan(
+            prepared.data, prepared.mask, source, target, voxel_mm=model.voxel_mm,
+            config=model.network.config, use_closed_form=model.use_closed_form,
+        )  # fmt: skip
+    with meter.stage("network") as row:
+        changes = predict_change(model.network, conditioned)
+        row["slices"] = int(prepared.mask.any(axis=(0, 1)).sum())
+        row["slice_shape"] = "x".join(map(str, grid.shape[:2]))
+    with meter.stage("reassemble"):
+        harmonized = np.maximum(conditioned.image + reassemble(changes), 0)
+        harmonized = np.where(prepared.mask, harmonized, 0).astype(np.float32)
+    with meter.stage("return to native"):
+        native = return_to_native(volume, mask, prepared, harmonized)
+    with meter.stage("quality"):
+        quality_row(
+            volume.data, native.data, mask.data, scale=prepared.scale,
+            target_quantiles=target.quantiles, reference_change=harmonized - prepared.data,
+        )  # fmt: skip
+    with meter.stage("figure"):
+        subject_figure(
+            prepared.data, harmonized, target.mean_image, prepared.mask,
+            harmonized - prepared.data, grid.affine, folder / "figure.png",
+            target_quantiles=target.quantiles,
+        )  # fmt: skip
+    with meter.stage("write"):
+        image, _ = to_native(volume, native.data)
+        write_image(image, folder / "harmonized.nii.gz")
+    return meter.rows
+
+
+def measure_network(repeats: int) -> dict[str, Any]:
+    """Time the default preset alone, with random weights and codes, on a full set of slices."""
+    import torch
+
+    from bids_harmony.model.encoder import load_encoder
+    from bids_harmony.model.network import Condition, IHFNetwork
+    from bids_harmony.model.presets import DEFAULT_PRESET, preset
+
+    torch.set_num_threads(THREADS)
+    torch.manual_seed(0)
+    config, length = preset(DEFAULT_PRESET), load_encoder("mri").code_length
+    network = IHFNetwork(config, length).eval()
+    with torch.no_grad():
+        # The heads start at zero; none of their products may be cheap.
+        for parameter in network.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    batch, (n, *size) = 8, NETWORK_SLICES
+    stack = torch.rand(n, 3, *size)
+    shape = (config.aan.n_maps, config.aan.grid, config.aan.grid)
+
+    def change(first: int) -> None:
+        part = stack[first : first + batch]
+        codes, maps = torch.randn(2, len(part), length), torch.randn(2, len(part), *shape)
+        condition = Condition(
+            code_target=codes[0], code_source=codes[1], maps_target=maps[0], maps_source=maps[1]
+        )
+        network.change(part, condition)
+
+    meter = Meter()
+    with torch.inference_mode():
+        change(0)
+        for _ in range(repeats):
+            with meter.stage(f"network alone, {n} slices of {size[0]}x{size[1]}"):
+                for first in range(0, n, batch):
+                    change(first)
+    row = min(meter.rows, key=lambda r: r["seconds"])
+    times = [r["seconds"] for r in meter.rows]
+    row |= {"variant": "network", "preset": DEFAULT_PRESET, "threads": THREADS, "batch": batch}
+    row |= {"repeats": repeats, "seconds_min": min(times), "seconds_max": max(times)}
+    row |= {"aim_seconds": AIM_NETWORK_S, "ratio": round(row["seconds"] / AIM_NETWORK_S, 3)}
+    return row
+
+
+def write_table(result: dict[str, Any]) -> None:
+    """Write the Markdown table of a result."""
+    load, machine = result["load_average"], result["machine"]
+    lines = [
+        f"# {result['name']}",
+        "",
+        f"`{result['command']}`, commit {result['commit'][:10]}, {result['date']}, "
+        f"{machine['processor']}, {machine['cores']} cores, load average "
+        f"{load['before'][0]:.1f} before and {load['after'][0]:.1f} after.",
+        "",
+        "| stage | wall s | CPU s | peak MiB | aim | ratio |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for row in result["rows"]:
+        aim = f"{row['aim_seconds']:g} s" if "aim_seconds" in row else ""
+        ratio = f"{row['ratio']:.2f}" if "ratio" in row else ""
+        lines.append(
+            f"| {row['stage']} | {row['seconds']:.2f} | {row['cpu_seconds']:.2f} "
+            f"| {row['peak_mib']} | {aim} | {ratio} |"
+        )
+    whole = next(row for row in result["rows"] if row["variant"] == "whole")
+    lines += [
+        "",
+        f"Scan: {result['rows'][0]['scan']}. Peak memory of the stages is that of one process that"
+        " keeps what earlier stages left; of the whole run, that of its largest process. All its"
+        f" processes together: {whole['tree_peak_mib']} MiB (aim {whole['aim_mib']:g} MiB, ratio"
+        f" {whole['memory_ratio']:.2f}).",
+        "",
+    ]
+    RESULT.with_suffix(".md").write_text("\n".join(lines))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    scans = (f"{s}/anat/{s}_T1w.nii.gz" for s in ("sub-philips01", "sub-uih01"))
+    for name in ("--scan", "--reference-site"):
+        parser.add_argument(name, type=Path, default=DATA / next(scans))
+    parser.add_argument("--repeats", type=int, default=3, help="of the network alone")
+    parser.add_argument("--table-only", action="store_true", help="table from the stored JSON")
+    options = parser.parse_args()
+    if options.table_only:
+        write_table(json.loads(RESULT.read_text()))
+        return
+    for path in (options.scan, options.reference_site):
+        if not path.is_file():
+            raise SystemExit(f"There is no scan {path}: name one with --scan, --reference-site")
+    before = os.getloadavg()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bids, trained, out = folder / "bids", folder / "trained", folder / "out"
+        make_dataset(bids, options.scan.resolve(), options.reference_site.resolve())
+        both = ["--voxel-mm", "1", "--nprocs", str(THREADS), "--omp-nthreads", str(THREADS)]
+        both += ["--device", "cpu", "-w", str(folder / "work")]
+        print("making the model's site banks", flush=True)
+        measured_command(
+            str(bids), str(trained), "train", *both,
+            "--twin-steps", "0", "--adapt-steps", "0", "--no-start", log=folder / "train.log",
+        )  # fmt: skip
+        rows = measure_stages(
+            bids / "sub-01" / "anat" / "sub-01_T1w.nii.gz", trained / "models", folder
+        )
+        rows[0]["scan"] = options.scan.name
+        rows.append(
+            {"variant": "stages", "stage": "sum of the stages"}
+            | {k: round(sum(r[k] for r in rows), 3) for k in ("seconds", "cpu_seconds")}
+            | {"peak_mib": max(r["peak_mib"] for r in rows)}
+        )
+        rows.append(measure_network(options.repeats))
+        arguments = [str(bids), str(out), "participant", "--participant-label", "01"]
+        arguments += ["--target-site", TARGET, "--model", str(trained / "models"), *both]
+        whole: dict[str, Any] = {"variant": "whole", "stage": "whole run, command line"}
+        whole |= measured_command(*arguments, log=folder / "participant.log")
+        whole |= {"aim_seconds": AIM_WHOLE_S, "ratio": round(whole["seconds"] / AIM_WHOLE_S, 3)}
+        whole |= {"aim_mib": AIM_WHOLE_MIB}
+        whole["memory_ratio"] = round(whole["tree_peak_mib"] / AIM_WHOLE_MIB, 3)
+        rows.append(whole)
+    result = {
+        "name": "participant",
+        "command": "python benchmarks/participant.py",
+        **provenance(PACKAGES),
+        "load_average": {"before": before, "after": os.getloadavg()},
+        "seeds": [0],
+        "rows": rows,
+    }
+    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    write_table(result)
+    print(RESULT.with_suffix(".md").read_text())
+
+
+if __name__ == "__main__":
+    main()
