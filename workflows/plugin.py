@@ -127,6 +127,11 @@ class WatchfulMultiProcPlugin(MultiProcPlugin):
         del self._task_obj[taskid]
         del self._jobs[taskid]
 
+    def _sort_jobs(self, jobids, scheduler="tsort"):
+        # Nodes are numbered from sources to sinks. The last ones first: a scan that was begun is
+        # written before the next one begins, and a run that is stopped leaves finished scans.
+        return sorted(super()._sort_jobs(jobids, scheduler), reverse=True)
+
     def _send_procs_to_workers(self, updatehash=False, graph=None):
         if self._suspects or self._alone is not None:
             return  # nothing may run beside a suspect

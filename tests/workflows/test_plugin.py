@@ -119,3 +119,22 @@ def test_an_ordinary_error_is_reported_as_nipype_does(run):
     states, error = run([_function(fail, "fail", value=3), _function(_die_if, "fine", value="x")])
     assert states == {"fail": "exception", "fine": "end"}
     assert "got 3" in str(error)
+
+
+def _note(value, log, word):
+    with open(log, "a") as file:
+        file.write(word + "\n")
+    return value
+
+
+def test_a_scan_that_was_begun_is_finished_before_the_next_begins(run, tmp_path):
+    log = str(tmp_path / "order.txt")
+    nodes = {
+        name: _function(_note, name, value=1, log=log, word=name)
+        for name in ("a1", "b1", "c1", "a2", "b2", "c2")
+    }
+    chains = [(nodes[f"{k}1"], nodes[f"{k}2"]) for k in "abc"]
+    _, error = run(list(nodes.values()), chains, n_procs=1)
+    order = Path(log).read_text().split()
+    assert error is None
+    assert all(order[i][0] == order[i + 1][0] for i in (0, 2, 4)), order
