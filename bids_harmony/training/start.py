@@ -21,7 +21,7 @@ __all__ = ["START_FILE", "START_SHA256", "read_start", "write_start"]
 
 START_FILE = Path(__file__).resolve().parents[1] / "data" / "start.safetensors"
 #: Of the shipped file; `benchmarks/pretrain.py` prints it.
-START_SHA256 = ""
+START_SHA256 = "92177b1ac5b10666f8c458ff5581d533b09ab3a4bfe23c9eb9eae13cdd8f82a0"
 #: Of the encoder whose codes the weights were trained with.
 _ENCODER = "encoder_sha256"
 
