@@ -29,7 +29,7 @@ class Meter:
         self.rows: list[dict[str, Any]] = []
 
     @contextlib.contextmanager
-    def stage(self, name: str, **extra: Any) -> Iterator[dict[str, Any]]:
+    def stage(self, name: str) -> Iterator[dict[str, Any]]:
         # Linux: 5 sets the peak back to what is resident now.
         Path("/proc/self/clear_refs").write_text("5")
         row = {"variant": "stage", "stage": name}
@@ -37,19 +37,17 @@ class Meter:
         yield row
         row["seconds"] = round(time.perf_counter() - wall, 3)
         row["cpu_seconds"] = round(time.process_time() - cpu, 3)
-        status = Path("/proc/self/status").read_text()
-        peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-        row["peak_mib"] = round(int(peak.split()[1]) / 1024)
-        row |= extra
+        row["peak_mib"] = round(_peak_mib("self"))
         self.rows.append(row)
         print(f"{name:28s} {row['seconds']:7.2f} s  {row['peak_mib']:6d} MiB", flush=True)
 
 
 def measured_command(*arguments: str, log: Path) -> dict[str, float]:
-    """Run ``bids_harmony`` and measure it and its children.
+    """Run ``bids_harmony`` and measure it and all its processes, sampled every half second.
 
-    ``peak_mib`` is the largest single process; ``tree_peak_mib`` the largest sum over all of them
-    at one time, shared pages counted once (PSS), sampled every half second.
+    ``peak_mib`` is the largest resident set of a single process; ``tree_peak_mib`` the largest sum
+    over all of them at one time, shared pages counted once (PSS). Not from getrusage: it does not
+    know the children of Nipype's fork server, and a child's peak begins with that of its parent.
     """
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     environment.pop("OMP_NUM_THREADS", None)
@@ -59,38 +57,51 @@ def measured_command(*arguments: str, log: Path) -> dict[str, float]:
             [sys.executable, "-m", "bids_harmony", *arguments],
             stdout=file, stderr=file, env=environment, cwd=log.parent,
         )  # fmt: skip
-        sampler = _TreeMemory(process.pid)
-        sampler.start()
-        # Not subprocess.wait: only wait4 gives the resources of this one child.
-        _, status, usage = os.wait4(process.pid, 0)
+        tree = _Tree(process.pid)
+        tree.start()
+        code = process.wait()
         seconds = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        sampler.join()
-    if process.returncode:
-        raise SystemExit(f"bids_harmony failed ({process.returncode}):\n{log.read_text()[-3000:]}")
+        tree.join()
+    if code:
+        raise SystemExit(f"bids_harmony failed ({code}):\n{log.read_text()[-3000:]}")
     return {
         "seconds": round(seconds, 3),
-        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),
-        "peak_mib": round(usage.ru_maxrss / 1024),
-        "tree_peak_mib": round(sampler.peak / 2**20),
+        "cpu_seconds": round(sum(tree.cpu_seconds.values()), 3),
+        "peak_mib": round(max(tree.peaks.values())),
+        "tree_peak_mib": round(tree.together / 2**20),
     }
 
 
-class _TreeMemory(threading.Thread):
+class _Tree(threading.Thread):
+    """Watches a process and its descendants until it ends."""
+
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
-        self.pid, self.peak = pid, 0
+        self.top = psutil.Process(pid)
+        self.together = 0
+        self.cpu_seconds: dict[int, float] = {}
+        self.peaks: dict[int, float] = {}
 
     def run(self) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
-            top = psutil.Process(self.pid)
-            while top.is_running() and top.status() != psutil.STATUS_ZOMBIE:
+            while self.top.is_running() and self.top.status() != psutil.STATUS_ZOMBIE:
                 total = 0
-                for process in (top, *top.children(recursive=True)):
-                    with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                for process in (self.top, *self.top.children(recursive=True)):
+                    # Processes end while they are asked.
+                    with contextlib.suppress(psutil.Error, OSError, StopIteration):
                         total += process.memory_full_info().pss
-                self.peak = max(self.peak, total)
+                        times = process.cpu_times()
+                        self.cpu_seconds[process.pid] = times.user + times.system
+                        self.peaks[process.pid] = _peak_mib(process.pid)
+                self.together = max(self.together, total)
                 time.sleep(0.5)
+
+
+def _peak_mib(pid: int | str) -> float:
+    """Largest resident set so far (Linux), MiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(peak.split()[1]) / 1024
 
 
 def provenance(packages: Iterable[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from bids_harmony.exceptions import UsageError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["available_cpus", "available_memory_mb", "resolve_device"]
+__all__ = ["available_cpus", "available_memory_mb", "one_torch_thread", "resolve_device"]
 
 _MIB = 2**20
 # Control groups of version 1 write "no limit" as a number near 2**63, rounded to a page.
@@ -157,3 +158,21 @@ def _read(path: Path) -> str:
 
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit()
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Let torch use one thread, and give it back the number it had.
+
+    Sums of floats depend on how many threads share them; and on slices of 200 x 200 pixels threads
+    that wait for each other cost more than they bring as soon as another process wants the
+    processor.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

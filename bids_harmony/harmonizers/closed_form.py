@@ -32,6 +32,8 @@ LANDMARK_PERCENTILES = (1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 99)
 SMOOTHING_MM = 12.0
 _FLOOR = 1e-3
 _FITTED_VOXELS = 40_000
+#: Vessels and fat lie beyond the last landmark: a steep end must not blow them up.
+_END_SLOPES = (0.25, 2.0)
 
 
 def landmarks(data: Array, mask: Array) -> Array:
@@ -54,8 +56,8 @@ def landmarks(data: Array, mask: Array) -> Array:
 def landmark_map(data: Array, source: Array, target: Array) -> Array:
     """Map intensities piecewise linearly from source to target landmarks.
 
-    Beyond the ends the slope of the outermost segments goes on (Nyul and Udupa 1999); the result
-    is never negative. Equal landmarks give the input, bit for bit.
+    Beyond the ends the slope of the outermost segments goes on (Nyul and Udupa 1999), kept between
+    0.25 and 2; the result is never negative. Equal landmarks give the input, bit for bit.
 
     Parameters
     ----------
@@ -71,7 +73,7 @@ def landmark_map(data: Array, source: Array, target: Array) -> Array:
     if np.array_equal(source, target):
         return np.asarray(data, dtype=np.float32)
     rise = np.diff(target) / np.maximum(np.diff(source), 1e-6)
-    low, high = np.clip(rise[0], 0.1, 10.0), np.clip(rise[-1], 0.1, 10.0)
+    low, high = np.clip(rise[[0, -1]], *_END_SLOPES)
     mapped = np.interp(data, source, target)
     mapped += low * np.minimum(data - source[0], 0) + high * np.maximum(data - source[-1], 0)
     return np.maximum(mapped, 0).astype(np.float32)

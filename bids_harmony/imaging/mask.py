@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from bids_harmony.exceptions import ImageError
 from bids_harmony.imaging.reference import ReferenceGrid, reference_grid, reference_mask
 from bids_harmony.imaging.resampling import resample_from_grid
 from bids_harmony.imaging.volume import Volume
+from bids_harmony.resources import one_torch_thread
 
 __all__ = ["BrainMask", "brain_mask", "is_skull_stripped", "template_mask", "transfer_mask"]
 
@@ -146,23 +146,10 @@ def _extractor(no_gpu: bool) -> Any:
         return BrainExtraction(no_gpu=no_gpu)
 
 
-@contextlib.contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """Sums of floats depend on how many threads share them."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _extract(volume: Volume, device: str) -> np.ndarray:
     image = nib.Nifti1Image(volume.data, volume.affine)
     try:
-        with _one_torch_thread(), contextlib.redirect_stdout(io.StringIO()):
+        with one_torch_thread(), contextlib.redirect_stdout(io.StringIO()):
             _, mask, _ = _extractor(device == "cpu").run(image)
     except (AssertionError, ValueError) as error:
         # Its bounding box network found no foreground, or the mask came out empty.

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_harmony.exceptions import DataError
+from bids_harmony.resources import one_torch_thread
 
 __all__ = ["ms_ssim", "nyquist_share", "psnr", "rmse", "ssim", "ssim_map"]
 
@@ -234,12 +235,13 @@ def ms_ssim(
                 plane = np.where(foreground[..., index], plane, np.float32(0))
             plane = np.pad(plane[box], margins, mode="edge" if mask is None else "constant")
             planes.append(torch.from_numpy(np.ascontiguousarray(plane))[None, None])
-        total += similarity_of_batch(
-            *planes,
-            data_range=data_range,
-            win_size=window,
-            win_sigma=_SSIM_SIGMA * window / _SSIM_WINDOW,
-        ).item()
+        with one_torch_thread():
+            total += similarity_of_batch(
+                *planes,
+                data_range=data_range,
+                win_size=window,
+                win_sigma=_SSIM_SIGMA * window / _SSIM_WINDOW,
+            ).item()
     return total / kept.size
 
 
