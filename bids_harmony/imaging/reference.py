@@ -85,13 +85,12 @@ def reference_grid(voxel_mm: float = 1.0) -> ReferenceGrid:
     return ReferenceGrid(REFERENCE, shape, grid_affine, float(voxel_mm))
 
 
-def _on_grid(data: np.ndarray, grid: ReferenceGrid, order: int) -> np.ndarray:
+def _on_grid(data: np.ndarray, affine: np.ndarray, grid: ReferenceGrid) -> np.ndarray:
     from bids_harmony.imaging.resampling import resample_to_grid
 
-    return resample_to_grid(data, _template()[1], np.eye(4), grid, order=order)
+    return resample_to_grid(data, affine, np.eye(4), grid, order=1)
 
 
-@lru_cache(maxsize=4)
 def reference_t1w(grid: ReferenceGrid) -> np.ndarray:
     """Skull-stripped T1w template on a grid.
 
@@ -104,7 +103,7 @@ def reference_t1w(grid: ReferenceGrid) -> np.ndarray:
     ndarray (X, Y, Z) float32
         Arbitrary units in [0, 1]; exactly 0 outside `reference_mask`. Read-only.
     """
-    signal = np.maximum(_on_grid(_template()[0], grid, 1), 0)
+    signal = np.maximum(_on_grid(*_template(), grid), 0)
     data = np.where(reference_mask(grid), signal, np.float32(0))
     data.setflags(write=False)
     return data
@@ -124,7 +123,7 @@ def reference_mask(grid: ReferenceGrid) -> np.ndarray:
         The template's own support, holes filled (1.89 l). Read-only.
     """
     support = (_template()[0] > 0).astype(np.float32)
-    mask = ndimage.binary_fill_holes(_on_grid(support, grid, 1) >= 0.5)
+    mask = ndimage.binary_fill_holes(_on_grid(support, _template()[1], grid) >= 0.5)
     mask.setflags(write=False)
     return mask
 
@@ -158,7 +157,7 @@ def _tissues(voxel_mm: float) -> np.ndarray:
     ):
         native = load(resolution=1)
         data = native.get_fdata(dtype=np.float32)
-        maps.append(_resampled(data, np.asarray(native.affine, dtype=np.float64), grid))
+        maps.append(_on_grid(data, np.asarray(native.affine, dtype=np.float64), grid))
     grey, white, brain = maps
     excess = np.maximum(grey + white, 1.0)
     grey, white = grey / excess, white / excess
@@ -166,9 +165,3 @@ def _tissues(voxel_mm: float) -> np.ndarray:
     fractions = fractions.astype(np.float32)
     fractions.setflags(write=False)
     return fractions
-
-
-def _resampled(data: np.ndarray, affine: np.ndarray, grid: ReferenceGrid) -> np.ndarray:
-    from bids_harmony.imaging.resampling import resample_to_grid
-
-    return resample_to_grid(data, affine, np.eye(4), grid, order=1)
