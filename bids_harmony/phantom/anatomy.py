@@ -13,7 +13,16 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from bids_harmony.imaging.reference import ReferenceGrid, reference_tissues
 
-__all__ = ["TISSUES", "Anatomy", "Tissue", "make_anatomy"]
+__all__ = [
+    "TISSUES",
+    "Anatomy",
+    "Tissue",
+    "deep_grey",
+    "displaced_points",
+    "individual_fractions",
+    "make_anatomy",
+    "relaxation_factor",
+]
 
 Array = np.ndarray
 
@@ -54,6 +63,9 @@ class Anatomy:
         Affine and spacing of all arrays.
     seed : int
         The person.
+    source : str
+        Map or scan that the person was made of; people of one source look alike. Empty: the
+        template.
     """
 
     fractions: Array
@@ -63,6 +75,7 @@ class Anatomy:
     mask: Array
     grid: ReferenceGrid
     seed: int
+    source: str = ""
 
 
 def _smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> Array:
@@ -82,6 +95,115 @@ def _smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float
     return (field - field.mean()) / (field.std() + 1e-9)
 
 
+def displaced_points(
+    rng: np.random.Generator, grid: ReferenceGrid, affine: Array, deformation_mm: float
+) -> Array:
+    """Draw where each voxel of a person lies in the maps that the person is made of.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    grid : ReferenceGrid
+    affine : (3, 3) float
+        Linear part, about the centre of the grid.
+    deformation_mm : float
+        Standard deviation of the coarse displacement (correlation length 22 mm); a fine one
+        (7 mm) has a quarter of it.
+
+    Returns
+    -------
+    (3, X, Y, Z) float32
+        Voxel coordinates, as `scipy.ndimage.map_coordinates` takes them.
+    """
+    shape, step = grid.shape, grid.voxel_mm
+    points = np.stack(np.meshgrid(*[np.arange(n, dtype=np.float32) for n in shape], indexing="ij"))
+    centre = (np.array(shape, dtype=np.float32) - 1)[:, None, None, None] / 2
+    points = centre + np.tensordot(affine.astype(np.float32), points - centre, axes=1)
+    for sigma_mm, amplitude_mm in ((22.0, deformation_mm), (7.0, deformation_mm / 4)):
+        for axis in range(3):
+            points[axis] += amplitude_mm / step * _smooth_noise(rng, shape, sigma_mm / step)
+    return points
+
+
+def individual_fractions(
+    rng: np.random.Generator,
+    maps: Array,
+    grid: ReferenceGrid,
+    *,
+    sharpening: float,
+    folding: float,
+    atrophy: float,
+) -> tuple[Array, Array]:
+    """Give a person folds and a share of CSF of their own, by random fields in log-odds space.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    maps : (3, X, Y, Z) float32
+        Tissue maps, displaced already; their sum tells brain from background.
+    grid : ReferenceGrid
+    sharpening : float
+        Multiplies the log-odds: 1 keeps the maps, more makes them crisper.
+    folding : float
+        Standard deviation of the field that is added to the log-odds (correlation length 3.5 mm).
+    atrophy : float
+        Standard deviation of the log-odds of CSF between people.
+
+    Returns
+    -------
+    fractions : (3, X, Y, Z) float32
+        Sum to 1 in the brain and 0 outside it.
+    mask : (X, Y, Z) bool
+    """
+    brain = maps.sum(0)
+    mask = brain > 0.5
+    odds = sharpening * np.log(np.clip(maps / np.maximum(brain, 1e-6), 1e-3, 1.0))
+    for tissue in range(3):
+        odds[tissue] += folding * _smooth_noise(rng, grid.shape, 3.5 / grid.voxel_mm)
+    odds[2] += rng.normal(0.0, atrophy)
+    odds -= odds.max(0)
+    fractions = np.exp(odds)
+    return (fractions / fractions.sum(0) * mask).astype(np.float32), mask
+
+
+def relaxation_factor(rng: np.random.Generator, grid: ReferenceGrid, variation: float) -> Array:
+    """Draw a positive factor that varies between people and, over 9 mm, in space.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    grid : ReferenceGrid
+    variation : float
+        Standard deviation of the logarithm of either part.
+
+    Returns
+    -------
+    (X, Y, Z) float
+    """
+    person = rng.normal(0.0, variation)
+    return np.exp(person + variation * _smooth_noise(rng, grid.shape, 9.0 / grid.voxel_mm))
+
+
+def deep_grey(grid: ReferenceGrid) -> Array:
+    """How deep in the brain a voxel lies: 1 at the basal ganglia, 0 at the cortex.
+
+    Parameters
+    ----------
+    grid : ReferenceGrid
+
+    Returns
+    -------
+    (X, Y, Z) float32
+    """
+    step = grid.voxel_mm
+    world = [grid.affine[axis, 3] + step * np.arange(n) for axis, n in enumerate(grid.shape)]
+    radius = sum(
+        np.square((world[axis].reshape([-1 if a == axis else 1 for a in range(3)]) - c) / r)
+        for axis, (c, r) in enumerate(((0.0, 30.0), (-8.0, 30.0), (4.0, 20.0)))
+    )
+    return np.exp(-0.5 * np.square(radius)).astype(np.float32)
+
+
 def make_anatomy(
     grid: ReferenceGrid,
     seed: int,
@@ -99,8 +221,7 @@ def make_anatomy(
     seed : int
         Identity of the person: the same seed gives the same bits.
     deformation_mm : float
-        Standard deviation of the coarse displacement (correlation length 22 mm); a fine one
-        (7 mm) has a quarter of it.
+        As in `displaced_points`.
     folding : float
         Standard deviation of the random field that is added to the tissue log-odds.
     variation : float
@@ -112,47 +233,26 @@ def make_anatomy(
     Anatomy
     """
     rng = np.random.default_rng([seed, 0xA7])
-    template = reference_tissues(grid)
-    shape, step = grid.shape, grid.voxel_mm
-
-    points = np.stack(np.meshgrid(*[np.arange(n, dtype=np.float32) for n in shape], indexing="ij"))
-    centre = (np.array(shape, dtype=np.float32) - 1)[:, None, None, None] / 2
-    stretch = rng.normal(1.0, 0.02, 3).astype(np.float32)[:, None, None, None]
-    points = centre + (points - centre) * stretch
-    for sigma_mm, amplitude_mm in ((22.0, deformation_mm), (7.0, deformation_mm / 4)):
-        for axis in range(3):
-            points[axis] += amplitude_mm / step * _smooth_noise(rng, shape, sigma_mm / step)
+    stretch = np.diag(rng.normal(1.0, 0.02, 3))
+    points = displaced_points(rng, grid, stretch, deformation_mm)
     warped = np.stack(
-        [map_coordinates(t, points, order=1, output=np.float32, prefilter=False) for t in template]
+        [
+            map_coordinates(t, points, order=1, output=np.float32, prefilter=False)
+            for t in reference_tissues(grid)
+        ]
     )
-    brain = warped.sum(0)
-    mask = brain > 0.5
-
-    # Sharpened log-odds: the group average is blurred, a person is not.
-    odds = 2.0 * np.log(np.clip(warped / np.maximum(brain, 1e-6), 1e-3, 1.0))
-    for tissue in range(3):
-        odds[tissue] += folding * _smooth_noise(rng, shape, 3.5 / step)
-    odds[2] += rng.normal(0.0, 0.4)  # atrophy: more or less CSF at the same places
-    odds -= odds.max(0)
-    fractions = np.exp(odds)
-    fractions = (fractions / fractions.sum(0) * mask).astype(np.float32)
-
-    def factor() -> Array:
-        person = rng.normal(0.0, variation)
-        return np.exp(person + variation * _smooth_noise(rng, shape, 9.0 / step))
-
+    # The group average is blurred, a person is not.
+    fractions, mask = individual_fractions(
+        rng, warped, grid, sharpening=2.0, folding=folding, atrophy=0.4
+    )
     # Deep grey matter holds iron: shorter T1 than the cortex (Stanisz et al. 2005).
-    world = [grid.affine[axis, 3] + step * np.arange(n) for axis, n in enumerate(shape)]
-    radius = sum(
-        np.square((world[axis].reshape([-1 if a == axis else 1 for a in range(3)]) - c) / r)
-        for axis, (c, r) in enumerate(((0.0, 30.0), (-8.0, 30.0), (4.0, 20.0)))
-    )
-    deep = np.exp(-0.5 * np.square(radius)).astype(np.float32) * fractions[0]
+    deep = deep_grey(grid) * fractions[0]
+    t1, t2, density = (relaxation_factor(rng, grid, variation) for _ in range(3))
     return Anatomy(
         fractions=fractions,
-        t1_factor=(factor() * (1 - 0.14 * deep)).astype(np.float32),
-        t2_factor=(factor() * (1 - 0.18 * deep)).astype(np.float32),
-        density_factor=factor().astype(np.float32),
+        t1_factor=(t1 * (1 - 0.14 * deep)).astype(np.float32),
+        t2_factor=(t2 * (1 - 0.18 * deep)).astype(np.float32),
+        density_factor=density.astype(np.float32),
         mask=mask,
         grid=grid,
         seed=seed,

@@ -27,7 +27,20 @@ from bids_harmony.phantom.scanner import SITES, Scanner, acquire
 __all__ = ["CohortPlan", "place", "write_cohort"]
 
 #: Stored voxel order of the sites' images, as vendors' converters leave them.
-_ORIENTATIONS = {"COI": "LAS", "GE": "RAS", "PHILIPS": "LPS", "SIEMENS": "PSR"}
+_ORIENTATIONS = {
+    "COI": "LAS",
+    "GE": "RAS",
+    "PHILIPS": "LPS",
+    "SIEMENS": "PSR",
+    "PRISMA": "PSR",
+    "SKYRA": "LAS",
+    "MR750": "RAS",
+    "OPTIMA": "LPI",
+    "INGENIA": "LPS",
+    "INTERA": "LIP",
+    "VANTAGE": "RPS",
+    "UMR": "LAS",
+}
 
 
 @dataclass(frozen=True)

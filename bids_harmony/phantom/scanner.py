@@ -10,14 +10,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from bids_harmony.phantom.anatomy import TISSUES, Anatomy
 
-__all__ = ["SITES", "Scanner", "Sequence", "acquire", "bias_field", "random_scanner"]
+__all__ = [
+    "SITES",
+    "Scanner",
+    "Sequence",
+    "acquire",
+    "bias_field",
+    "random_scanner",
+    "without_fields",
+]
 
 Array = np.ndarray
 
@@ -111,7 +119,8 @@ def _t1w(kind: str, tr: float, te: float, ti: float, flip: float) -> Sequence:
     return Sequence(kind, tr, te, ti, flip)
 
 
-#: Four sites in the manner of the vendors; parameters are round numbers, not any real protocol.
+#: Twelve sites in the manner of the vendors; parameters are round numbers, not any real protocol.
+#: The first four are the cohort's default.
 SITES: dict[str, Scanner] = {
     "COI": Scanner(
         "COI", "Siemens", "Verio", 3.0,
@@ -153,7 +162,102 @@ SITES: dict[str, Scanner] = {
         bias_log_sd=0.12, bias_seed=14, noise=0.055, sharpness_mm=0.6, gamma=1.0, gain=260.0,
         voxel_mm=(1.1, 1.0, 1.1), serial="10004",
     ),
+    "PRISMA": Scanner(
+        "PRISMA", "Siemens", "Prisma", 3.0,
+        {
+            "T1w": _t1w("mprage", 2400, 2.2, 1000, 8),
+            "T2w": Sequence("tse", 3200, 95),
+            "FLAIR": Sequence("tse", 8000, 95, 2370),
+        },
+        bias_log_sd=0.05, bias_seed=15, noise=0.018, sharpness_mm=0.2, gamma=1.0, gain=340.0,
+        voxel_mm=(0.8, 0.8, 0.8), serial="10005",
+    ),
+    "SKYRA": Scanner(
+        "SKYRA", "Siemens", "Skyra", 3.0,
+        {
+            "T1w": _t1w("mprage", 1800, 2.4, 850, 9),
+            "T2w": Sequence("tse", 4000, 105),
+            "FLAIR": Sequence("tse", 9500, 85, 2450),
+        },
+        bias_log_sd=0.17, bias_seed=16, noise=0.030, sharpness_mm=0.5, gamma=1.04, gain=500.0,
+        voxel_mm=(1.0, 0.9, 1.0), serial="10006",
+    ),
+    "MR750": Scanner(
+        "MR750", "GE", "Discovery MR750", 3.0,
+        {
+            "T1w": _t1w("spgr", 7.0, 2.8, 0, 18),
+            "T2w": Sequence("tse", 5200, 100),
+            "FLAIR": Sequence("tse", 9000, 120, 2300),
+        },
+        bias_log_sd=0.13, bias_seed=17, noise=0.028, sharpness_mm=-0.25, gamma=1.05, gain=1800.0,
+        voxel_mm=(1.0, 1.0, 1.0), serial="10007",
+    ),
+    "OPTIMA": Scanner(
+        "OPTIMA", "GE", "Optima MR450w", 1.5,
+        {
+            "T1w": _t1w("spgr", 11.0, 4.6, 0, 25),
+            "T2w": Sequence("tse", 3800, 92),
+            "FLAIR": Sequence("tse", 8800, 125, 2200),
+        },
+        bias_log_sd=0.07, bias_seed=18, noise=0.060, sharpness_mm=-0.15, gamma=1.10, gain=1400.0,
+        voxel_mm=(1.0, 1.0, 1.5), serial="10008",
+    ),
+    "INGENIA": Scanner(
+        "INGENIA", "Philips", "Ingenia", 3.0,
+        {
+            "T1w": _t1w("mprage", 2100, 3.1, 950, 8),
+            "T2w": Sequence("tse", 3000, 85),
+            "FLAIR": Sequence("tse", 10000, 130, 2750),
+        },
+        bias_log_sd=0.04, bias_seed=19, noise=0.022, sharpness_mm=0.3, gamma=0.96, gain=1100.0,
+        voxel_mm=(1.0, 1.0, 1.0), serial="10009",
+    ),
+    "INTERA": Scanner(
+        "INTERA", "Philips", "Intera", 1.5,
+        {
+            "T1w": _t1w("spgr", 20.0, 4.6, 0, 30),
+            "T2w": Sequence("tse", 2800, 110),
+            "FLAIR": Sequence("tse", 6000, 100, 2000),
+        },
+        bias_log_sd=0.10, bias_seed=20, noise=0.068, sharpness_mm=0.9, gamma=0.90, gain=700.0,
+        voxel_mm=(0.9, 0.9, 1.2), serial="10010",
+    ),
+    "VANTAGE": Scanner(
+        "VANTAGE", "Canon", "Vantage Titan", 3.0,
+        {
+            "T1w": _t1w("mprage", 2600, 2.6, 1050, 12),
+            "T2w": Sequence("tse", 5800, 90),
+            "FLAIR": Sequence("tse", 10500, 105, 2650),
+        },
+        bias_log_sd=0.24, bias_seed=21, noise=0.045, sharpness_mm=0.7, gamma=1.12, gain=1600.0,
+        voxel_mm=(1.1, 1.1, 1.1), serial="10011",
+    ),
+    "UMR": Scanner(
+        "UMR", "United Imaging", "uMR 560", 1.5,
+        {
+            "T1w": _t1w("spgr", 15.0, 3.4, 0, 22),
+            "T2w": Sequence("tse", 4200, 124),
+            "FLAIR": Sequence("tse", 7500, 95, 2150),
+        },
+        bias_log_sd=0.14, bias_seed=22, noise=0.050, sharpness_mm=-0.45, gamma=0.98, gain=300.0,
+        voxel_mm=(1.0, 1.0, 1.3), serial="10012",
+    ),
 }  # fmt: skip
+
+
+def without_fields(scanner: Scanner) -> Scanner:
+    """Give a scanner perfect coils: neither a receive field nor a transmit error.
+
+    Parameters
+    ----------
+    scanner : Scanner
+
+    Returns
+    -------
+    Scanner
+        The same sequences, sharpness, noise, intensity curve and gain.
+    """
+    return replace(scanner, bias_log_sd=0.0, flip_spread=0.0)
 
 
 def random_scanner(seed: int) -> Scanner:

@@ -6,7 +6,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_harmony.phantom.cohort import CohortPlan, write_cohort
+from bids_harmony.phantom.cohort import _ORIENTATIONS, CohortPlan, write_cohort
+from bids_harmony.phantom.scanner import SITES
 
 PLAN = CohortPlan(
     sites=("COI", "GE", "SIEMENS"), training_per_site=1, travelling=1, voxel_scale=5.0, seed=3
@@ -68,3 +69,8 @@ def test_sites_store_different_voxel_sizes_and_units(cohort):
         shapes.add(tuple(np.round(sorted(image.header.get_zooms()), 3).tolist()))
         maxima.add(int(image.get_fdata().max()))
     assert len(shapes) == 3 and len(maxima) == 3
+
+
+def test_every_site_has_a_voxel_order_and_the_default_cohort_keeps_four():
+    assert set(_ORIENTATIONS) == set(SITES)
+    assert CohortPlan().sites == ("COI", "GE", "PHILIPS", "SIEMENS")

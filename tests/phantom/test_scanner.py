@@ -7,7 +7,14 @@ import pytest
 
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.phantom.anatomy import make_anatomy
-from bids_harmony.phantom.scanner import SITES, Sequence, acquire, bias_field, random_scanner
+from bids_harmony.phantom.scanner import (
+    SITES,
+    Sequence,
+    acquire,
+    bias_field,
+    random_scanner,
+    without_fields,
+)
 
 GRID = reference_grid(4.0)
 CLEAN = replace(SITES["COI"], bias_log_sd=0.0, flip_spread=0.0, sharpness_mm=0.0, noise=0.0)
@@ -89,6 +96,35 @@ def test_blur_and_sharpening_move_edges_in_opposite_directions(person):
         return np.square(np.diff(image, axis=0))[core].mean()
 
     assert edge_energy(3.0) < edge_energy(0.0) < edge_energy(-0.6)
+
+
+def test_twelve_sites_differ_in_all_that_tells_them_apart():
+    assert len(SITES) == 12 and next(iter(SITES)) == "COI"
+    for name in ("bias_seed", "serial", "noise", "gain"):
+        assert len({getattr(s, name) for s in SITES.values()}) == len(SITES)
+    assert all(site == scanner.site for site, scanner in SITES.items())
+    assert {s.field_tesla for s in SITES.values()} == {1.5, 3.0}
+    assert {s.sequences["T1w"].kind for s in SITES.values()} == {"mprage", "spgr"}
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_every_site_sees_the_tissues_in_order(person, site):
+    # Sharpening and blur mix tissues at their borders; a scanner without them shows its contrast.
+    scanner = replace(without_fields(SITES[site]), sharpness_mm=0.0)
+    grey, white, csf = tissue_means(person, acquire(person, scanner, "T1w", scan_seed=0))
+    assert csf < 0.8 * grey and grey < 0.95 * white
+    grey, white, csf = tissue_means(person, acquire(person, scanner, "T2w", scan_seed=0))
+    assert 1.05 * white < grey and 1.2 * grey < csf
+
+
+def test_without_fields_nothing_depends_on_place(person):
+    scanner = without_fields(replace(SITES["GE"], sharpness_mm=0.0, noise=0.0))
+    image = acquire(person, scanner, "T1w", scan_seed=1)
+    white = image[person.fractions[1] > 0.995]
+    fielded = acquire(person, replace(SITES["GE"], noise=0.0), "T1w", scan_seed=1)
+    assert white.std() < 0.01 * white.mean()
+    assert fielded[person.fractions[1] > 0.995].std() > 0.1 * white.mean()
+    assert scanner.sequences == SITES["GE"].sequences and scanner.gamma == SITES["GE"].gamma
 
 
 def test_random_scanners_are_reproducible_and_differ():
