@@ -48,6 +48,9 @@ class IHFBlock(nn.Module):
         Start of the weights; ``uniform`` gives all splits the same share 1/n.
     final_relu : bool
         End the affine net with a ReLU, as HierarchyFlow does.
+    normalize : bool
+        Instance normalisation in the affine net. It takes from the chunks how large a structure
+        is: noise of any size comes out alike.
     """
 
     omega: Tensor
@@ -62,6 +65,7 @@ class IHFBlock(nn.Module):
         shared_w: bool = False,
         w_init: WeightStart = "half",
         final_relu: bool = False,
+        normalize: bool = True,
     ) -> None:
         super().__init__()
         if recursion not in RECURSIONS:
@@ -80,16 +84,14 @@ class IHFBlock(nn.Module):
                 got=f"recursion {recursion}, shared_w {shared_w}",
             )
         self.channels, self.splits, self.recursion = channels, splits, recursion
-        # The bias of a convolution before instance norm has no effect.
-        layers: list[nn.Module] = [
-            nn.Conv2d(channels, hidden, 3, padding=1, bias=False),
-            nn.InstanceNorm2d(hidden, affine=True),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(hidden, hidden, 3, padding=1, bias=False),
-            nn.InstanceNorm2d(hidden, affine=True),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(hidden, splits * channels, 3, padding=1),
-        ]
+        layers: list[nn.Module] = []
+        for width in (channels, hidden):
+            # The bias of a convolution before instance norm has no effect.
+            layers.append(nn.Conv2d(width, hidden, 3, padding=1, bias=not normalize))
+            if normalize:
+                layers.append(nn.InstanceNorm2d(hidden, affine=True))
+            layers.append(nn.LeakyReLU(0.2))
+        layers.append(nn.Conv2d(hidden, splits * channels, 3, padding=1))
         if final_relu:
             layers.append(nn.ReLU())
         self.affine = nn.Sequential(*layers)

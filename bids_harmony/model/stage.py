@@ -43,6 +43,7 @@ class Stage(nn.Module):
                 shared_w=config.shared_w,
                 w_init=config.w_init,
                 final_relu=config.final_relu,
+                normalize=config.normalize,
             )
             blocks.append(block)
             channels *= config.splits[index]

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bids_harmony.harmonizers.conditioned import predict_change
 from bids_harmony.imaging.slices import reassemble
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.training.trainer import Schedule, fit
-from bids_harmony.training.twins import Batch, TwinPool, TwinStream, twin_pair
+from bids_harmony.training.twin_stream import TwinStream
+from bids_harmony.training.twins import Batch, TwinPool, twin_pair
 
 __all__ = ["TwinScore", "pretrain", "score_twins", "twin_loss"]
 
@@ -23,7 +25,10 @@ _SQUARED_WEIGHT = 4.0
 
 @dataclass(frozen=True)
 class TwinScore:
-    """Brain-masked RMSE (fraction of scale) to unseen twins, means over pairs."""
+    """Brain-masked RMSE to unseen twins after the best gain, means over pairs.
+
+    In units of the twin's 99.5th percentile: the gain of a scan is arbitrary.
+    """
 
     raw: float
     closed_form: float
@@ -134,6 +139,13 @@ def score_twins(
         change = reassemble(predict_change(network, conditioned))
         mask = conditioned.mask
         images = (scan, conditioned.image, conditioned.image + change)
-        totals += [np.sqrt(np.square((i - twin)[mask]).mean(dtype=np.float64)) for i in images]
+        totals += [_gain_free(image[mask], twin[mask]) for image in images]
     raw, closed, learned = totals / pairs
     return TwinScore(float(raw), float(closed), float(learned), pairs)
+
+
+def _gain_free(image: NDArray, twin: NDArray) -> float:
+    image, twin = image.astype(np.float64), twin.astype(np.float64)
+    gain = (image @ twin) / (image @ image)
+    error = math.sqrt(np.square(gain * image - twin).mean())
+    return error / float(np.percentile(twin, 99.5))

@@ -6,6 +6,7 @@ which were made from other people, it must give the noise-free scan at B. No rea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,22 +17,20 @@ from tqdm import tqdm
 from bids_harmony.harmonizers.conditioned import Conditioned, condition_scan
 from bids_harmony.imaging.intensity import robust_scale
 from bids_harmony.imaging.reference import ReferenceGrid, reference_grid
-from bids_harmony.imaging.slices import cut_stack
 from bids_harmony.model.encoder import Encoder
 from bids_harmony.model.network import Condition
 from bids_harmony.model.presets import NetworkConfig
 from bids_harmony.phantom.anatomy import Anatomy, make_anatomy
+from bids_harmony.phantom.people import SourceMaps, draw_person
 from bids_harmony.phantom.scanner import Scanner, acquire, random_scanner
 from bids_harmony.training.site_bank import SiteBank, build_bank
 
-__all__ = ["Batch", "TwinPlan", "TwinPool", "TwinStream", "cut_batch", "make_pool", "twin_pair"]
+__all__ = ["Batch", "TwinPlan", "TwinPool", "make_pool", "twin_pair"]
 
 Array = np.ndarray
 
 #: Seeds of people and scanners for training start here, so that no cohort shares one.
 _PEOPLE, _SCANNERS = 7_000_000, 7_000_000
-#: Simulating a pair costs as much as a step; its slices are enough for some.
-_STEPS_PER_PAIR = 3
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,16 @@ class TwinPlan:
     ----------
     training_people, bank_people, validation_people : int
         Three groups that never overlap.
+    scans_per_bank : int
+        Every simulated site draws so many of the bank people for itself: real sites have not
+        scanned the same people, and their mean images differ in anatomy, too.
+    people_per_source : int
+        Training people drawn from every source of tissue maps besides the template; a third as
+        many more are for banks.
     training_scanners, validation_scanners : int
         Two groups that never overlap.
     modalities : tuple of str
+        Pairs are drawn evenly; a modality that is named twice counts twice.
     voxel_mm : float
         Spacing of the reference grid.
     coded : int
@@ -53,8 +59,10 @@ class TwinPlan:
     """
 
     training_people: int = 20
-    bank_people: int = 5
+    bank_people: int = 16
+    scans_per_bank: int = 6
     validation_people: int = 4
+    people_per_source: int = 6
     training_scanners: int = 32
     validation_scanners: int = 6
     modalities: tuple[str, ...] = ("T1w", "T2w")
@@ -87,7 +95,7 @@ class TwinPool:
 
 @dataclass(frozen=True)
 class Batch:
-    """Slices of one twin pair: stacks, conditions, what they should become, and the brain."""
+    """Slices of twin pairs: stacks, conditions, what they should become, and the brain."""
 
     stack: torch.Tensor
     condition: Condition
@@ -95,7 +103,14 @@ class Batch:
     mask: torch.Tensor
 
 
-def make_pool(plan: TwinPlan, encoder: Encoder, *, cells: int, threads: int = 1) -> TwinPool:
+def make_pool(
+    plan: TwinPlan,
+    encoder: Encoder,
+    *,
+    cells: int,
+    threads: int = 1,
+    sources: Sequence[SourceMaps] = (),
+) -> TwinPool:
     """Draw people and scanners and build every scanner's banks.
 
     Parameters
@@ -106,6 +121,9 @@ def make_pool(plan: TwinPlan, encoder: Encoder, *, cells: int, threads: int = 1)
         g of the network's grid.
     threads : int
         Banks built side by side; does not change them.
+    sources : sequence of SourceMaps
+        Tissue of other brains than the template's, on the reference grid of the plan; their people
+        train and fill banks, validation stays with people of the template.
     """
     grid = reference_grid(plan.voxel_mm)
     total = plan.training_people + plan.bank_people + plan.validation_people
@@ -115,6 +133,12 @@ def make_pool(plan: TwinPlan, encoder: Encoder, *, cells: int, threads: int = 1)
         for i in tqdm(range(total), desc="people", unit="person", disable=None)
     ]
     bankers = people[plan.training_people : plan.training_people + plan.bank_people]
+    training = people[: plan.training_people]
+    for number, maps in enumerate(sources):
+        seed = first + 5_000 + number * 100
+        more = [draw_person(maps, seed + i) for i in range(plan.people_per_source * 4 // 3)]
+        training += more[: plan.people_per_source]
+        bankers += more[plan.people_per_source :]
     scanners = [
         random_scanner(_SCANNERS + plan.seed * 10_000 + i)
         for i in range(plan.training_scanners + plan.validation_scanners)
@@ -122,13 +146,17 @@ def make_pool(plan: TwinPlan, encoder: Encoder, *, cells: int, threads: int = 1)
 
     def bank(scanner: Scanner, modality: str) -> SiteBank:
         scans = []
-        for person in bankers:
+        drawn = np.random.default_rng([plan.seed, scanner.bias_seed, 0xBA])
+        count = min(plan.scans_per_bank, len(bankers))
+        for index in sorted(drawn.choice(len(bankers), count, replace=False)):
+            person = bankers[index]
             data = acquire(person, scanner, modality, scan_seed=person.seed * 3 + 1)
             scale = robust_scale(data, person.mask)
             scans.append((f"person-{person.seed}", data / scale, person.mask, scale))
         return build_bank(scanner.site, modality, scans, encoder, cells=cells, coded=plan.coded)
 
-    wanted = [(scanner, modality) for scanner in scanners for modality in plan.modalities]
+    kinds = sorted(set(plan.modalities))
+    wanted = [(scanner, modality) for scanner in scanners for modality in kinds]
     # Filters and convolutions let go of the interpreter's lock: threads use the processors.
     with ThreadPoolExecutor(max_workers=threads) as workers:
         made = workers.map(lambda pair: bank(*pair), wanted)
@@ -137,7 +165,7 @@ def make_pool(plan: TwinPlan, encoder: Encoder, *, cells: int, threads: int = 1)
     return TwinPool(
         plan=plan,
         grid=grid,
-        training=tuple(people[: plan.training_people]),
+        training=tuple(training),
         validation=tuple(people[plan.training_people + plan.bank_people :]),
         scanners=tuple(scanners),
         banks=banks,
@@ -164,14 +192,12 @@ def twin_pair(
     scan : (X, Y, Z) float32
         The same, scaled, before the closed form.
     twin : (X, Y, Z) float32
-        Noise-free, with the target site's mean field, scaled by the site's median scale.
+        Noise-free, with the target site's mean field, at the level of the conditioned image (least
+        squares): gain is arbitrary in MRI, and the output keeps the scan's own.
     """
     data = acquire(person, source, modality, scan_seed=scan_seed)
     data = data / robust_scale(data, person.mask)
     twin = acquire(person, target, modality, scan_seed=scan_seed, noise=False, scan_field=False)
-    # By the site's scale, not the person's own: how much CSF somebody has must not decide what the
-    # network is told to reach.
-    twin = twin / pool.banks[target.site, modality].scale
     conditioned = condition_scan(
         data,
         person.mask,
@@ -181,69 +207,6 @@ def twin_pair(
         config=config,
         use_closed_form=use_closed_form,
     )
-    return conditioned, data, twin
-
-
-def cut_batch(conditioned: Conditioned, twin: Array, indices: Array) -> Batch:
-    """Cut slices of a pair."""
-    stack, condition = conditioned.slices(indices)
-    return Batch(
-        stack=stack,
-        condition=condition,
-        twin=torch.from_numpy(cut_stack(twin, indices)),
-        mask=torch.from_numpy(cut_stack(conditioned.mask, indices)),
-    )
-
-
-class TwinStream:
-    """An endless, seeded stream of batches; step i is the same whoever draws it.
-
-    Parameters
-    ----------
-    pool : TwinPool
-    config : NetworkConfig
-    use_closed_form : bool
-    slices : int
-        Slices per step, all of one pair.
-    seed : int
-    """
-
-    def __init__(
-        self,
-        pool: TwinPool,
-        config: NetworkConfig,
-        *,
-        use_closed_form: bool,
-        slices: int,
-        seed: int,
-    ) -> None:
-        self.pool, self.config, self.use_closed_form = pool, config, use_closed_form
-        self.slices, self.seed = slices, seed
-        self._last: tuple[int, Conditioned, Array] | None = None
-
-    def batch(self, step: int) -> Batch:
-        """Draw the batch of a step: some slices of a pair that serves `_STEPS_PER_PAIR` steps."""
-        number, part = divmod(step, _STEPS_PER_PAIR)
-        conditioned, twin = self._pair(number)
-        wanted = np.flatnonzero(conditioned.mask.mean(axis=(0, 1)) >= 0.05)
-        order = np.random.default_rng([self.seed, number, 1]).permutation(wanted)
-        count = min(self.slices, len(wanted))
-        return cut_batch(conditioned, twin, np.sort(np.roll(order, -part * count)[:count]))
-
-    def _pair(self, number: int) -> tuple[Conditioned, Array]:
-        if self._last is None or self._last[0] != number:
-            rng = np.random.default_rng([self.seed, number])
-            scanners = self.pool.training_scanners
-            first, second = rng.choice(len(scanners), 2, replace=False)
-            conditioned, _, twin = twin_pair(
-                self.pool,
-                self.pool.training[int(rng.integers(len(self.pool.training)))],
-                scanners[first],
-                scanners[second],
-                str(rng.choice(self.pool.plan.modalities)),
-                int(rng.integers(1 << 40)),
-                config=self.config,
-                use_closed_form=self.use_closed_form,
-            )
-            self._last = number, conditioned, twin
-        return self._last[1:]
+    inside = person.mask
+    level = np.vdot(twin[inside], conditioned.image[inside]) / np.vdot(twin[inside], twin[inside])
+    return conditioned, data, twin * np.float32(level)

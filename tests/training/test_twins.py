@@ -1,16 +1,22 @@
 """Synthetic twins: groups that never overlap, batches that depend on the step alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import preset
+from bids_harmony.phantom.anatomy import make_anatomy
 from bids_harmony.phantom.cohort import CohortPlan
+from bids_harmony.phantom.people import SourceMaps
 from bids_harmony.phantom.scanner import SITES
 from bids_harmony.training.pretrain import score_twins, twin_loss
-from bids_harmony.training.twins import TwinPlan, TwinStream, make_pool
+from bids_harmony.training.twin_stream import TwinStream
+from bids_harmony.training.twins import TwinPlan, make_pool, twin_pair
 
 CONFIG = preset("local", grid=2, hidden=(4, 4), head_channels=4, embedding=8, projection=(8, 8),
                 map_channels=4)  # fmt: skip
@@ -67,20 +73,32 @@ def test_threads_do_not_change_the_banks(pool, encoder):
         assert np.array_equal(bank.codes, again.banks[key].codes)
 
 
-def test_a_batch_depends_on_its_step_alone(pool):
-    forward, back = stream(pool), stream(pool)
-    wanted = [forward.batch(step) for step in range(5)]
-    for step in reversed(range(5)):
-        again = back.batch(step)
-        assert torch.equal(again.stack, wanted[step].stack)
-        assert torch.equal(again.twin, wanted[step].twin)
-    assert not torch.equal(wanted[0].stack, wanted[4].stack)
+def test_sites_have_not_scanned_the_same_people(encoder):
+    plan = replace(PLAN, bank_people=6, scans_per_bank=2, training_scanners=4)
+    banks = make_pool(plan, encoder, cells=2).banks.values()
+    assert all(len(bank.scans) == 2 for bank in banks)
+    assert len({bank.scans for bank in banks}) > 1
 
 
-def test_steps_of_one_pair_show_different_slices(pool):
-    source = stream(pool)
-    first, second = source.batch(0), source.batch(1)
-    assert not any(torch.equal(a, b) for a in first.stack for b in second.stack)
+def test_people_of_other_maps_train_and_fill_banks_but_never_validate(encoder):
+    template = make_anatomy(reference_grid(6.0), 1)
+    one = np.ones_like(template.t1_factor)
+    maps = SourceMaps(template.fractions, one, one, one, template.grid, "somebody")
+    plan = replace(PLAN, people_per_source=3, bank_people=0, scans_per_bank=1)
+    pool = make_pool(plan, encoder, cells=2, sources=[maps])
+    assert [p.source for p in pool.training] == ["", "", "", "somebody", "somebody", "somebody"]
+    assert all(p.source == "" for p in pool.validation)
+    assert all(bank.scans for bank in pool.banks.values())
+
+
+def test_a_twin_has_the_level_of_what_is_to_become_it(pool):
+    person, (a, b, *_) = pool.training[0], pool.scanners
+    conditioned, _, twin = twin_pair(
+        pool, person, a, b, "T1w", 3, config=CONFIG, use_closed_form=True
+    )
+    inside = person.mask
+    image, twin = conditioned.image[inside], twin[inside]
+    assert np.vdot(image, twin) == pytest.approx(np.vdot(twin, twin), rel=1e-3)
 
 
 def test_a_fresh_network_scores_as_the_closed_form(pool, encoder):

@@ -1,0 +1,247 @@
+"""Who is scanned where in the travelling-subject benchmark, and what every method may see of it.
+
+Four groups of people that never overlap: *training* (every one scanned at one site only),
+*paired* (scanned at every site; for supervised methods only), *validation* and *test* (scanned at
+every site but the target; what the target would have seen of them is for scoring only). Scans are
+simulated on the reference grid: registration, masks and scaling are the same for every method and
+free of error, so that a comparison compares methods only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from bids_harmony.imaging.intensity import robust_scale
+from bids_harmony.imaging.prepared import Prepared
+from bids_harmony.imaging.reference import ReferenceGrid, reference_grid
+from bids_harmony.phantom.anatomy import Anatomy
+from bids_harmony.phantom.scanner import SITES, Scanner, acquire, without_fields
+from bids_harmony.training.training_scans import TrainingScan
+
+__all__ = [
+    "TARGET",
+    "Case",
+    "Group",
+    "Plan",
+    "cases",
+    "groups",
+    "scanners",
+    "write_training_scans",
+]
+
+Array = np.ndarray
+TARGET = "COI"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Size of one draw of the cohort.
+
+    Attributes
+    ----------
+    sites : tuple of str
+        Keys of `SITES`; the target is among them.
+    modalities : tuple of str
+    training_per_site : int
+        People behind every site's bank.
+    paired, validation : int
+        People scanned everywhere, for supervised methods and for the calibration of losses.
+    test : mapping of kind to int
+        People scored, by where their anatomy comes from: ``phantom``, ``labels``, ``scans``.
+    fields : bool
+        False: no scanner has a receive field.
+    voxel_mm : float
+    seed : int
+    """
+
+    sites: tuple[str, ...]
+    modalities: tuple[str, ...] = ("T1w", "T2w")
+    training_per_site: int = 5
+    paired: int = 6
+    validation: int = 1
+    test: Mapping[str, int] | None = None
+    fields: bool = True
+    voxel_mm: float = 2.0
+    seed: int = 0
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Sites that are harmonized."""
+        return tuple(s for s in self.sites if s != TARGET)
+
+
+@dataclass(frozen=True)
+class Group:
+    """People of one role."""
+
+    role: str
+    people: tuple[Anatomy, ...]
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One scan to harmonize and all that is true about it.
+
+    Attributes
+    ----------
+    prepared : Prepared
+        What a method gets.
+    subject, kind, site, modality : str
+    twin : (X, Y, Z) float32
+        The person at the target without noise, scaled to its own robust maximum.
+    target_scan : (X, Y, Z) float32
+        A real scan of the person at the target: noise and receive field of its own.
+    rescan : (X, Y, Z) float32
+        The same with another draw of noise and field: the scan-rescan floor.
+    source_field, target_field : (X, Y, Z) float32
+        Receive field of this scan, and mean field of the target site.
+    fractions : (3, X, Y, Z) float32
+        Grey matter, white matter, CSF.
+    """
+
+    prepared: Prepared
+    subject: str
+    kind: str
+    site: str
+    modality: str
+    twin: Array
+    target_scan: Array
+    rescan: Array
+    source_field: Array
+    target_field: Array
+    fractions: Array
+
+
+def scanners(plan: Plan) -> dict[str, Scanner]:
+    """The sites' scanners, without receive fields where the plan wants none."""
+    return {
+        site: SITES[site] if plan.fields else without_fields(SITES[site]) for site in plan.sites
+    }
+
+
+def groups(
+    plan: Plan, phantom: Sequence[Anatomy], others: Mapping[str, Sequence[Anatomy]]
+) -> dict[str, Group]:
+    """Split people into roles.
+
+    Parameters
+    ----------
+    plan : Plan
+    phantom : sequence of Anatomy
+        Enough people drawn from the template for training, pairs, validation and their share of
+        the test.
+    others : mapping of kind to sequence of Anatomy
+        People whose anatomy comes from elsewhere; all of them are test people.
+    """
+    wanted = dict(plan.test or {"phantom": 2})
+    rest = list(phantom)
+
+    def take(count: int) -> tuple[Anatomy, ...]:
+        taken, rest[:count] = tuple(rest[:count]), []
+        return taken
+
+    made = {
+        role: Group(role, people, ("phantom",) * len(people))
+        for role, people in (
+            ("training", take(plan.training_per_site * len(plan.sites))),
+            ("paired", take(plan.paired)),
+            ("validation", take(plan.validation)),
+        )
+    }
+    test = [(p, "phantom") for p in take(wanted.get("phantom", 0))]
+    for kind in sorted(others):
+        test += [(p, kind) for p in others[kind][: wanted.get(kind, 0)]]
+    made["test"] = Group("test", tuple(p for p, _ in test), tuple(k for _, k in test))
+    return made
+
+
+def phantom_needed(plan: Plan) -> int:
+    """How many people of the template `groups` takes."""
+    test = dict(plan.test or {"phantom": 2}).get("phantom", 0)
+    return plan.training_per_site * len(plan.sites) + plan.paired + plan.validation + test
+
+
+def write_training_scans(
+    plan: Plan, people: Mapping[str, Group], folder: Path, *, paired: bool
+) -> list[TrainingScan]:
+    """Scan the training people, one site each; with `paired` also the paired people everywhere."""
+    folder.mkdir(parents=True, exist_ok=True)
+    machines = scanners(plan)
+    written = []
+    training = people["training"].people
+    shots = [
+        (person, site)
+        for index, site in enumerate(plan.sites)
+        for person in training[index * plan.training_per_site :][: plan.training_per_site]
+    ]
+    if paired:
+        shots += [(person, site) for person in people["paired"].people for site in plan.sites]
+    for person, site in shots:
+        for modality in plan.modalities:
+            prepared = _scan(person, machines[site], modality, _seed(plan, person, site, modality))
+            label = f"sub-{person.seed}_ses-{site}_{modality}"
+            path = folder / f"{label}.npz"
+            np.savez(path, data=prepared.data, mask=prepared.mask, scale=prepared.scale)
+            written.append(TrainingScan(label, str(person.seed), modality, site, path))
+    return written
+
+
+def cases(plan: Plan, group: Group, *, sites: Sequence[str], modality: str) -> Iterator[Case]:
+    """Scan every person of a group at the given sites, with all that is true about the scans."""
+    machines = scanners(plan)
+    goal = machines[TARGET]
+    for person, kind in zip(group.people, group.kinds, strict=True):
+        seed = _seed(plan, person, TARGET, modality)
+        twin = _scaled(
+            acquire(person, goal, modality, scan_seed=seed, noise=False, scan_field=False), person
+        )
+        scans = [_scan(person, goal, modality, seed + draw).data for draw in (1, 2)]
+        target_field = _field(person, goal, modality, seed, scan_field=False)
+        for site in sites:
+            own = _seed(plan, person, site, modality)
+            yield Case(
+                prepared=_scan(person, machines[site], modality, own),
+                subject=str(person.seed),
+                kind=kind,
+                site=site,
+                modality=modality,
+                twin=twin,
+                target_scan=scans[0],
+                rescan=scans[1],
+                source_field=_field(person, machines[site], modality, own, scan_field=True),
+                target_field=target_field,
+                fractions=person.fractions,
+            )
+
+
+def _seed(plan: Plan, person: Anatomy, site: str, modality: str) -> int:
+    words = [plan.seed, person.seed, sorted(SITES).index(site), len(modality), modality == "T1w"]
+    return int(np.random.default_rng(words).integers(1 << 40))
+
+
+def _scaled(data: Array, person: Anatomy) -> Array:
+    return (data / robust_scale(data, person.mask)).astype(np.float32)
+
+
+def _scan(person: Anatomy, scanner: Scanner, modality: str, seed: int) -> Prepared:
+    data = acquire(person, scanner, modality, scan_seed=seed)
+    scale = robust_scale(data, person.mask)
+    grid: ReferenceGrid = reference_grid(person.grid.voxel_mm)
+    return Prepared((data / scale).astype(np.float32), person.mask, float(scale), np.eye(4), grid)
+
+
+def _field(
+    person: Anatomy, scanner: Scanner, modality: str, seed: int, *, scan_field: bool
+) -> Array:
+    """The receive field alone: the noise-free scan over what it would be without any field."""
+    with_field, without = (
+        acquire(person, each, modality, scan_seed=seed, noise=False, scan_field=scan_field)
+        for each in (scanner, replace(scanner, bias_log_sd=0.0))
+    )
+    ratio = np.where(without > 0, with_field / np.maximum(without, 1e-6), 1)
+    return np.asarray(ratio, dtype=np.float32)

@@ -1,0 +1,161 @@
+"""An endless, seeded stream of batches of twin slices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from bids_harmony.imaging.slices import cut_stack
+from bids_harmony.model.network import Condition
+from bids_harmony.model.presets import NetworkConfig
+from bids_harmony.training.twins import Batch, TwinPool, twin_pair
+
+__all__ = ["TwinStream"]
+
+Array = np.ndarray
+
+#: A new pair costs as much as a step. Its slices come back later, among those of other pairs.
+_STEPS_PER_PAIR = 4
+#: Pairs that wait before the first step.
+_FIRST_PAIRS = 32
+#: What kept pairs may take: some 470 brains at 2 mm, 59 at 1 mm.
+_KEPT_BYTES = 2 << 30
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """A conditioned scan and its twin, in half precision, cropped to the slices that count."""
+
+    image: Array
+    twin: Array
+    mask: Array
+    maps: tuple[Array | None, Array | None]
+    codes: tuple[Array, Array]
+    tall: Array
+
+    @property
+    def n_bytes(self) -> int:
+        return 2 * self.image.nbytes + self.mask.nbytes
+
+
+class TwinStream:
+    """Batches of slices from many pairs; step i is the same whoever draws it.
+
+    A step whose slices come from one pair teaches that pair; from many, it teaches the transfer:
+    on unseen scanners the same number of steps lowers the error three times as much.
+
+    Parameters
+    ----------
+    pool : TwinPool
+    config : NetworkConfig
+    use_closed_form : bool
+    slices : int
+        Slices per step, each of a pair of its own.
+    seed : int
+    """
+
+    def __init__(
+        self,
+        pool: TwinPool,
+        config: NetworkConfig,
+        *,
+        use_closed_form: bool,
+        slices: int,
+        seed: int,
+    ) -> None:
+        self.pool, self.config, self.use_closed_form = pool, config, use_closed_form
+        self.slices, self.seed = slices, seed
+        self._pairs: dict[int, _Pair] = {}
+
+    def batch(self, step: int) -> Batch:
+        """Draw the batch of a step."""
+        last = _FIRST_PAIRS + step // _STEPS_PER_PAIR
+        first = max(0, last - self._kept())
+        for number in [n for n in self._pairs if not first <= n < last]:
+            del self._pairs[number]
+        rng = np.random.default_rng([self.seed, step, 1])
+        drawn = rng.integers(first, last, self.slices)
+        # The newest pair is made even where it was not drawn: every step costs the same.
+        for number in {*drawn.tolist(), last - 1}:
+            if number not in self._pairs:
+                self._pairs[number] = self._make(number)
+        return _joined([self._cut(self._pairs[number], rng) for number in drawn.tolist()])
+
+    def _kept(self) -> int:
+        """How many pairs fit; a whole brain of the grid as measure."""
+        voxels = int(np.prod(self.pool.grid.shape))
+        return max(_FIRST_PAIRS, _KEPT_BYTES // (5 * voxels))
+
+    def _make(self, number: int) -> _Pair:
+        rng = np.random.default_rng([self.seed, number])
+        scanners = self.pool.training_scanners
+        a, b = rng.choice(len(scanners), 2, replace=False)
+        modality = str(rng.choice(self.pool.plan.modalities))
+        conditioned, _, twin = twin_pair(
+            self.pool,
+            self.pool.training[int(rng.integers(len(self.pool.training)))],
+            scanners[a],
+            scanners[b],
+            modality,
+            int(rng.integers(1 << 40)),
+            config=self.config,
+            use_closed_form=self.use_closed_form,
+        )
+        return _Pair(
+            image=conditioned.image.astype(np.float16),
+            twin=twin.astype(np.float16),
+            mask=conditioned.mask,
+            maps=(conditioned.maps_source, conditioned.maps_target),
+            codes=(conditioned.codes_source, conditioned.codes_target),
+            tall=np.flatnonzero(conditioned.mask.mean(axis=(0, 1)) >= 0.05),
+        )
+
+    @staticmethod
+    def _cut(pair: _Pair, rng: np.random.Generator) -> Batch:
+        """One slice, left-right flipped every other time: nobody's scanner knows the side."""
+        k = int(rng.choice(pair.tall))
+        flip = slice(None, None, -1) if rng.random() < 0.5 else slice(None)
+
+        def stack(volume: Array, kind: type) -> torch.Tensor:
+            cut = cut_stack(volume[flip], [k]).astype(kind)
+            return torch.from_numpy(np.ascontiguousarray(cut))
+
+        source, target = (
+            None if maps is None else torch.from_numpy(maps[k : k + 1, :, flip].copy())
+            for maps in pair.maps
+        )
+        code_source, code_target = (torch.from_numpy(codes[k : k + 1]) for codes in pair.codes)
+        condition = Condition(
+            code_target=code_target,
+            code_source=code_source,
+            maps_target=target,
+            maps_source=source,
+        )
+        return Batch(
+            stack=stack(pair.image, np.float32),
+            condition=condition,
+            twin=stack(pair.twin, np.float32),
+            mask=stack(pair.mask, np.bool_),
+        )
+
+
+def _joined(slices: list[Batch]) -> Batch:
+    def join(name: str) -> torch.Tensor | None:
+        parts = [getattr(s.condition, name) for s in slices]
+        return None if parts[0] is None else torch.cat(parts)
+
+    code_target = join("code_target")
+    assert code_target is not None
+    return Batch(
+        stack=torch.cat([s.stack for s in slices]),
+        condition=Condition(
+            code_target=code_target,
+            code_source=join("code_source"),
+            maps_target=join("maps_target"),
+            maps_source=join("maps_source"),
+        ),
+        twin=torch.cat([s.twin for s in slices]),
+        mask=torch.cat([s.mask for s in slices]),
+    )

@@ -1,0 +1,83 @@
+"""Twin batches: they depend on the step alone and mix many pairs."""
+
+import numpy as np
+import pytest
+import torch
+
+from bids_harmony.model.encoder import load_encoder
+from bids_harmony.model.presets import preset
+from bids_harmony.training import twin_stream
+from bids_harmony.training.twin_stream import TwinStream
+from bids_harmony.training.twins import TwinPlan, make_pool
+
+CONFIG = preset("local", grid=2, hidden=(4, 4), head_channels=4, embedding=8, projection=(8, 8),
+                map_channels=4)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pool():
+    plan = TwinPlan(
+        training_people=3,
+        bank_people=2,
+        validation_people=1,
+        training_scanners=3,
+        validation_scanners=2,
+        modalities=("T1w",),
+        voxel_mm=8.0,
+    )
+    return make_pool(plan, load_encoder("random", widths=(4, 4, 4, 4)), cells=2)
+
+
+def stream(pool, config=CONFIG):
+    return TwinStream(pool, config, use_closed_form=True, slices=6, seed=0)
+
+
+def test_a_batch_depends_on_its_step_alone(pool):
+    forward, back = stream(pool), stream(pool)
+    wanted = [forward.batch(step) for step in range(6)]
+    for step in reversed(range(6)):
+        again = back.batch(step)
+        assert torch.equal(again.stack, wanted[step].stack)
+        assert torch.equal(again.twin, wanted[step].twin)
+        assert torch.equal(again.condition.maps_source, wanted[step].condition.maps_source)
+    assert not torch.equal(wanted[0].stack, wanted[4].stack)
+
+
+def test_a_batch_mixes_pairs(pool):
+    condition = stream(pool).batch(0).condition
+    codes = torch.cat([condition.code_source, condition.code_target], dim=1)
+    assert len({tuple(row.tolist()) for row in codes}) > 2
+
+
+def test_a_flip_turns_image_twin_mask_and_maps_together():
+    ramp = np.tile(np.linspace(0.1, 1, 8, dtype=np.float32)[:, None, None], (1, 6, 3))
+    cells = np.zeros((3, 6, 2, 2), np.float32)
+    cells[:, :, 1] = 1  # more on the side where the ramp is high
+    codes = np.zeros((3, 4), np.float32)
+    pair = twin_stream._Pair(
+        ramp, 2 * ramp, ramp > 0.5, (cells, cells), (codes, codes), np.arange(3)
+    )
+    flipped = set()
+    for seed in range(8):
+        batch = TwinStream._cut(pair, np.random.default_rng(seed))
+        rising = bool(batch.stack[0, 1, -1, 0] > batch.stack[0, 1, 0, 0])
+        assert torch.equal(batch.twin, 2 * batch.stack)
+        assert torch.equal(batch.mask, batch.stack > 0.5)
+        for maps in (batch.condition.maps_source, batch.condition.maps_target):
+            assert bool(maps[0, 0, 1, 0] > maps[0, 0, 0, 0]) == rising
+        flipped.add(not rising)
+    assert flipped == {True, False}
+
+
+def test_old_pairs_are_let_go(pool, monkeypatch):
+    monkeypatch.setattr(twin_stream, "_FIRST_PAIRS", 3)
+    monkeypatch.setattr(twin_stream, "_KEPT_BYTES", 1)
+    source = stream(pool)
+    for step in range(24):
+        source.batch(step)
+    assert sorted(source._pairs) == [5, 6, 7]
+
+
+def test_a_preset_without_maps_gets_none(pool):
+    batch = stream(pool, preset("paper")).batch(0)
+    assert batch.condition.maps_source is None and batch.condition.maps_target is None
