@@ -159,7 +159,9 @@ def _segmented(image: Array, mask: Array, grid: ReferenceGrid, where: str) -> Ar
             "three tissues were not found",
             where=where,
             expected=f"{LEAST_SHARE:.0%} of the brain and more in each",
-            got=", ".join(f"{t} {s:.1%}" for t, s in zip(("GM", "WM", "CSF"), shares, strict=True)),
+            got=", ".join(
+                f"{t} {s:.1%}" for t, s in zip(("GM", "WM", "CSF"), shares, strict=True)
+            ),
             hint="Is it a T1w scan, and is the brain mask right?",
         )
     return fractions.astype(np.float32)
