@@ -114,4 +114,6 @@ def read_fitted(folder: Path, method: str) -> tuple[dict[str, Tensor], dict[str,
     try:
         return load(content), metadata
     except SafetensorError as error:
-        raise DataError("The weights cannot be read", where=str(weights), got=str(error)) from error
+        raise DataError(
+            "The weights cannot be read", where=str(weights), got=str(error)
+        ) from error
