@@ -23,6 +23,9 @@ __all__ = ["Histogram", "HistogramN4", "match_distribution", "without_bias"]
 
 Array = np.ndarray
 
+#: Spacing on which N4 estimates its field, mm, however coarse the reference grid is.
+_FIELD_GRID_MM = 4.0
+
 
 def match_distribution(data: Array, mask: Array, target_quantiles: Array) -> Array:
     """Give the foreground another distribution, y = F_target^-1(F_source(x)).
@@ -66,7 +69,8 @@ def without_bias(data: Array, mask: Array, grid: ReferenceGrid) -> Array:
         The mean of the brain is kept.
     """
     volume = Volume(data, grid.affine, nib.Nifti1Image(data, grid.affine), None)
-    return correct_bias(volume, BrainMask(mask, "given")).data
+    shrink = int(np.clip(round(_FIELD_GRID_MM / grid.voxel_mm), 1, 4))
+    return correct_bias(volume, BrainMask(mask, "given"), shrink_factor=shrink).data
 
 
 class Histogram(Banked):

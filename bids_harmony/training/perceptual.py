@@ -17,9 +17,9 @@ _TO_RELU2_1, _TO_RELU2_2 = 3, 4
 class PerceptualDistance(nn.Module):
     """Mean absolute difference of features.
 
-    Of a VGG the features are relu2_2, as published for VGG-16 (with the trunk's reflection padding,
-    where the published network pads with zeros). Of the shipped encoder they are its second tap,
-    relu2_1: a stand-in where there is no VGG file, which metadata must name.
+    Of a VGG the features are relu2_2, as published for VGG-16 (with the trunk's reflection
+    padding, where the published network pads with zeros). Of the shipped encoder they are its
+    second tap, relu2_1: a stand-in where there is no VGG file, which metadata must name.
 
     Parameters
     ----------
