@@ -50,8 +50,8 @@ def weights(networks):
 
 
 def test_both_networks_learn(tmp_path):
-    (generator, discriminator), before, rows = train(tmp_path, steps=60)
-    assert float(generator.gain) > 1.2 and len(rows) == 60
+    (generator, discriminator), before, rows = train(tmp_path, steps=30)
+    assert generator.gain.item() > 1.1 and len(rows) == 30
     assert not generator.training
     after = list(discriminator.parameters())
     assert any(not torch.equal(a, b) for a, b in zip(after, before, strict=True))

@@ -1,4 +1,4 @@
-"""cGAN, SiMix and SSIMH from arrays: they learn, they are what was saved, they say what they are."""
+"""cGAN, SiMix and SSIMH from arrays: they learn, come back from disk, say what they are."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +31,8 @@ ENCODER = load_encoder("random", widths=(2, 2, 2, 2))
 MASK = np.zeros(SHAPE, bool)
 MASK[4:-4, 4:-4, 1:-1] = True
 #: Width, epochs and rate of a run of seconds.
-CGAN = CGANOptions("B", epochs=100, max_steps=150, width=4, learning_rate=2e-3)
-SIMIX = SiMixOptions("B", epochs=25, max_steps=150, width=4, blocks=1, learning_rate=2e-3)
+CGAN = CGANOptions("B", epochs=100, max_steps=100, width=4, learning_rate=2e-3)
+SIMIX = SiMixOptions("B", epochs=25, max_steps=100, width=4, blocks=1, learning_rate=2e-3)
 
 
 def person(seed):
@@ -95,11 +95,11 @@ def test_a_mapping_is_learned_and_carried_over_to_somebody_new(fit):
 def test_the_record_says_what_keeps_it_from_the_published_method(fit):
     method, made = fit
     departures = " ".join(made.extra["departures"])
-    assert "width 4, not 64" in departures and "150 steps of" in departures
+    assert "width 4, not 64" in departures and "100 steps of" in departures
     assert ("relu2_2" in departures) == (method == "simix")
     (network,) = made.extra["networks"]
     assert network["source_site"] is None and network["pairs"] == ["0 A", "1 A", "2 A"]
-    assert network["slices"] == 30 and network["steps"] == 150
+    assert network["slices"] == 30 and network["steps"] == 100
     assert not list(made.folder.glob("*checkpoint*"))
 
 
@@ -191,7 +191,7 @@ def test_ssimh_keeps_one_seeded_scan_of_the_target(tmp_path):
     assert np.abs(applied("ssimh", tmp_path, reference.data) - reference.data).max() < 1e-6
     result = applied("ssimh", tmp_path, person(9)[0])
     target = reference.data[MASK].mean()
-    assert abs(result[MASK].mean() - target) < 0.1 * abs(person(9)[0][MASK].mean() - target)
+    assert abs(result[MASK].mean() - target) < 0.3 * abs(person(9)[0][MASK].mean() - target)
     chosen = {fit_ssimh(scans, "B", tmp_path, seed=s)["references"]["T1w"] for s in range(12)}
     assert len(chosen) > 1
     assert fit_ssimh(scans[::-1], "B", tmp_path, seed=0) == extra
