@@ -16,6 +16,7 @@ from typing import Any
 
 from bids_harmony import resources
 from bids_harmony.exceptions import MissingInput, UsageError
+from bids_harmony.methods import METHOD_NEEDS, check_training_target
 from bids_harmony.settings_toml import plain_dict, toml_value, typed_fields
 
 __all__ = [
@@ -34,7 +35,7 @@ __all__ = [
 
 LEVELS = ("participant", "train")
 MODALITIES = ("T1w", "T2w", "FLAIR")
-METHODS = ("ihf", "histogram", "histogram-ratio", "histogram-fit")
+METHODS = tuple(METHOD_NEEDS)
 DEVICES = ("auto", "cpu", "cuda", "cuda:N")
 PRECISIONS = ("float32",)
 ENCODERS = ("mri", "vgg")
@@ -93,11 +94,30 @@ class TrainingSettings:
     bank_size: int = 8
     # Go on from the last checkpoint when it belongs to the same settings.
     resume: bool = True
+    # Epochs with constant rate, followed by as many with a falling one; every slice once an
+    # epoch. Published values.
+    cgan_epochs: int = 100
+    simix_epochs: int = 25
+    # Bound on the steps (slices shown) of each network of cgan and simix; 0 for none.
+    # train_minutes bounds them by the clock.
+    paired_steps: int = 0
+    # Filters of the first layer of cgan and simix; 64 as published takes a graphics card.
+    paired_width: int = 64
+    # One network of cgan or simix per source site instead of one for all.
+    paired_per_site: bool = False
+    # SiMix: the source takes up to this share of its target, or gives it away. Released folders.
+    simix_mixing: float = 0.3
+    # SSIMH: this many lowest frequencies along each axis are the target's. Released code.
+    ssimh_corner: int = 3
 
     def __post_init__(self) -> None:
         _check_positive(self, ("batch", "learning_rate", "twin_learning_rate", "bank_size"))
         _check_positive(self, ("twin_people", "twin_scanners"))
-        for name in ("train_minutes", "twin_steps", "adapt_steps", "lambda_ac", "lambda_art"):
+        _check_positive(self, ("cgan_epochs", "simix_epochs", "paired_width", "ssimh_corner"))
+        for name in (
+            "train_minutes", "twin_steps", "adapt_steps", "lambda_ac", "lambda_art",
+            "paired_steps", "simix_mixing",
+        ):  # fmt: skip
             if getattr(self, name) < 0:
                 raise UsageError("Value below zero", where=name, got=str(getattr(self, name)))
         if not 0 < self.keep <= 1:
@@ -150,7 +170,7 @@ class Settings:
     site_map: Path | None = None
 
     # --- harmonization
-    # None: OUT/models, else the model shipped in the package.
+    # None: OUT/models (in it, the method's own folder), else the model shipped in the package.
     model_dir: Path | None = None
     method: str = "ihf"
     # N4 is off: it takes away the very site effect that the network is conditioned on.
@@ -198,6 +218,8 @@ class Settings:
         for name in self.output_spaces:
             _check_choice("output_spaces", name, OUTPUT_SPACES)
         _check_choice("method", self.method, METHODS)
+        if self.analysis_level == "train":
+            check_training_target(self.method, self.target_site)
         _check_choice("precision", self.precision, PRECISIONS)
         _check_choice("keep_workdir", self.keep_workdir, KEEP_WORKDIR)
         _check_choice("debug", self.debug, ("no", "yes", "pdb"))

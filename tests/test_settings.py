@@ -10,7 +10,7 @@ import pytest
 
 from bids_harmony import resources
 from bids_harmony.exceptions import MissingInput, UsageError
-from bids_harmony.settings import METHODS, Settings, TrainingSettings, read_settings_file
+from bids_harmony.settings import Settings, TrainingSettings, read_settings_file
 
 
 def make(**options) -> Settings:
@@ -149,7 +149,9 @@ def test_no_such_file(tmp_path):
         read_settings_file(tmp_path / "none.toml")
 
 
-def test_methods_are_those_that_can_be_loaded():
-    from bids_harmony.harmonizers.histogram import HISTOGRAM_METHODS
-
-    assert set(METHODS) == {"ihf", *HISTOGRAM_METHODS}
+def test_methods_for_one_target_site_are_not_trained_without_it(tmp_path):
+    places = (tmp_path / "bids", tmp_path / "out", "train")
+    with pytest.raises(UsageError, match="--target-site"):
+        Settings(*places, method="cgan")
+    assert Settings(*places, method="cgan", target_site="COI").method == "cgan"
+    assert Settings(*places, method="histogram-n4").target_site is None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bids_harmony.exceptions import BidsHarmonyError, ExitCode, MissingInput, SiteError
 from bids_harmony.interfaces.base import Failure
+from bids_harmony.settings import METHODS
 from bids_harmony.workflows.status import ScanStatus, exit_code_of, status_of_scan
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from bids_harmony.workflows.anat import Model
     from bids_harmony.workflows.execution import NodeRecord
 
-__all__ = ["model_folder", "run_participant", "run_train"]
+__all__ = ["model_folder", "run_participant", "run_train", "trained_folder"]
 
 logger = logging.getLogger(__name__)
 
@@ -63,12 +64,12 @@ def run_participant(
     from bids_harmony.workflows.precomputed import harmonization_hash
 
     target = str(settings.target_site)
-    model, sites_of_modality = _load_model(settings)
+    model, targets_of_modality = _load_model(settings)
     statuses: dict[str, ScanStatus] = {}
     pending: dict[str, str] = {}
     for scan in scans:
         try:
-            _check_target(scan, target, sites_of_modality)
+            _check_target(scan, target, targets_of_modality)
             wanted = harmonization_hash(
                 scan,
                 settings,
@@ -112,7 +113,7 @@ def run_participant(
 def run_train(
     settings: Settings, scans: Sequence[Scan], *, log_dir: Path | None = None
 ) -> ExitCode:
-    """Prepare scans and train a model on those that could be prepared; writes ``OUT/models``.
+    """Prepare scans and fit the method to those that could be prepared; see `trained_folder`.
 
     Masks and transforms go into the derivative, where the participant level finds them.
 
@@ -128,7 +129,8 @@ def run_train(
     ExitCode
         As for `run_participant`. When some scans failed, a model was trained on the others.
     """
-    from bids_harmony.training.adapt import TrainingScan, train_model
+    from bids_harmony.training.fit import fit_method
+    from bids_harmony.training.training_scans import TrainingScan
     from bids_harmony.workflows.anat import init_anat_train_wf
 
     def init_scan_wf(scan: Scan) -> Workflow:
@@ -148,13 +150,25 @@ def run_train(
             )
     if ready:
         logger.info("Training on %d of %d scans", len(ready), len(scans))
-        train_model(ready, settings, settings.output_dir / "models")
+        fit_method(settings.method, ready, settings, trained_folder(settings))
     _clear_work(settings, "train_wf", scans, statuses)
     return exit_code_of(statuses.values())
 
 
+def trained_folder(settings: Settings) -> Path:
+    """Where the level train writes: ``OUT/models``, or a folder in it named after another method.
+
+    One method's training leaves the model of another alone.
+    """
+    models = settings.output_dir / "models"
+    return models if settings.method == METHODS[0] else models / settings.method
+
+
 def model_folder(settings: Settings) -> Path:
     """Folder of the model: ``--model``, else ``OUT/models``, else the one shipped in the package.
+
+    The method's own folder in ``OUT/models`` comes before it. A method that is not trained makes
+    do with the site banks of ``OUT/models``.
 
     Raises
     ------
@@ -162,13 +176,16 @@ def model_folder(settings: Settings) -> Path:
         When none of them holds a ``model.json``.
     """
     trained = settings.output_dir / "models"
-    places = [settings.model_dir] if settings.model_dir else [trained, _package_data() / "model"]
-    for place in places:
+    own = trained_folder(settings)
+    places = (
+        [settings.model_dir] if settings.model_dir else [own, trained, _package_data() / "model"]
+    )
+    for place in dict.fromkeys(places):
         if (place / "model.json").is_file():
             return place
     raise MissingInput(
         "There is no model",
-        where=", ".join(str(place) for place in places),
+        where=", ".join(str(place) for place in dict.fromkeys(places)),
         expected="a folder with model.json",
         hint="Run the level `train` on this dataset first, or name a model with --model.",
     )
@@ -181,7 +198,7 @@ def _package_data() -> Path:
 
 
 def _load_model(settings: Settings) -> tuple[Model, Callable[[str], Sequence[str]]]:
-    """The model's record for the graph, and what gives its sites by modality."""
+    """The model's record for the graph, and what gives its target sites by modality."""
     from bids_harmony.harmonizers import load_harmonizer
     from bids_harmony.resources import resolve_device
     from bids_harmony.workflows.anat import Model
@@ -195,13 +212,13 @@ def _load_model(settings: Settings) -> tuple[Model, Callable[[str], Sequence[str
     version = str(getattr(harmonizer, "version", ""))
     name = str(getattr(harmonizer, "name", settings.method))
     model = Model(settings.method, folder, harmonizer.sha256, device, name, version)
-    return model, harmonizer.sites
+    return model, harmonizer.targets
 
 
 def _check_target(
-    scan: Scan, target: str, sites_of_modality: Callable[[str], Sequence[str]]
+    scan: Scan, target: str, targets_of_modality: Callable[[str], Sequence[str]]
 ) -> None:
-    sites = sites_of_modality(scan.modality)
+    sites = targets_of_modality(scan.modality)
     if target not in sites:
         raise SiteError(
             f"The model does not know the target site's {scan.modality} images",

@@ -109,7 +109,12 @@ def _add_harmonization(group: argparse._ArgumentGroup) -> None:
         metavar="FOLDER",
         help="model to use (default: OUTPUT_DIR/models, else the one in the package)",
     )
-    group.add_argument("--method", choices=settings.METHODS, help=_default("method"))
+    group.add_argument(
+        "--method",
+        choices=settings.METHODS,
+        metavar="NAME",
+        help=f"of {', '.join(settings.METHODS)}; the same at both levels {_default('method')}",
+    )
     group.add_argument(
         "--output-spaces",
         nargs="+",
@@ -320,6 +325,24 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
         type=int,
         metavar="N",
     )
+    add("--cgan-epochs", "cgan_epochs", "constant, then as many falling", type=int, metavar="N")
+    add("--simix-epochs", "simix_epochs", "constant, then as many falling", type=int, metavar="N")
+    add(
+        "--paired-steps",
+        "paired_steps",
+        "bound on the steps of cgan and simix, 0: none",
+        type=int,
+        metavar="N",
+    )
+    add("--paired-width", "paired_width", "filters of cgan and simix", type=int, metavar="N")
+    add(
+        "--paired-per-site",
+        "paired_per_site",
+        "one network of cgan or simix per source site",
+        action=argparse.BooleanOptionalAction,
+    )
+    add("--simix-mixing", "simix_mixing", "largest share of the target", type=float, metavar="A")
+    add("--ssimh-corner", "ssimh_corner", "frequencies of the target", type=int, metavar="B")
     add(
         "--resume",
         "resume",

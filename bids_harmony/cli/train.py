@@ -1,13 +1,16 @@
-"""Level ``train``: fit or adapt the model to the sites of this dataset."""
+"""Level ``train``: fit the chosen method to the sites of this dataset."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from bids_harmony.bids.dataset import find_scans
 from bids_harmony.bids.dataset_files import write_dataset_files
+from bids_harmony.cli.participant import find_target
 from bids_harmony.cli.plan import format_plan, record_problems, report_problems, worst_code
 from bids_harmony.exceptions import ExitCode
+from bids_harmony.methods import METHOD_NEEDS
 from bids_harmony.settings import Settings
 
 __all__ = ["run"]
@@ -28,6 +31,8 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
         `DONE` when the model was written and every selected scan could be used.
     """
     selection = find_scans(settings)
+    if METHOD_NEEDS[settings.method].target_at_training:
+        settings = replace(settings, target_site=find_target(settings, selection))
     if settings.dry_run:
         print(format_plan(settings, selection))
         return worst_code(ExitCode.DONE, selection.problems)

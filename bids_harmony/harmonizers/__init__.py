@@ -10,8 +10,9 @@ import numpy as np
 
 from bids_harmony.exceptions import UsageError
 from bids_harmony.imaging.prepared import Prepared
+from bids_harmony.methods import METHOD_NEEDS
 
-__all__ = ["Applied", "Harmonizer", "load_harmonizer"]
+__all__ = ["Applied", "Harmonizer", "finish", "load_harmonizer"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,12 @@ class Applied:
     out_of_distribution: float | None
 
 
+def finish(data: np.ndarray, mask: np.ndarray) -> Applied:
+    """Give any method's result the same end: nothing negative, 0 outside the mask, float32."""
+    finished = np.where(mask, np.maximum(data, 0), 0).astype(np.float32)
+    return Applied(finished, 0.0, None)
+
+
 class Harmonizer(Protocol):
     """A fitted method."""
 
@@ -46,14 +53,14 @@ class Harmonizer(Protocol):
         """Sites that the method knows for a modality."""
         ...
 
+    def targets(self, modality: str) -> tuple[str, ...]:
+        """Sites whose look the method can give; all, or the one that it was fitted for."""
+        ...
+
     def apply(
         self, prepared: Prepared, *, modality: str, source_site: str, target_site: str
     ) -> Applied:
         """Harmonize one prepared scan."""
-        ...
-
-    def target_scale(self, modality: str, site: str) -> float:
-        """Median scale of the site's scans, in its stored units."""
         ...
 
     def target_look(self, modality: str, site: str) -> np.ndarray:
@@ -72,20 +79,40 @@ def load_harmonizer(
 
     Parameters
     ----------
-    method : {"ihf", "histogram", "histogram-ratio", "histogram-fit"}
-        The closed forms use the site banks of the same folder.
+    method : str
+        Name in `methods.METHOD_NEEDS`. Methods that are not trained use the site banks of any
+        model folder.
     model_dir : Path
     device : str
     batch_size : int
         Slices per pass.
-    """
-    from bids_harmony.harmonizers.histogram import HISTOGRAM_METHODS, Histogram
-    from bids_harmony.harmonizers.ihf import IHF
 
+    Raises
+    ------
+    UsageError
+        There is no such method.
+    MissingInput, DataError
+        The folder was not made by the level train, or for another method.
+    """
+    from bids_harmony.harmonizers.cgan import CGAN
+    from bids_harmony.harmonizers.controls import Control
+    from bids_harmony.harmonizers.histogram import Histogram, HistogramN4
+    from bids_harmony.harmonizers.ihf import IHF
+    from bids_harmony.harmonizers.simix import SiMix
+    from bids_harmony.harmonizers.ssimh import SSIMH
+
+    if method not in METHOD_NEEDS:
+        raise UsageError("Unknown method", expected=", ".join(METHOD_NEEDS), got=repr(method))
     if method == "ihf":
         return IHF(model_dir, device=device, batch_size=batch_size)
-    if method in HISTOGRAM_METHODS:
-        return Histogram(method, model_dir)
-    raise UsageError(
-        "Unknown method", expected=", ".join(("ihf", *HISTOGRAM_METHODS)), got=repr(method)
-    )
+    if method == "cgan":
+        return CGAN(model_dir, device=device, batch_size=batch_size)
+    if method == "simix":
+        return SiMix(model_dir, device=device, batch_size=batch_size)
+    if method == "ssimh":
+        return SSIMH(model_dir)
+    if method == "histogram-n4":
+        return HistogramN4(model_dir)
+    if method in ("none", "blur"):
+        return Control(method, model_dir)
+    return Histogram(method, model_dir)

@@ -33,6 +33,10 @@ class Banked:
         """Sites with a bank for the modality, sorted."""
         return tuple(sorted(site for site, kind in self.banks if kind == modality))
 
+    def targets(self, modality: str) -> tuple[str, ...]:
+        """Sites whose look the method can give, sorted."""
+        return self.sites(modality)
+
     def bank(self, modality: str, site: str) -> SiteBank:
         """Give the bank of a site.
 
@@ -50,10 +54,6 @@ class Banked:
                 hint="Run the level train with scans of this site.",
             )
         return self.banks[site, modality]
-
-    def target_scale(self, modality: str, site: str) -> float:
-        """Median scale of the site's scans, in its stored units."""
-        return self.bank(modality, site).scale
 
     def target_look(self, modality: str, site: str) -> np.ndarray:
         """Mean image of the site on the reference grid, (X, Y, Z) float32."""

@@ -52,7 +52,7 @@ def robust_scale(data: np.ndarray, mask: np.ndarray, *, percentile: float = 99.5
     return scale
 
 
-def correct_bias(volume: Volume, mask: BrainMask) -> Volume:
+def correct_bias(volume: Volume, mask: BrainMask, *, shrink_factor: int = 4) -> Volume:
     """Divide out the smooth receive bias (N4; Tustison et al., IEEE TMI 2010).
 
     Parameters
@@ -60,6 +60,8 @@ def correct_bias(volume: Volume, mask: BrainMask) -> Volume:
     volume : Volume
     mask : BrainMask
         On the grid of `volume`; the field is estimated inside.
+    shrink_factor : int
+        The field is estimated on a grid that is coarser by so much; 4 suits voxels of 1 mm.
 
     Returns
     -------
@@ -75,7 +77,7 @@ def correct_bias(volume: Volume, mask: BrainMask) -> Volume:
     field = ants.n4_bias_field_correction(
         image,
         mask=inside,
-        shrink_factor=4,
+        shrink_factor=shrink_factor,
         convergence={"iters": [50, 50, 30, 20], "tol": 1e-7},
         return_bias_field=True,
     ).numpy()

@@ -13,6 +13,7 @@ import pytest
 from bids_harmony.cli.options import parse_label, parse_memory_mb
 from bids_harmony.cli.parser import build_parser, parse_settings
 from bids_harmony.exceptions import UnknownLevel, UsageError
+from bids_harmony.methods import METHOD_NEEDS
 from bids_harmony.settings import Settings, TrainingSettings
 
 BASE = ["bids", "out", "participant", "--target-site", "COI"]
@@ -77,6 +78,12 @@ def test_defaults_are_those_of_the_settings():
         ("--skull-strip", "skull_strip", True),
         ("--n4", "n4", True),
         ("--bank-size 3 --keep 0.5", "training", TrainingSettings(bank_size=3, keep=0.5)),
+        *[(f"--method {name}", "method", name) for name in METHOD_NEEDS],
+        ("--paired-steps 9 --paired-width 8 --cgan-epochs 2", "training",
+         TrainingSettings(paired_steps=9, paired_width=8, cgan_epochs=2)),
+        ("--simix-epochs 3 --simix-mixing 0.2 --paired-per-site --ssimh-corner 4", "training",
+         TrainingSettings(simix_epochs=3, simix_mixing=0.2, paired_per_site=True,
+                          ssimh_corner=4)),
         ("--no-resume", "training", TrainingSettings(resume=False)),
     ],
 )  # fmt: skip
@@ -132,6 +139,10 @@ def test_filter_file(tmp_path):
         ([*BASE, "--nprocs", "x"], "x"),
         ([*BASE, "--output-spaces", "MNI305"], "MNI305"),
         (["bids", "out", "participant"], "--target-site"),
+        ([*BASE, "--method", "magic"], "magic"),
+        *[(["bids", "out", "train", "--method", m], "--target-site") for m in ("ssimh", "cgan")],
+        (["bids", "out", "train", "--method", "simix"], "trained for one target site"),
+        ([*BASE, "--paired-width", "0"], "paired_width"),
     ],
 )
 def test_wrong_usage(words, told):
@@ -148,6 +159,13 @@ def test_unknown_level_lists_those_there_are():
 
 def test_training_needs_no_target():
     assert parse_settings(["bids", "out", "train"]).target_site is None
+
+
+def test_method_counts_at_both_levels():
+    words = ["--method", "cgan", "--target-site", "COI"]
+    for level in ("train", "participant"):
+        asked = parse_settings(["bids", "out", level, *words])
+        assert (asked.method, asked.target_site) == ("cgan", "COI")
 
 
 @pytest.mark.parametrize(

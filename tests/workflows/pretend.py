@@ -29,8 +29,8 @@ class Multiply:
         gain = np.float32(1) if source_site == target_site else GAIN
         return Applied(prepared.data * gain, 0.0, None)
 
-    def target_scale(self, modality: str, site: str) -> float:
-        return 100.0
+    def targets(self, modality: str) -> tuple[str, ...]:
+        return self.sites(modality)
 
     def target_look(self, modality: str, site: str) -> np.ndarray:
         from bids_harmony.imaging.reference import reference_grid, reference_t1w

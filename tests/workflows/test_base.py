@@ -244,7 +244,6 @@ def test_work_folders_are_kept_as_asked(participant, settings, keep):
 
 def test_train_prepares_scans_and_hands_them_over(settings, finished, monkeypatch):
     import types
-    from collections import namedtuple
     from dataclasses import replace
 
     from bids_harmony.bids.dataset import find_scans
@@ -253,20 +252,20 @@ def test_train_prepares_scans_and_hands_them_over(settings, finished, monkeypatc
 
     seen = {}
 
-    def train_model(scans, settings, out_dir):
+    def fit_method(method, scans, settings, out_dir):
         for scan in scans:
             with np.load(scan.prepared) as prepared:
                 seen[scan.label] = (scan.site, prepared["data"].shape, prepared["data"].dtype)
-        seen["out_dir"] = out_dir
+        seen["out_dir"], seen["method"] = out_dir, method
 
-    room = types.ModuleType("bids_harmony.training.adapt")
-    room.TrainingScan = namedtuple("TrainingScan", "label subject modality site prepared")
-    room.train_model = train_model
-    monkeypatch.setitem(sys.modules, "bids_harmony.training.adapt", room)
+    room = types.ModuleType("bids_harmony.training.fit")
+    room.fit_method = fit_method
+    monkeypatch.setitem(sys.modules, "bids_harmony.training.fit", room)
     settings = replace(settings, analysis_level="train", target_site=None, keep_workdir="never")
     assert run_train(settings, find_scans(settings).scans) == ExitCode.DONE
     shape = reference_grid(8.0).shape
     assert seen.pop("out_dir") == settings.output_dir / "models"
+    assert seen.pop("method") == "ihf"
     assert seen == {
         "sub-01_T1w": ("A", shape, np.float16),
         "sub-01_T2w": ("A", shape, np.float16),
@@ -276,3 +275,23 @@ def test_train_prepares_scans_and_hands_them_over(settings, finished, monkeypatc
     fitted = {n: d for n, d in _digests(finished[0].output_dir).items() if "harmonized" not in n}
     assert _digests(settings.output_dir) == fitted
     assert not list((settings.work_dir / "train_wf").glob("sub_*"))
+
+
+def test_every_method_has_a_folder_of_its_own(settings, tmp_path):
+    from dataclasses import replace
+
+    from bids_harmony.workflows.base import model_folder, trained_folder
+
+    models = tmp_path / "out" / "models"
+    settings = replace(settings, output_dir=tmp_path / "out", model_dir=None)
+    cgan = replace(settings, method="cgan")
+    assert trained_folder(settings) == models and trained_folder(cgan) == models / "cgan"
+    models.mkdir(parents=True)
+    (models / "model.json").write_text("{}")
+    # Banks of the default serve methods that are not trained.
+    assert model_folder(replace(settings, method="blur")) == models
+    (models / "cgan").mkdir()
+    (models / "cgan" / "model.json").write_text("{}")
+    assert model_folder(cgan) == models / "cgan" and model_folder(settings) == models
+    named = replace(cgan, model_dir=models)
+    assert model_folder(named) == models

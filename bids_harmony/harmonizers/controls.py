@@ -1,0 +1,42 @@
+"""Controls of a comparison: the scan as it is, and a scan with its detail destroyed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bids_harmony import __version__
+from bids_harmony.harmonizers import Applied, finish
+from bids_harmony.harmonizers.banked import Banked
+from bids_harmony.harmonizers.closed_form import masked_smooth
+from bids_harmony.imaging.prepared import Prepared
+
+__all__ = ["BLUR_MM", "Control"]
+
+#: Standard deviation of the Gaussian, mm: finer detail than folds is gone.
+BLUR_MM = 1.5
+
+
+class Control(Banked):
+    """No harmonization.
+
+    Parameters
+    ----------
+    method : {"none", "blur"}
+        ``none`` returns the scan; a method must beat it. ``blur`` smooths it inside the mask; what
+        calls that better than the scan rewards the loss of detail.
+    model_dir : Path
+    """
+
+    def __init__(self, method: str, model_dir: Path) -> None:
+        super().__init__(model_dir)
+        self.name, self.version = method, __version__
+
+    def apply(
+        self, prepared: Prepared, *, modality: str, source_site: str, target_site: str
+    ) -> Applied:
+        """Give the scan back, whatever the sites are; the target must be known for its look."""
+        self.bank(modality, target_site)
+        if self.name == "none":
+            return finish(prepared.data, prepared.mask)
+        sigma = BLUR_MM / self.voxel_mm
+        return finish(masked_smooth(prepared.data, prepared.mask, sigma), prepared.mask)

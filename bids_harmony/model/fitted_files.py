@@ -1,0 +1,119 @@
+"""Model folders of the methods beside IHF-Harmony: ``model.json`` and, if any, its tensors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor
+
+from bids_harmony.exceptions import DataError, MissingInput
+from bids_harmony.model.checkpoint import METADATA_FILE, WEIGHTS_FILE
+from bids_harmony.model.encoder_files import write_bytes, write_tensors
+
+__all__ = ["read_fitted", "write_fitted"]
+
+_FORMAT = 1
+
+
+def write_fitted(
+    folder: Path, method: str, tensors: Mapping[str, Tensor], extra: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write a fitted method, each file in one step, the tensors first.
+
+    Parameters
+    ----------
+    folder : Path
+    method : str
+    tensors : mapping of str to Tensor
+        Empty for a method that is all in the site banks.
+    extra : mapping
+        Anything for JSON that should travel along (version, seed, options).
+
+    Returns
+    -------
+    dict
+        What was written to ``model.json``.
+    """
+    weights = None
+    if tensors:
+        state = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+        digest = write_tensors(state, Path(folder) / WEIGHTS_FILE)
+        weights = {"file": WEIGHTS_FILE, "sha256": digest}
+    metadata = {"format": _FORMAT, "method": method, "weights": weights, "extra": dict(extra)}
+    content = json.dumps(metadata, indent=2, sort_keys=True) + "\n"
+    write_bytes(content.encode(), Path(folder) / METADATA_FILE)
+    return json.loads(content)
+
+
+def read_fitted(folder: Path, method: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a fitted method.
+
+    Returns
+    -------
+    tensors : dict of str to Tensor
+    metadata : dict
+        The contents of ``model.json``.
+
+    Raises
+    ------
+    MissingInput
+        A file of the folder is missing.
+    DataError
+        The folder holds another method, or its files cannot be read or do not belong together.
+    """
+    description, weights = Path(folder) / METADATA_FILE, Path(folder) / WEIGHTS_FILE
+    for file in (description, weights):
+        if not file.is_file():
+            raise MissingInput(
+                "A model file is missing",
+                where=str(file),
+                expected=f"a folder that the level train wrote with --method {method}",
+                hint=f"Run `bids_harmony BIDS OUT train --method {method}`, "
+                "or name its folder with --model.",
+            )
+    try:
+        metadata = json.loads(description.read_text(encoding="utf-8"))
+        # The working default came first and does not name itself.
+        found = metadata.get("method", "ihf")
+        if found != method:
+            raise DataError(
+                "The model folder holds another method",
+                where=str(description),
+                expected=method,
+                got=str(found),
+                hint=f"Run the level train with --method {method}, or name its folder "
+                "with --model.",
+            )
+        expected = metadata["weights"]["sha256"]
+        if metadata["format"] != _FORMAT:
+            raise ValueError(f"format {metadata['format']}, not {_FORMAT}")
+    except DataError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            "A model description cannot be read",
+            where=str(description),
+            got=f"{type(error).__name__}: {error}",
+        ) from error
+    content = weights.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != expected:
+        raise DataError(
+            "The weights are not those that the model describes",
+            where=str(weights),
+            expected=f"sha256 {expected}",
+            got=digest,
+            hint="The file is damaged or belongs to another model; copy the folder again.",
+        )
+    try:
+        return load(content), metadata
+    except SafetensorError as error:
+        raise DataError(
+            "The weights cannot be read", where=str(weights), got=str(error)
+        ) from error
