@@ -50,7 +50,7 @@ class Plan:
         People behind every site's bank.
     paired, validation : int
         People scanned everywhere, for supervised methods and for the calibration of losses.
-    test : mapping of kind to int
+    test : tuple of (kind, int)
         People scored, by where their anatomy comes from: ``phantom``, ``labels``, ``scans``.
     fields : bool
         False: no scanner has a receive field.
@@ -63,7 +63,7 @@ class Plan:
     training_per_site: int = 5
     paired: int = 6
     validation: int = 1
-    test: Mapping[str, int] | None = None
+    test: tuple[tuple[str, int], ...] = (("phantom", 2),)
     fields: bool = True
     voxel_mm: float = 2.0
     seed: int = 0
@@ -138,7 +138,7 @@ def groups(
     others : mapping of kind to sequence of Anatomy
         People whose anatomy comes from elsewhere; all of them are test people.
     """
-    wanted = dict(plan.test or {"phantom": 2})
+    wanted = dict(plan.test)
     rest = list(phantom)
 
     def take(count: int) -> tuple[Anatomy, ...]:
@@ -162,7 +162,7 @@ def groups(
 
 def phantom_needed(plan: Plan) -> int:
     """How many people of the template `groups` takes."""
-    test = dict(plan.test or {"phantom": 2}).get("phantom", 0)
+    test = dict(plan.test).get("phantom", 0)
     return plan.training_per_site * len(plan.sites) + plan.paired + plan.validation + test
 
 

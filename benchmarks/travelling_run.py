@@ -1,0 +1,186 @@
+"""Experiments of the travelling-subject benchmark: fit, apply, score. One function, one table."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from anatomies import load_people
+from tqdm import tqdm
+from travelling_cohort import (
+    TARGET,
+    Group,
+    Plan,
+    cases,
+    groups,
+    phantom_needed,
+    write_training_scans,
+)
+from travelling_methods import images
+
+from bids_harmony.imaging.reference import reference_grid
+from bids_harmony.methods import METHOD_NEEDS
+from bids_harmony.phantom.anatomy import Anatomy
+from bids_harmony.quality.travelling import score_against_twin
+from bids_harmony.settings import Settings, TrainingSettings
+from bids_harmony.training.fit import fit_method
+
+__all__ = ["Task", "Work", "fit_models", "people_of", "score_methods"]
+
+#: Label maps from this one on are for tests; earlier ones helped to train the shipped weights.
+FIRST_TEST_MAP = 5
+_KINDS = ("labels", "scans")
+
+
+@dataclass(frozen=True)
+class Work:
+    """Where the benchmark works and how wide.
+
+    Attributes
+    ----------
+    folder : Path
+        Cache of people, training scans, models.
+    workers : int
+    paired_steps, paired_width : int
+        Budget of the supervised methods: slices shown to each network, filters of its first layer.
+    """
+
+    folder: Path
+    workers: int = 2
+    paired_steps: int = 600
+    paired_width: int = 32
+
+
+@dataclass(frozen=True)
+class Task:
+    """Score the models at one site in one modality; what one worker does at a time."""
+
+    plan: Plan
+    folder: Path
+    models: tuple[tuple[str, str, Path], ...]
+    site: str
+    modality: str
+
+
+@lru_cache(maxsize=2)
+def people_of(plan: Plan, folder: Path) -> dict[str, Group]:
+    """Everyone of a plan, by role.
+
+    Seeds of the plan draw other people of the template, and other deformations of the same label
+    maps and scans: a source is a test source in all of them.
+    """
+    grid, cache = reference_grid(plan.voxel_mm), folder / "people"
+    first = 40_000 + 1000 * plan.seed
+    phantom = load_people("phantom", grid, cache, range(first, first + phantom_needed(plan)))
+    wanted = dict(plan.test)
+    others: dict[str, list[Anatomy]] = {}
+    for kind in _KINDS:
+        if wanted.get(kind):
+            found = load_people(kind, grid, cache, [plan.seed])
+            if kind == "labels":
+                found = found[FIRST_TEST_MAP - 1 :]
+            # Other sources in every draw, as far as there are any.
+            others[kind] = found[plan.seed % len(found) :] + found[: plan.seed % len(found)]
+    return groups(plan, phantom, others)
+
+
+def fit_models(
+    plan: Plan, work: Work, methods: Sequence[str], **training: Any
+) -> dict[str, tuple[str, Path]]:
+    """Fit methods to one and the same set of scans.
+
+    Parameters
+    ----------
+    plan : Plan
+    work : Work
+    methods : sequence of str
+    **training
+        Fields of `TrainingSettings` that differ from the benchmark's: for ``ihf`` the shipped
+        weights as they are, with banks of the plan's sites.
+
+    Returns
+    -------
+    mapping of method to (method, model folder)
+    """
+    draw = f"seed-{plan.seed}-{'fields' if plan.fields else 'no-fields'}"
+    people = people_of(plan, work.folder)
+    folder = work.folder / draw
+    everyone = write_training_scans(plan, people, folder / "scans", paired=True)
+    unpaired_people = {str(p.seed) for p in people["training"].people}
+    fitted = {}
+    for method in methods:
+        needs = METHOD_NEEDS[method]
+        # Unpaired methods never see anyone at two sites.
+        scans = [s for s in everyone if needs.supervised or s.subject in unpaired_people]
+        options = {"twin_steps": 0, "adapt_steps": 0, "paired_steps": work.paired_steps}
+        options |= {"paired_width": work.paired_width, "resume": False} | training
+        settings = Settings(
+            bids_dir=folder,
+            output_dir=folder,
+            analysis_level="train",
+            method=method,
+            target_site=TARGET,
+            voxel_mm=plan.voxel_mm,
+            nprocs=1,
+            random_seed=plan.seed,
+            training=TrainingSettings(**options),
+        )
+        out = folder / "models" / method
+        shutil.rmtree(out, ignore_errors=True)
+        fit_method(method, scans, settings, out)
+        fitted[method] = (method, out)
+    return fitted
+
+
+def score_methods(
+    plan: Plan, work: Work, models: Mapping[str, tuple[str, Path]]
+) -> list[dict[str, Any]]:
+    """Apply fitted models to all test scans of a plan; one row per scan, method and variant."""
+    tasks = [
+        Task(plan, work.folder, tuple((n, m, f) for n, (m, f) in models.items()), site, modality)
+        for modality in plan.modalities
+        for site in plan.sites
+    ]
+    return list(_in_parallel(tasks, work.workers))
+
+
+def _in_parallel(tasks: Sequence[Task], workers: int) -> Iterator[dict[str, Any]]:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        done = tqdm(pool.map(_score, tasks), "sites scored", len(tasks), disable=None)
+        for rows in done:
+            yield from rows
+
+
+def _score(task: Task) -> list[dict[str, Any]]:
+    torch.set_num_threads(1)
+    plan = task.plan
+    models = {name: (method, folder) for name, method, folder in task.models}
+    people = people_of(plan, task.folder)["test"]
+    rows = []
+    for case in cases(plan, people, sites=[task.site], modality=task.modality):
+        mask = case.prepared.mask
+        about = {
+            "seed": plan.seed,
+            "fields": plan.fields,
+            "modality": case.modality,
+            "site": case.site,
+            "subject": case.subject,
+            "kind": case.kind,
+        }
+        for name, variant, data in images(case, models):
+            score = score_against_twin(data, case.twin, mask)
+            source = case.prepared.data[mask]
+            score["correlation_to_input"] = float(np.corrcoef(data[mask], source)[0, 1])
+            # At the target site itself, this is what the method does without need.
+            score["change_rms"] = float(np.sqrt(np.square(data[mask] - source).mean()))
+            rows.append({"method": name, "variant": variant, **about, **score})
+    return rows
