@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+SHARED_DATA = SHARED / "data"
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +17,14 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("needs the real scans in ../shared/data beside the repository: not there")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def shared_weights() -> Path:
+    """Folder of published weights beside the repository; tests that need it are skipped."""
+    if not (SHARED / "weights").is_dir():
+        pytest.skip("needs the weights in ../shared/weights beside the repository: not there")
+    return SHARED / "weights"
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_harmony.exceptions import DataError
+from bids_harmony.quality.slices import foreground_slices
 from bids_harmony.resources import one_torch_thread
 
 __all__ = ["ms_ssim", "nyquist_share", "psnr", "rmse", "ssim", "ssim_map"]
@@ -41,10 +42,10 @@ def rmse(reference: NDArray, image: NDArray, *, mask: NDArray[np.bool_] | None =
     DataError
         If shapes differ or the mask is empty.
     """
-    reference, image = _pair(reference, image)
+    reference, image = checked_pair(reference, image)
     difference = image - reference
     if mask is not None:
-        difference = difference[_checked(mask, reference.shape)]
+        difference = difference[checked_mask(mask, reference.shape)]
     return math.sqrt(float(np.mean(np.square(difference), dtype=np.float64)))
 
 
@@ -75,7 +76,7 @@ def psnr(
     DataError
         If shapes differ, the mask is empty or the data range is not positive.
     """
-    _check_range(data_range)
+    check_data_range(data_range)
     error = rmse(reference, image, mask=mask)
     return math.inf if error == 0 else 20 * math.log10(data_range / error)
 
@@ -104,8 +105,8 @@ def ssim_map(reference: NDArray, image: NDArray, *, data_range: float) -> NDArra
     """
     from skimage.metrics import structural_similarity
 
-    reference, image = _pair(reference, image)
-    _check_range(data_range)
+    reference, image = checked_pair(reference, image)
+    check_data_range(data_range)
     shortest = min(reference.shape)
     _, similarity = structural_similarity(
         reference,
@@ -150,7 +151,7 @@ def ssim(
     """
     similarity = ssim_map(reference, image, data_range=data_range)
     if mask is not None:
-        similarity = similarity[_checked(mask, similarity.shape)]
+        similarity = similarity[checked_mask(mask, similarity.shape)]
     return float(np.mean(similarity, dtype=np.float64))
 
 
@@ -203,38 +204,26 @@ def ms_ssim(
     import torch
     from pytorch_msssim import ms_ssim as similarity_of_batch
 
-    reference, image = _pair(reference, image)
-    _check_range(data_range)
-    if mask is None:
-        foreground: NDArray[np.bool_] = np.asarray(reference > 0.05 * data_range)
-        box = (slice(None), slice(None))
-    else:
-        foreground = _checked(mask, reference.shape)
-        box = _bounding_box(np.any(foreground, axis=2))
-    share = foreground[box].mean(axis=(0, 1))
-    kept = np.flatnonzero(share >= min_foreground)
-    if kept.size == 0:
-        kept = np.flatnonzero(share > 0)
-    if kept.size == 0:
-        raise DataError(
-            "MS-SSIM found no foreground", expected="voxels above 5 % of the data range"
-        )
-    if kept.size > max_slices:
-        kept = kept[np.linspace(0, kept.size - 1, max_slices).round().astype(int)]
-
-    sides = foreground[box].shape[:2]
+    reference, image = checked_pair(reference, image)
+    check_data_range(data_range)
+    pairs = foreground_slices(
+        reference,
+        image,
+        data_range=data_range,
+        mask=None if mask is None else checked_mask(mask, reference.shape),
+        min_foreground=min_foreground,
+        max_slices=max_slices,
+    )
+    sides = pairs[0].reference.shape
     window = _window_size(min(sides))
     needed = (window - 1) * 2 ** (_MS_SSIM_SCALES - 1) + 1
     margins = [(max(needed - side, 0) // 2, (max(needed - side, 0) + 1) // 2) for side in sides]
     total = 0.0
-    for index in kept:
+    for pair in pairs:
         planes = []
-        for volume in (reference, image):
-            plane = volume[..., index]
-            if mask is not None:
-                plane = np.where(foreground[..., index], plane, np.float32(0))
-            plane = np.pad(plane[box], margins, mode="edge" if mask is None else "constant")
-            planes.append(torch.from_numpy(np.ascontiguousarray(plane))[None, None])
+        for plane in (pair.reference, pair.image):
+            padded = np.pad(plane, margins, mode="edge" if mask is None else "constant")
+            planes.append(torch.from_numpy(np.ascontiguousarray(padded))[None, None])
         with one_torch_thread():
             total += similarity_of_batch(
                 *planes,
@@ -242,7 +231,7 @@ def ms_ssim(
                 win_size=window,
                 win_sigma=_SSIM_SIGMA * window / _SSIM_WINDOW,
             ).item()
-    return total / kept.size
+    return total / len(pairs)
 
 
 def nyquist_share(change: NDArray, *, radius: float = 0.125) -> float:
@@ -288,12 +277,9 @@ def _window_size(side: int) -> int:
     return 3
 
 
-def _bounding_box(plane: NDArray[np.bool_]) -> tuple[slice, slice]:
-    rows, columns = np.flatnonzero(plane.any(axis=1)), np.flatnonzero(plane.any(axis=0))
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-
-
-def _pair(reference: NDArray, image: NDArray) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def checked_pair(
+    reference: NDArray, image: NDArray
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     if np.shape(reference) != np.shape(image):
         raise DataError(
             "Images to compare have different shapes",
@@ -303,7 +289,7 @@ def _pair(reference: NDArray, image: NDArray) -> tuple[NDArray[np.float32], NDAr
     return np.asarray(reference, dtype=np.float32), np.asarray(image, dtype=np.float32)
 
 
-def _checked(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def checked_mask(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     mask = np.asarray(mask, dtype=bool)
     if mask.shape != shape:
         raise DataError(
@@ -314,6 +300,6 @@ def _checked(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool
     return mask
 
 
-def _check_range(data_range: float) -> None:
+def check_data_range(data_range: float) -> None:
     if not (math.isfinite(data_range) and data_range > 0):
         raise DataError("The data range must be positive", expected="> 0", got=f"{data_range:g}")

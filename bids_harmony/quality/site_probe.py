@@ -1,0 +1,249 @@
+"""Can a classifier still tell the site of a harmonized scan?
+
+The classifier is trained on the method's own outputs: one that was trained on raw scans only shows
+that the old differences are gone, not that none are left. People never sit in training and test at
+once. `mask_features` is the control: what the shape of the head alone gives away, which no
+intensity harmonization can take back. Research software, not for diagnosis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bids_harmony.exceptions import DataError
+from bids_harmony.harmonizers.conditioning import texture
+
+__all__ = ["CLASSIFIERS", "ProbeResult", "mask_features", "scan_features", "site_probe"]
+
+#: Logistic regression with an L2 penalty, and a support vector machine with a Gaussian kernel.
+CLASSIFIERS = ("linear", "kernel")
+_PERCENTILE = 99.5
+_QUANTILES = (0.01, *np.linspace(0.05, 0.95, 19), 0.99)
+_CELLS = 4  # per axis, for fine detail
+_COARSE_MM = 8.0
+_BOOTSTRAPS = 1000
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """How well sites were told apart.
+
+    Attributes
+    ----------
+    balanced_accuracy : float
+        Mean recall of the sites, averaged over repeated cross-validation.
+    low, high : float
+        95 % interval from resampling subjects; it holds the trained classifiers fixed.
+    chance : float
+        One over the number of sites.
+    n : int
+        Scans.
+    classifier : str
+        One of `CLASSIFIERS`.
+    """
+
+    balanced_accuracy: float
+    low: float
+    high: float
+    chance: float
+    n: int
+    classifier: str
+
+
+def scan_features(data: NDArray, mask: NDArray[np.bool_], voxel_mm: float) -> NDArray[np.float32]:
+    """Describe the look of a scan.
+
+    Intensities are divided by their own 99.5th percentile, since stored units are arbitrary.
+
+    Parameters
+    ----------
+    data : (X, Y, Z) float
+        On a grid that all scans share (the reference grid), any unit.
+    mask : (X, Y, Z) bool
+        The brain.
+    voxel_mm : float
+
+    Returns
+    -------
+    (F,) float32
+        21 quantiles, the log-energy of both detail bands in 4 x 4 x 4 cells, and the image in
+        blocks of 8 mm; no unit.
+
+    Raises
+    ------
+    DataError
+        If the mask holds no positive signal.
+    """
+    mask = np.asarray(mask, dtype=bool)
+    scale = float(np.percentile(data[mask], _PERCENTILE)) if mask.any() else 0.0
+    if not scale > 0:
+        raise DataError("No positive signal inside the mask to describe", got=f"{scale:g}")
+    scaled = np.where(mask, data / scale, 0).astype(np.float32)
+    detail = texture(scaled, mask, _CELLS)
+    slabs = [s.mean(axis=0) for s in np.array_split(detail, min(_CELLS, len(detail)))]
+    return np.concatenate(
+        [
+            np.quantile(scaled[mask], _QUANTILES),
+            np.ravel(slabs),
+            _blocks(scaled, voxel_mm).ravel(),
+        ]
+    ).astype(np.float32)
+
+
+def mask_features(mask: NDArray[np.bool_], voxel_mm: float) -> NDArray[np.float32]:
+    """Describe the shape of a head, without any intensity.
+
+    Parameters
+    ----------
+    mask : (X, Y, Z) bool
+        The brain, on a grid that all scans share.
+    voxel_mm : float
+
+    Returns
+    -------
+    (F,) float32
+        Volume (ml), extents (mm), and the mask in blocks of 8 mm.
+
+    Raises
+    ------
+    DataError
+        If the mask is empty.
+    """
+    mask = np.asarray(mask, dtype=bool)
+    if not mask.any():
+        raise DataError("The mask is empty", expected="at least one voxel", got="none")
+    extents = (np.ptp(np.argwhere(mask), axis=0) + 1) * voxel_mm
+    volume = mask.sum() * voxel_mm**3 / 1000
+    coarse = _blocks(mask.astype(np.float32), voxel_mm)
+    return np.concatenate([[volume], extents, coarse.ravel()]).astype(np.float32)
+
+
+def site_probe(
+    features: NDArray,
+    sites: ArrayLike,
+    subjects: ArrayLike,
+    *,
+    seed: int,
+    classifier: str = "linear",
+    folds: int = 5,
+    repeats: int = 5,
+) -> ProbeResult:
+    """Train and test a classifier of sites, subject-wise.
+
+    Parameters
+    ----------
+    features : (N, F) float
+        One row per scan; standardized inside every fold.
+    sites, subjects : (N,)
+        Of every scan.
+    seed : int
+        Draws the folds and the bootstrap.
+    classifier : {"linear", "kernel"}
+        Report both: the stronger one is what is left of the sites.
+    folds : int
+        At most; never more than the subjects of the smallest site.
+    repeats : int
+        Cross-validations with other folds, averaged.
+
+    Returns
+    -------
+    ProbeResult
+
+    Raises
+    ------
+    DataError
+        If lengths differ, there are fewer than two sites, or a site has fewer than two subjects.
+    """
+    x = np.asarray(features, dtype=np.float64)
+    site_names, y = np.unique(np.asarray(sites), return_inverse=True)
+    subject_names, who = np.unique(np.asarray(subjects), return_inverse=True)
+    if x.ndim != 2 or not len(x) == len(y) == len(who):
+        raise DataError(
+            "Features, sites and subjects must have one row per scan",
+            got=f"{x.shape}, {y.shape}, {who.shape}",
+        )
+    people = [len(np.unique(who[y == k])) for k in range(len(site_names))]
+    if len(people) < 2 or min(people) < 2:
+        raise DataError(
+            "Too few scans to probe for sites",
+            expected="two sites or more, with two subjects or more each",
+            got=", ".join(f"{s}: {n}" for s, n in zip(site_names, people, strict=True)),
+        )
+    hits = np.stack(
+        [_hits(x, y, who, seed + r, classifier, min(folds, *people)) for r in range(repeats)]
+    )
+    # Hits and scans of every subject at every site: all that the resampling needs.
+    shape = (len(subject_names), len(site_names))
+    right, scans = np.zeros(shape), np.zeros(shape)
+    np.add.at(right, (who, y), hits.mean(axis=0))
+    np.add.at(scans, (who, y), 1)
+    rng = np.random.default_rng([seed, 0xB0])
+    draws = []
+    for _ in range(_BOOTSTRAPS):
+        picked = rng.integers(len(subject_names), size=len(subject_names))
+        draws.append(_balanced(right[picked], scans[picked]))
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return ProbeResult(
+        balanced_accuracy=_balanced(right, scans),
+        low=float(low),
+        high=float(high),
+        chance=1 / len(site_names),
+        n=len(x),
+        classifier=classifier,
+    )
+
+
+def _balanced(right: NDArray[np.float64], scans: NDArray[np.float64]) -> float:
+    """Mean recall of the sites that occur; rows are subjects, columns sites."""
+    total = scans.sum(axis=0)
+    return float(np.mean(right.sum(axis=0)[total > 0] / total[total > 0]))
+
+
+def _hits(
+    x: NDArray[np.float64],
+    y: NDArray[np.intp],
+    who: NDArray[np.intp],
+    seed: int,
+    classifier: str,
+    folds: int,
+) -> NDArray[np.bool_]:
+    """Whether each scan's site was found by a classifier that never saw its subject."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    right = np.zeros(len(y), dtype=bool)
+    for train, test in split.split(x, y, groups=who):
+        model = _classifier(classifier)
+        model.fit(x[train], y[train])
+        right[test] = model.predict(x[test]) == y[test]
+    return right
+
+
+def _classifier(name: str) -> Any:
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
+    if name == "linear":
+        # A full rotation changes nothing for an L2 penalty but leaves as many columns as scans.
+        rotation = PCA(svd_solver="full")
+        regression = LogisticRegression(C=1.0, max_iter=1000, class_weight="balanced")
+        return make_pipeline(StandardScaler(), rotation, regression)
+    if name == "kernel":
+        return make_pipeline(StandardScaler(), SVC(C=10.0, class_weight="balanced"))
+    raise DataError("Unknown classifier of sites", expected=" or ".join(CLASSIFIERS), got=name)
+
+
+def _blocks(volume: NDArray[np.float32], voxel_mm: float) -> NDArray[np.float32]:
+    """Means of blocks of about 8 mm."""
+    from skimage.measure import block_reduce
+
+    edge: Sequence[int] = [max(1, round(_COARSE_MM / voxel_mm))] * 3
+    return block_reduce(volume, tuple(edge), np.mean)
