@@ -84,6 +84,15 @@ def test_success_is_said_once_at_the_end(call, workflow, cohort, tmp_path):
     assert (tmp_path / "out/dataset_description.json").is_file()
 
 
+def test_train_for_one_target_site_uses_the_spelling_of_the_dataset(call, workflow):
+    assert call("--method", "cgan", "--target-site", "coi", level="train")[0] == 0
+    assert workflow.calls[0][0].target_site == "COI"
+    code, _, told = call("--method", "ssimh", "--target-site", "MARS", level="train")
+    assert code == 65 and "does not exist" in told and len(workflow.calls) == 1
+    code, _, told = call("--method", "simix", level="train")
+    assert code == 64 and "--target-site" in told
+
+
 def test_train(call, workflow):
     assert call(level="train")[0] == 0
     assert workflow.calls[0][0].analysis_level == "train"
