@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
+from travelling_cohort import TARGET, Case
 
 from bids_harmony.harmonizers import Harmonizer, load_harmonizer
 from bids_harmony.harmonizers.closed_form import masked_smooth
-from travelling_cohort import TARGET, Case
 
-__all__ = ["BLURRED", "images", "oracle"]
+__all__ = ["BLURRED", "apply", "images", "oracle"]
 
 Array = np.ndarray
 
@@ -26,6 +26,15 @@ BLUR_MM = 1.0
 @lru_cache(maxsize=16)
 def _model(method: str, folder: Path) -> Harmonizer:
     return load_harmonizer(method, folder)
+
+
+def apply(case: Case, model: tuple[str, Path]) -> Array:
+    """Output of one fitted method, (X, Y, Z) float32 on the reference grid."""
+    return (
+        _model(*model)
+        .apply(case.prepared, modality=case.modality, source_site=case.site, target_site=TARGET)
+        .data
+    )
 
 
 def images(case: Case, models: Mapping[str, tuple[str, Path]]) -> Iterator[tuple[str, str, Array]]:
@@ -41,14 +50,12 @@ def images(case: Case, models: Mapping[str, tuple[str, Path]]) -> Iterator[tuple
     name, variant, data
         ``variant`` is ``sharp`` or ``blurred``; `data` is 0 outside the brain.
     """
-    for name, (method, folder) in models.items():
-        applied = _model(method, folder).apply(
-            case.prepared, modality=case.modality, source_site=case.site, target_site=TARGET
-        )
-        yield name, "sharp", applied.data
+    for name, model in models.items():
+        data = apply(case, model)
+        yield name, "sharp", data
         if name in BLURRED:
             sigma = BLUR_MM / case.prepared.grid.voxel_mm
-            smooth = masked_smooth(applied.data, case.prepared.mask, sigma)
+            smooth = masked_smooth(data, case.prepared.mask, sigma)
             yield name, "blurred", np.where(case.prepared.mask, smooth, 0)
     yield "oracle", "sharp", oracle(case)
     yield "ceiling", "sharp", case.target_scan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from anatomies import load_people
 from tqdm import tqdm
 from travelling_cohort import (
     TARGET,
+    Case,
     Group,
     Plan,
     cases,
@@ -29,6 +31,8 @@ from travelling_methods import images
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.methods import METHOD_NEEDS
 from bids_harmony.phantom.anatomy import Anatomy
+from bids_harmony.quality.image_metrics import nyquist_share
+from bids_harmony.quality.perceptual import PerceptualMetric, lpips, shift_tolerant_lpips
 from bids_harmony.quality.travelling import score_against_twin
 from bids_harmony.settings import Settings, TrainingSettings
 from bids_harmony.training.fit import fit_method
@@ -37,7 +41,11 @@ __all__ = ["Task", "Work", "fit_models", "people_of", "score_methods"]
 
 #: Label maps from this one on are for tests; earlier ones helped to train the shipped weights.
 FIRST_TEST_MAP = 5
+#: Of every scan, evenly spaced: the metric is the slowest figure of all.
+LPIPS_SLICES = 6
 _KINDS = ("labels", "scans")
+
+Array = np.ndarray
 
 
 @dataclass(frozen=True)
@@ -167,7 +175,6 @@ def _score(task: Task) -> list[dict[str, Any]]:
     people = people_of(plan, task.folder)["test"]
     rows = []
     for case in cases(plan, people, sites=[task.site], modality=task.modality):
-        mask = case.prepared.mask
         about = {
             "seed": plan.seed,
             "fields": plan.fields,
@@ -177,10 +184,37 @@ def _score(task: Task) -> list[dict[str, Any]]:
             "kind": case.kind,
         }
         for name, variant, data in images(case, models):
-            score = score_against_twin(data, case.twin, mask)
-            source = case.prepared.data[mask]
-            score["correlation_to_input"] = float(np.corrcoef(data[mask], source)[0, 1])
-            # At the target site itself, this is what the method does without need.
-            score["change_rms"] = float(np.sqrt(np.square(data[mask] - source).mean()))
-            rows.append({"method": name, "variant": variant, **about, **score})
+            rows.append({"method": name, "variant": variant, **about, **_figures(data, case)})
     return rows
+
+
+def _figures(data: Array, case: Case) -> dict[str, float]:
+    """Scores against the noise-free twin, and the RMSE to a real (noisy) scan at the target."""
+    source, mask = case.prepared.data, case.prepared.mask
+    row = score_against_twin(data, case.twin, mask)
+    scaled, twin = (d / np.percentile(d[mask], 99.5) for d in (data, case.twin))
+    row["psnr_gain_free_db"] = -20 * math.log10(row["rmse_gain_free"])
+    if case.site != TARGET:
+        row["lpips"] = lpips(
+            twin, scaled, data_range=1.0, metric=_perceptual(), mask=mask, max_slices=LPIPS_SLICES
+        )
+    row["rmse_noisy_target"] = _rmse_to_noisy(scaled, case)
+    row["correlation_source"] = float(np.corrcoef(data[mask], source[mask])[0, 1])
+    # At the target site itself, this is what the method does without need.
+    row["change_rms"] = float(np.sqrt(np.square((data - source)[mask]).mean()))
+    row["nyquist_share"] = nyquist_share(np.where(mask, data - source, 0))
+    return row
+
+
+def _rmse_to_noisy(scaled: Array, case: Case) -> float:
+    """RMSE after the best gain to another scan of the person at the target, with its noise."""
+    mask = case.prepared.mask
+    goal = case.rescan[mask].astype(np.float64)
+    image = scaled[mask].astype(np.float64)
+    gain = (image @ goal) / (image @ image)
+    return float(np.sqrt(np.square(gain * image - goal).mean()))
+
+
+@lru_cache(maxsize=1)
+def _perceptual() -> PerceptualMetric:
+    return shift_tolerant_lpips()

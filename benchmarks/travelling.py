@@ -1,0 +1,190 @@
+"""The travelling-subject benchmark: what every method makes of one person at many sites.
+
+    python benchmarks/travelling.py --quick        about 20 minutes on two cores
+    python benchmarks/travelling.py                three seeds, all sites, all people: hours
+
+Simulated scanners on anatomies of the template, of whole-head label maps and of real scans; the
+target is COI. Prints the tables and writes JSON, Markdown and figures to ``benchmarks/results``.
+Parts that are run alone replace their section of an earlier result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measure import provenance
+from travelling_choices import choices, losses
+from travelling_cohort import TARGET, Plan
+from travelling_proofs import density_curves, proofs
+from travelling_real import real_pairs
+from travelling_report import write_report
+from travelling_run import Work, fit_models, score_methods
+
+from bids_harmony.methods import METHOD_NEEDS
+from bids_harmony.phantom.scanner import SITES
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+PARTS = ("methods", "choices", "losses", "proofs", "real")
+VGG = ROOT.parent / "shared" / "weights" / "vgg16_oxford_relu4_1.fp16.safetensors"
+_PACKAGES = ("bids_harmony", "torch", "numpy", "scipy", "scikit-image", "scikit-learn", "antspyx")
+#: Sites of the quick form: field strengths, sequences, fields and sharpness at their extremes.
+QUICK_SITES = 5
+
+
+def main() -> None:
+    """Run the parts that were asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="one seed, few sites and people")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--seeds", type=int, nargs="+")
+    parser.add_argument("--methods", nargs="+", choices=list(METHOD_NEEDS))
+    parser.add_argument("--steps", type=int, help="optimizer steps of every choice and loss")
+    parser.add_argument("--paired-steps", type=int, help="slices shown to cgan and simix")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "travelling")
+    parser.add_argument("--result", type=Path, default=RESULTS / "travelling.json")
+    options = parser.parse_args()
+    start = time.monotonic()
+    record = _earlier(options.result)
+    work = Work(
+        options.folder,
+        workers=options.workers,
+        paired_steps=options.paired_steps or (300 if options.quick else 4000),
+        paired_width=16 if options.quick else 64,
+    )
+    seeds = options.seeds or ([0] if options.quick else [0, 1, 2])
+    for part in options.parts:
+        began = time.monotonic()
+        record |= _PARTS[part](options, work, seeds)
+        record.setdefault("minutes", {})[part] = round((time.monotonic() - began) / 60, 1)
+        record |= _about(options, seeds)
+        options.result.parent.mkdir(parents=True, exist_ok=True)
+        options.result.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_report(record, options.result.parent)
+    print(f"{(time.monotonic() - start) / 60:.1f} minutes; result: {options.result}")
+
+
+def _about(options: argparse.Namespace, seeds: Sequence[int]) -> dict[str, Any]:
+    command = "python benchmarks/travelling.py" + (" --quick" if options.quick else "")
+    about = {"name": "travelling", "command": command, "seeds": list(seeds)}
+    return about | {"quick": options.quick} | provenance(_PACKAGES)
+
+
+def _earlier(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def plan_of(quick: bool, seed: int, *, fields: bool = True) -> Plan:
+    """The cohort of one seed."""
+    if quick:
+        return Plan(
+            sites=tuple(SITES)[: QUICK_SITES + 1],
+            paired=3,
+            validation=0,
+            test=(("phantom", 1), ("labels", 1), ("scans", 1)),
+            fields=fields,
+            seed=seed,
+        )
+    return Plan(
+        sites=tuple(SITES),
+        test=(("phantom", 2), ("labels", 2), ("scans", 2)),
+        fields=fields,
+        seed=seed,
+    )
+
+
+def _methods(options: argparse.Namespace, work: Work, seeds: Sequence[int]) -> dict[str, Any]:
+    names = options.methods or [m for m in METHOD_NEEDS if m != "ihf"] + ["ihf"]
+    rows: list[dict[str, Any]] = []
+    for seed in seeds:
+        for fields in (True, False):
+            plan = plan_of(options.quick, seed, fields=fields)
+            models = fit_models(plan, work, names)
+            rows += _by_site(score_methods(plan, work, models))
+            _print(rows, seed, fields)
+    plan = plan_of(options.quick, seeds[0])
+    models = {"ihf": ("ihf", work.folder / f"seed-{seeds[0]}-fields" / "models" / "ihf")}
+    curves = {m: density_curves(plan, work, models, m) for m in plan.modalities}
+    return {"rows": rows, "curves": curves}
+
+
+def _by_site(scans: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Means over the people of a site; single scans would make a file of megabytes."""
+    keys = ("method", "variant", "seed", "fields", "modality", "site")
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in scans:
+        groups.setdefault(tuple(row[key] for key in keys), []).append(row)
+    rows = []
+    for group, own in groups.items():
+        figures = [k for k, v in own[0].items() if isinstance(v, float)]
+        means = {k: round(float(np.mean([row[k] for row in own])), 5) for k in figures}
+        rows.append(dict(zip(keys, group, strict=True)) | {"scans": len(own)} | means)
+    return rows
+
+
+def _print(rows: Sequence[dict[str, Any]], seed: int, fields: bool) -> None:
+    own = [r for r in rows if (r["seed"], r["fields"]) == (seed, fields) and r["site"] != TARGET]
+    print(f"seed {seed}, {'with' if fields else 'without'} receive fields")
+    for key in dict.fromkeys((r["modality"], r["method"], r["variant"]) for r in own):
+        same = [r for r in own if (r["modality"], r["method"], r["variant"]) == key]
+        psnr, free, lpips = (
+            float(np.mean([r[name] for r in same]))
+            for name in ("psnr_db", "psnr_gain_free_db", "lpips")
+        )
+        name = f"{key[1]}{', blurred' if key[2] == 'blurred' else ''}"
+        print(f"  {key[0]} {name:26s} {psnr:6.2f} dB  {free:6.2f} dB  LPIPS {lpips:.4f}")
+
+
+def _choices(options: argparse.Namespace, work: Work, seeds: Sequence[int]) -> dict[str, Any]:
+    steps = options.steps or (40 if options.quick else 2000)
+    vgg = VGG if VGG.is_file() else None
+    pairs = 8 if options.quick else 32
+    rows = [row for s in seeds for row in choices(work, steps=steps, vgg=vgg, seed=s, pairs=pairs)]
+    return {"ablation": rows}
+
+
+def _losses(options: argparse.Namespace, work: Work, seeds: Sequence[int]) -> dict[str, Any]:
+    steps = options.steps or (20 if options.quick else 2000)
+    small = plan_of(True, seeds[0])
+    return {"losses": losses(small, work, steps=steps)}
+
+
+def _proofs(options: argparse.Namespace, work: Work, seeds: Sequence[int]) -> dict[str, Any]:
+    """On a cohort of its own: many people, a few methods, T1w and (full form) T2w."""
+    rows: list[dict[str, Any]] = []
+    full = plan_of(options.quick, seeds[0])
+    count = 6 if options.quick else 24
+    plan = Plan(
+        sites=full.sites, paired=0, validation=0, test=(("phantom", count),), seed=100 + seeds[0]
+    )
+    models = fit_models(plan, work, ["none", "blur", "histogram-fit", "ihf"])
+    for modality in ("T1w",) if options.quick else plan.modalities:
+        rows += proofs(plan, work, models, modality)
+    return {"proofs": rows}
+
+
+def _real(options: argparse.Namespace, work: Work, seeds: Sequence[int]) -> dict[str, Any]:
+    models = {"ihf": ("ihf", work.folder / f"seed-{seeds[0]}-fields" / "models" / "ihf")}
+    return {"real": real_pairs(work.folder, models)}
+
+
+_PARTS = {
+    "methods": _methods,
+    "choices": _choices,
+    "losses": _losses,
+    "proofs": _proofs,
+    "real": _real,
+}
+
+
+if __name__ == "__main__":
+    main()
