@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PARTS = ("methods", "choices", "losses", "proofs", "real")
 VGG = ROOT.parent / "shared" / "weights" / "vgg16_oxford_relu4_1.fp16.safetensors"
-_PACKAGES = ("bids_harmony", "torch", "numpy", "scipy", "scikit-image", "scikit-learn", "antspyx")
+_PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "scikit-learn", "antspyx")
 #: Sites of the quick form: field strengths, sequences, fields and sharpness at their extremes.
 QUICK_SITES = 5
 
