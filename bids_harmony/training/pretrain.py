@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +11,11 @@ from torch import Tensor
 from bids_harmony.harmonizers.conditioned import predict_change
 from bids_harmony.imaging.slices import reassemble
 from bids_harmony.model.network import IHFNetwork
-from bids_harmony.training.trainer import Schedule, fit
+from bids_harmony.training.distributed import Ranks
+from bids_harmony.training.trainer import Fitted, Schedule, fit
 from bids_harmony.training.twins import Batch, TwinPool, TwinStream, twin_pair
 
-__all__ = ["TwinScore", "pretrain", "score_twins", "twin_loss"]
-
-#: Squared error decides RMSE and PSNR, absolute error keeps edges and resists outliers.
-_SQUARED_WEIGHT = 4.0
+__all__ = ["TwinLoss", "TwinScore", "pretrain", "score_twins", "twin_loss"]
 
 
 @dataclass(frozen=True)
@@ -31,29 +28,41 @@ class TwinScore:
     pairs: int
 
 
-def twin_loss(network: IHFNetwork, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-    """Absolute plus squared error to the twin, inside the brain.
+@dataclass(frozen=True)
+class TwinLoss:
+    """Weights of the absolute and of the squared error to the twin.
+
+    Squared error decides RMSE and PSNR, absolute error keeps edges and resists outliers.
+    """
+
+    absolute: float = 1.0
+    squared: float = 4.0
+
+
+def twin_loss(
+    network: IHFNetwork, batch: Batch, weights: TwinLoss | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Absolute plus squared error to the twin, means over the brain.
 
     Parameters
     ----------
     network : IHFNetwork
     batch : Batch
+    weights : TwinLoss, optional
 
     Returns
     -------
     loss : () tensor
-    numbers : dict
-        RMSE of the batch before and after the network.
+    numbers : dict of () tensors
+        Mean squared error before and after the network.
     """
+    weights = weights or TwinLoss()
     output = batch.stack + network.change(batch.stack, batch.condition)
     error = (output - batch.twin)[batch.mask]
     squared = error.square().mean()
     before = (batch.stack - batch.twin)[batch.mask].square().mean()
-    numbers = {
-        "rmse_closed_form": math.sqrt(float(before)),
-        "rmse_network": math.sqrt(float(squared.detach())),
-    }
-    return error.abs().mean() + _SQUARED_WEIGHT * squared, numbers
+    loss = weights.absolute * error.abs().mean() + weights.squared * squared
+    return loss, {"mse_closed_form": before, "mse_network": squared}
 
 
 def pretrain(
@@ -66,7 +75,9 @@ def pretrain(
     seed: int,
     use_closed_form: bool,
     fingerprint: str,
-) -> list[dict[str, float]]:
+    loss: TwinLoss | None = None,
+    ranks: Ranks | None = None,
+) -> Fitted:
     """Train a network on twins of the pool's training people and scanners.
 
     Parameters
@@ -81,23 +92,26 @@ def pretrain(
     seed : int
     use_closed_form : bool
     fingerprint : str
+    loss : TwinLoss, optional
+    ranks : Ranks, optional
+        The processes that train together.
 
     Returns
     -------
-    list of dict
-        The log.
+    Fitted
     """
     stream = TwinStream(
         pool, network.config, use_closed_form=use_closed_form, slices=slices, seed=seed
     )
     return fit(
         network,
-        stream.batch,
-        lambda batch: twin_loss(network, batch),
+        stream.part,
+        lambda batch: twin_loss(network, batch, loss),
         schedule,
         folder,
         stage="twins",
         fingerprint=fingerprint,
+        ranks=ranks,
     )
 
 
@@ -117,6 +131,7 @@ def score_twins(
     rng = np.random.default_rng([pool.plan.seed, 0x7A])
     scanners = pool.validation_scanners
     totals = np.zeros(3)
+    device = str(next(network.parameters()).device)
     for number in range(pairs):
         first, second = rng.choice(len(scanners), 2, replace=False)
         modality = pool.plan.modalities[number % len(pool.plan.modalities)]
@@ -131,7 +146,7 @@ def score_twins(
             config=network.config,
             use_closed_form=use_closed_form,
         )
-        change = reassemble(predict_change(network, conditioned))
+        change = reassemble(predict_change(network, conditioned, device=device))
         mask = conditioned.mask
         images = (scan, conditioned.image, conditioned.image + change)
         totals += [np.sqrt(np.square((i - twin)[mask]).mean(dtype=np.float64)) for i in images]

@@ -87,12 +87,26 @@ class TwinPool:
 
 @dataclass(frozen=True)
 class Batch:
-    """Slices of one twin pair: stacks, conditions, what they should become, and the brain."""
+    """Slices of one twin pair: stacks, conditions, what they should become, and the brain.
+
+    `share` is the part of the step's brain voxels that these slices hold.
+    """
 
     stack: torch.Tensor
     condition: Condition
     twin: torch.Tensor
     mask: torch.Tensor
+    share: float = 1.0
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+        return Batch(
+            self.stack.to(device),
+            self.condition.to(device),
+            self.twin.to(device),
+            self.mask.to(device),
+            self.share,
+        )
 
 
 def make_pool(plan: TwinPlan, encoder: Encoder, *, cells: int, threads: int = 1) -> TwinPool:
@@ -184,14 +198,21 @@ def twin_pair(
     return conditioned, data, twin
 
 
-def cut_batch(conditioned: Conditioned, twin: Array, indices: Array) -> Batch:
-    """Cut slices of a pair."""
-    stack, condition = conditioned.slices(indices)
+def cut_batch(
+    conditioned: Conditioned, twin: Array, indices: Array, part: int = 0, parts: int = 1
+) -> Batch:
+    """Cut slices of a pair, or one of the parts of them."""
+    own = np.array_split(indices, parts)[part]
+    # More parts than slices: a slice without weight keeps the graph in shape.
+    share = cut_stack(conditioned.mask, own).sum() if len(own) else 0.0
+    own = own if len(own) else indices[:1]
+    stack, condition = conditioned.slices(own)
     return Batch(
         stack=stack,
         condition=condition,
-        twin=torch.from_numpy(cut_stack(twin, indices)),
-        mask=torch.from_numpy(cut_stack(conditioned.mask, indices)),
+        twin=torch.from_numpy(cut_stack(twin, own)),
+        mask=torch.from_numpy(cut_stack(conditioned.mask, own)),
+        share=float(share / cut_stack(conditioned.mask, indices).sum()),
     )
 
 
@@ -221,14 +242,18 @@ class TwinStream:
         self.slices, self.seed = slices, seed
         self._last: tuple[int, Conditioned, Array] | None = None
 
-    def batch(self, step: int) -> Batch:
-        """Draw the batch of a step: some slices of a pair that serves `_STEPS_PER_PAIR` steps."""
-        number, part = divmod(step, _STEPS_PER_PAIR)
+    def part(self, step: int, part: int = 0, parts: int = 1) -> Batch:
+        """Draw one of the parts of a step's batch.
+
+        The batch is some slices of a pair that serves `_STEPS_PER_PAIR` steps.
+        """
+        number, turn = divmod(step, _STEPS_PER_PAIR)
         conditioned, twin = self._pair(number)
         wanted = np.flatnonzero(conditioned.mask.mean(axis=(0, 1)) >= 0.05)
         order = np.random.default_rng([self.seed, number, 1]).permutation(wanted)
         count = min(self.slices, len(wanted))
-        return cut_batch(conditioned, twin, np.sort(np.roll(order, -part * count)[:count]))
+        chosen = np.sort(np.roll(order, -turn * count)[:count])
+        return cut_batch(conditioned, twin, chosen, part, parts)
 
     def _pair(self, number: int) -> tuple[Conditioned, Array]:
         if self._last is None or self._last[0] != number:

@@ -69,9 +69,9 @@ def test_threads_do_not_change_the_banks(pool, encoder):
 
 def test_a_batch_depends_on_its_step_alone(pool):
     forward, back = stream(pool), stream(pool)
-    wanted = [forward.batch(step) for step in range(5)]
+    wanted = [forward.part(step) for step in range(5)]
     for step in reversed(range(5)):
-        again = back.batch(step)
+        again = back.part(step)
         assert torch.equal(again.stack, wanted[step].stack)
         assert torch.equal(again.twin, wanted[step].twin)
     assert not torch.equal(wanted[0].stack, wanted[4].stack)
@@ -79,7 +79,7 @@ def test_a_batch_depends_on_its_step_alone(pool):
 
 def test_steps_of_one_pair_show_different_slices(pool):
     source = stream(pool)
-    first, second = source.batch(0), source.batch(1)
+    first, second = source.part(0), source.part(1)
     assert not any(torch.equal(a, b) for a in first.stack for b in second.stack)
 
 
@@ -93,7 +93,7 @@ def test_a_fresh_network_scores_as_the_closed_form(pool, encoder):
 
 def test_the_loss_is_zero_for_a_perfect_network(pool, encoder):
     network = IHFNetwork(CONFIG, encoder.code_length)
-    batch = stream(pool).batch(0)
+    batch = stream(pool).part(0)
 
     class Perfect:
         def change(self, stack, condition):
