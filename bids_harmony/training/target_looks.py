@@ -21,7 +21,6 @@ Array = np.ndarray
 Look = list[tuple[Tensor, Tensor]]
 #: Slices whose statistics are kept; with the widest encoder that is 150 MB.
 _KEPT = 20_000
-_BATCH = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +74,10 @@ class TargetLooks:
         wanted = [int(k) for k in heights]
         known = {k: self._slices.get((scan.label, k)) for k in wanted}
         found = {k: look for k, look in known.items() if look is not None}
-        missing = [k for k in known if k not in found]
-        for start in range(0, len(missing), _BATCH):
-            part = missing[start : start + _BATCH]
-            for k, look in zip(part, self._encode(scan, part), strict=True):
-                found[k] = self._slices[scan.label, k] = look
+        # One by one: the last bits of a convolution depend on what else is in its batch, and a
+        # training that was cut off draws in another order.
+        for k in (k for k in known if k not in found):
+            found[k] = self._slices[scan.label, k] = self._encode(scan, k)
         while len(self._slices) > self.kept:
             self._slices.pop(next(iter(self._slices)))
         return together([found[k] for k in wanted])
@@ -96,14 +94,11 @@ class TargetLooks:
         return together(rows)
 
     @torch.no_grad()
-    def _encode(self, scan: PreparedScan, heights: list[int]) -> list[Look]:
-        stack = torch.from_numpy(cut_stack(scan.data, heights)).clamp(0, 1)
+    def _encode(self, scan: PreparedScan, height: int) -> Look:
+        stack = torch.from_numpy(cut_stack(scan.data, [height])).clamp(0, 1)
         device = next(self.encoder.parameters()).device
         taps = [channel_statistics(tap) for tap in self.encoder.features(stack.to(device))]
-        return [
-            [(m[row : row + 1].cpu(), s[row : row + 1].cpu()) for m, s in taps]
-            for row in range(len(heights))
-        ]
+        return [(mean.cpu(), std.cpu()) for mean, std in taps]
 
 
 def together(looks: Sequence[Look]) -> Look:
