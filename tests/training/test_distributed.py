@@ -1,5 +1,6 @@
 """Two processes train as one does with the same batch; only the first writes."""
 
+import json
 import os
 import subprocess
 import sys
@@ -77,3 +78,18 @@ def test_two_processes_have_the_loss_curve_of_one(tmp_path):
     for one, two in zip(read_log(alone.log), together, strict=True):
         assert two["loss"] == pytest.approx(one["loss"], rel=1e-6)
         assert two["learning_rate"] == one["learning_rate"]
+
+
+@pytest.mark.e2e
+def test_the_level_train_in_two_processes_is_that_of_one(tmp_path):
+    from tests.training.tiny_level import train as train_level
+
+    alone = train_level(tmp_path / "one")
+    finished = torchrun("tests/training/tiny_level.py", str(tmp_path / "two"))
+    assert finished.returncode == 0, finished.stderr
+    log = Path("models") / "adaptation_log.csv"
+    one, two = (read_log(tmp_path / name / log) for name in ("one", "two"))
+    assert [row["loss"] for row in two] == pytest.approx([row["loss"] for row in one], rel=1e-6)
+    about = json.loads((tmp_path / "two" / "models" / "model.json").read_text())["extra"]
+    assert (alone["processes"], about["processes"]) == (1, 2)
+    assert alone["adaptation"]["kept"] and about["adaptation"]["kept"]
