@@ -193,7 +193,9 @@ def fit(
                     hint="Use a smaller learning rate.",
                 )
             progress.step += 1
-            progress.seconds = ranks.from_first(time.monotonic() - start)
+            progress.seconds = time.monotonic() - start
+            if math.isfinite(schedule.max_seconds):
+                progress.seconds = ranks.from_first(progress.seconds)
             measured = None
             if validate and (over() or progress.step % schedule.validate_every == 0):
                 network.eval()

@@ -9,7 +9,7 @@ from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import preset
 from bids_harmony.phantom.cohort import CohortPlan
 from bids_harmony.phantom.scanner import SITES
-from bids_harmony.training.pretrain import score_twins, twin_loss
+from bids_harmony.training.pretrain import TwinLoss, score_twins, twin_loss
 from bids_harmony.training.twins import TwinPlan, TwinStream, make_pool
 
 CONFIG = preset("local", grid=2, hidden=(4, 4), head_channels=4, embedding=8, projection=(8, 8),
@@ -75,6 +75,28 @@ def test_a_batch_depends_on_its_step_alone(pool):
         assert torch.equal(again.stack, wanted[step].stack)
         assert torch.equal(again.twin, wanted[step].twin)
     assert not torch.equal(wanted[0].stack, wanted[4].stack)
+
+
+@pytest.mark.parametrize("parts", [2, 7])
+def test_parts_make_up_a_batch_and_its_loss(pool, encoder, parts):
+    torch.manual_seed(0)
+    network = IHFNetwork(CONFIG, encoder.code_length)
+    source = stream(pool)
+    whole = twin_loss(network, source.part(2))[0].item()
+    some = [source.part(2, i, parts) for i in range(parts)]
+    assert sum(part.share for part in some) == pytest.approx(1)
+    total = sum(part.share * twin_loss(network, part)[0].item() for part in some)
+    assert total == pytest.approx(whole, rel=1e-5)
+
+
+def test_the_weights_of_the_loss_are_used(pool, encoder):
+    network, batch = IHFNetwork(CONFIG, encoder.code_length), stream(pool).part(0)
+    numbers = twin_loss(network, batch)[1]
+    squared = twin_loss(network, batch, TwinLoss(0.0, 1.0))[0]
+    assert squared.item() == pytest.approx(numbers["mse_network"].item())
+    both = twin_loss(network, batch, TwinLoss(1.0, 1.0))[0].item()
+    only = twin_loss(network, batch, TwinLoss(1.0, 0.0))[0].item()
+    assert both == pytest.approx(only + squared.item(), rel=1e-5)
 
 
 def test_steps_of_one_pair_show_different_slices(pool):

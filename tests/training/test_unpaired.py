@@ -22,7 +22,7 @@ def test_the_loss_of_a_batch_is_that_of_its_parts(made):
                 for part in (source.part(1, i, 4) for i in range(4)))  # fmt: skip
     assert total.item() == pytest.approx(whole.item(), rel=1e-5)
     weighted = numbers["anatomical"] + 2 * numbers["artefact"] + 3 * numbers["identity"]
-    assert float(weighted) == pytest.approx(float(whole), rel=1e-6)
+    assert weighted.item() == pytest.approx(whole.item(), rel=1e-6)
 
 
 def test_identity_is_asked_of_same_site_pairs_only(made):

@@ -1,4 +1,4 @@
-"""The level train on made-up scans, run by `torchrun`: ``python tests/training/tiny_level.py FOLDER``.
+"""The level train on made-up scans, for `torchrun`: ``python tests/training/tiny_level.py DIR``.
 
 Only the first process knows the scans.
 """
