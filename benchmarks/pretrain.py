@@ -29,6 +29,7 @@ from bids_harmony.phantom.label_maps import labels_to_maps, read_label_map
 from bids_harmony.training.pretrain import pretrain, score_twins
 from bids_harmony.training.start import START_FILE, write_start
 from bids_harmony.training.trainer import Schedule
+from bids_harmony.training.training_log import read_log
 from bids_harmony.training.twins import TwinPlan, make_pool
 
 RESULT = Path("benchmarks/results/pretrain.json")
@@ -71,7 +72,7 @@ def main() -> None:
     codes = torch.from_numpy(np.concatenate([bank.codes for bank in pool.banks.values()]))
     network.set_code_statistics(codes.mean(0), codes.std(0))
     start = time.monotonic()
-    log = pretrain(
+    fitted = pretrain(
         network,
         pool,
         Schedule(options.steps, options.learning_rate, max_seconds=options.max_minutes * 60),
@@ -81,12 +82,17 @@ def main() -> None:
         use_closed_form=True,
         fingerprint=f"pretrain {options.seed} {options.slices}",
     )
+    log = read_log(fitted.log)
     score = score_twins(network, pool, use_closed_form=True, pairs=24)
     digest = write_start(network, encoder)
     every = max(1, len(log) // 100)
-    names = ("rmse_closed_form", "rmse_network")
+    names = ("closed_form", "network")
     curve = [
-        {"step": i} | {n: float(np.mean([row[n] for row in log[i : i + every]])) for n in names}
+        {"step": i}
+        | {
+            f"rmse_{n}": float(np.sqrt(np.mean([r[f"mse_{n}"] for r in log[i : i + every]])))
+            for n in names
+        }
         for i in range(0, len(log), every)
     ]
     record = {

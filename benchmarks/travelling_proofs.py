@@ -66,11 +66,10 @@ def _site_probes(
 ) -> list[dict[str, Any]]:
     sites, subjects = [c.site for c in found], [c.subject for c in found]
     mm = plan.voxel_mm
+    masks = [case.prepared.mask for case in found]
     features = {
-        name: np.stack(
-            [scan_features(d, c.prepared.mask, mm) for d, c in zip(v, found, strict=True)]
-        )
-        for name, v in outputs.items()
+        name: np.stack([scan_features(d, m, mm) for d, m in zip(images, masks, strict=True)])
+        for name, images in outputs.items()
     }
     features["head shape"] = np.stack([mask_features(mask, mm) for mask in masks])
     rows = []

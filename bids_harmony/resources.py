@@ -19,7 +19,13 @@ from bids_harmony.exceptions import UsageError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["available_cpus", "available_memory_mb", "one_torch_thread", "resolve_device"]
+__all__ = [
+    "available_cpus",
+    "available_memory_mb",
+    "one_torch_thread",
+    "resolve_device",
+    "started_together",
+]
 
 _MIB = 2**20
 # Control groups of version 1 write "no limit" as a number near 2**63, rounded to a page.
@@ -132,6 +138,18 @@ def resolve_device(name: str) -> torch.device:
             hint="Use --device auto or cpu, or give the container its card (--gpus all, --nv).",
         )
     return torch.device(f"cuda:{number}")
+
+
+def started_together() -> tuple[int, int]:
+    """Rank of this process among those that ``torchrun`` started, and how many these are.
+
+    Returns
+    -------
+    rank, count : int
+        0 and 1 where another launcher, or none, started it.
+    """
+    rank, count = os.environ.get("RANK", ""), os.environ.get("WORLD_SIZE", "")
+    return (int(rank), int(count)) if _is_number(rank) and _is_number(count) else (0, 1)
 
 
 def _cgroup_folders(controller: str, root: Path, proc_cgroup: Path) -> Iterator[Path]:

@@ -17,17 +17,19 @@ from typing import Any
 from bids_harmony import resources
 from bids_harmony.exceptions import MissingInput, UsageError
 from bids_harmony.methods import METHOD_NEEDS, check_training_target
+from bids_harmony.settings_checks import check_choice, check_not_negative, check_positive
 from bids_harmony.settings_toml import plain_dict, toml_value, typed_fields
+from bids_harmony.settings_training import TrainingSettings
 
 __all__ = [
     "DEVICES",
-    "ENCODERS",
     "KEEP_WORKDIR",
     "LEVELS",
     "METHODS",
     "MODALITIES",
     "OUTPUT_SPACES",
     "PRECISIONS",
+    "SHIPPED_CONFIGS",
     "Settings",
     "TrainingSettings",
     "read_settings_file",
@@ -38,100 +40,15 @@ MODALITIES = ("T1w", "T2w", "FLAIR")
 METHODS = tuple(METHOD_NEEDS)
 DEVICES = ("auto", "cpu", "cuda", "cuda:N")
 PRECISIONS = ("float32",)
-ENCODERS = ("mri", "vgg")
+# Settings that the package ships: the paper's training, and that of `make demo`.
+SHIPPED_CONFIGS = ("demo", "paper")
+_CONFIG_FOLDER = Path(__file__).resolve().parent / "data" / "configs"
 KEEP_WORKDIR = ("always", "on-failure", "never")
 OUTPUT_SPACES = ("native", "MNI152NLin2009aSym")
 
 # More threads than this inside one task bring nothing in slices of 200 x 200 pixels; more tasks
 # do.
 _MAX_THREADS_PER_TASK = 8
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """What the ``train`` level was asked to do.
-
-    Every field is a user's choice; the comment beside it gives unit and reason.
-    """
-
-    # Network preset by name (model.presets); "local" is the closed form first, then grid AAN with
-    # local maps.
-    preset: str = "local"
-    # Limit on the wall clock of the first stage, minutes; 0 for none. With a limit the result
-    # depends on the speed of the machine, so steps are the better budget.
-    train_minutes: float = 0.0
-    # Begin with the weights that the package ships, where preset and encoder are theirs.
-    start: bool = True
-    # Optimiser steps on synthetic twins. With shipped weights some hundred suffice; from nothing
-    # (start = False) take thousands.
-    twin_steps: int = 500
-    # Step size of Adam for the first stage; from nothing, 3e-3 learns faster.
-    twin_learning_rate: float = 1e-3
-    # Simulated people and scanners that twins are drawn from (banks and validation take more).
-    twin_people: int = 20
-    twin_scanners: int = 32
-    # Optimiser steps of the unpaired adaptation to this dataset's sites; kept only if validation
-    # gets better.
-    adapt_steps: int = 100
-    # Slices per optimiser step, all of one pair of scans. Eight learn faster per minute than
-    # sixteen on a processor; the paper's 32 is for a graphics card.
-    batch: int = 8
-    # Step size of Adam for the adaptation; the fusion logits take ten times as much. Authors'
-    # repository.
-    learning_rate: float = 1e-4
-    # Weights of the anatomical and the artefact consistency loss (dimensionless). Authors'
-    # repository.
-    lambda_ac: float = 1.0
-    lambda_art: float = 2.0
-    # Share of the encoder's channels that the artefact loss keeps, the best matching ones. The
-    # paper's k.
-    keep: float = 0.9
-    # Which encoder describes a site: "mri" is shipped, "vgg" is read from encoder_file.
-    encoder: str = "mri"
-    encoder_file: Path | None = None
-    # Scans per site and modality behind a bank. From 3 to 8 the codes still got better (0.0635 to
-    # 0.058 RMSE).
-    bank_size: int = 8
-    # Go on from the last checkpoint when it belongs to the same settings.
-    resume: bool = True
-    # Epochs with constant rate, followed by as many with a falling one; every slice once an
-    # epoch. Published values.
-    cgan_epochs: int = 100
-    simix_epochs: int = 25
-    # Bound on the steps (slices shown) of each network of cgan and simix; 0 for none.
-    # train_minutes bounds them by the clock.
-    paired_steps: int = 0
-    # Filters of the first layer of cgan and simix; 64 as published takes a graphics card.
-    paired_width: int = 64
-    # One network of cgan or simix per source site instead of one for all.
-    paired_per_site: bool = False
-    # SiMix: the source takes up to this share of its target, or gives it away. Released folders.
-    simix_mixing: float = 0.3
-    # SSIMH: this many lowest frequencies along each axis are the target's. Released code.
-    ssimh_corner: int = 3
-
-    def __post_init__(self) -> None:
-        _check_positive(self, ("batch", "learning_rate", "twin_learning_rate", "bank_size"))
-        _check_positive(self, ("twin_people", "twin_scanners"))
-        _check_positive(self, ("cgan_epochs", "simix_epochs", "paired_width", "ssimh_corner"))
-        for name in (
-            "train_minutes", "twin_steps", "adapt_steps", "lambda_ac", "lambda_art",
-            "paired_steps", "simix_mixing",
-        ):  # fmt: skip
-            if getattr(self, name) < 0:
-                raise UsageError("Value below zero", where=name, got=str(getattr(self, name)))
-        if not 0 < self.keep <= 1:
-            raise UsageError(
-                "Share out of range", where="keep", expected="0 < keep <= 1", got=str(self.keep)
-            )
-        _check_choice("encoder", self.encoder, ENCODERS)
-        if self.encoder == "vgg" and self.encoder_file is None:
-            raise UsageError(
-                "The vgg encoder is a file that you name",
-                where="--encoder-file",
-                hint="Give --encoder-file FILE (Oxford, torchvision or AdaIN layout), "
-                "or --encoder mri.",
-            )
 
 
 @dataclass(frozen=True)
@@ -210,28 +127,26 @@ class Settings:
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
     def __post_init__(self) -> None:
-        _check_choice("analysis_level", self.analysis_level, LEVELS)
+        check_choice("analysis_level", self.analysis_level, LEVELS)
         for name in self.modalities:
-            _check_choice("modalities", name, MODALITIES)
+            check_choice("modalities", name, MODALITIES)
         for name in self.bids_filters:
-            _check_choice("bids_filters", name, MODALITIES)
+            check_choice("bids_filters", name, MODALITIES)
         for name in self.output_spaces:
-            _check_choice("output_spaces", name, OUTPUT_SPACES)
-        _check_choice("method", self.method, METHODS)
+            check_choice("output_spaces", name, OUTPUT_SPACES)
+        check_choice("method", self.method, METHODS)
         if self.analysis_level == "train":
             check_training_target(self.method, self.target_site)
-        _check_choice("precision", self.precision, PRECISIONS)
-        _check_choice("keep_workdir", self.keep_workdir, KEEP_WORKDIR)
-        _check_choice("debug", self.debug, ("no", "yes", "pdb"))
+        check_choice("precision", self.precision, PRECISIONS)
+        check_choice("keep_workdir", self.keep_workdir, KEEP_WORKDIR)
+        check_choice("debug", self.debug, ("no", "yes", "pdb"))
         kind, colon, index = self.device.partition(":")
         if kind not in ("auto", "cpu", "cuda") or (
             colon and not (kind == "cuda" and index.isdigit())
         ):
-            _check_choice("device", self.device, DEVICES)
-        _check_positive(self, ("batch_size", "voxel_mm"))
-        for name in ("nprocs", "omp_nthreads", "memory_mb", "random_seed"):
-            if getattr(self, name) < 0:
-                raise UsageError("Value below zero", where=name, got=str(getattr(self, name)))
+            check_choice("device", self.device, DEVICES)
+        check_positive(self, ("batch_size", "voxel_mm"))
+        check_not_negative(self, ("nprocs", "omp_nthreads", "memory_mb", "random_seed"))
         for name, value in self._machine_defaults().items():
             if getattr(self, name) == 0:
                 object.__setattr__(self, name, value)
@@ -317,7 +232,7 @@ def read_settings_file(path: Path) -> dict[str, Any]:
     ----------
     path : Path
         A file that a user wrote, or ``logs/<run>/settings.toml`` of an earlier run. Its table
-        ``provenance`` (what that run was) is left behind.
+        ``provenance`` (what that run was) is left behind. A bare name is one of `SHIPPED_CONFIGS`.
 
     Returns
     -------
@@ -329,10 +244,16 @@ def read_settings_file(path: Path) -> dict[str, Any]:
     MissingInput, UsageError
         When the file is not there, is not TOML, or names something that is no setting.
     """
+    if str(path) in SHIPPED_CONFIGS and not path.exists():
+        path = _CONFIG_FOLDER / f"{path}.toml"
     try:
         record = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise MissingInput("The settings file does not exist", where=str(path)) from error
+        raise MissingInput(
+            "The settings file does not exist",
+            where=str(path),
+            expected=f"a TOML file, or one of {', '.join(SHIPPED_CONFIGS)}",
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(
             "The settings file is not TOML", where=str(path), got=str(error)
@@ -346,16 +267,3 @@ def read_settings_file(path: Path) -> dict[str, Any]:
 
 def _from_fields(values: dict[str, Any]) -> Settings:
     return Settings(**values)
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise UsageError("Unknown choice", where=name, expected=" or ".join(choices), got=value)
-
-
-def _check_positive(record: Any, names: tuple[str, ...]) -> None:
-    for name in names:
-        if not getattr(record, name) > 0:
-            raise UsageError(
-                "Value must be above zero", where=name, got=str(getattr(record, name))
-            )

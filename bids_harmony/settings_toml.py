@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_type_hints
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 from bids_harmony.exceptions import UsageError
 
@@ -51,7 +52,10 @@ def typed_fields(cls: type, record: Mapping[str, Any], where: str) -> dict[str, 
 
 
 def _as_type(name: str, value: Any, hint: Any, where: str) -> Any:
+    if value is None and NoneType in get_args(hint):
+        return None
     wanted = str(hint)
+    hint = next((kind for kind in get_args(hint) if kind in (bool, int)), hint)
     if hint is bool:
         ok = isinstance(value, bool)
     elif hint is int:
@@ -79,10 +83,10 @@ def _as_type(name: str, value: Any, hint: Any, where: str) -> Any:
         if is_dataclass(value):
             value = {f.name: getattr(value, f.name) for f in fields(value)}
     elif "Path" in wanted:
-        ok = isinstance(value, str | Path) or (value is None and "None" in wanted)
+        ok = isinstance(value, str | Path)
         value = Path(value) if isinstance(value, str) else value
     else:
-        ok = isinstance(value, str) or (value is None and "None" in wanted)
+        ok = isinstance(value, str)
     if not ok:
         raise UsageError(
             "A setting has the wrong type",

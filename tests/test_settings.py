@@ -43,7 +43,9 @@ EVERYTHING = {
     "plugin_file": Path("/p.yaml"),
     "verbosity": 2,
     "n4": True,
-    "training": TrainingSettings(encoder="vgg", encoder_file=Path("/vgg"), keep=0.8),
+    "training": TrainingSettings(
+        encoder="vgg", encoder_file=Path("/vgg"), keep=0.8, relative=False, grid=4, aan="replace"
+    ),
 }
 
 
@@ -97,7 +99,10 @@ def test_values_out_of_range(options, named):
 
 @pytest.mark.parametrize(
     "options",
-    [{"keep": 0.0}, {"keep": 1.1}, {"bank_size": 0}, {"lambda_art": -1.0}, {"encoder": "vgg"},
+    [{"same_site_share": 1.5}, {"art_target": "mean"}, {"aan": "adain"}, {"recursion": "glow"},
+     {"grid": 0}, {"accumulate": 0}, {"precision": "fp16"}, {"patience": -1}, {"epochs": -1},
+     {"validate_every": 0}, {"identity_weight": -1.0}, {"slices_per_pair": 0},
+     {"keep": 0.0}, {"keep": 1.1}, {"bank_size": 0}, {"lambda_art": -1.0}, {"encoder": "vgg"},
      {"encoder": "random"}, {"train_minutes": -1.0}],
 )  # fmt: skip
 def test_training_values_out_of_range(options):
@@ -115,6 +120,9 @@ def test_training_values_out_of_range(options):
         ("modalities = [1]", "modalities"),
         ("[training]\nkep = 0.5", "Did you mean keep"),
         ("training = 3", "training"),
+        ("[training]\ngrid = 4.5", "grid"),
+        ("[training]\nrelative = 1", "relative"),
+        ("[training]\naan = 2", "aan"),
         ("bids_filters = '{'", "bids_filters"),
         ("nprocs = ", "not TOML"),
     ],
@@ -145,7 +153,7 @@ def test_file_by_hand(tmp_path):
 
 
 def test_no_such_file(tmp_path):
-    with pytest.raises(MissingInput):
+    with pytest.raises(MissingInput, match="or one of demo, paper"):
         read_settings_file(tmp_path / "none.toml")
 
 

@@ -26,10 +26,14 @@ from scipy.ndimage import gaussian_filter
 
 from bids_harmony.cli.main import main as bids_harmony
 from bids_harmony.exceptions import ExitCode
+from bids_harmony.settings import read_settings_file
 
 __all__ = ["main"]
 
 _TARGET = "COI"
+#: Name of the shipped settings file of the demonstration.
+_CONFIG = Path("demo")
+_TRAINING_OPTIONS = ("twin_steps", "twin_people", "twin_scanners", "adapt_steps")
 _SEED = 2026
 _BASELINES = ("histogram", "histogram-ratio", "histogram-fit")
 _COLUMNS = (
@@ -47,12 +51,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="made anew; such as build/demo")
     parser.add_argument("--training-per-site", type=int, default=4, metavar="N")
     parser.add_argument("--travelling", type=int, default=2, metavar="N")
-    parser.add_argument("--twin-steps", type=int, default=60, metavar="N")
-    parser.add_argument("--twin-people", type=int, default=6, metavar="N")
-    parser.add_argument("--twin-scanners", type=int, default=8, metavar="N")
-    parser.add_argument("--adapt-steps", type=int, default=20, metavar="N")
-    parser.add_argument("--voxel-mm", type=float, default=2.0, metavar="MM")
-    parser.add_argument("--modalities", nargs="+", default=["T1w", "T2w"])
+    # The rest stands in the shipped settings file; what is given here wins over it.
+    settings = read_settings_file(_CONFIG)
+    for name in _TRAINING_OPTIONS:
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=int,
+            default=settings["training"][name],
+            metavar="N",
+        )
+    parser.add_argument("--voxel-mm", type=float, default=settings["voxel_mm"], metavar="MM")
+    parser.add_argument("--modalities", nargs="+", default=list(settings["modalities"]))
     options = parser.parse_args(argv)
     start = time.monotonic()
     folder: Path = options.folder.absolute()
@@ -80,19 +89,17 @@ def _run(folder: Path, options: argparse.Namespace) -> int:
     training = [f"{s}{i + 1:02d}" for s in plan.sites for i in range(plan.training_per_site)]
     travellers = [f"T{i + 1:02d}" for i in range(plan.travelling)]
     common = [
-        "--modalities", *plan.modalities, "--voxel-mm", str(options.voxel_mm), "--sloppy",
-        "--work-dir", str(folder / "work"), "--keep-workdir", "never",
+        "--config-file", str(_CONFIG), "--modalities", *plan.modalities,
+        "--voxel-mm", str(options.voxel_mm), "--work-dir", str(folder / "work"),
     ]  # fmt: skip
     dataset = [str(folder / "bids"), str(folder / "out")]
     print("2. Training on people who were scanned at one site each", flush=True)
-    code = bids_harmony(
-        [
-            *dataset, "train", "--participant-label", *training, *common,
-            "--twin-steps", str(options.twin_steps), "--adapt-steps", str(options.adapt_steps),
-            "--twin-people", str(options.twin_people),
-            "--twin-scanners", str(options.twin_scanners), "--twin-learning-rate", "3e-4",
-        ]
-    )  # fmt: skip
+    chosen = [
+        word
+        for name in _TRAINING_OPTIONS
+        for word in (f"--{name.replace('_', '-')}", str(getattr(options, name)))
+    ]
+    code = bids_harmony([*dataset, "train", "--participant-label", *training, *common, *chosen])
     if code != ExitCode.DONE:
         return code
     print(f"3. Harmonizing travelling subjects to {_TARGET}", flush=True)

@@ -21,6 +21,7 @@ from bids_harmony.exceptions import (
     MissingProgram,
     TryAgain,
 )
+from bids_harmony.resources import started_together
 from bids_harmony.settings import Settings
 
 __all__ = ["main"]
@@ -71,6 +72,10 @@ def _run(settings: Settings, words: Sequence[str]) -> int:
     run_log = None
     code: int
     try:
+        if settings.analysis_level == "train" and started_together()[0] > 0:
+            # The first process checks, prepares, logs and writes.
+            logger.setLevel(logging.WARNING)
+            return ExitCode(_level(settings.analysis_level).follow(settings))
         check_dataset(settings.bids_dir)
         check_folders(settings)
         if not settings.dry_run:

@@ -11,6 +11,13 @@ from typing import Any
 
 from bids_harmony import settings
 from bids_harmony.settings import Settings, TrainingSettings
+from bids_harmony.settings_training import (
+    AAN_MODES,
+    ART_TARGETS,
+    ENCODERS,
+    RECURSIONS,
+    TRAINING_PRECISIONS,
+)
 
 __all__ = ["TRAINING", "add_options", "parse_label", "parse_memory_mb"]
 
@@ -217,7 +224,8 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
         "--config-file",
         type=Path,
         metavar="TOML",
-        help="settings, such as logs/<run>/settings.toml of an earlier run; the command line wins",
+        help="settings, such as logs/<run>/settings.toml of an earlier run, or one of "
+        f"{', '.join(settings.SHIPPED_CONFIGS)}; the command line wins",
     )
     group.add_argument(
         "--dry-run",
@@ -268,6 +276,15 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
 
     add("--preset", "preset", "network preset", metavar="NAME")
     add(
+        "--relative",
+        "relative",
+        "modulate by the prediction for the target minus that for the source",
+        action=argparse.BooleanOptionalAction,
+    )
+    add("--aan", "aan", "statistics that are modulated", choices=AAN_MODES)
+    add("--grid", "grid", "modulation varies over so many cells a side", type=int, metavar="N")
+    add("--recursion", "recursion", "form of the flow's way back", choices=RECURSIONS)
+    add(
         "--start",
         "start",
         "begin with the shipped weights, where they fit the preset",
@@ -297,7 +314,22 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
         type=int,
         metavar="N",
     )
+    add("--epochs", "epochs", "the same in epochs, where above 0", type=int, metavar="N")
     add("--train-batch", "batch", "slices per step", type=int, metavar="N")
+    add("--accumulate", "accumulate", "parts of a batch, to save memory", type=int, metavar="N")
+    add(
+        "--train-precision",
+        "precision",
+        "of convolutions in training",
+        choices=TRAINING_PRECISIONS,
+    )
+    add(
+        "--patience",
+        "patience",
+        "stop after so many validations without a better one, 0: never",
+        type=int,
+        metavar="N",
+    )
     add("--learning-rate", "learning_rate", "step size, adaptation", type=float, metavar="X")
     add(
         "--lambda-ac",
@@ -316,7 +348,20 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     add(
         "--keep", "keep", "share of encoder channels in the artefact loss", type=float, metavar="X"
     )
-    add("--encoder", "encoder", "encoder of site codes", choices=settings.ENCODERS)
+    add(
+        "--art-target",
+        "art_target",
+        "what the artefact loss compares with: a slice or the mean of its site",
+        choices=ART_TARGETS,
+    )
+    add(
+        "--identity-weight",
+        "identity_weight",
+        "weight of the change of same-site pairs",
+        type=float,
+        metavar="X",
+    )
+    add("--encoder", "encoder", "encoder of site codes", choices=ENCODERS)
     add("--encoder-file", "encoder_file", "weights of the vgg encoder", type=Path, metavar="FILE")
     add(
         "--bank-size",

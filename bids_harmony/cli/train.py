@@ -13,7 +13,7 @@ from bids_harmony.exceptions import ExitCode
 from bids_harmony.methods import METHOD_NEEDS
 from bids_harmony.settings import Settings
 
-__all__ = ["run"]
+__all__ = ["follow", "run"]
 
 
 def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
@@ -45,3 +45,21 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
         code = ExitCode(run_train(settings, selection.scans, log_dir=log_dir))
     record_problems(log_dir, selection.problems)
     return worst_code(code, selection.problems)
+
+
+def follow(settings: Settings) -> ExitCode:
+    """Train along with the first of the processes that ``torchrun`` started; it writes, not this.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Returns
+    -------
+    ExitCode
+    """
+    if not settings.dry_run:
+        from bids_harmony.training.adapt import train_model
+
+        train_model((), settings, settings.output_dir / "models")
+    return ExitCode.DONE

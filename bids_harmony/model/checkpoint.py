@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
 
 from bids_harmony.exceptions import DataError, MissingInput
 from bids_harmony.model.encoder import Encoder
 from bids_harmony.model.encoder_files import write_bytes, write_tensors
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import NetworkConfig
+from bids_harmony.model.weights import fill, parse_tensors
 
 __all__ = ["METADATA_FILE", "WEIGHTS_FILE", "load_model", "save_model"]
 
@@ -151,10 +150,5 @@ def load_model(
             hint="The file is damaged or belongs to another model; copy the folder again.",
         )
     network = IHFNetwork(config, code_length)
-    try:
-        network.load_state_dict(load(content))
-    except (SafetensorError, RuntimeError) as error:
-        raise DataError(
-            "The weights do not fit the network described", where=str(weights), got=str(error)
-        ) from error
+    fill(network, parse_tensors(content, weights), weights)
     return network.to(device).eval(), metadata

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from bids_harmony.exceptions import DataError, UsageError
 from bids_harmony.model.encoder_files import read_tensors, read_vgg, sha256_of_file, write_tensors
 from bids_harmony.model.vgg import LAYOUTS, VGG_WIDTHS, VGGTrunk, channel_statistics
+from bids_harmony.model.weights import fill
 
 __all__ = [
     "MRI_ENCODER_FILE",
@@ -189,15 +190,15 @@ def _mri_encoder(path: Path | None) -> Encoder:
             got=", ".join(sorted(state)[:6]),
         )
     trunk = build_mri_encoder([state[first].shape[0] for first in firsts])
-    _fill(trunk, state, file)
+    fill(trunk, {name: tensor.float() for name, tensor in state.items()}, file)
     return Encoder(trunk, name="mri", sha256=digest)
 
 
 def _vgg_encoder(path: Path, scaling: str | None) -> Encoder:
     weights = read_vgg(path, scaling)
     trunk = VGGTrunk(weights.widths, weights.layout)
-    state = {f"convolutions.{key}": value for key, value in weights.convolutions.items()}
-    _fill(trunk, state, path)
+    state = {f"convolutions.{key}": value.float() for key, value in weights.convolutions.items()}
+    fill(trunk, state, path)
     return Encoder(
         trunk,
         name=weights.name,
@@ -205,15 +206,6 @@ def _vgg_encoder(path: Path, scaling: str | None) -> Encoder:
         colour=weights.colour,
         offset=weights.offset,
     )
-
-
-def _fill(trunk: VGGTrunk, state: dict[str, Tensor], path: Path) -> None:
-    try:
-        trunk.load_state_dict({name: tensor.float() for name, tensor in state.items()})
-    except RuntimeError as error:
-        raise DataError(
-            "The encoder weights do not fit the network", where=str(path), got=str(error)
-        ) from error
 
 
 def _random_encoder(seed: int, widths: Sequence[int]) -> Encoder:

@@ -114,10 +114,13 @@ class IHFNetwork(nn.Module):
         """What `forward` adds to its input, without the affine caches.
 
         The same function as ``forward(x) - x``, because the flow without modulation is exact; in
-        less memory, and exactly zero where no stage modulates. Needs recursion convex or mean.
+        less memory, and exactly zero where no stage modulates. The inexact recursions (hf, repo)
+        take the long way.
 
         Parameters and shapes are those of `forward`.
         """
+        if self.config.recursion not in ("convex", "mean"):
+            return self(x, condition, mask) - x
         embedding = self._embed(x, condition)
         features, z = [], self._pad(x)
         for stage in self._stages():

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -32,13 +32,13 @@ from bids_harmony.training.paired import (
 )
 from bids_harmony.training.pairs import pair_scans
 from bids_harmony.training.training_scans import (
+    PreparedScan,
     TrainingScan,
     bank_groups,
     build_banks,
     load_scans,
     usable_modalities,
 )
-from bids_harmony.training.unpaired import PreparedScan
 
 if TYPE_CHECKING:
     from bids_harmony.settings import Settings
@@ -85,7 +85,7 @@ def fit_method(
     if method == "ihf":
         from bids_harmony.training.adapt import train_model
 
-        return train_model(cast(Any, scans), settings, out_dir)
+        return train_model(scans, settings, out_dir)
     options = settings.training
     loaded = load_scans(scans, settings.voxel_mm)
     modalities = usable_modalities(loaded)

@@ -31,7 +31,7 @@ from bids_harmony.model.unet import UNet, levels_for
 from bids_harmony.training.adversarial import AdversarialSchedule, fit_adversarial
 from bids_harmony.training.pairs import PairedScans, PairedSlices
 from bids_harmony.training.perceptual import PerceptualDistance
-from bids_harmony.training.unpaired import PreparedScan
+from bids_harmony.training.training_scans import PreparedScan
 
 __all__ = ["CGANOptions", "PairedScans", "SiMixOptions", "fit_cgan", "fit_simix", "fit_ssimh"]
 

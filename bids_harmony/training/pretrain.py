@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +12,12 @@ from torch import Tensor
 from bids_harmony.harmonizers.conditioned import predict_change
 from bids_harmony.imaging.slices import reassemble
 from bids_harmony.model.network import IHFNetwork
-from bids_harmony.training.trainer import Schedule, fit
+from bids_harmony.training.distributed import Ranks
+from bids_harmony.training.trainer import Fitted, Schedule, fit
 from bids_harmony.training.twin_stream import TwinStream
 from bids_harmony.training.twins import Batch, TwinPool, twin_pair
 
-__all__ = ["TwinScore", "pretrain", "score_twins", "twin_loss"]
-
-#: Squared error decides RMSE and PSNR, absolute error keeps edges and resists outliers.
-_SQUARED_WEIGHT = 4.0
+__all__ = ["TwinLoss", "TwinScore", "pretrain", "score_twins", "twin_loss"]
 
 
 @dataclass(frozen=True)
@@ -36,29 +33,41 @@ class TwinScore:
     pairs: int
 
 
-def twin_loss(network: IHFNetwork, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-    """Absolute plus squared error to the twin, inside the brain.
+@dataclass(frozen=True)
+class TwinLoss:
+    """Weights of the absolute and of the squared error to the twin.
+
+    Squared error decides RMSE and PSNR, absolute error keeps edges and resists outliers.
+    """
+
+    absolute: float = 1.0
+    squared: float = 4.0
+
+
+def twin_loss(
+    network: IHFNetwork, batch: Batch, weights: TwinLoss | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Absolute plus squared error to the twin, means over the brain.
 
     Parameters
     ----------
     network : IHFNetwork
     batch : Batch
+    weights : TwinLoss, optional
 
     Returns
     -------
     loss : () tensor
-    numbers : dict
-        RMSE of the batch before and after the network.
+    numbers : dict of () tensors
+        Mean squared error before and after the network.
     """
+    weights = weights or TwinLoss()
     output = batch.stack + network.change(batch.stack, batch.condition)
     error = (output - batch.twin)[batch.mask]
     squared = error.square().mean()
     before = (batch.stack - batch.twin)[batch.mask].square().mean()
-    numbers = {
-        "rmse_closed_form": math.sqrt(float(before)),
-        "rmse_network": math.sqrt(float(squared.detach())),
-    }
-    return error.abs().mean() + _SQUARED_WEIGHT * squared, numbers
+    loss = weights.absolute * error.abs().mean() + weights.squared * squared
+    return loss, {"mse_closed_form": before, "mse_network": squared}
 
 
 def pretrain(
@@ -71,7 +80,9 @@ def pretrain(
     seed: int,
     use_closed_form: bool,
     fingerprint: str,
-) -> list[dict[str, float]]:
+    loss: TwinLoss | None = None,
+    ranks: Ranks | None = None,
+) -> Fitted:
     """Train a network on twins of the pool's training people and scanners.
 
     Parameters
@@ -86,23 +97,26 @@ def pretrain(
     seed : int
     use_closed_form : bool
     fingerprint : str
+    loss : TwinLoss, optional
+    ranks : Ranks, optional
+        The processes that train together.
 
     Returns
     -------
-    list of dict
-        The log.
+    Fitted
     """
     stream = TwinStream(
         pool, network.config, use_closed_form=use_closed_form, slices=slices, seed=seed
     )
     return fit(
         network,
-        stream.batch,
-        lambda batch: twin_loss(network, batch),
+        stream.part,
+        lambda batch: twin_loss(network, batch, loss),
         schedule,
         folder,
         stage="twins",
         fingerprint=fingerprint,
+        ranks=ranks,
     )
 
 
@@ -122,6 +136,7 @@ def score_twins(
     rng = np.random.default_rng([pool.plan.seed, 0x7A])
     scanners = pool.validation_scanners
     totals = np.zeros(3)
+    device = str(next(network.parameters()).device)
     for number in range(pairs):
         first, second = rng.choice(len(scanners), 2, replace=False)
         modality = pool.plan.modalities[number % len(pool.plan.modalities)]
@@ -136,7 +151,7 @@ def score_twins(
             config=network.config,
             use_closed_form=use_closed_form,
         )
-        change = reassemble(predict_change(network, conditioned))
+        change = reassemble(predict_change(network, conditioned, device=device))
         mask = conditioned.mask
         images = (scan, conditioned.image, conditioned.image + change)
         totals += [_gain_free(image[mask], twin[mask]) for image in images]
@@ -147,5 +162,5 @@ def score_twins(
 def _gain_free(image: NDArray, twin: NDArray) -> float:
     image, twin = image.astype(np.float64), twin.astype(np.float64)
     gain = (image @ twin) / (image @ image)
-    error = math.sqrt(np.square(gain * image - twin).mean())
-    return error / float(np.percentile(twin, 99.5))
+    error = np.sqrt(np.square(gain * image - twin).mean())
+    return float(error / np.percentile(twin, 99.5))

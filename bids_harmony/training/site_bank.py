@@ -100,7 +100,8 @@ def encode_heights(data: Array, encoder: Encoder, *, batch: int = 16) -> Array:
     depth = data.shape[2]
     centres = np.minimum(np.arange(0, depth, CODE_STEP) + CODE_STEP // 2, depth - 1)
     stack = torch.from_numpy(np.clip(cut_stack(data, centres), 0, 1.5))
-    codes = [encoder.code(part) for part in stack.split(batch)]
+    device = next(encoder.parameters()).device
+    codes = [encoder.code(part.to(device)).cpu() for part in stack.split(batch)]
     return torch.cat(codes).numpy()
 
 

@@ -8,20 +8,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 
 from bids_harmony.exceptions import DataError, MissingInput
 from bids_harmony.model.encoder import Encoder
 from bids_harmony.model.encoder_files import sha256_of_file, write_tensors
 from bids_harmony.model.network import IHFNetwork
-from bids_harmony.model.presets import DEFAULT_PRESET
+from bids_harmony.model.presets import DEFAULT_PRESET, preset
+from bids_harmony.model.weights import fill, parse_tensors
 
 __all__ = ["START_FILE", "START_SHA256", "read_start", "write_start"]
 
 START_FILE = Path(__file__).resolve().parents[1] / "data" / "start.safetensors"
 #: Of the shipped file; `benchmarks/pretrain.py` prints it.
-START_SHA256 = "92177b1ac5b10666f8c458ff5581d533b09ab3a4bfe23c9eb9eae13cdd8f82a0"
+START_SHA256 = "ff461406adc60f29ab49840f111c6b9e883fc257679a50430eaf15b423d5140f"
 #: Of the encoder whose codes the weights were trained with.
 _ENCODER = "encoder_sha256"
 
@@ -48,14 +47,14 @@ def read_start(network: IHFNetwork, encoder: Encoder) -> bool:
     Returns
     -------
     bool
-        False, and nothing changed, where preset or encoder is another.
+        False, and nothing changed, where network or encoder is another.
 
     Raises
     ------
     MissingInput, DataError
         The file is missing, or not the one this version was made with.
     """
-    if network.config.name != DEFAULT_PRESET or encoder.name != "mri":
+    if network.config != preset(DEFAULT_PRESET) or encoder.name != "mri":
         return False
     if not START_FILE.is_file():
         raise MissingInput(
@@ -70,13 +69,8 @@ def read_start(network: IHFNetwork, encoder: Encoder) -> bool:
             got=digest,
             hint="Install the package again.",
         )
-    try:
-        tensors = load_tensors(START_FILE.read_bytes())
-        if bytes(tensors.pop(_ENCODER).numpy()).decode() != encoder.sha256:
-            return False
-        network.load_state_dict({name: value.float() for name, value in tensors.items()})
-    except (SafetensorError, KeyError, RuntimeError) as error:
-        raise DataError(
-            "The shipped weights cannot be read", where=str(START_FILE), got=str(error)
-        ) from error
+    tensors = parse_tensors(START_FILE.read_bytes(), START_FILE)
+    if bytes(tensors.pop(_ENCODER).numpy()).decode() != encoder.sha256:
+        return False
+    fill(network, {name: value.float() for name, value in tensors.items()}, START_FILE)
     return True

@@ -1,28 +1,32 @@
-"""One optimizer loop for both stages: Adam, cosine schedule, checkpoints, exact resume on CPU."""
+"""One optimizer loop for both stages.
+
+Adam with a cosine schedule; batches worked through in parts, here or in several processes; half
+precision where it does no harm; early stop on a validation; checkpoints that a training goes on
+from as if it had never been cut off (to the bit on a processor).
+"""
 
 from __future__ import annotations
 
-import csv
-import json
 import logging
 import math
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from bids_harmony.exceptions import DataError
-from bids_harmony.model.encoder_files import write_bytes, write_tensors
 from bids_harmony.model.network import IHFNetwork
+from bids_harmony.training.distributed import Ranks
+from bids_harmony.training.training_checkpoint import TrainingCheckpoint
+from bids_harmony.training.training_log import TrainingLog
 
-__all__ = ["Diverged", "Schedule", "fit"]
+__all__ = ["Diverged", "Fitted", "Part", "Schedule", "fit"]
 
 _LOGGER = logging.getLogger(__name__)
 _FUSION_FACTOR = 10.0
@@ -34,9 +38,20 @@ class Diverged(DataError):
     """The loss is not finite."""
 
 
+class Part(Protocol):
+    """A part of a step's batch."""
+
+    @property
+    def share(self) -> float:
+        """Weight of the part's loss in the batch's; the shares of a batch sum to 1."""
+
+    def to(self, device: torch.device) -> Any:
+        """The same on a device."""
+
+
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast.
+    """How long, how fast and in what precision.
 
     Attributes
     ----------
@@ -50,6 +65,16 @@ class Schedule:
         the clock where that is ahead of the steps, so results depend on the machine's speed.
     clip : float
         Largest global gradient norm.
+    accumulate : int
+        Parts that a process works through its batch in: less memory, the same result but for
+        rounding.
+    precision : {"float32", "bf16"}
+        ``bf16`` for convolutions and linear layers; couplings, statistics and losses stay in
+        float32.
+    validate_every : int
+        Steps between validations.
+    patience : int
+        Stop after so many validations without a better one; 0 for never.
     checkpoint_every : int
         Steps.
     """
@@ -58,155 +83,198 @@ class Schedule:
     learning_rate: float
     max_seconds: float = math.inf
     clip: float = 1.0
+    accumulate: int = 1
+    precision: str = "float32"
+    validate_every: int = 50
+    patience: int = 0
     checkpoint_every: int = 50
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What came of a training.
+
+    Attributes
+    ----------
+    steps : int
+        Optimizer steps that were done.
+    best_step : int
+        The step whose weights the network has.
+    validation : float
+        Its validation; nan without one.
+    log : Path
+        CSV file of the numbers of every step.
+    """
+
+    steps: int
+    best_step: int
+    validation: float
+    log: Path
 
 
 def fit(
     network: IHFNetwork,
-    draw: Callable[[int], Any],
-    loss_of: Callable[[Any], tuple[Tensor, dict[str, float]]],
+    draw: Callable[[int, int, int], Part],
+    loss_of: Callable[[Any], tuple[Tensor, Mapping[str, Tensor]]],
     schedule: Schedule,
     folder: Path,
     *,
     stage: str,
     fingerprint: str,
-) -> list[dict[str, float]]:
+    validate: Callable[[], float] | None = None,
+    ranks: Ranks | None = None,
+) -> Fitted:
     """Train, with a checkpoint to resume from.
 
     Parameters
     ----------
     network : IHFNetwork
-        Changed in place.
+        Changed in place; gets the best weights at the end where there is a validation.
     draw : callable
-        Batch of a step; must depend on the step alone. Runs one step ahead in a second thread.
+        ``draw(step, part, parts)`` is one of the parts of a step's batch. The batch must depend on
+        the step alone. Runs one step ahead in a second thread.
     loss_of : callable
-        Loss of a batch, and numbers to log.
+        Loss of a part and numbers to log, all of them means, so that the parts' values weighted by
+        their shares sum to the batch's. Called under autocast in half precision.
     schedule : Schedule
     folder : Path
         Holds ``<stage>_checkpoint.safetensors`` and the log ``<stage>_log.csv``.
     stage : str
     fingerprint : str
         A checkpoint of another fingerprint is not resumed from.
+    validate : callable, optional
+        A number to make small. May not draw from torch's global generator.
+    ranks : Ranks, optional
+        The processes that train together; the first alone logs, validates and writes.
 
     Returns
     -------
-    list of dict
-        One row of numbers per step.
+    Fitted
 
     Raises
     ------
     Diverged
         The loss is not finite.
     """
-    fusion = set(map(id, network.fusion_parameters()))
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    rates = [
-        schedule.learning_rate * (_FUSION_FACTOR if id(p) in fusion else 1) for p in parameters
-    ]
-    optimizer = torch.optim.Adam(
-        [{"params": [p], "lr": rate} for p, rate in zip(parameters, rates, strict=True)]
-    )
-    checkpoint = _Checkpoint(folder, stage, fingerprint)
-    first, spent, rows = checkpoint.load(network, optimizer)
+    ranks = ranks or Ranks()
+    steps = _Steps(network, loss_of, schedule, ranks)
+    checkpoint = TrainingCheckpoint(folder, stage, fingerprint)
+    progress = checkpoint.load(network, steps.optimizer)
+    path = folder / f"{stage}_log.csv"
+    log = TrainingLog(path, progress.step) if ranks.first else None
+    parts = ranks.count * schedule.accumulate
+    own = range(ranks.rank * schedule.accumulate, (ranks.rank + 1) * schedule.accumulate)
+
+    def batch(step: int) -> list[Part]:
+        return [draw(step, part, parts) for part in own]
+
+    def over() -> bool:
+        stale = 0 < schedule.patience <= progress.stale
+        return progress.step >= schedule.steps or progress.seconds > schedule.max_seconds or stale
+
     network.train()
-    start = time.monotonic() - spent
-    progress = tqdm(
-        total=schedule.steps, initial=first, desc=stage, unit="step", disable=None, leave=False
-    )
+    start = time.monotonic() - progress.seconds
+    bar = tqdm(
+        total=schedule.steps, initial=progress.step, desc=stage, unit="step", leave=False,
+        disable=None if ranks.first else True,
+    )  # fmt: skip
+    upcoming: Future[list[Part]] | None = None
     with ThreadPoolExecutor(max_workers=1) as ahead:
-        upcoming = ahead.submit(draw, first) if first < schedule.steps else None
-        for step in range(first, schedule.steps):
-            elapsed = time.monotonic() - start
-            if elapsed > schedule.max_seconds:
-                _LOGGER.info("%s: time is spent after %d steps", stage, step)
-                break
-            assert upcoming is not None
-            batch = upcoming.result()
-            if step + 1 < schedule.steps:
-                upcoming = ahead.submit(draw, step + 1)
-            done = max(step / schedule.steps, elapsed / schedule.max_seconds)
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                cosine = 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
-                group["lr"] = rate * cosine * min(1.0, (step + 1) / _WARM_UP)
-            loss, numbers = loss_of(batch)
-            if not torch.isfinite(loss):
+        while not over():
+            step = progress.step
+            drawn = (upcoming or ahead.submit(batch, step)).result()
+            upcoming = ahead.submit(batch, step + 1) if step + 1 < schedule.steps else None
+            numbers = steps.take(drawn, step, progress.seconds)
+            if not math.isfinite(numbers["loss"]):
                 raise Diverged(
                     "Training diverged",
                     where=f"{stage}, step {step}",
-                    got=f"loss {float(loss.detach())}",
+                    got=f"loss {numbers['loss']}",
                     hint="Use a smaller learning rate.",
                 )
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(parameters, schedule.clip)
-            optimizer.step()
-            rows.append({"step": step, "loss": float(loss.detach()), **numbers})
-            progress.update()
-            progress.set_postfix(loss=f"{rows[-1]['loss']:.4f}", refresh=False)
-            if (step + 1) % schedule.checkpoint_every == 0:
-                checkpoint.save(network, optimizer, step + 1, time.monotonic() - start, rows)
-    progress.close()
+            progress.step += 1
+            progress.seconds = time.monotonic() - start
+            if math.isfinite(schedule.max_seconds):
+                progress.seconds = ranks.from_first(progress.seconds)
+            measured = None
+            if validate and (over() or progress.step % schedule.validate_every == 0):
+                network.eval()
+                measured = ranks.from_first(validate() if ranks.first else None)
+                network.train()
+                progress.validated(measured, network)
+            if log:
+                row = {"step": step, **numbers}
+                log.write(row | {"validation": measured} if validate else row)
+                if over() or progress.step % schedule.checkpoint_every == 0:
+                    checkpoint.save(network, steps.optimizer, progress)
+            bar.update()
+            bar.set_postfix(loss=f"{numbers['loss']:.4f}", refresh=False)
+    bar.close()
     network.eval()
-    checkpoint.save(network, optimizer, len(rows), time.monotonic() - start, rows)
-    _write_log(folder / f"{stage}_log.csv", rows)
-    return rows
+    if progress.best_weights:
+        network.load_state_dict(progress.best_weights)
+    if 0 < schedule.patience <= progress.stale:
+        _LOGGER.info("%s: no better since step %d; stopped", stage, progress.best_step)
+    elif progress.step < schedule.steps:
+        _LOGGER.info("%s: time is spent after %d steps", stage, progress.step)
+    validated = bool(progress.best_weights)
+    return Fitted(
+        progress.step,
+        progress.best_step if validated else progress.step,
+        progress.best if validated else math.nan,
+        path,
+    )
 
 
-class _Checkpoint:
-    """Network, optimizer moments and log, in one safetensors file."""
+class _Steps:
+    """Optimizer steps on batches that come in parts."""
 
-    def __init__(self, folder: Path, stage: str, fingerprint: str) -> None:
-        self.path, self.fingerprint = folder / f"{stage}_checkpoint.safetensors", fingerprint
-
-    def save(
+    def __init__(
         self,
-        network: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        step: int,
-        seconds: float,
-        rows: list[dict[str, float]],
+        network: IHFNetwork,
+        loss_of: Callable[[Any], tuple[Tensor, Mapping[str, Tensor]]],
+        schedule: Schedule,
+        ranks: Ranks,
     ) -> None:
-        tensors = {f"network.{k}": v.detach().cpu() for k, v in network.state_dict().items()}
-        for number, state in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{k}": v.detach().cpu() for k, v in state.items()}
-        about = json.dumps(
-            {"fingerprint": self.fingerprint, "step": step, "seconds": seconds, "rows": rows}
-        )
-        tensors["about"] = torch.frombuffer(bytearray(about.encode()), dtype=torch.uint8)
-        write_tensors(tensors, self.path)
+        self.loss_of, self.schedule, self.ranks = loss_of, schedule, ranks
+        fusion = [p for p in network.fusion_parameters() if p.requires_grad]
+        known = set(map(id, fusion))
+        rest = [p for p in network.parameters() if p.requires_grad and id(p) not in known]
+        self.parameters, self.device = rest + fusion, rest[0].device
+        self.rates = [schedule.learning_rate, schedule.learning_rate * _FUSION_FACTOR]
+        self.optimizer = torch.optim.Adam([{"params": rest}, {"params": fusion}])
 
-    def load(
-        self, network: nn.Module, optimizer: torch.optim.Optimizer
-    ) -> tuple[int, float, list[dict[str, float]]]:
-        if not self.path.is_file():
-            return 0, 0.0, []
-        tensors = load_tensors(self.path.read_bytes())
-        about = json.loads(bytes(tensors.pop("about").numpy()).decode())
-        if about["fingerprint"] != self.fingerprint:
-            _LOGGER.info("%s belongs to another training; starting anew", self.path)
-            return 0, 0.0, []
-        moments: dict[int, dict[str, Tensor]] = {}
-        weights = {}
-        for name, tensor in tensors.items():
-            kind, rest = name.split(".", 1)
-            if kind == "network":
-                weights[rest] = tensor
-            else:
-                number, field = rest.split(".", 1)
-                moments.setdefault(int(number), {})[field] = tensor
-        network.load_state_dict(weights)
-        groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        _LOGGER.info("resuming %s at step %d", self.path.name, about["step"])
-        return about["step"], about["seconds"], about["rows"]
+    def take(self, parts: list[Part], step: int, seconds: float) -> dict[str, float]:
+        """Take a step; returns loss, learning rate and numbers of the whole batch.
 
+        Nothing is changed when the loss is not finite.
+        """
+        factor = self._set_rates(step, seconds)
+        self.optimizer.zero_grad()
+        total: dict[str, Tensor] = {}
+        half = self.schedule.precision == "bf16"
+        for drawn in parts:
+            part = drawn.to(self.device)
+            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
+                loss, numbers = self.loss_of(part)
+            (loss * part.share).backward()
+            for name, value in {"loss": loss, **numbers}.items():
+                weighted = value.detach().double() * part.share
+                total[name] = total[name] + weighted if name in total else weighted
+        summed = torch.stack(list(total.values()))
+        self.ranks.add_up([summed])
+        self.ranks.add_up([p.grad for p in self.parameters if p.grad is not None])
+        values = dict(zip(total, summed.tolist(), strict=True))
+        if math.isfinite(values["loss"]):
+            nn.utils.clip_grad_norm_(self.parameters, self.schedule.clip)
+            self.optimizer.step()
+        rate = self.schedule.learning_rate * factor
+        return {"loss": values.pop("loss"), "learning_rate": rate, **values}
 
-def _write_log(path: Path, rows: list[dict[str, float]]) -> None:
-    import io
-
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_bytes(text.getvalue().encode(), path)
+    def _set_rates(self, step: int, seconds: float) -> float:
+        done = max(step / self.schedule.steps, seconds / self.schedule.max_seconds)
+        cosine = 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+        factor = cosine * min(1.0, (step + 1) / _WARM_UP)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+        return factor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,18 @@ from bids_harmony.exceptions import DataError, ImageError
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.model.encoder import Encoder
 from bids_harmony.training.site_bank import SiteBank, build_bank
-from bids_harmony.training.unpaired import PreparedScan
 
-__all__ = ["TrainingScan", "bank_groups", "build_banks", "load_scans", "usable_modalities"]
+__all__ = [
+    "PreparedScan",
+    "TrainingScan",
+    "bank_groups",
+    "build_banks",
+    "load_scans",
+    "usable_modalities",
+]
+
+
+Array = np.ndarray
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,37 @@ class TrainingScan:
     modality: str
     site: str
     prepared: Path
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedScan:
+    """A scan on the reference grid, as training holds it.
+
+    Attributes
+    ----------
+    label, subject, modality, site : str
+    data : (X, Y, Z) float32
+        Scaled, 0 outside the mask.
+    mask : (X, Y, Z) bool
+    scale : float
+    """
+
+    label: str
+    subject: str
+    modality: str
+    site: str
+    data: Array
+    mask: Array
+    scale: float
+
+    @cached_property
+    def tall(self) -> Array:
+        """Slices with at least 5 % of brain."""
+        return np.flatnonzero(self.mask.mean(axis=(0, 1)) >= 0.05)
+
+    def nearest(self, heights: Array) -> Array:
+        """Of every height, the nearest slice with brain."""
+        return np.clip(heights, self.tall[0], self.tall[-1])
 
 
 def load_scans(scans: Sequence[TrainingScan], voxel_mm: float) -> list[PreparedScan]:

@@ -69,8 +69,8 @@ class TwinStream:
         self.slices, self.seed = slices, seed
         self._pairs: dict[int, _Pair] = {}
 
-    def batch(self, step: int) -> Batch:
-        """Draw the batch of a step."""
+    def part(self, step: int, part: int = 0, parts: int = 1) -> Batch:
+        """Draw one of the parts of a step's batch."""
         last = _FIRST_PAIRS + step // _STEPS_PER_PAIR
         first = max(0, last - self._kept())
         for number in [n for n in self._pairs if not first <= n < last]:
@@ -81,7 +81,12 @@ class TwinStream:
         for number in {*drawn.tolist(), last - 1}:
             if number not in self._pairs:
                 self._pairs[number] = self._make(number)
-        return _joined([self._cut(self._pairs[number], rng) for number in drawn.tolist()])
+        cut: list[Batch] = [self._cut(self._pairs[number], rng) for number in drawn.tolist()]
+        own = np.array_split(np.arange(len(cut)), parts)[part].tolist()
+        brain = sum(int(piece.mask.sum()) for piece in cut)
+        share = sum(int(cut[i].mask.sum()) for i in own) / brain
+        # More parts than slices: a slice without weight keeps the graph in shape.
+        return _joined([cut[i] for i in own] or cut[:1], share)
 
     def _kept(self) -> int:
         """How many pairs fit; a whole brain of the grid as measure."""
@@ -119,8 +124,8 @@ class TwinStream:
         flip = slice(None, None, -1) if rng.random() < 0.5 else slice(None)
 
         def stack(volume: Array, kind: type) -> torch.Tensor:
-            cut = cut_stack(volume[flip], [k]).astype(kind)
-            return torch.from_numpy(np.ascontiguousarray(cut))
+            three: Array = cut_stack(volume[flip], [k]).astype(kind)
+            return torch.from_numpy(np.ascontiguousarray(three))
 
         source, target = (
             None if maps is None else torch.from_numpy(maps[k : k + 1, :, flip].copy())
@@ -141,7 +146,7 @@ class TwinStream:
         )
 
 
-def _joined(slices: list[Batch]) -> Batch:
+def _joined(slices: list[Batch], share: float) -> Batch:
     def join(name: str) -> torch.Tensor | None:
         parts = [getattr(s.condition, name) for s in slices]
         return None if parts[0] is None else torch.cat(parts)
@@ -158,4 +163,5 @@ def _joined(slices: list[Batch]) -> Batch:
         ),
         twin=torch.cat([s.twin for s in slices]),
         mask=torch.cat([s.mask for s in slices]),
+        share=share,
     )

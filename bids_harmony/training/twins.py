@@ -95,12 +95,26 @@ class TwinPool:
 
 @dataclass(frozen=True)
 class Batch:
-    """Slices of twin pairs: stacks, conditions, what they should become, and the brain."""
+    """Slices of twin pairs: stacks, conditions, what they should become, and the brain.
+
+    `share` is the part of the step's brain voxels that these slices hold.
+    """
 
     stack: torch.Tensor
     condition: Condition
     twin: torch.Tensor
     mask: torch.Tensor
+    share: float = 1.0
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+        return Batch(
+            self.stack.to(device),
+            self.condition.to(device),
+            self.twin.to(device),
+            self.mask.to(device),
+            self.share,
+        )
 
 
 def make_pool(

@@ -98,6 +98,22 @@ def test_train(call, workflow):
     assert workflow.calls[0][0].analysis_level == "train"
 
 
+def test_processes_beside_the_first_only_train(call, workflow, monkeypatch, tmp_path):
+    room = types.ModuleType("bids_harmony.training.adapt")
+    given = []
+    room.train_model = lambda scans, settings, out_dir: given.append((scans, out_dir))
+    monkeypatch.setitem(sys.modules, "bids_harmony.training.adapt", room)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert call(level="train")[0] == 0
+    assert given == [((), tmp_path / "out" / "models")] and not workflow.calls
+    assert not (tmp_path / "out").exists()
+    call("--dry-run", level="train")
+    monkeypatch.setenv("RANK", "0")
+    assert call(level="train")[0] == 0
+    assert len(given) == 1 and len(workflow.calls) == 1
+
+
 def test_target_takes_the_datasets_spelling(call, workflow):
     assert call("--target-site", "site coi")[0] == 0
     assert workflow.calls[0][0].target_site == "COI"

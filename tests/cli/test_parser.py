@@ -85,6 +85,12 @@ def test_defaults_are_those_of_the_settings():
          TrainingSettings(simix_epochs=3, simix_mixing=0.2, paired_per_site=True,
                           ssimh_corner=4)),
         ("--no-resume", "training", TrainingSettings(resume=False)),
+        ("--no-relative --aan replace --grid 1 --recursion mean", "training",
+         TrainingSettings(relative=False, aan="replace", grid=1, recursion="mean")),
+        ("--epochs 3 --patience 0 --accumulate 4 --train-precision bf16", "training",
+         TrainingSettings(epochs=3, patience=0, accumulate=4, precision="bf16")),
+        ("--art-target prototype --identity-weight 2", "training",
+         TrainingSettings(art_target="prototype", identity_weight=2.0)),
     ],
 )  # fmt: skip
 def test_flags_and_their_aliases(words, field, value):

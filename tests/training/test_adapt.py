@@ -6,17 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from bids_harmony.exceptions import DataError, MissingInput, SiteError
+from bids_harmony.exceptions import DataError, MissingInput, SiteError, UsageError
 from bids_harmony.harmonizers import load_harmonizer
 from bids_harmony.harmonizers.closed_form import landmarks
 from bids_harmony.imaging.intensity import robust_scale
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.reference import reference_grid
+from bids_harmony.model.presets import preset
 from bids_harmony.phantom.anatomy import make_anatomy
 from bids_harmony.phantom.scanner import SITES, acquire
 from bids_harmony.settings import Settings, TrainingSettings
-from bids_harmony.training.adapt import TrainingScan, train_model
+from bids_harmony.training.adapt import network_config, train_model
 from bids_harmony.training.bank_files import BANKS_FILE, read_banks
+from bids_harmony.training.training_scans import TrainingScan
 
 VOXEL_MM = 6.0
 GRID = reference_grid(VOXEL_MM)
@@ -132,6 +134,18 @@ def test_without_twins_a_model_is_banks_and_adaptation(scans, settings, tmp_path
     extra = train_model(scans, replace(settings, training=replace(QUICK, twin_steps=0)), tmp_path)
     assert extra["twins"]["unseen"] is None and extra["adaptation"]["done"]
     assert load_harmonizer("ihf", tmp_path).sites("T1w") == ("COI", "GE")
+
+
+def test_a_network_is_the_preset_with_the_changes_asked_for():
+    assert network_config(TrainingSettings()) == preset("local")
+    asked = TrainingSettings(preset="paper", relative=True, aan="residual", grid=4,
+                             recursion="mean")  # fmt: skip
+    config = network_config(asked)
+    assert (config.aan.relative, config.aan.mode, config.aan.grid) == (True, "residual", 4)
+    assert config.recursion == "mean" and config.channels == preset("paper").channels
+    assert not network_config(TrainingSettings(relative=False)).aan.relative
+    with pytest.raises(UsageError, match="Unknown preset"):
+        network_config(TrainingSettings(preset="nonsense"))
 
 
 def test_one_site_is_nothing_to_harmonize(scans, settings, tmp_path):

@@ -23,7 +23,7 @@ from bids_harmony.training.paired import (
     fit_ssimh,
 )
 from bids_harmony.training.site_bank import build_bank
-from bids_harmony.training.unpaired import PreparedScan
+from bids_harmony.training.training_scans import PreparedScan
 
 SHAPE = (28, 32, 12)
 GRID = ReferenceGrid("toy", SHAPE, np.diag([6.0, 6, 6, 1]), 6.0)

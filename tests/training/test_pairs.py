@@ -6,7 +6,7 @@ import torch
 
 from bids_harmony.exceptions import DataError
 from bids_harmony.training.pairs import PairedScans, PairedSlices, pair_scans
-from bids_harmony.training.unpaired import PreparedScan
+from bids_harmony.training.training_scans import PreparedScan
 
 SHAPE = (8, 9, 6)
 

@@ -34,6 +34,11 @@ def test_another_preset_is_left_alone(encoder):
     assert torch.equal(weights(network), before)
 
 
+def test_a_changed_preset_is_left_alone(encoder):
+    network = IHFNetwork(preset("local", relative=False), encoder.code_length)
+    assert not start.read_start(network, encoder)
+
+
 def test_another_encoder_is_left_alone():
     other = load_encoder("random", widths=(16, 32, 64, 128))
     network = IHFNetwork(preset("local"), other.code_length)

@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from bids_harmony.model.encoder import load_encoder
+from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import preset
 from bids_harmony.training import twin_stream
+from bids_harmony.training.pretrain import twin_loss
 from bids_harmony.training.twin_stream import TwinStream
 from bids_harmony.training.twins import TwinPlan, make_pool
 
@@ -34,17 +36,28 @@ def stream(pool, config=CONFIG):
 
 def test_a_batch_depends_on_its_step_alone(pool):
     forward, back = stream(pool), stream(pool)
-    wanted = [forward.batch(step) for step in range(6)]
+    wanted = [forward.part(step) for step in range(6)]
     for step in reversed(range(6)):
-        again = back.batch(step)
+        again = back.part(step)
         assert torch.equal(again.stack, wanted[step].stack)
         assert torch.equal(again.twin, wanted[step].twin)
         assert torch.equal(again.condition.maps_source, wanted[step].condition.maps_source)
     assert not torch.equal(wanted[0].stack, wanted[4].stack)
 
 
+@pytest.mark.parametrize("parts", [2, 7])
+def test_parts_make_up_a_batch_and_its_loss(pool, parts):
+    torch.manual_seed(0)
+    network, source = IHFNetwork(CONFIG, 32), stream(pool)
+    whole = twin_loss(network, source.part(2))[0].item()
+    some = [source.part(2, i, parts) for i in range(parts)]
+    assert sum(part.share for part in some) == pytest.approx(1)
+    total = sum(part.share * twin_loss(network, part)[0].item() for part in some)
+    assert total == pytest.approx(whole, rel=1e-5)
+
+
 def test_a_batch_mixes_pairs(pool):
-    condition = stream(pool).batch(0).condition
+    condition = stream(pool).part(0).condition
     codes = torch.cat([condition.code_source, condition.code_target], dim=1)
     assert len({tuple(row.tolist()) for row in codes}) > 2
 
@@ -74,10 +87,10 @@ def test_old_pairs_are_let_go(pool, monkeypatch):
     monkeypatch.setattr(twin_stream, "_KEPT_BYTES", 1)
     source = stream(pool)
     for step in range(24):
-        source.batch(step)
+        source.part(step)
     assert sorted(source._pairs) == [5, 6, 7]
 
 
 def test_a_preset_without_maps_gets_none(pool):
-    batch = stream(pool, preset("paper")).batch(0)
+    batch = stream(pool, preset("paper")).part(0)
     assert batch.condition.maps_source is None and batch.condition.maps_target is None

@@ -14,7 +14,7 @@ from bids_harmony.phantom.anatomy import make_anatomy
 from bids_harmony.phantom.cohort import CohortPlan
 from bids_harmony.phantom.people import SourceMaps
 from bids_harmony.phantom.scanner import SITES
-from bids_harmony.training.pretrain import score_twins, twin_loss
+from bids_harmony.training.pretrain import TwinLoss, score_twins, twin_loss
 from bids_harmony.training.twin_stream import TwinStream
 from bids_harmony.training.twins import TwinPlan, make_pool, twin_pair
 
@@ -101,6 +101,16 @@ def test_a_twin_has_the_level_of_what_is_to_become_it(pool):
     assert np.vdot(image, twin) == pytest.approx(np.vdot(twin, twin), rel=1e-3)
 
 
+def test_the_weights_of_the_loss_are_used(pool, encoder):
+    network, batch = IHFNetwork(CONFIG, encoder.code_length), stream(pool).part(0)
+    numbers = twin_loss(network, batch)[1]
+    squared = twin_loss(network, batch, TwinLoss(0.0, 1.0))[0]
+    assert squared.item() == pytest.approx(numbers["mse_network"].item())
+    both = twin_loss(network, batch, TwinLoss(1.0, 1.0))[0].item()
+    only = twin_loss(network, batch, TwinLoss(1.0, 0.0))[0].item()
+    assert both == pytest.approx(only + squared.item(), rel=1e-5)
+
+
 def test_a_fresh_network_scores_as_the_closed_form(pool, encoder):
     torch.manual_seed(0)
     network = IHFNetwork(CONFIG, encoder.code_length).eval()
@@ -111,7 +121,7 @@ def test_a_fresh_network_scores_as_the_closed_form(pool, encoder):
 
 def test_the_loss_is_zero_for_a_perfect_network(pool, encoder):
     network = IHFNetwork(CONFIG, encoder.code_length)
-    batch = stream(pool).batch(0)
+    batch = stream(pool).part(0)
 
     class Perfect:
         def change(self, stack, condition):

@@ -1,0 +1,113 @@
+"""What a training needs to go on from where it was cut off, in one safetensors file."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from bids_harmony.model.encoder_files import write_tensors
+from bids_harmony.model.weights import fill, parse_tensors
+
+__all__ = ["Progress", "TrainingCheckpoint"]
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass
+class Progress:
+    """How far a training has come.
+
+    Attributes
+    ----------
+    step : int
+        Optimizer steps done.
+    seconds : float
+        Time spent on them.
+    best : float
+        Lowest validation so far; infinity before the first.
+    best_step : int
+        Steps done when it was measured.
+    stale : int
+        Validations since then.
+    best_weights : dict
+        State of the network at that step; empty before the first validation.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    best: float = math.inf
+    best_step: int = 0
+    stale: int = 0
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def validated(self, value: float, network: nn.Module) -> None:
+        """Take note of a validation, and of the weights if they are the best so far."""
+        if value < self.best:
+            self.best, self.best_step, self.stale = value, self.step, 0
+            state = network.state_dict()
+            self.best_weights = {name: v.detach().cpu().clone() for name, v in state.items()}
+        else:
+            self.stale += 1
+
+
+class TrainingCheckpoint:
+    """Network, optimizer moments and progress of a stage. Its size does not grow with the steps.
+
+    Parameters
+    ----------
+    folder : Path
+    stage : str
+    fingerprint : str
+        Of data and settings; a checkpoint of another fingerprint is not used.
+    """
+
+    def __init__(self, folder: Path, stage: str, fingerprint: str) -> None:
+        self.path, self.fingerprint = folder / f"{stage}_checkpoint.safetensors", fingerprint
+
+    def save(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+    ) -> None:
+        """Write the file in one step."""
+        tensors = {f"network.{k}": v.detach().cpu() for k, v in network.state_dict().items()}
+        tensors |= {f"best.{k}": v for k, v in progress.best_weights.items()}
+        for number, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{k}": v.detach().cpu() for k, v in state.items()}
+        numbers = {k: v for k, v in vars(progress).items() if k != "best_weights"}
+        about = json.dumps({"fingerprint": self.fingerprint, "progress": numbers})
+        tensors["about"] = torch.frombuffer(bytearray(about.encode()), dtype=torch.uint8)
+        write_tensors(tensors, self.path)
+
+    def load(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+        """Fill network and optimizer, if there is a checkpoint of this training.
+
+        Raises
+        ------
+        DataError
+            The file is damaged.
+        """
+        if not self.path.is_file():
+            return Progress()
+        tensors = parse_tensors(self.path.read_bytes(), self.path)
+        about = json.loads(bytes(tensors.pop("about").numpy()).decode())
+        if about["fingerprint"] != self.fingerprint:
+            _LOGGER.info("%s belongs to another training; starting anew", self.path)
+            return Progress()
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}, "optimizer": {}}
+        for name, tensor in tensors.items():
+            kind, rest = name.split(".", 1)
+            parts[kind][rest] = tensor
+        fill(network, parts["network"], self.path)
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in parts["optimizer"].items():
+            number, key = name.split(".", 1)
+            moments.setdefault(int(number), {})[key] = tensor
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        _LOGGER.info("resuming %s at step %d", self.path.name, about["progress"]["step"])
+        return Progress(**about["progress"], best_weights=parts["best"])

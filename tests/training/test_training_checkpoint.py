@@ -1,0 +1,53 @@
+"""Checkpoints: everything comes back to the bit, and only to the training it belongs to."""
+
+import torch
+from torch import nn
+
+from bids_harmony.training.training_checkpoint import Progress, TrainingCheckpoint
+
+
+def trained():
+    torch.manual_seed(0)
+    module = nn.Linear(3, 2)
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.1)
+    module(torch.rand(4, 3)).sum().backward()
+    optimizer.step()
+    return module, optimizer
+
+
+def test_a_checkpoint_comes_back_to_the_bit(tmp_path):
+    module, optimizer = trained()
+    progress = Progress(step=1, seconds=2.5)
+    progress.validated(0.5, module)
+    progress.validated(0.75, module)
+    TrainingCheckpoint(tmp_path, "s", "a").save(module, optimizer, progress)
+    other = nn.Linear(3, 2)
+    empty = torch.optim.Adam(other.parameters(), lr=0.1)
+    found = TrainingCheckpoint(tmp_path, "s", "a").load(other, empty)
+    assert (found.step, found.seconds, found.best, found.stale) == (1, 2.5, 0.5, 1)
+    assert torch.equal(found.best_weights["weight"], module.weight)
+    assert torch.equal(other.weight, module.weight)
+    for first, second in zip(
+        optimizer.state_dict()["state"].values(), empty.state_dict()["state"].values(), strict=True
+    ):
+        assert all(torch.equal(first[k], second[k]) for k in ("exp_avg", "exp_avg_sq", "step"))
+
+
+def test_the_best_weights_are_a_copy():
+    module, _ = trained()
+    progress = Progress()
+    progress.validated(1.0, module)
+    with torch.no_grad():
+        module.weight.zero_()
+    assert progress.best_weights["weight"].any()
+
+
+def test_without_a_checkpoint_or_with_another_trainings_nothing_is_loaded(tmp_path):
+    module, optimizer = trained()
+    TrainingCheckpoint(tmp_path, "s", "a").save(module, optimizer, Progress(step=4))
+    other = nn.Linear(3, 2)
+    before = other.weight.clone()
+    empty = torch.optim.Adam(other.parameters())
+    for stage, fingerprint in (("s", "b"), ("t", "a")):
+        assert TrainingCheckpoint(tmp_path, stage, fingerprint).load(other, empty).step == 0
+    assert torch.equal(other.weight, before)
