@@ -31,9 +31,8 @@ from travelling_methods import images
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.methods import METHOD_NEEDS
 from bids_harmony.phantom.anatomy import Anatomy
-from bids_harmony.quality.image_metrics import nyquist_share
+from bids_harmony.quality.image_metrics import ms_ssim, nyquist_share, psnr, rmse
 from bids_harmony.quality.perceptual import PerceptualMetric, lpips, shift_tolerant_lpips
-from bids_harmony.quality.travelling import score_against_twin
 from bids_harmony.settings import Settings, TrainingSettings
 from bids_harmony.training.fit import fit_method
 
@@ -43,6 +42,7 @@ __all__ = ["Task", "Work", "fit_models", "people_of", "score_methods"]
 FIRST_TEST_MAP = 5
 #: Of every scan, evenly spaced: the metric is the slowest figure of all.
 LPIPS_SLICES = 6
+MS_SSIM_SLICES = 24
 _KINDS = ("labels", "scans")
 
 Array = np.ndarray
@@ -123,9 +123,14 @@ def fit_models(
     folder = work.folder / draw
     everyone = write_training_scans(plan, people, folder / "scans", paired=True)
     unpaired_people = {str(p.seed) for p in people["training"].people}
-    fitted = {}
+    fitted: dict[str, tuple[str, Path]] = {}
+    banked = next((m for m in methods if not METHOD_NEEDS[m].trained), "")
     for method in methods:
         needs = METHOD_NEEDS[method]
+        if not needs.trained and banked in fitted:
+            # Those without a fit of their own need the site banks only.
+            fitted[method] = (method, fitted[banked][1])
+            continue
         # Unpaired methods never see anyone at two sites.
         scans = [s for s in everyone if needs.supervised or s.subject in unpaired_people]
         options = {"twin_steps": 0, "adapt_steps": 0, "paired_steps": work.paired_steps}
@@ -191,14 +196,20 @@ def _score(task: Task) -> list[dict[str, Any]]:
 def _figures(data: Array, case: Case) -> dict[str, float]:
     """Scores against the noise-free twin, and the RMSE to a real (noisy) scan at the target."""
     source, mask = case.prepared.data, case.prepared.mask
-    row = score_against_twin(data, case.twin, mask)
     scaled, twin = (d / np.percentile(d[mask], 99.5) for d in (data, case.twin))
-    row["psnr_gain_free_db"] = -20 * math.log10(row["rmse_gain_free"])
+    row: dict[str, float] = {}
     if case.site != TARGET:
-        row["lpips"] = lpips(
-            twin, scaled, data_range=1.0, metric=_perceptual(), mask=mask, max_slices=LPIPS_SLICES
-        )
-    row["rmse_noisy_target"] = _rmse_to_noisy(scaled, case)
+        same = {"data_range": 1.0, "mask": mask}
+        row = {
+            "rmse": rmse(twin, scaled, mask=mask),
+            "psnr_db": psnr(twin, scaled, **same),
+            "ms_ssim": ms_ssim(twin, scaled, max_slices=MS_SSIM_SLICES, **same),
+            "lpips": lpips(twin, scaled, metric=_perceptual(), max_slices=LPIPS_SLICES, **same),
+            "rmse_gain_free": _gain_free(scaled, twin, mask),
+            # To another scan of the person at the target, with the noise that scans have.
+            "rmse_rescan": _gain_free(scaled, case.rescan, mask),
+        }
+        row["psnr_gain_free_db"] = -20 * math.log10(row["rmse_gain_free"])
     row["correlation_source"] = float(np.corrcoef(data[mask], source[mask])[0, 1])
     # At the target site itself, this is what the method does without need.
     row["change_rms"] = float(np.sqrt(np.square((data - source)[mask]).mean()))
@@ -206,11 +217,9 @@ def _figures(data: Array, case: Case) -> dict[str, float]:
     return row
 
 
-def _rmse_to_noisy(scaled: Array, case: Case) -> float:
-    """RMSE after the best gain to another scan of the person at the target, with its noise."""
-    mask = case.prepared.mask
-    goal = case.rescan[mask].astype(np.float64)
-    image = scaled[mask].astype(np.float64)
+def _gain_free(scaled: Array, twin: Array, mask: Array) -> float:
+    """RMSE after the best gain."""
+    image, goal = scaled[mask].astype(np.float64), twin[mask].astype(np.float64)
     gain = (image @ goal) / (image @ image)
     return float(np.sqrt(np.square(gain * image - goal).mean()))
 
