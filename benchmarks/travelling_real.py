@@ -1,0 +1,293 @@
+"""Real scans of one person under two protocols: the distance before and after harmonization.
+
+    python benchmarks/travelling_real.py --work build/travelling
+
+Few and small, so an illustration and no proof. What is known of a protocol (its *bank*) comes from
+other people's scans only. No other person was scanned with the protocol of any source scan, so
+methods that need a bank of the source site cannot run honestly, unless the caller has a model that
+knows the sites of a pair; those that know the target alone can.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bids_harmony.harmonizers import load_harmonizer
+from bids_harmony.harmonizers.closed_form import landmark_map, landmarks
+from bids_harmony.harmonizers.histogram import match_distribution, without_bias
+from bids_harmony.imaging.atomic import write_atomically
+from bids_harmony.imaging.mask import BrainMask, brain_mask, transfer_mask
+from bids_harmony.imaging.prepared import Prepared, prepare
+from bids_harmony.imaging.reference import ReferenceGrid, reference_grid
+from bids_harmony.imaging.registration import register_rigid, register_to_reference
+from bids_harmony.imaging.volume import Volume, read_volume
+from bids_harmony.quality.travelling import score_against_twin
+
+__all__ = ["PAIRS", "Pair", "real_pairs"]
+
+Array = np.ndarray
+
+DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+_FIGURES = ("rmse", "rmse_gain_free", "psnr_db", "ms_ssim")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two scans of one person.
+
+    Attributes
+    ----------
+    name, person : str
+    source, target : str
+        Files up to the modality, below the folder of the shared data.
+    source_site, target_site : str
+        Names of the two protocols.
+    modalities : tuple of str
+        The first is the T1w, which gives the brain mask.
+    bank : tuple of str
+        Other people's scans that stand for the protocol of the target.
+    one_grid : bool
+        One acquisition, reconstructed twice: nothing to register.
+    note : str
+    """
+
+    name: str
+    person: str
+    source: str
+    target: str
+    source_site: str
+    target_site: str
+    modalities: tuple[str, ...]
+    bank: tuple[str, ...]
+    one_grid: bool = False
+    note: str = ""
+
+
+def _ms(person: str, session: int) -> str:
+    stem = f"sub-{person}_ses-{session}"
+    return f"ms_longitudinal/sub-{person}/ses-{session}/anat/{stem}"
+
+
+_CONTRASTS = ("T1w", "T2w", "FLAIR")
+PAIRS = (
+    Pair(
+        "two protocols", "ms01", _ms("ms01", 1), _ms("ms01", 2), "ms-a", "ms-b", _CONTRASTS,
+        (_ms("ms12", 1), _ms("ms12", 2)),
+        note="voxel sizes, coverage and contrast differ; bank: one person, same voxel size as "
+        "the target, scanner not stated",
+    ),
+    Pair(
+        "one protocol (floor)", "ms12", _ms("ms12", 1), _ms("ms12", 2), "ms-b", "ms-b",
+        _CONTRASTS, (_ms("ms01", 2),),
+        note="rescan; a method should leave it alone; bank: one person",
+    ),
+    Pair(
+        "vendor bias correction off and on", "siemens01",
+        "multivendor/sub-siemens01/anat/sub-siemens01_rec-raw",
+        "multivendor/sub-siemens01/anat/sub-siemens01_rec-norm",
+        "siemens-raw", "siemens-norm", ("T1w",),
+        (
+            "ms_3t_mni/sub-cs07/anat/sub-cs07_space-MNI152_desc-brain",
+            "ms_3t_mni/sub-cs19/anat/sub-cs19_space-MNI152_desc-brain",
+        ),
+        one_grid=True,
+        note="one acquisition; bank: two patients at another Siemens 3 T scanner, bias corrected "
+        "by N4, another sequence, so not the target's protocol",
+    ),
+)  # fmt: skip
+
+
+def real_pairs(
+    work_folder: Path,
+    models: Mapping[str, tuple[str, Path]] | None = None,
+    *,
+    voxel_mm: float = 2.0,
+) -> list[dict[str, Any]]:
+    """Distance between the two scans of every pair, as they are and harmonized.
+
+    Parameters
+    ----------
+    work_folder : Path
+        Prepared scans are kept in ``real`` below it; delete that when preparation changes.
+    models : mapping of row name to (method, model folder), optional
+        Applied where their banks know both sites of a pair from other people; else a line says
+        why not.
+    voxel_mm : float
+        Of the reference grid.
+
+    Returns
+    -------
+    list of dict
+        One row per pair, modality and method: ``n`` people scored (1), ``bank_people`` and
+        ``bank``, figures of `score_against_twin` inside the brain that both scans cover
+        (``covered``: its share of the target's brain), and a note. Empty without the data.
+    """
+    if not DATA.is_dir():
+        print("real pairs: not run, the shared data are not beside the repository")
+        return []
+    grid, cache = reference_grid(voxel_mm), Path(work_folder) / "real"
+    cache.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for pair in PAIRS:
+        stems = (pair.source, pair.target, *pair.bank)
+        if missing := [s for s in stems if not _file(s, pair.modalities[0]).is_file()]:
+            print(f"real pairs: {pair.name} not run, there is no {missing[0]}")
+            continue
+        for modality in pair.modalities:
+            source, target = _prepared_pair(pair, modality, grid, cache)
+            bank = [_prepared_alone(stem, modality, grid, cache) for stem in pair.bank]
+            rows += _rows(pair, modality, source, target, bank, models or {})
+    return rows
+
+
+def _rows(
+    pair: Pair,
+    modality: str,
+    source: Prepared,
+    target: Prepared,
+    bank: Sequence[Prepared],
+    models: Mapping[str, tuple[str, Path]],
+) -> Iterator[dict[str, Any]]:
+    mask = source.mask & target.mask
+    names = [stem.rpartition("/")[2] for stem in pair.bank]
+    people = len({name.split("_")[0] for name in names})
+    even = without_bias(source.data, source.mask, source.grid)
+    images = [("none", source.data, ""), ("n4", even, "")]
+    images += [(n, d, ", ".join(names)) for n, d in _matched(source, bank)]
+    images += _modelled(pair, modality, source, models)
+    for method, data, made_of in images:
+        score = score_against_twin(data, target.data, mask)
+        yield {
+            "pair": pair.name,
+            "person": pair.person,
+            "modality": modality,
+            "method": method,
+            "n": 1,
+            **{figure: score[figure] for figure in _FIGURES},
+            "covered": float(mask.sum() / target.mask.sum()),
+            "bank_people": people if made_of else 0,
+            "bank": made_of,
+            "note": pair.note,
+        }
+
+
+def _matched(source: Prepared, bank: Sequence[Prepared]) -> Iterator[tuple[str, Array]]:
+    """Methods that know the target alone, as the package fits and applies them."""
+    data, mask = source.data, source.mask
+    wanted = np.mean([landmarks(b.data, b.mask) for b in bank], axis=0)
+    yield "histogram", landmark_map(data, landmarks(data, mask), wanted)
+    levels = np.linspace(0, 100, 101)
+    spread = np.mean([np.percentile(b.data[b.mask], levels) for b in bank], axis=0)
+    yield "histogram-cdf", match_distribution(data, mask, spread)
+    even = without_bias(data, mask, source.grid)
+    corrected = [(without_bias(b.data, b.mask, b.grid), b.mask) for b in bank]
+    wanted = np.mean([landmarks(*each) for each in corrected], axis=0)
+    yield "histogram-n4", landmark_map(even, landmarks(even, mask), wanted)
+
+
+def _modelled(
+    pair: Pair, modality: str, source: Prepared, models: Mapping[str, tuple[str, Path]]
+) -> Iterator[tuple[str, Array, str]]:
+    """Given models, where they know both sites and have not seen the person."""
+    for name, (method, folder) in models.items():
+        harmonizer: Any = load_harmonizer(method, folder)
+        sites = {pair.source_site, pair.target_site}
+        if unknown := sites - set(harmonizer.sites(modality)):
+            print(f"real pairs: {name} has no bank of {', '.join(sorted(unknown))} {modality}")
+            continue
+        made_of = sorted({s for site in sites for s in harmonizer.bank(modality, site).scans})
+        if any(pair.person in label for label in made_of):
+            print(f"real pairs: {name} has seen {pair.person}, not applied")
+            continue
+        applied = harmonizer.apply(
+            source,
+            modality=modality,
+            source_site=pair.source_site,
+            target_site=pair.target_site,
+        )
+        yield name, applied.data, ", ".join(made_of)
+
+
+def _prepared_pair(
+    pair: Pair, modality: str, grid: ReferenceGrid, cache: Path
+) -> tuple[Prepared, Prepared]:
+    """Both scans under one brain mask and one affine, so that intensities alone differ.
+
+    The source is registered rigidly to the target scan and follows it to the reference: two
+    separate affine registrations would leave millimetres between them.
+    """
+
+    def source() -> Prepared:
+        fixed, inside, to_reference = _aligned(pair.target, modality)
+        volume, rigid = read_volume(_file(pair.source, modality)), np.eye(4)
+        if not pair.one_grid:
+            rigid = register_rigid(volume, None, fixed, inside).world
+        mask = transfer_mask(inside, fixed.affine, volume, rigid, to_reference=to_reference)
+        return prepare(volume, mask, to_reference @ rigid, grid)
+
+    return (
+        _kept(cache, pair.source, modality, grid, source),
+        _prepared_alone(pair.target, modality, grid, cache),
+    )
+
+
+def _prepared_alone(stem: str, modality: str, grid: ReferenceGrid, cache: Path) -> Prepared:
+    def alone() -> Prepared:
+        return prepare(*_aligned(stem, modality), grid)
+
+    return _kept(cache, stem, modality, grid, alone)
+
+
+@lru_cache(maxsize=16)
+def _aligned(stem: str, modality: str) -> tuple[Volume, BrainMask, Array]:
+    """A scan, its brain and its way to the reference, by way of its session's T1w."""
+    volume = read_volume(_file(stem, modality))
+    if modality == "T1w":
+        mask = brain_mask(volume)
+        return volume, mask, register_to_reference(volume, mask, modality=modality).world
+    anatomy, mask, to_reference = _aligned(stem, "T1w")
+    rigid = register_rigid(volume, None, anatomy, mask).world
+    own = transfer_mask(mask, anatomy.affine, volume, rigid, to_reference=to_reference)
+    return volume, own, to_reference @ rigid
+
+
+def _file(stem: str, modality: str) -> Path:
+    return DATA / f"{stem}_{modality}.nii.gz"
+
+
+def _kept(
+    cache: Path, stem: str, modality: str, grid: ReferenceGrid, make: Callable[[], Prepared]
+) -> Prepared:
+    """A prepared scan from the cache, made first where it is not there."""
+    file = cache / f"{stem.rpartition('/')[2]}_{modality}_{grid.voxel_mm:g}mm.npz"
+    if not file.is_file():
+        made, buffer = make(), io.BytesIO()
+        np.savez(buffer, data=made.data, mask=made.mask, scale=made.scale, world=made.world)
+        write_atomically(file, buffer.getvalue())
+    with np.load(file, allow_pickle=False) as stored:
+        return Prepared(
+            stored["data"], stored["mask"], float(stored["scale"]), stored["world"], grid
+        )
+
+
+def main() -> None:
+    """Print the rows as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--work", type=Path, default=Path("build/travelling"))
+    parser.add_argument("--voxel", type=float, default=2.0)
+    options = parser.parse_args()
+    rows = real_pairs(options.work, voxel_mm=options.voxel)
+    print(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()
