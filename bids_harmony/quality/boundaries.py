@@ -52,7 +52,7 @@ def boundary_displacement_mm(
     Surfaces come from marching cubes (Lewiner et al. 2003), so fractions give a position between
     voxels. The distance of a point is the one to the tangent plane at the nearest point of the
     other surface, which is second order in the size of the triangles; where that point lies more
-    than a voxel aside, a part has vanished, and the full distance counts.
+    than a voxel aside (an edge, whose normal says little), the full distance counts.
 
     Parameters
     ----------

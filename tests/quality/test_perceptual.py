@@ -58,6 +58,12 @@ def test_squeezenet_form_gives_the_published_numbers(shared_weights):
     assert metric(ref, p0).item() == pytest.approx(0.7112, abs=5e-5)
     assert metric(ref, p1).item() == pytest.approx(0.1479, abs=5e-5)
     assert metric(ref, ref).item() == 0
+    # torchvision's pooling keeps an incomplete last window; 64 pixels have none, 40 have.
+    features, sides = torch.zeros(1, 3, 40, 40), []
+    for stage in metric.stages:
+        features = stage(features)
+        sides.append(features.shape[-1])
+    assert sides == [19, 9, 4, 2, 2, 2, 2]
 
 
 def test_distance_of_two_flat_images_is_known(mean_difference):
