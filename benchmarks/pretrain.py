@@ -25,6 +25,7 @@ from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import DEFAULT_PRESET, preset
+from bids_harmony.model.weights import fill, parse_tensors
 from bids_harmony.phantom.label_maps import labels_to_maps, read_label_map
 from bids_harmony.training.pretrain import pretrain, score_twins
 from bids_harmony.training.start import START_FILE, write_start
@@ -43,6 +44,7 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--labels", type=Path, help="folder of whole-head label maps")
+    parser.add_argument("--init", type=Path, help="weights of an earlier run to go on from")
     parser.add_argument("--max-minutes", type=float, default=float("inf"))
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--threads", type=int, default=2)
@@ -71,6 +73,9 @@ def main() -> None:
     network = IHFNetwork(config, encoder.code_length)
     codes = torch.from_numpy(np.concatenate([bank.codes for bank in pool.banks.values()]))
     network.set_code_statistics(codes.mean(0), codes.std(0))
+    if options.init:
+        tensors = parse_tensors(options.init.read_bytes(), options.init)
+        fill(network, {k: tensors[k].float() for k in network.state_dict()}, options.init)
     start = time.monotonic()
     fitted = pretrain(
         network,
@@ -99,7 +104,9 @@ def main() -> None:
         "name": "pretrain",
         "command": f"python benchmarks/pretrain.py --steps {options.steps} --slices "
         f"{options.slices} --learning-rate {options.learning_rate:g} --seed {options.seed} "
-        f"--threads {options.threads}" + (" --labels FOLDER" if maps else ""),
+        f"--threads {options.threads}"
+        + (" --labels FOLDER" if maps else "")
+        + (" --init FILE" if options.init else ""),
         "date": time.strftime("%Y-%m-%d"),
         "machine": {"processor": platform.machine(), "threads": options.threads},
         "versions": {"torch": torch.__version__, "numpy": np.__version__},

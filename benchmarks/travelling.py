@@ -34,8 +34,6 @@ RESULTS = ROOT / "benchmarks" / "results"
 PARTS = ("methods", "choices", "losses", "proofs", "real")
 VGG = ROOT.parent / "shared" / "weights" / "vgg16_oxford_relu4_1.fp16.safetensors"
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "scikit-learn", "antspyx")
-#: Sites of the quick form: field strengths, sequences, fields and sharpness at their extremes.
-QUICK_SITES = 5
 
 
 def main() -> None:
@@ -43,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="one seed, few sites and people")
+    parser.add_argument("--quick", action="store_true", help="one seed, few people")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--seeds", type=int, nargs="+")
     parser.add_argument("--methods", nargs="+", choices=list(METHOD_NEEDS))
@@ -64,7 +62,7 @@ def main() -> None:
     seeds = options.seeds or ([0] if options.quick else [0, 1, 2])
     for part in options.parts:
         began = time.monotonic()
-        record |= _PARTS[part](options, work, seeds)
+        record |= _PARTS[part](options, work, seeds, record)
         record.setdefault("minutes", {})[part] = round((time.monotonic() - began) / 60, 1)
         record |= _about(options, seeds)
         options.result.parent.mkdir(parents=True, exist_ok=True)
@@ -87,10 +85,10 @@ def plan_of(quick: bool, seed: int, *, fields: bool = True) -> Plan:
     """The cohort of one seed."""
     if quick:
         return Plan(
-            sites=tuple(SITES)[: QUICK_SITES + 1],
-            paired=3,
+            sites=tuple(SITES),
+            paired=2,
             validation=0,
-            test=(("phantom", 1), ("labels", 1), ("scans", 1)),
+            test=(("labels", 1), ("scans", 1)),
             fields=fields,
             seed=seed,
         )
@@ -102,19 +100,29 @@ def plan_of(quick: bool, seed: int, *, fields: bool = True) -> Plan:
     )
 
 
-def _methods(options: argparse.Namespace, work: Work, seeds: Sequence[int]) -> dict[str, Any]:
+def _methods(
+    options: argparse.Namespace, work: Work, seeds: Sequence[int], record: dict[str, Any]
+) -> dict[str, Any]:
     names = options.methods or [m for m in METHOD_NEEDS if m != "ihf"] + ["ihf"]
-    rows: list[dict[str, Any]] = []
+    # Methods that are not asked for keep their rows, if these are of the same cohort.
+    kept = record.get("rows", []) if record.get("quick") == options.quick else []
+    rows = [r for r in kept if r["method"] not in _made_with(names) and r["seed"] in seeds]
     for seed in seeds:
         for fields in (True, False):
             plan = plan_of(options.quick, seed, fields=fields)
             models = fit_models(plan, work, names)
             rows += _by_site(score_methods(plan, work, models))
             _print(rows, seed, fields)
-    plan = plan_of(options.quick, seeds[0])
-    models = {"ihf": ("ihf", work.folder / f"seed-{seeds[0]}-fields" / "models" / "ihf")}
-    curves = {m: density_curves(plan, work, models, m) for m in plan.modalities}
-    return {"rows": rows, "curves": curves}
+    made = {"rows": rows, "curves": record.get("curves", {})}
+    if "ihf" in names:
+        plan = plan_of(options.quick, seeds[0])
+        models = {"ihf": ("ihf", work.folder / f"seed-{seeds[0]}-fields" / "models" / "ihf")}
+        made["curves"] = {m: density_curves(plan, work, models, m) for m in plan.modalities}
+    return made
+
+
+def _made_with(names: Sequence[str]) -> set[str]:
+    return {*names, *(("oracle", "ceiling") if "none" in names else ())}
 
 
 def _by_site(scans: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -144,7 +152,9 @@ def _print(rows: Sequence[dict[str, Any]], seed: int, fields: bool) -> None:
         print(f"  {key[0]} {name:26s} {psnr:6.2f} dB  {free:6.2f} dB  LPIPS {lpips:.4f}")
 
 
-def _choices(options: argparse.Namespace, work: Work, seeds: Sequence[int]) -> dict[str, Any]:
+def _choices(
+    options: argparse.Namespace, work: Work, seeds: Sequence[int], record: dict[str, Any]
+) -> dict[str, Any]:
     steps = options.steps or (40 if options.quick else 2000)
     vgg = VGG if VGG.is_file() else None
     pairs = 8 if options.quick else 32
@@ -152,13 +162,17 @@ def _choices(options: argparse.Namespace, work: Work, seeds: Sequence[int]) -> d
     return {"ablation": rows}
 
 
-def _losses(options: argparse.Namespace, work: Work, seeds: Sequence[int]) -> dict[str, Any]:
+def _losses(
+    options: argparse.Namespace, work: Work, seeds: Sequence[int], record: dict[str, Any]
+) -> dict[str, Any]:
     steps = options.steps or (20 if options.quick else 2000)
     small = plan_of(True, seeds[0])
     return {"losses": losses(small, work, steps=steps)}
 
 
-def _proofs(options: argparse.Namespace, work: Work, seeds: Sequence[int]) -> dict[str, Any]:
+def _proofs(
+    options: argparse.Namespace, work: Work, seeds: Sequence[int], record: dict[str, Any]
+) -> dict[str, Any]:
     """On a cohort of its own: many people, a few methods, T1w and (full form) T2w."""
     rows: list[dict[str, Any]] = []
     full = plan_of(options.quick, seeds[0])
@@ -166,13 +180,15 @@ def _proofs(options: argparse.Namespace, work: Work, seeds: Sequence[int]) -> di
     plan = Plan(
         sites=full.sites, paired=0, validation=0, test=(("phantom", count),), seed=100 + seeds[0]
     )
-    models = fit_models(plan, work, ["none", "blur", "histogram-fit", "ihf"])
+    models = fit_models(plan, work, ["none", "blur", "histogram-tissue", "ihf"])
     for modality in ("T1w",) if options.quick else plan.modalities:
         rows += proofs(plan, work, models, modality)
     return {"proofs": rows}
 
 
-def _real(options: argparse.Namespace, work: Work, seeds: Sequence[int]) -> dict[str, Any]:
+def _real(
+    options: argparse.Namespace, work: Work, seeds: Sequence[int], record: dict[str, Any]
+) -> dict[str, Any]:
     models = {"ihf": ("ihf", work.folder / f"seed-{seeds[0]}-fields" / "models" / "ihf")}
     return {"real": real_pairs(work.folder, models)}
 

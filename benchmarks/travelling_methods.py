@@ -18,7 +18,7 @@ __all__ = ["BLURRED", "apply", "images", "oracle"]
 Array = np.ndarray
 
 #: Closed forms that are also shown blurred: part of any gain may be denoising.
-BLURRED = ("histogram-n4", "histogram-ratio", "histogram-fit")
+BLURRED = ("histogram-n4", "histogram-ratio", "histogram-fit", "histogram-tissue")
 #: Gaussian of that control, mm; the best of 1.0, 1.4 and 1.8 on most scans at 2 mm.
 BLUR_MM = 1.0
 
@@ -48,7 +48,8 @@ def images(case: Case, models: Mapping[str, tuple[str, Path]]) -> Iterator[tuple
     Yields
     ------
     name, variant, data
-        ``variant`` is ``sharp`` or ``blurred``; `data` is 0 outside the brain.
+        ``variant`` is ``sharp`` or ``blurred``; `data` is 0 outside the brain. With ``none`` come
+        the oracle and the ceiling.
     """
     for name, model in models.items():
         data = apply(case, model)
@@ -57,8 +58,9 @@ def images(case: Case, models: Mapping[str, tuple[str, Path]]) -> Iterator[tuple
             sigma = BLUR_MM / case.prepared.grid.voxel_mm
             smooth = masked_smooth(data, case.prepared.mask, sigma)
             yield name, "blurred", np.where(case.prepared.mask, smooth, 0)
-    yield "oracle", "sharp", oracle(case)
-    yield "ceiling", "sharp", case.target_scan
+    if "none" in models:
+        yield "oracle", "sharp", oracle(case)
+        yield "ceiling", "sharp", case.target_scan
 
 
 def oracle(case: Case) -> Array:

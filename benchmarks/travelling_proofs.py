@@ -14,13 +14,13 @@ from travelling_methods import apply
 from travelling_run import Work, people_of
 
 from bids_harmony.imaging.reference import reference_grid, reference_tissues
+from bids_harmony.imaging.tissues import segment_tissues
 from bids_harmony.quality.boundaries import boundary_displacement_mm, tissue_boundaries
 from bids_harmony.quality.fingerprint import fingerprint
 from bids_harmony.quality.lesions import contrast_kept, insert_lesion, place_lesion
 from bids_harmony.quality.site_probe import mask_features, scan_features, site_probe
 from bids_harmony.quality.tissues import (
     dice_per_class,
-    segment_tissues,
     tissue_densities,
     volume_change,
 )

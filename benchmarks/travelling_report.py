@@ -33,7 +33,7 @@ __all__ = ["METHODS", "write_report"]
 #: Order of the tables; methods that are not named here come after ``ihf``.
 METHODS = (
     "none", "blur", "histogram", "histogram-cdf", "histogram-n4", "histogram-ratio",
-    "histogram-fit", "ssimh", "cgan", "simix", "ihf", "oracle", "ceiling",
+    "histogram-fit", "histogram-tissue", "ssimh", "cgan", "simix", "ihf", "oracle", "ceiling",
 )  # fmt: skip
 _REFERENCES = ("oracle", "ceiling")
 _CLOSED = tuple(m for m in METHODS if m.startswith("histogram"))

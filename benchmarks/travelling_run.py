@@ -133,6 +133,9 @@ def fit_models(
             continue
         # Unpaired methods never see anyone at two sites.
         scans = [s for s in everyone if needs.supervised or s.subject in unpaired_people]
+        if method == "histogram-n4":
+            # N4 takes seconds a scan and is wanted of the target; a second site must be there.
+            scans = [s for s in scans if s.site in (TARGET, plan.sources[0])]
         options = {"twin_steps": 0, "adapt_steps": 0, "paired_steps": work.paired_steps}
         options |= {"paired_width": work.paired_width, "resume": False} | training
         settings = Settings(

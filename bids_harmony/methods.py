@@ -44,6 +44,7 @@ METHOD_NEEDS: Mapping[str, MethodNeeds] = MappingProxyType(
         "histogram-n4": MethodNeeds(trained=True),
         "histogram-ratio": MethodNeeds(),
         "histogram-fit": MethodNeeds(),
+        "histogram-tissue": MethodNeeds(),
         "ssimh": MethodNeeds(trained=True, target_at_training=True),
         "cgan": MethodNeeds(trained=True, supervised=True, target_at_training=True),
         "simix": MethodNeeds(trained=True, supervised=True, target_at_training=True),

@@ -35,7 +35,7 @@ _TARGET = "COI"
 _CONFIG = Path("demo")
 _TRAINING_OPTIONS = ("twin_steps", "twin_people", "twin_scanners", "adapt_steps")
 _SEED = 2026
-_BASELINES = ("histogram", "histogram-ratio", "histogram-fit")
+_BASELINES = ("histogram", "histogram-ratio", "histogram-fit", "histogram-tissue")
 _COLUMNS = (
     ("rmse", "RMSE", "{:.4f}"),
     ("rmse_gain_free", "RMSE, gain-free", "{:.4f}"),
@@ -181,7 +181,7 @@ def _images(
     images["ihf"] = read_volume(ours).data
     # Part of any gain may be denoising: the controls are blurred as well.
     images["blur"] = _blurred(source.data, mask.data)
-    for method in ("histogram-ratio", "histogram-fit"):
+    for method in _BASELINES[1:]:
         images[f"{method}+blurred"] = _blurred(images[method], mask.data)
     return images, mask.data
 
@@ -217,9 +217,9 @@ def _means(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault((row["modality"], row["method"], row["variant"]), []).append(row)
-    order = {"none": 0, "blur": 1, "histogram": 2, "histogram-ratio": 3, "histogram-fit": 4}
+    order = {name: n for n, name in enumerate(("none", "blur", *_BASELINES, "ihf"))}
     for modality, method, variant in sorted(
-        groups, key=lambda k: (k[0], order.get(k[1], 5 if k[1] == "ihf" else 6), k[2])
+        groups, key=lambda k: (k[0], order.get(k[1], len(order)), k[2])
     ):
         own = groups[modality, method, variant]
         mean = {name: float(np.mean([row[name] for row in own])) for name, *_ in _COLUMNS}

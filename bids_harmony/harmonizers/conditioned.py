@@ -16,12 +16,20 @@ from bids_harmony.harmonizers.closed_form import (
     relative_map,
 )
 from bids_harmony.harmonizers.conditioning import side_maps, texture
+from bids_harmony.harmonizers.tissue_form import match_tissues, tissue_profile
 from bids_harmony.imaging.slices import cut_stack
 from bids_harmony.model.network import Condition, IHFNetwork
 from bids_harmony.model.presets import NetworkConfig
 from bids_harmony.training.site_bank import SiteBank
 
-__all__ = ["Conditioned", "closed_form", "condition_scan", "predict_change", "ratio_matched"]
+__all__ = [
+    "Conditioned",
+    "closed_form",
+    "condition_scan",
+    "low_order_form",
+    "predict_change",
+    "ratio_matched",
+]
 
 Array = np.ndarray
 
@@ -76,7 +84,30 @@ def _site_map(source: SiteBank, target: SiteBank, voxel_mm: float) -> tuple[Arra
 def closed_form(
     data: Array, mask: Array, source: SiteBank, target: SiteBank, voxel_mm: float
 ) -> Array:
-    """Apply the closed form that the network starts from: the mean of two estimates.
+    """Apply the closed form that the network starts from, `tissue_form.match_tissues`.
+
+    Parameters
+    ----------
+    data : (X, Y, Z) float32
+        Scaled scan on the reference grid.
+    mask : (X, Y, Z) bool
+    source, target : SiteBank
+    voxel_mm : float
+
+    Returns
+    -------
+    (X, Y, Z) float32
+        The input itself when source is target.
+    """
+    if source is target:
+        return data
+    return match_tissues(data, mask, tissue_profile(data, mask, voxel_mm), target.profile)
+
+
+def low_order_form(
+    data: Array, mask: Array, source: SiteBank, target: SiteBank, voxel_mm: float
+) -> Array:
+    """Harmonize by landmarks and smooth fields: the mean of two estimates.
 
     The relative one: the scan's own low-order field against its site's mean goes out, source-site
     landmarks are mapped to target-site landmarks, the ratio field of the two sites' mean images
@@ -111,8 +142,8 @@ def ratio_matched(
 ) -> Array:
     """Match the scan's landmarks to the target site's, times the ratio of the sites' mean images.
 
-    Parameters and result are those of `closed_form`. Before the ratio is taken, the source's mean
-    image is mapped as its scans are.
+    Parameters and result are those of `low_order_form`. Before the ratio is taken, the source's
+    mean image is mapped as its scans are.
     """
     matched = landmark_map(data, landmarks(data, mask), target.landmarks)
     if source is not target:

@@ -11,7 +11,7 @@ from bids_harmony import __version__
 from bids_harmony.harmonizers import Applied, finish
 from bids_harmony.harmonizers.banked import Banked
 from bids_harmony.harmonizers.closed_form import landmark_map, landmarks
-from bids_harmony.harmonizers.conditioned import closed_form, ratio_matched
+from bids_harmony.harmonizers.conditioned import closed_form, low_order_form, ratio_matched
 from bids_harmony.harmonizers.fitted import Fitted
 from bids_harmony.imaging.intensity import correct_bias
 from bids_harmony.imaging.mask import BrainMask
@@ -25,6 +25,13 @@ Array = np.ndarray
 
 #: Spacing on which N4 estimates its field, mm, however coarse the reference grid is.
 _FIELD_GRID_MM = 4.0
+
+
+_FORMS = {
+    "histogram-ratio": ratio_matched,
+    "histogram-fit": low_order_form,
+    "histogram-tissue": closed_form,
+}
 
 
 def match_distribution(data: Array, mask: Array, target_quantiles: Array) -> Array:
@@ -78,13 +85,15 @@ class Histogram(Banked):
 
     Parameters
     ----------
-    method : {"histogram", "histogram-cdf", "histogram-ratio", "histogram-fit"}
+    method : {"histogram", "histogram-cdf", "histogram-ratio", "histogram-fit", "histogram-tissue"}
         ``histogram``: the scan's own landmarks to the mean landmarks of the target site.
         ``histogram-cdf``: its whole distribution to the mean quantiles of the target site.
         ``histogram-ratio``: as ``histogram``, times the smooth ratio of the target's mean image to
         the equally mapped mean image of the source site.
         ``histogram-fit``: the mean of that and of the relative form with a low-order fit of the
-        scan's own field (`conditioned.closed_form`); the input of the working default's network.
+        scan's own field (`conditioned.low_order_form`).
+        ``histogram-tissue``: the tissues' intensities and the mean field of the target
+        (`conditioned.closed_form`); the input of the working default's network.
     model_dir : Path
     """
 
@@ -95,7 +104,7 @@ class Histogram(Banked):
     def apply(
         self, prepared: Prepared, *, modality: str, source_site: str, target_site: str
     ) -> Applied:
-        """Harmonize one prepared scan; but for ``histogram-fit``, none of the target is exempt."""
+        """Harmonize one prepared scan; but for the last two, none of the target is exempt."""
         data, mask = prepared.data, prepared.mask
         target = self.bank(modality, target_site)
         if self.name == "histogram":
@@ -104,8 +113,7 @@ class Histogram(Banked):
             result = match_distribution(data, mask, target.quantiles)
         else:
             source = self.bank(modality, source_site)
-            form = closed_form if self.name == "histogram-fit" else ratio_matched
-            result = form(data, mask, source, target, self.voxel_mm)
+            result = _FORMS[self.name](data, mask, source, target, self.voxel_mm)
         return finish(result, mask)
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_harmony.exceptions import DataError
+from bids_harmony.imaging.tissues import TISSUE_NAMES
 from bids_harmony.quality.image_metrics import ms_ssim, nyquist_share, psnr, rmse, ssim
-from bids_harmony.quality.tissues import TISSUE_NAMES, tissue_wasserstein
+from bids_harmony.quality.tissues import tissue_wasserstein
 
 __all__ = ["FULL_FIGURES", "TWIN_FIGURES", "full_score", "rescan_floor", "score_against_twin"]
 

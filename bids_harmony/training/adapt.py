@@ -103,7 +103,13 @@ def _train(
     ranks.wait()
 
     pool = _pool(settings, modalities, encoder, config.aan.grid) if options.twin_steps else None
-    banks = build_banks(loaded, encoder, cells=config.aan.grid, size=options.bank_size)
+    banks = build_banks(
+        loaded,
+        encoder,
+        cells=config.aan.grid,
+        size=options.bank_size,
+        voxel_mm=settings.voxel_mm,
+    )
     network = IHFNetwork(config, encoder.code_length)
     started = options.start and read_start(network, encoder)
     if not started:

@@ -201,7 +201,11 @@ def _samplers(network: IHFNetwork, run: TrainingRun) -> tuple[UnpairedSampler, U
     seen, held = _split(run.scans)
     # Banks without the held-out people, so that validation stays honest.
     banks: Mapping[tuple[str, str], SiteBank] = build_banks(
-        seen, run.encoder, cells=network.config.aan.grid, size=options.bank_size
+        seen,
+        run.encoder,
+        cells=network.config.aan.grid,
+        size=options.bank_size,
+        voxel_mm=run.settings.voxel_mm,
     )
     held = [s for s in held if (s.site, s.modality) in banks]
     pairing = Pairing(

@@ -26,6 +26,8 @@ _STORED = {
     "quantiles": np.float64,
     "codes": np.float32,
     "texture": np.float32,
+    "tissue_means": np.float64,
+    "field": np.float64,
 }
 
 

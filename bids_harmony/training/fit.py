@@ -93,7 +93,11 @@ def fit_method(
     torch.set_num_threads(max(1, settings.nprocs))
     encoder = load_encoder(options.encoder, options.encoder_file)  # type: ignore[arg-type]
     banks = build_banks(
-        loaded, encoder, cells=preset(options.preset).aan.grid, size=options.bank_size
+        loaded,
+        encoder,
+        cells=preset(options.preset).aan.grid,
+        size=options.bank_size,
+        voxel_mm=settings.voxel_mm,
     )
     write_banks(out_dir, banks.values(), settings.voxel_mm)
     _LOGGER.info("%s: %d site banks", method, len(banks))

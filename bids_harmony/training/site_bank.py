@@ -17,6 +17,7 @@ import torch
 from bids_harmony.exceptions import DataError
 from bids_harmony.harmonizers.closed_form import landmarks
 from bids_harmony.harmonizers.conditioning import texture
+from bids_harmony.harmonizers.tissue_form import TissueProfile, tissue_profile
 from bids_harmony.imaging.slices import cut_stack
 from bids_harmony.model.encoder import Encoder
 
@@ -47,6 +48,10 @@ class SiteBank:
         Mean encoder code per height bin of `CODE_STEP` slices; not standardized.
     texture : (Z, T, g, g) float32
         Mean log-energy of fine detail per slice and cell.
+    tissue_means : (3,) float64
+        Mean intensities of grey matter, white matter and CSF without the field.
+    field : (20,) float64
+        Mean of the scans' own fields, `imaging.tissues.log_field`.
     scale : float
         Median scale q of the scans, in the site's stored units.
     scans : tuple of str
@@ -60,6 +65,8 @@ class SiteBank:
     quantiles: Array
     codes: Array
     texture: Array
+    tissue_means: Array
+    field: Array
     scale: float
     scans: tuple[str, ...]
 
@@ -72,6 +79,11 @@ class SiteBank:
     def mask(self) -> Array:
         """Where the mean image is known."""
         return self.mean_image > 0
+
+    @property
+    def profile(self) -> TissueProfile:
+        """How the site shows the tissues."""
+        return TissueProfile(self.tissue_means, self.field)
 
     def codes_at(self, heights: Array) -> Array:
         """Codes at slice indices `heights`, interpolated between bins, (n, K) float32."""
@@ -112,6 +124,7 @@ def build_bank(
     encoder: Encoder,
     *,
     cells: int,
+    voxel_mm: float,
     coded: int | None = None,
 ) -> SiteBank:
     """Average the scans of a site.
@@ -125,6 +138,8 @@ def build_bank(
         Gives the codes.
     cells : int
         g of the g x g grid on which detail is measured.
+    voxel_mm : float
+        Spacing of the reference grid.
     coded : int, optional
         Encode only the first so many scans; the encoder is the slow part.
 
@@ -143,6 +158,7 @@ def build_bank(
     covered = count >= max(1, len(scans) / 2)
     mean_image = np.where(covered, total / np.maximum(count, 1), 0).astype(np.float32)
     codes = [encode_heights(data, encoder) for _, data, _, _ in scans[:coded]]
+    profiles = [tissue_profile(data, mask, voxel_mm) for _, data, mask, _ in scans]
     return SiteBank(
         site=site,
         modality=modality,
@@ -151,6 +167,8 @@ def build_bank(
         quantiles=np.mean([np.percentile(d[m], QUANTILES) for _, d, m, _ in scans], axis=0),
         codes=np.mean(codes, axis=0).astype(np.float32),
         texture=np.stack([texture(d, m, cells) for _, d, m, _ in scans]).mean(0, np.float32),
+        tissue_means=np.mean([profile.means for profile in profiles], axis=0),
+        field=np.mean([profile.field for profile in profiles], axis=0),
         scale=float(np.median([scale for *_, scale in scans])),
         scans=tuple(label for label, *_ in scans),
     )

@@ -140,7 +140,7 @@ def bank_groups(
 
 
 def build_banks(
-    scans: Sequence[PreparedScan], encoder: Encoder, *, cells: int, size: int
+    scans: Sequence[PreparedScan], encoder: Encoder, *, cells: int, size: int, voxel_mm: float
 ) -> dict[tuple[str, str], SiteBank]:
     """Build the bank of every (site, modality).
 
@@ -153,6 +153,8 @@ def build_banks(
         g of the g x g grid on which fine detail is measured.
     size : int
         Scans behind a bank, at most.
+    voxel_mm : float
+        Spacing of the reference grid.
     """
     return {
         (site, modality): build_bank(
@@ -161,6 +163,7 @@ def build_banks(
             [(s.label, s.data, s.mask, s.scale) for s in group],
             encoder,
             cells=cells,
+            voxel_mm=voxel_mm,
         )
         for (site, modality), group in bank_groups(scans, size).items()
     }

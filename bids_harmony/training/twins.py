@@ -167,7 +167,15 @@ def make_pool(
             data = acquire(person, scanner, modality, scan_seed=person.seed * 3 + 1)
             scale = robust_scale(data, person.mask)
             scans.append((f"person-{person.seed}", data / scale, person.mask, scale))
-        return build_bank(scanner.site, modality, scans, encoder, cells=cells, coded=plan.coded)
+        return build_bank(
+            scanner.site,
+            modality,
+            scans,
+            encoder,
+            cells=cells,
+            voxel_mm=plan.voxel_mm,
+            coded=plan.coded,
+        )
 
     kinds = sorted(set(plan.modalities))
     wanted = [(scanner, modality) for scanner in scanners for modality in kinds]

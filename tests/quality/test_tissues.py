@@ -8,12 +8,11 @@ from scipy.stats import gaussian_kde, wasserstein_distance
 
 from bids_harmony.exceptions import DataError
 from bids_harmony.imaging.reference import reference_grid, reference_tissues
+from bids_harmony.imaging.tissues import TISSUE_NAMES, segment_tissues
 from bids_harmony.phantom.anatomy import make_anatomy
 from bids_harmony.phantom.scanner import SITES, acquire
 from bids_harmony.quality.tissues import (
-    TISSUE_NAMES,
     dice_per_class,
-    segment_tissues,
     tissue_densities,
     tissue_wasserstein,
     volume_change,
