@@ -206,12 +206,17 @@ def _matched_even(even: Array, mask: Array, bank: Sequence[Prepared]) -> Array:
     return landmark_map(even, landmarks(even, mask), wanted)
 
 
+@lru_cache(maxsize=16)
+def _model(method: str, folder: Path) -> Any:
+    return load_harmonizer(method, folder)
+
+
 def _modelled(
     pair: Pair, modality: str, source: Prepared, models: Mapping[str, tuple[str, Path]]
 ) -> Iterator[tuple[str, Array, str]]:
     """Given models, where they know both sites and have not seen the person."""
     for name, (method, folder) in models.items():
-        harmonizer: Any = load_harmonizer(method, folder)
+        harmonizer = _model(method, Path(folder))
         sites = {pair.source_site, pair.target_site}
         if unknown := sites - set(harmonizer.sites(modality)):
             print(f"real pairs: {name} has no bank of {', '.join(sorted(unknown))} {modality}")
