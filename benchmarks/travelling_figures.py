@@ -17,6 +17,7 @@ _BLUE, _VERMILION, _GREEN, _PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 _SITE_COLOURS = (_BLUE, _VERMILION, _GREEN, _PURPLE, "#E69F00", "#56B4E9")
 _STROKES = ("-", "--", ":")
 _ROW = 0.19  # inches per method
+_LEAST_WIDTH = 6.0  # inches, of the key below
 _REFERENCES = ("oracle", "ceiling")
 
 #: Method, variant, and PSNR in dB of every seed.
@@ -35,11 +36,14 @@ def methods_figure(panels: Mapping[str, Sequence[Dot]], path: Path) -> None:
     lines = _lines(panels.values())
     width, left, head = 2.35, 1.75, 0.75
     height = _ROW * len(lines)
-    sheet = Sheet(left + len(panels) * (width + 0.15) + 0.1, head + height + 0.8)
+    across = max(left + len(panels) * (width + 0.15) + 0.1, _LEAST_WIDTH)
+    sheet = Sheet(across, head + height + 1.0)
     sheet.text(0.12, sheet.height - 0.22, "PSNR against the twin, mean over source sites", size=12)
+    limits = _limits(panels)
     for index, (name, dots) in enumerate(panels.items()):
-        panel = sheet.panel(left + index * (width + 0.15), 0.75, width, height)
+        panel = sheet.panel(left + index * (width + 0.15), 0.95, width, height)
         _draw_dots(panel, dots, lines, named=index == 0)
+        panel.set_xlim(limits)
         panel.set_title(name, fontsize=10, color=INK, pad=5)
         panel.set_xlabel("PSNR, dB", fontsize=9, color=INK)
     _key(sheet)
@@ -61,11 +65,10 @@ def sites_figure(panels: Mapping[str, Sequence[Dot]], title: str, path: Path) ->
     rows = -(-len(panels) // columns)
     width, left, gap = 2.35, 1.75, 0.35
     height = 0.16 * len(lines)
-    sheet = Sheet(left + columns * (width + 0.15) + 0.1, 0.5 + rows * (height + gap) + 0.8)
+    across = max(left + columns * (width + 0.15) + 0.1, _LEAST_WIDTH)
+    sheet = Sheet(across, 0.5 + rows * (height + gap) + 0.95)
     sheet.text(0.12, sheet.height - 0.22, title, size=12)
-    values = [v for dots in panels.values() for _, _, seeds in dots for v in seeds]
-    margin = 0.04 * (max(values) - min(values)) + 0.1
-    limits = (min(values) - margin, max(values) + margin)
+    limits = _limits(panels)
     for index, (site, dots) in enumerate(panels.items()):
         row, column = divmod(index, columns)
         bottom = sheet.height - 0.45 - (row + 1) * (height + gap)
@@ -127,6 +130,13 @@ def densities_figure(curves: Mapping[str, Any], title: str, path: Path) -> None:
     sheet.save(path)
 
 
+def _limits(panels: Mapping[str, Sequence[Dot]]) -> tuple[float, float]:
+    """Range of all panels, dB."""
+    values = [v for dots in panels.values() for _, _, seeds in dots for v in seeds]
+    margin = 0.04 * (max(values) - min(values)) + 0.1
+    return min(values) - margin, max(values) + margin
+
+
 def _lines(panels: Any) -> list[tuple[str, str]]:
     """Every method and variant of any panel, once, in order."""
     return list(dict.fromkeys((m, v) for dots in panels for m, v, _ in dots))
@@ -160,8 +170,9 @@ def _draw_dots(
 def _key(sheet: Sheet) -> None:
     sheet.text(
         0.12,
-        0.15,
-        "diamond: ihf; circle: other methods, open: blurred; square: oracle and ceiling",
+        0.35,
+        "diamond: ihf; circle: other methods, open: blurred; square: oracle and ceiling; "
+        "ticks: seeds",
         size=8,
         colour=FAINT,
     )
