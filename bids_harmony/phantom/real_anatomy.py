@@ -1,8 +1,8 @@
 """People made of real scans: their own folds and texture, for simulated scanners to look at.
 
 A T1w scan is denoised (or its noise would become anatomy), brought to the reference grid, freed
-of its receive field and split into three tissues. Texture that three tissues do not explain stays
-as mild local factors of relaxation and density.
+of its receive field and split into three tissues. Intensities between those of pure tissues count
+as mixtures; what no mixture explains stays as mild local factors of relaxation and density.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ def scan_to_maps(
     Returns
     -------
     SourceMaps
-        Class probabilities of a Gaussian mixture with a Markov random field (Atropos; Avants et
-        al. 2011), taken as fractions.
+        Fractions by linear mixing between the intensities of pure tissues, which a Gaussian
+        mixture with a Markov random field finds (Atropos; Avants et al. 2011).
 
     Raises
     ------
@@ -127,8 +127,13 @@ def _without_field(prepared: Prepared) -> Array:
     step = prepared.grid.voxel_mm
     image = ants.from_numpy(prepared.data, spacing=(step,) * 3)
     inside = ants.from_numpy(prepared.mask.astype(np.float32), spacing=(step,) * 3)
+    # On 4 mm voxels: the field has no detail, and the time goes with their number.
     corrected = ants.n4_bias_field_correction(
-        image, mask=inside, shrink_factor=max(1, round(4.0 / step)), spline_param=100.0
+        image,
+        mask=inside,
+        shrink_factor=max(2, round(4.0 / step)),
+        convergence={"iters": [40, 40, 30], "tol": 1e-4},
+        spline_param=100.0,
     )
     return np.where(prepared.mask, np.maximum(corrected.numpy(), 0), 0).astype(np.float32)
 
@@ -137,34 +142,53 @@ def _segmented(image: Array, mask: Array, grid: ReferenceGrid, where: str) -> Ar
     """Fractions of grey matter, white matter and CSF from a T1w image."""
     ants = deterministic_ants()
     spacing = (grid.voxel_mm,) * 3
-    result = ants.atropos(
-        a=ants.from_numpy(image, spacing=spacing),
-        x=ants.from_numpy(mask.astype(np.float32), spacing=spacing),
-        i="kmeans[3]",
-        m="[0.1,1x1x1]",
-        c="[8,0]",
-    )
+    try:
+        result = ants.atropos(
+            a=ants.from_numpy(image, spacing=spacing),
+            x=ants.from_numpy(mask.astype(np.float32), spacing=spacing),
+            i="kmeans[3]",
+            m="[0.1,1x1x1]",
+            c="[8,0]",
+            r=0,  # else the order of its iterated modes is drawn from the clock
+        )
+    except Exception as error:  # the only class that ANTs' wrapper raises
+        raise _no_tissues(where, str(error)) from error
     classes = np.stack([p.numpy() for p in result["probabilityimages"]])
     classes = np.clip(classes, 0, 1) * mask
     means = [float((image * c).sum() / max(float(c.sum()), 1.0)) for c in classes]
     csf, grey, white = np.argsort(means)  # T1w: the darkest is CSF, the brightest white matter
     ordered = classes[[grey, white, csf]]
-    total = ordered.sum(0)
-    # The random field can leave a voxel of the mask's rim without any class: CSF.
-    ordered[2][mask & (total <= 0)] = 1
-    fractions = ordered / np.where(mask, np.maximum(ordered.sum(0), 1e-6), 1)
+    fractions = _mixed(image, ordered, mask)
     shares = fractions[:, mask].mean(axis=1)
     if shares.min() < LEAST_SHARE:
-        raise ImageError(
-            "three tissues were not found",
-            where=where,
-            expected=f"{LEAST_SHARE:.0%} of the brain and more in each",
-            got=", ".join(
-                f"{t} {s:.1%}" for t, s in zip(("GM", "WM", "CSF"), shares, strict=True)
-            ),
-            hint="Is it a T1w scan, and is the brain mask right?",
-        )
+        raise _no_tissues(where, "GM {:.1%}, WM {:.1%}, CSF {:.1%}".format(*shares))
     return fractions.astype(np.float32)
+
+
+def _mixed(image: Array, classes: Array, mask: Array) -> Array:
+    """Fractions by linear mixing between neighbours in intensity: CSF, grey, white matter.
+
+    Class probabilities alone are hard at borders and take grey matter beside CSF for CSF: at
+    4 mm on the phantom their error was 0.21 (grey matter 0.26), with these fractions 0.11 (0.16).
+    """
+    sure = [image[c > 0.9] if (c > 0.9).any() else image[mask & (c > 0)] for c in classes]
+    if min(s.size for s in sure) == 0:
+        return classes.astype(np.float32)
+    # Pure CSF is rare in sulci: most voxels of its class hold some cortex.
+    grey, white, csf = np.median(sure[0]), np.median(sure[1]), np.percentile(sure[2], 10)
+    not_csf = np.clip((image - csf) / max(grey - csf, 1e-6), 0, 1)
+    in_white = np.clip((image - grey) / max(white - grey, 1e-6), 0, 1)
+    return np.stack([not_csf * (1 - in_white), in_white, 1 - not_csf]) * mask
+
+
+def _no_tissues(where: str, got: str) -> ImageError:
+    return ImageError(
+        "three tissues were not found",
+        where=where,
+        expected=f"{LEAST_SHARE:.0%} of the brain and more in each",
+        got=got,
+        hint="Is it a T1w scan, and is the brain mask right?",
+    )
 
 
 def _texture(image: Array, fractions: Array, mask: Array, grid: ReferenceGrid) -> Array:
