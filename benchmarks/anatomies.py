@@ -12,7 +12,7 @@ import argparse
 import hashlib
 import io
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from bids_harmony.phantom.anatomy import Anatomy, make_anatomy
 from bids_harmony.phantom.people import AS_IT_IS, SourceMaps, Variety, draw_person
 from bids_harmony.phantom.scanner import SITES, acquire
 
-__all__ = ["KINDS", "REAL_SCANS", "load_people", "split_people"]
+__all__ = ["KINDS", "REAL_SCANS", "load_people", "source_names", "split_people"]
 
 KINDS = ("phantom", "labels", "scans")
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,6 +55,7 @@ def load_people(
     seeds: Iterable[int],
     *,
     folder: Path | None = None,
+    names: Collection[str] | None = None,
 ) -> list[Anatomy]:
     """People of one kind, from the cache where they are there.
 
@@ -70,6 +71,8 @@ def load_people(
     folder : Path, optional
         Label maps (``*.nii*``) or T1w scans (``*_T1w.nii*``, searched in sub-folders; the first
         of each person). By default the shared test data.
+    names : collection of str, optional
+        Of `source_names`: only these sources.
 
     Returns
     -------
@@ -89,8 +92,14 @@ def load_people(
     return [
         _person(cache_dir, grid, (kind, name, path), seed)
         for name, path in sources.items()
+        if names is None or name in names
         for seed in seeds
     ]
+
+
+def source_names(kind: str, folder: Path | None = None) -> list[str]:
+    """Label maps or scans that people can be made of, sorted; none where the data is not there."""
+    return list(_sources(kind, folder))
 
 
 def split_people(

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from anatomies import load_people
+from anatomies import load_people, source_names
 from tqdm import tqdm
 from travelling_cohort import (
     TARGET,
@@ -91,12 +91,12 @@ def people_of(plan: Plan, folder: Path) -> dict[str, Group]:
     wanted = dict(plan.test)
     others: dict[str, list[Anatomy]] = {}
     for kind in _KINDS:
-        if wanted.get(kind):
-            found = load_people(kind, grid, cache, [plan.seed])
-            if kind == "labels":
-                found = found[FIRST_TEST_MAP - 1 :]
-            # Other sources in every draw, as far as there are any.
-            others[kind] = found[plan.seed % len(found) :] + found[: plan.seed % len(found)]
+        names = source_names(kind)[FIRST_TEST_MAP - 1 if kind == "labels" else 0 :]
+        # Other sources in every draw, as far as there are any.
+        turned = names[plan.seed % len(names) :] + names[: plan.seed % len(names)] if names else []
+        chosen = turned[: wanted.get(kind, 0)]
+        if chosen:
+            others[kind] = load_people(kind, grid, cache, [plan.seed], names=chosen)
     return groups(plan, phantom, others)
 
 

@@ -129,7 +129,7 @@ def test_target_that_only_the_model_knows(call, workflow, tmp_path):
     models = tmp_path / "out/models"
     models.mkdir(parents=True)
     nothing = np.zeros((2, 2, 2), np.float32)
-    bank = SiteBank("Osaka", "T1w", nothing, nothing, nothing, nothing, nothing, 1.0, ("x",))
+    bank = SiteBank("Osaka", "T1w", *[nothing] * 7, 1.0, ("x",))
     write_banks(models, [bank], 1.0)
     assert call("--target-site", "osaka")[0] == 0
     assert workflow.calls[0][0].target_site == "Osaka"

@@ -47,5 +47,5 @@ def world() -> World:
             data = acquire(person, SITES[site], "T1w", scan_seed=person.seed)
             scale = robust_scale(data, person.mask)
             scans.append((f"sub-{person.seed}", data / scale, person.mask, scale))
-        banks[site] = build_bank(site, "T1w", scans, encoder, cells=CELLS)
+        banks[site] = build_bank(site, "T1w", scans, encoder, cells=CELLS, voxel_mm=GRID.voxel_mm)
     return World(encoder, banks, make_anatomy(GRID, 200))

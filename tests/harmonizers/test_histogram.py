@@ -74,7 +74,7 @@ def test_bias_is_taken_out_before_landmarks_are_matched(tmp_path, rng):
 
     encoder = load_encoder("random", widths=(2, 2, 2, 2))
     goal = landmarks(clean, mask)
-    bank = build_bank("A", "T1w", [("a", clean.astype(np.float32), mask, 1.0)], encoder, cells=2)
+    bank = build_bank("A", "T1w", [("a", clean.astype(np.float32), mask, 1.0)], encoder, cells=2, voxel_mm=6.0)
     write_banks(tmp_path, [bank], 6.0)
     place = {"site": "A", "modality": "T1w", "scans": ["a"]}
     tensors = {"0": torch.from_numpy(goal)}

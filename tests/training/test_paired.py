@@ -54,7 +54,7 @@ def banks():
     for seed in range(2):
         for site, data in zip("AB", person(seed), strict=True):
             scans[site].append((f"{site}{seed}", data, MASK, 1.0))
-    return [build_bank(site, "T1w", s, ENCODER, cells=2) for site, s in scans.items()]
+    return [build_bank(site, "T1w", s, ENCODER, cells=2, voxel_mm=6.0) for site, s in scans.items()]
 
 
 @dataclass

@@ -43,7 +43,7 @@ def encoder():
 def sampler(found=None, made=None, **pairing) -> UnpairedSampler:
     """A sampler of some scans; options of `Pairing`."""
     found, made = found or scans(), made or encoder()
-    banks = build_banks(found, made, cells=1, size=2)
+    banks = build_banks(found, made, cells=1, size=2, voxel_mm=VOXEL_MM)
     options = {"batch": 6, "slices_per_pair": 1, **pairing}
     return UnpairedSampler(found, banks, TargetLooks(made), CONFIG, 6.0, False, Pairing(**options))
 
