@@ -185,7 +185,7 @@ def _rows(
             **{figure: score[figure] for figure in _FIGURES},
             "covered": float(mask.sum() / target.mask.sum()),
             "bank_people": people if made_of else 0,
-            "bank": made_of,
+            "bank": made_of or "none",
             "note": pair.note,
         }
 
