@@ -87,8 +87,9 @@ PAIRS = (
         "two protocols", "ms01", _ms("ms01", 1), _ms("ms01", 2), "ms-a", "ms-b", _CONTRASTS,
         (_ms("ms12", 1), _ms("ms12", 2)),
         note="voxel sizes, coverage and contrast differ, and plexus and vessels are bright in the "
-        "second T1w alone, as after a contrast agent, which no method should imitate; bank: one "
-        "person, same voxel size as the target, scanner not stated",
+        "second T1w alone, as after a contrast agent, and a lesion is new in the second T2w and "
+        "FLAIR, neither of which a method should imitate; bank: one person, same voxel size as "
+        "the target, scanner not stated",
     ),
     Pair(
         "one protocol (floor)", "ms12", _ms("ms12", 1), _ms("ms12", 2), "ms-b", "ms-b",
@@ -184,7 +185,7 @@ def _rows(
             **{figure: score[figure] for figure in _FIGURES},
             "covered": float(mask.sum() / target.mask.sum()),
             "bank_people": people if made_of else 0,
-            "bank": made_of,
+            "bank": made_of or "none",
             "note": pair.note,
         }
 
