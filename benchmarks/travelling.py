@@ -14,6 +14,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from travelling_cohort import TARGET, Plan
 from travelling_proofs import density_curves, proofs
 from travelling_real import real_pairs
 from travelling_report import write_report
-from travelling_run import Work, fit_models, score_methods
+from travelling_run import Work, draw_folder, fit_models, score_methods
 
 from bids_harmony.methods import METHOD_NEEDS
 from bids_harmony.phantom.scanner import SITES
@@ -120,7 +121,7 @@ def _methods(
     made = {"rows": rows, "curves": record.get("curves", {})}
     if "ihf" in names:
         plan = plan_of(options.quick, seeds[0])
-        models = {"ihf": ("ihf", work.folder / f"seed-{seeds[0]}-fields" / "models" / "ihf")}
+        models = {"ihf": ("ihf", draw_folder(plan, work) / "models" / "ihf")}
         made["curves"] = {m: density_curves(plan, work, models, m) for m in plan.modalities}
     return made
 
@@ -159,7 +160,7 @@ def _print(rows: Sequence[dict[str, Any]], seed: int, fields: bool) -> None:
 def _choices(
     options: argparse.Namespace, work: Work, seeds: Sequence[int], record: dict[str, Any]
 ) -> dict[str, Any]:
-    steps = options.steps or (40 if options.quick else 2000)
+    steps = options.steps or (60 if options.quick else 2000)
     vgg = VGG if VGG.is_file() else None
     pairs = 8 if options.quick else 32
     rows = [row for s in seeds for row in choices(work, steps=steps, vgg=vgg, seed=s, pairs=pairs)]
@@ -170,7 +171,7 @@ def _losses(
     options: argparse.Namespace, work: Work, seeds: Sequence[int], record: dict[str, Any]
 ) -> dict[str, Any]:
     steps = options.steps or (20 if options.quick else 2000)
-    small = plan_of(True, seeds[0])
+    small = replace(plan_of(True, seeds[0]), sites=tuple(SITES)[:4])
     return {"losses": losses(small, work, steps=steps)}
 
 
@@ -193,7 +194,8 @@ def _proofs(
 def _real(
     options: argparse.Namespace, work: Work, seeds: Sequence[int], record: dict[str, Any]
 ) -> dict[str, Any]:
-    models = {"ihf": ("ihf", work.folder / f"seed-{seeds[0]}-fields" / "models" / "ihf")}
+    plan = plan_of(options.quick, seeds[0])
+    models = {"ihf": ("ihf", draw_folder(plan, work) / "models" / "ihf")}
     return {"real": real_pairs(work.folder, models)}
 
 

@@ -36,7 +36,7 @@ from bids_harmony.quality.perceptual import PerceptualMetric, lpips, shift_toler
 from bids_harmony.settings import Settings, TrainingSettings
 from bids_harmony.training.fit import fit_method
 
-__all__ = ["Task", "Work", "fit_models", "people_of", "score_methods"]
+__all__ = ["Task", "Work", "draw_folder", "fit_models", "people_of", "score_methods"]
 
 #: Label maps from this one on are for tests; earlier ones helped to train the shipped weights.
 FIRST_TEST_MAP = 5
@@ -100,6 +100,12 @@ def people_of(plan: Plan, folder: Path) -> dict[str, Group]:
     return groups(plan, phantom, others)
 
 
+def draw_folder(plan: Plan, work: Work) -> Path:
+    """Training scans and models of a plan."""
+    fields = "fields" if plan.fields else "no-fields"
+    return work.folder / f"seed-{plan.seed}-{len(plan.sites)}-sites-{fields}"
+
+
 def fit_models(
     plan: Plan, work: Work, methods: Sequence[str], **training: Any
 ) -> dict[str, tuple[str, Path]]:
@@ -118,9 +124,8 @@ def fit_models(
     -------
     mapping of method to (method, model folder)
     """
-    draw = f"seed-{plan.seed}-{'fields' if plan.fields else 'no-fields'}"
     people = people_of(plan, work.folder)
-    folder = work.folder / draw
+    folder = draw_folder(plan, work)
     everyone = write_training_scans(plan, people, folder / "scans", paired=True)
     unpaired_people = {str(p.seed) for p in people["training"].people}
     fitted: dict[str, tuple[str, Path]] = {}

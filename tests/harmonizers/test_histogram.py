@@ -9,7 +9,7 @@ from bids_harmony.harmonizers import load_harmonizer
 from bids_harmony.harmonizers.closed_form import landmark_map, landmarks
 from bids_harmony.harmonizers.histogram import match_distribution, without_bias
 from bids_harmony.imaging.prepared import Prepared
-from bids_harmony.imaging.reference import ReferenceGrid
+from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.fitted_files import write_fitted
 from bids_harmony.phantom.scanner import bias_field
@@ -61,7 +61,7 @@ def test_the_method_meets_the_quantiles_of_the_bank(world, folder):
 
 
 def test_bias_is_taken_out_before_landmarks_are_matched(tmp_path, rng):
-    grid = ReferenceGrid("toy", (24, 24, 20), np.diag([6.0, 6, 6, 1]), 6.0)
+    grid = reference_grid(6.0)
     mask = np.zeros(grid.shape, bool)
     mask[3:-3, 3:-3, 3:-3] = True
     # Two tissues in small patches, and a field that no tissue explains.
@@ -74,7 +74,9 @@ def test_bias_is_taken_out_before_landmarks_are_matched(tmp_path, rng):
 
     encoder = load_encoder("random", widths=(2, 2, 2, 2))
     goal = landmarks(clean, mask)
-    bank = build_bank("A", "T1w", [("a", clean.astype(np.float32), mask, 1.0)], encoder, cells=2, voxel_mm=6.0)
+    bank = build_bank(
+        "A", "T1w", [("a", clean.astype(np.float32), mask, 1.0)], encoder, cells=2, voxel_mm=6.0
+    )
     write_banks(tmp_path, [bank], 6.0)
     place = {"site": "A", "modality": "T1w", "scans": ["a"]}
     tensors = {"0": torch.from_numpy(goal)}

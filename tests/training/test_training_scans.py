@@ -55,5 +55,7 @@ def test_banks_are_of_the_first_scans_of_every_site_and_modality(scans):
     assert {key: [s.label for s in group] for key, group in groups.items()} == {
         ("A", "T1w"): ["a1"], ("A", "T2w"): ["a1t2"], ("B", "T1w"): ["b1"],
     }  # fmt: skip
-    banks = build_banks(loaded, load_encoder("random", widths=(2,) * 4), cells=2, size=2, voxel_mm=VOXEL_MM)
+    banks = build_banks(
+        loaded, load_encoder("random", widths=(2,) * 4), cells=2, size=2, voxel_mm=VOXEL_MM
+    )
     assert banks["A", "T1w"].scans == ("a1", "a2") and set(banks) == set(groups)

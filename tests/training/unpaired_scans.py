@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import preset
@@ -11,7 +12,8 @@ from bids_harmony.training.pair_sampler import Pairing, UnpairedSampler
 from bids_harmony.training.target_looks import TargetLooks
 from bids_harmony.training.training_scans import PreparedScan, build_banks
 
-SHAPE = (24, 28, 10)
+VOXEL_MM = 8.0
+SHAPE = reference_grid(VOXEL_MM).shape
 CONFIG = preset("paper", hidden=(4, 4), head_channels=4, embedding=8, projection=(8, 8))
 
 
@@ -45,7 +47,9 @@ def sampler(found=None, made=None, **pairing) -> UnpairedSampler:
     found, made = found or scans(), made or encoder()
     banks = build_banks(found, made, cells=1, size=2, voxel_mm=VOXEL_MM)
     options = {"batch": 6, "slices_per_pair": 1, **pairing}
-    return UnpairedSampler(found, banks, TargetLooks(made), CONFIG, 6.0, False, Pairing(**options))
+    return UnpairedSampler(
+        found, banks, TargetLooks(made), CONFIG, VOXEL_MM, False, Pairing(**options)
+    )
 
 
 def network(made) -> IHFNetwork:
