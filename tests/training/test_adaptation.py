@@ -10,7 +10,7 @@ from bids_harmony.training.adaptation import TrainingRun, Twins, adapt
 from bids_harmony.training.distributed import Ranks
 from bids_harmony.training.trainer import Diverged
 from bids_harmony.training.training_log import read_log
-from tests.training.unpaired_scans import encoder, network, sampler, scans
+from tests.training.unpaired_scans import VOXEL_MM, encoder, network, sampler, scans
 
 QUICK = TrainingSettings(adapt_steps=4, batch=4, slices_per_pair=1, validate_every=2,
                          learning_rate=1e-3)  # fmt: skip
@@ -24,7 +24,12 @@ def made():
 def stage(tmp_path, made, people=3, **options):
     found = scans(people)
     settings = Settings(
-        tmp_path, tmp_path, "train", nprocs=1, voxel_mm=6.0, training=replace(QUICK, **options)
+        tmp_path,
+        tmp_path,
+        "train",
+        nprocs=1,
+        voxel_mm=VOXEL_MM,
+        training=replace(QUICK, **options),
     )
     return network(made), TrainingRun(found, made, settings, tmp_path, False, "f", Ranks())
 
@@ -63,7 +68,8 @@ def test_without_people_to_hold_out_there_is_no_adaptation_but_a_whole_training(
 def test_epochs_see_every_slice_so_often(tmp_path, made):
     model, run = stage(tmp_path, made, people=2, epochs=2, batch=16)
     outcome = adapt(model, run, whole=True)
-    assert outcome.steps == 2 * sampler(batch=16).steps_per_epoch == 2 * 64 // 16
+    slices = sum(len(scan.tall) for scan in scans(2))
+    assert outcome.steps == 2 * sampler(batch=16).steps_per_epoch == 2 * -(-slices // 16)
 
 
 def test_a_whole_training_stops_when_held_out_people_gain_nothing(tmp_path, made):

@@ -11,7 +11,7 @@ from bids_harmony.exceptions import DataError, SiteError
 from bids_harmony.harmonizers import load_harmonizer
 from bids_harmony.harmonizers.simix import VIEWS
 from bids_harmony.imaging.prepared import Prepared
-from bids_harmony.imaging.reference import reference_grid
+from bids_harmony.imaging.reference import ReferenceGrid, reference_grid
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.training.bank_files import write_banks
 from bids_harmony.training.paired import (
@@ -25,9 +25,10 @@ from bids_harmony.training.paired import (
 from bids_harmony.training.site_bank import build_bank
 from bids_harmony.training.training_scans import PreparedScan
 
-GRID = reference_grid(6.0)
-SHAPE = GRID.shape
+SHAPE = (28, 32, 12)
+GRID = ReferenceGrid("toy", SHAPE, np.diag([6.0, 6, 6, 1]), 6.0)
 ENCODER = load_encoder("random", widths=(2, 2, 2, 2))
+WIDE = reference_grid(6.0).shape
 MASK = np.zeros(SHAPE, bool)
 MASK[4:-4, 4:-4, 1:-1] = True
 #: Width, epochs and rate of a run of seconds.
@@ -53,7 +54,10 @@ def banks():
     scans = {"A": [], "B": []}
     for seed in range(2):
         for site, data in zip("AB", person(seed), strict=True):
-            scans[site].append((f"{site}{seed}", data, MASK, 1.0))
+            # Banks are measured on the reference grid; these methods look at none of that.
+            margin = [(0, wide - n) for wide, n in zip(WIDE, SHAPE, strict=True)]
+            padded = np.pad(data, margin), np.pad(MASK, margin)
+            scans[site].append((f"{site}{seed}", *padded, 1.0))
     return [
         build_bank(site, "T1w", s, ENCODER, cells=2, voxel_mm=6.0) for site, s in scans.items()
     ]
