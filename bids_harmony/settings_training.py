@@ -60,14 +60,14 @@ class TrainingSettings:
     # --- first stage: synthetic twins
     # Begin with the weights that the package ships, where network and encoder are theirs.
     start: bool = True
-    # Optimiser steps on synthetic twins. With shipped weights some hundred suffice; from nothing
-    # (start = False) take thousands.
-    twin_steps: int = 500
+    # Optimiser steps on synthetic twins. The shipped weights have had thousands; from nothing
+    # (start = False) take as many.
+    twin_steps: int = 200
     # Limit on the wall clock of this stage, minutes; 0 for none. With a limit the result depends
     # on the speed of the machine, so steps are the better budget.
     train_minutes: float = 0.0
-    # Step size of Adam; from nothing, 3e-3 learns faster.
-    twin_learning_rate: float = 1e-3
+    # Step size of Adam. A larger one makes shipped weights forget; from nothing, take 2e-3.
+    twin_learning_rate: float = 1e-4
     # Simulated people and scanners that twins are drawn from (banks and validation take more).
     twin_people: int = 20
     twin_scanners: int = 32
