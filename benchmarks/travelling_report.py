@@ -113,6 +113,8 @@ def _provenance(record: Mapping[str, Any], name: str) -> list[str]:
         f"* seeds: {', '.join(map(str, record.get('seeds') or [])) or 'unknown'}",
         "",
     ]  # fmt: skip
+    if record.get("note"):
+        lines += [str(record["note"]), ""]
     if record.get("quick"):
         lines += ["**A quick run: too few people and steps to judge any method by.**", ""]
     return lines
