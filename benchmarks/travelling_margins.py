@@ -18,6 +18,9 @@ CRITERIA = (
     ("ssimh", ("ssimh",), "sharp", 4.0, True),
     ("best sharp closed form", _CLOSED, "sharp", 1.5, True),
     ("best blurred closed form", _CLOSED, "blurred", 1.5, True),
+    # The input of our own network: what does the network add?
+    ("closed form by tissues", ("histogram-tissue",), "sharp", 1.5, True),
+    ("the same, blurred", ("histogram-tissue",), "blurred", 1.5, True),
     ("oracle", ("oracle",), "sharp", 0.0, True),
     ("cgan", ("cgan",), "sharp", 0.0, False),
     ("simix", ("simix",), "sharp", 0.0, False),
