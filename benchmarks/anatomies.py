@@ -12,7 +12,7 @@ import argparse
 import hashlib
 import io
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from bids_harmony.phantom.anatomy import Anatomy, make_anatomy
 from bids_harmony.phantom.people import AS_IT_IS, SourceMaps, Variety, draw_person
 from bids_harmony.phantom.scanner import SITES, acquire
 
-__all__ = ["KINDS", "REAL_SCANS", "load_people", "source_names", "split_people"]
+__all__ = ["KINDS", "REAL_SCANS", "load_people", "source_names"]
 
 KINDS = ("phantom", "labels", "scans")
 ROOT = Path(__file__).resolve().parent.parent
@@ -100,34 +100,6 @@ def load_people(
 def source_names(kind: str, folder: Path | None = None) -> list[str]:
     """Label maps or scans that people can be made of, sorted; none where the data is not there."""
     return list(_sources(kind, folder))
-
-
-def split_people(
-    everyone: Sequence[Anatomy], shares: Sequence[float] = (0.6, 0.2, 0.2), *, seed: int = 0
-) -> list[list[Anatomy]]:
-    """Split people into groups that share no source (phantom: no person).
-
-    Parameters
-    ----------
-    everyone : sequence of Anatomy
-    shares : sequence of float
-        Share of the sources in each group, such as training, validation and test; they sum to 1.
-    seed : int
-
-    Returns
-    -------
-    list of list of Anatomy
-        One list for each share, in the order of `everyone`.
-    """
-    keys = sorted({_group(person) for person in everyone})
-    order = np.random.default_rng([seed, 0x51]).permutation(len(keys))
-    bounds = np.rint(np.cumsum(shares) * len(keys)).astype(int)
-    part = {keys[k]: int(np.searchsorted(bounds, i, side="right")) for i, k in enumerate(order)}
-    return [[p for p in everyone if part[_group(p)] == g] for g in range(len(shares))]
-
-
-def _group(person: Anatomy) -> str:
-    return person.source or f"phantom {person.seed}"
 
 
 def _sources(kind: str, folder: Path | None) -> dict[str, Path]:

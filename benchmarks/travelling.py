@@ -91,7 +91,6 @@ def plan_of(quick: bool, seed: int, *, fields: bool = True) -> Plan:
         return Plan(
             sites=tuple(SITES),
             paired=2,
-            validation=0,
             # Real brains; without fields one of them is enough.
             test=(("phantom", 0 if HAS_DATA else 1), ("labels", 1), ("scans", int(fields))),
             fields=fields,
@@ -181,10 +180,9 @@ def _proofs(
     """On a cohort of its own: many people, a few methods, T1w and (full form) T2w."""
     rows: list[dict[str, Any]] = []
     full = plan_of(options.quick, seeds[0])
-    count = 6 if options.quick else 24
-    plan = Plan(
-        sites=full.sites, paired=0, validation=0, test=(("phantom", count),), seed=100 + seeds[0]
-    )
+    count = 6 if options.quick else 13
+    test = (("labels", 4), ("scans", count - 4)) if HAS_DATA else (("phantom", count),)
+    plan = Plan(sites=full.sites, paired=0, test=test, seed=100 + seeds[0])
     models = fit_models(plan, work, ["none", "blur", "histogram-tissue", "ihf"])
     for modality in ("T1w",) if options.quick else plan.modalities:
         rows += proofs(plan, work, models, modality)

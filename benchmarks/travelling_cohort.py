@@ -1,8 +1,8 @@
 """Who is scanned where in the travelling-subject benchmark, and what every method may see of it.
 
-Four groups of people that never overlap: *training* (every one scanned at one site only),
-*paired* (scanned at every site; for supervised methods only), *validation* and *test* (scanned at
-every site but the target; what the target would have seen of them is for scoring only). Scans are
+Three groups of people that never overlap: *training* (every one scanned at one site only),
+*paired* (scanned at every site; for supervised methods only) and *test* (scanned at every site but
+the target; what the target would have seen of them is for scoring only). Scans are
 simulated on the reference grid: registration, masks and scaling are the same for every method and
 free of error, so that a comparison compares methods only.
 """
@@ -30,6 +30,7 @@ __all__ = [
     "cases",
     "groups",
     "scanners",
+    "taught_needed",
     "write_training_scans",
 ]
 
@@ -48,8 +49,8 @@ class Plan:
     modalities : tuple of str
     training_per_site : int
         People behind every site's bank.
-    paired, validation : int
-        People scanned everywhere, for supervised methods and for the calibration of losses.
+    paired : int
+        People scanned everywhere, for supervised methods.
     test : tuple of (kind, int)
         People scored, by where their anatomy comes from: ``phantom``, ``labels``, ``scans``.
     fields : bool
@@ -62,7 +63,6 @@ class Plan:
     modalities: tuple[str, ...] = ("T1w", "T2w")
     training_per_site: int = 5
     paired: int = 6
-    validation: int = 1
     test: tuple[tuple[str, int], ...] = (("phantom", 2),)
     fields: bool = True
     voxel_mm: float = 2.0
@@ -76,9 +76,8 @@ class Plan:
 
 @dataclass(frozen=True)
 class Group:
-    """People of one role."""
+    """People of one role, and where the anatomy of each comes from."""
 
-    role: str
     people: tuple[Anatomy, ...]
     kinds: tuple[str, ...]
 
@@ -125,45 +124,34 @@ def scanners(plan: Plan) -> dict[str, Scanner]:
 
 
 def groups(
-    plan: Plan, phantom: Sequence[Anatomy], others: Mapping[str, Sequence[Anatomy]]
+    plan: Plan, taught: Sequence[Anatomy], test: Mapping[str, Sequence[Anatomy]]
 ) -> dict[str, Group]:
     """Split people into roles.
 
     Parameters
     ----------
     plan : Plan
-    phantom : sequence of Anatomy
-        Enough people drawn from the template for training, pairs, validation and their share of
-        the test.
-    others : mapping of kind to sequence of Anatomy
-        People whose anatomy comes from elsewhere; all of them are test people.
+    taught : sequence of Anatomy
+        `taught_needed` people whom methods may see.
+    test : mapping of kind to sequence of Anatomy
+        People that are scored, of other sources than those.
     """
-    wanted = dict(plan.test)
-    rest = list(phantom)
-
-    def take(count: int) -> tuple[Anatomy, ...]:
-        taken, rest[:count] = tuple(rest[:count]), []
-        return taken
-
-    made = {
-        role: Group(role, people, ("phantom",) * len(people))
-        for role, people in (
-            ("training", take(plan.training_per_site * len(plan.sites))),
-            ("paired", take(plan.paired)),
-            ("validation", take(plan.validation)),
-        )
+    banks = plan.training_per_site * len(plan.sites)
+    scored = [(p, kind) for kind in sorted(test) for p in test[kind]]
+    roles = {
+        "training": [(p, "taught") for p in taught[:banks]],
+        "paired": [(p, "taught") for p in taught[banks : banks + plan.paired]],
+        "test": scored,
     }
-    test = [(p, "phantom") for p in take(wanted.get("phantom", 0))]
-    for kind in sorted(others):
-        test += [(p, kind) for p in others[kind][: wanted.get(kind, 0)]]
-    made["test"] = Group("test", tuple(p for p, _ in test), tuple(k for _, k in test))
-    return made
+    return {
+        role: Group(tuple(p for p, _ in found), tuple(k for _, k in found))
+        for role, found in roles.items()
+    }
 
 
-def phantom_needed(plan: Plan) -> int:
-    """How many people of the template `groups` takes."""
-    test = dict(plan.test).get("phantom", 0)
-    return plan.training_per_site * len(plan.sites) + plan.paired + plan.validation + test
+def taught_needed(plan: Plan) -> int:
+    """How many people methods may see."""
+    return plan.training_per_site * len(plan.sites) + plan.paired
 
 
 def write_training_scans(

@@ -23,12 +23,12 @@ from travelling_cohort import (
     Plan,
     cases,
     groups,
-    phantom_needed,
+    taught_needed,
     write_training_scans,
 )
 from travelling_methods import images
 
-from bids_harmony.imaging.reference import reference_grid
+from bids_harmony.imaging.reference import ReferenceGrid, reference_grid
 from bids_harmony.methods import METHOD_NEEDS
 from bids_harmony.phantom.anatomy import Anatomy
 from bids_harmony.quality.image_metrics import ms_ssim, nyquist_share, psnr, rmse
@@ -87,17 +87,31 @@ def people_of(plan: Plan, folder: Path) -> dict[str, Group]:
     """
     grid, cache = reference_grid(plan.voxel_mm), folder / "people"
     first = 40_000 + 1000 * plan.seed
-    phantom = load_people("phantom", grid, cache, range(first, first + phantom_needed(plan)))
-    wanted = dict(plan.test)
-    others: dict[str, list[Anatomy]] = {}
-    for kind in _KINDS:
+    test: dict[str, list[Anatomy]] = {}
+    for kind, count in plan.test:
+        if kind == "phantom":
+            test[kind] = load_people(kind, grid, cache, range(first + 900, first + 900 + count))
+            continue
         names = source_names(kind)[FIRST_TEST_MAP - 1 if kind == "labels" else 0 :]
         # Other sources in every draw, as far as there are any.
         turned = names[plan.seed % len(names) :] + names[: plan.seed % len(names)] if names else []
-        chosen = turned[: wanted.get(kind, 0)]
-        if chosen:
-            others[kind] = load_people(kind, grid, cache, [plan.seed], names=chosen)
-    return groups(plan, phantom, others)
+        if turned[:count]:
+            test[kind] = load_people(kind, grid, cache, [plan.seed], names=turned[:count])
+    return groups(plan, _taught(plan, grid, cache, first), test)
+
+
+def _taught(plan: Plan, grid: ReferenceGrid, cache: Path, first: int) -> list[Anatomy]:
+    """In turn one person of the template and one of every training label map that is there.
+
+    The template's cortex is an average of many and blurred; banks of it alone would not be of the
+    same population as single heads.
+    """
+    count = taught_needed(plan)
+    maps = source_names("labels")[: FIRST_TEST_MAP - 1]
+    draws = range(first, first + -(-count // (1 + len(maps))))
+    sources = [load_people("phantom", grid, cache, draws)]
+    sources += [load_people("labels", grid, cache, draws, names=[name]) for name in maps]
+    return [person for together in zip(*sources, strict=True) for person in together][:count]
 
 
 def draw_folder(plan: Plan, work: Work) -> Path:
