@@ -35,10 +35,10 @@ class Applied:
     out_of_distribution: float | None
 
 
-def finish(data: np.ndarray, mask: np.ndarray) -> Applied:
+def finish(data: np.ndarray, mask: np.ndarray, round_trip_error: float = 0.0) -> Applied:
     """Give any method's result the same end: nothing negative, 0 outside the mask, float32."""
     finished = np.where(mask, np.maximum(data, 0), 0).astype(np.float32)
-    return Applied(finished, 0.0, None)
+    return Applied(finished, round_trip_error, None)
 
 
 class Harmonizer(Protocol):

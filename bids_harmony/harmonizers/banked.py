@@ -29,6 +29,10 @@ class Banked:
         content = (self.model_dir / BANKS_FILE).read_bytes()
         self.sha256 = hashlib.sha256(content).hexdigest()
 
+    def count_weights(self, sha256: str) -> None:
+        """Let the weights count in the method's sha256: a model is its weights and its banks."""
+        self.sha256 = hashlib.sha256((sha256 + self.sha256).encode()).hexdigest()
+
     def sites(self, modality: str) -> tuple[str, ...]:
         """Sites with a bank for the modality, sorted."""
         return tuple(sorted(site for site, kind in self.banks if kind == modality))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from bids_harmony.model.slicewise import translate_volume
 __all__ = ["Fitted", "SliceTranslator"]
 
 
-class Fitted(Banked):
+class Fitted(Banked, ABC):
     """A method that was fitted, perhaps for one target site.
 
     Parameters
@@ -35,13 +35,11 @@ class Fitted(Banked):
         extra = self.metadata["extra"]
         self.name, self.version = method, str(extra["version"])
         self.target_site: str | None = extra.get("target_site")
-        # A model is its weights and its banks.
-        both = self.metadata["weights"]["sha256"] + self.sha256
-        self.sha256 = hashlib.sha256(both.encode()).hexdigest()
+        self.count_weights(self.metadata["weights"]["sha256"])
 
+    @abstractmethod
     def fitted_modalities(self) -> set[str]:
         """Modalities that the method was fitted to."""
-        raise NotImplementedError
 
     def targets(self, modality: str) -> tuple[str, ...]:
         """Sites whose look the method can give."""

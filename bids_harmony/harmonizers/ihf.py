@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from bids_harmony.harmonizers import Applied
+from bids_harmony.harmonizers import Applied, finish
 from bids_harmony.harmonizers.banked import Banked
 from bids_harmony.harmonizers.conditioned import condition_scan, predict_change
 from bids_harmony.imaging.prepared import Prepared
@@ -38,9 +37,7 @@ class IHF(Banked):
         extra = self.metadata["extra"]
         self.version = str(extra["version"])
         self.use_closed_form = bool(extra["use_closed_form"])
-        # A model is its weights and its banks.
-        both = self.metadata["weights"]["sha256"] + self.sha256
-        self.sha256 = hashlib.sha256(both.encode()).hexdigest()
+        self.count_weights(self.metadata["weights"]["sha256"])
 
     def apply(
         self, prepared: Prepared, *, modality: str, source_site: str, target_site: str
@@ -64,8 +61,7 @@ class IHF(Banked):
             self.network, conditioned, batch_size=self.batch_size, device=self.device
         )
         data = conditioned.image + reassemble(changes)
-        data = np.where(prepared.mask, np.maximum(data, 0), 0).astype(np.float32)
-        return Applied(data, self._round_trip(conditioned.image), None)
+        return finish(data, prepared.mask, self._round_trip(conditioned.image))
 
     @torch.inference_mode()
     def _round_trip(self, image: np.ndarray) -> float:

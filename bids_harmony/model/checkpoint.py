@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,9 +14,9 @@ from bids_harmony.model.encoder import Encoder
 from bids_harmony.model.encoder_files import write_bytes, write_tensors
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import NetworkConfig
-from bids_harmony.model.weights import fill, parse_tensors
+from bids_harmony.model.weights import fill, read_described
 
-__all__ = ["METADATA_FILE", "WEIGHTS_FILE", "load_model", "save_model"]
+__all__ = ["METADATA_FILE", "WEIGHTS_FILE", "load_model", "model_files", "save_model"]
 
 METADATA_FILE = "model.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -107,16 +106,11 @@ def load_model(
     DataError
         The description is unreadable, the weights are not those described or do not fit.
     """
-    folder = Path(folder)
-    description, weights = folder / METADATA_FILE, folder / WEIGHTS_FILE
-    for file in (description, weights):
-        if not file.is_file():
-            raise MissingInput(
-                "A model file is missing",
-                where=str(file),
-                expected=f"a folder with {METADATA_FILE} and {WEIGHTS_FILE}",
-                hint="Name the folder that the level train wrote.",
-            )
+    description, weights = model_files(
+        Path(folder),
+        expected=f"a folder with {METADATA_FILE} and {WEIGHTS_FILE}",
+        hint="Name the folder that the level train wrote.",
+    )
     try:
         metadata = json.loads(description.read_text(encoding="utf-8"))
         if metadata["format"] != _FORMAT:
@@ -138,17 +132,33 @@ def load_model(
             where=str(description),
             got=f"{type(error).__name__}: {error}",
         ) from error
-    # Hash and parse the same bytes, so that a concurrent writer cannot slip in between.
-    content = weights.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != expected:
-        raise DataError(
-            "The weights are not those that the model describes",
-            where=str(weights),
-            expected=f"sha256 {expected}",
-            got=digest,
-            hint="The file is damaged or belongs to another model; copy the folder again.",
-        )
     network = IHFNetwork(config, code_length)
-    fill(network, parse_tensors(content, weights), weights)
+    fill(network, read_described(weights, expected), weights)
     return network.to(device).eval(), metadata
+
+
+def model_files(folder: Path, *, expected: str, hint: str) -> tuple[Path, Path]:
+    """Find description and weights in a model folder.
+
+    Parameters
+    ----------
+    folder : Path
+    expected, hint : str
+        For the message.
+
+    Returns
+    -------
+    description, weights : Path
+
+    Raises
+    ------
+    MissingInput
+        One of them is missing.
+    """
+    description, weights = folder / METADATA_FILE, folder / WEIGHTS_FILE
+    for file in (description, weights):
+        if not file.is_file():
+            raise MissingInput(
+                "A model file is missing", where=str(file), expected=expected, hint=hint
+            )
+    return description, weights

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import Tensor
 
-from bids_harmony.exceptions import DataError, MissingInput
-from bids_harmony.model.checkpoint import METADATA_FILE, WEIGHTS_FILE
+from bids_harmony.exceptions import DataError
+from bids_harmony.model.checkpoint import METADATA_FILE, WEIGHTS_FILE, model_files
 from bids_harmony.model.encoder_files import write_bytes, write_tensors
+from bids_harmony.model.weights import read_described
 
 __all__ = ["read_fitted", "write_fitted"]
 
@@ -67,16 +65,12 @@ def read_fitted(folder: Path, method: str) -> tuple[dict[str, Tensor], dict[str,
     DataError
         The folder holds another method, or its files cannot be read or do not belong together.
     """
-    description, weights = Path(folder) / METADATA_FILE, Path(folder) / WEIGHTS_FILE
-    for file in (description, weights):
-        if not file.is_file():
-            raise MissingInput(
-                "A model file is missing",
-                where=str(file),
-                expected=f"a folder that the level train wrote with --method {method}",
-                hint=f"Run `bids_harmony BIDS OUT train --method {method}`, "
-                "or name its folder with --model.",
-            )
+    description, weights = model_files(
+        Path(folder),
+        expected=f"a folder that the level train wrote with --method {method}",
+        hint=f"Run `bids_harmony BIDS OUT train --method {method}`, "
+        "or name its folder with --model.",
+    )
     try:
         metadata = json.loads(description.read_text(encoding="utf-8"))
         # The working default came first and does not name itself.
@@ -101,19 +95,4 @@ def read_fitted(folder: Path, method: str) -> tuple[dict[str, Tensor], dict[str,
             where=str(description),
             got=f"{type(error).__name__}: {error}",
         ) from error
-    content = weights.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != expected:
-        raise DataError(
-            "The weights are not those that the model describes",
-            where=str(weights),
-            expected=f"sha256 {expected}",
-            got=digest,
-            hint="The file is damaged or belongs to another model; copy the folder again.",
-        )
-    try:
-        return load(content), metadata
-    except SafetensorError as error:
-        raise DataError(
-            "The weights cannot be read", where=str(weights), got=str(error)
-        ) from error
+    return read_described(weights, expected), metadata

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from bids_harmony.exceptions import DataError
 
-__all__ = ["fill", "parse_tensors"]
+__all__ = ["fill", "parse_tensors", "read_described"]
 
 
 def parse_tensors(content: bytes, where: Path) -> dict[str, Tensor]:
@@ -38,6 +39,34 @@ def parse_tensors(content: bytes, where: Path) -> dict[str, Tensor]:
             got=f"{type(error).__name__}: {error}",
             hint="The file is damaged: copy it again, or install or train again.",
         ) from error
+
+
+def read_described(path: Path, sha256: str) -> dict[str, Tensor]:
+    """Read the safetensors file that a model description names by its sha256.
+
+    Parameters
+    ----------
+    path : Path
+    sha256 : str
+        Hexadecimal, from the description.
+
+    Raises
+    ------
+    DataError
+        The file is another one, or no safetensors file.
+    """
+    # Hash and parse the same bytes, so that a concurrent writer cannot slip in between.
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != sha256:
+        raise DataError(
+            "The weights are not those that the model describes",
+            where=str(path),
+            expected=f"sha256 {sha256}",
+            got=digest,
+            hint="The file is damaged or belongs to another model; copy the folder again.",
+        )
+    return parse_tensors(content, path)
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], where: Path) -> None:

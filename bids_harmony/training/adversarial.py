@@ -7,7 +7,6 @@ that a run that goes on from a checkpoint gives the bits of one that was never s
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
@@ -16,13 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from bids_harmony.exceptions import DataError
-from bids_harmony.model.encoder_files import write_tensors
+from bids_harmony.training.training_checkpoint import read_checkpoint, write_checkpoint
 
 __all__ = ["AdversarialSchedule", "Rows", "fit_adversarial"]
 
@@ -99,16 +97,27 @@ def fit_adversarial(
     Raises
     ------
     DataError
-        The loss is not finite.
+        The loss is not finite, or the checkpoint is damaged.
     """
     both = nn.ModuleDict({"generator": generator, "discriminator": discriminator}).to(device)
     # One Adam for both does what two would: a network without gradients is left out of a step.
     optimizer = torch.optim.Adam(both.parameters(), schedule.learning_rate, _BETAS)
-    first, spent, rows = _load(checkpoint, fingerprint, both, optimizer)
+    spent = 0.0
+    rows: Rows = []
+    found = read_checkpoint(checkpoint, fingerprint, both, optimizer)
+    if found is not None:
+        spent, rows = found[0]["seconds"], found[0]["rows"]
+        _LOGGER.info("going on with %s at step %d", checkpoint.stem, len(rows))
+    first = len(rows)
     both.train()
     start = saved = time.monotonic()
     start -= spent
     gan = F.mse_loss if least_squares else F.binary_cross_entropy_with_logits
+
+    def save() -> None:
+        seconds = time.monotonic() - start
+        about = {"fingerprint": fingerprint, "seconds": seconds, "rows": rows}
+        write_checkpoint(checkpoint, both, optimizer, about)
 
     def judged(source: Tensor, image: Tensor, real: bool) -> Tensor:
         score = discriminator(source, image)
@@ -161,46 +170,8 @@ def fit_adversarial(
             rows.append(row | {"discriminator": float(loss_d.detach())} | numbers)
             progress.update()
             if time.monotonic() - saved >= schedule.checkpoint_seconds:
-                _save(checkpoint, fingerprint, both, optimizer, time.monotonic() - start, rows)
+                save()
                 saved = time.monotonic()
     both.eval()
-    _save(checkpoint, fingerprint, both, optimizer, time.monotonic() - start, rows)
+    save()
     return rows
-
-
-def _save(
-    path: Path,
-    fingerprint: str,
-    both: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    seconds: float,
-    rows: Rows,
-) -> None:
-    tensors = {f"network.{k}": v.detach().cpu() for k, v in both.state_dict().items()}
-    for number, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{k}": v.detach().cpu() for k, v in state.items()}
-    about = json.dumps({"fingerprint": fingerprint, "seconds": seconds, "rows": rows})
-    tensors["about"] = torch.frombuffer(bytearray(about.encode()), dtype=torch.uint8)
-    write_tensors(tensors, path)
-
-
-def _load(
-    path: Path, fingerprint: str, both: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[int, float, Rows]:
-    if not path.is_file():
-        return 0, 0.0, []
-    tensors = load_tensors(path.read_bytes())
-    about = json.loads(bytes(tensors.pop("about").numpy()).decode())
-    if about["fingerprint"] != fingerprint:
-        _LOGGER.info("%s belongs to another training; starting anew", path)
-        return 0, 0.0, []
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name in [n for n in tensors if n.startswith("optimizer.")]:
-        _, number, field = name.split(".", 2)
-        moments.setdefault(int(number), {})[field] = tensors.pop(name)
-    both.load_state_dict({name.removeprefix("network."): t for name, t in tensors.items()})
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": moments, "param_groups": groups})
-    rows: Rows = about["rows"]
-    _LOGGER.info("going on with %s at step %d", path.stem, len(rows))
-    return len(rows), about["seconds"], rows

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 from bids_harmony.model.encoder_files import write_tensors
 from bids_harmony.model.weights import fill, parse_tensors
 
-__all__ = ["Progress", "TrainingCheckpoint"]
+__all__ = ["Progress", "TrainingCheckpoint", "read_checkpoint", "write_checkpoint"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -74,14 +76,9 @@ class TrainingCheckpoint:
         self, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
     ) -> None:
         """Write the file in one step."""
-        tensors = {f"network.{k}": v.detach().cpu() for k, v in network.state_dict().items()}
-        tensors |= {f"best.{k}": v for k, v in progress.best_weights.items()}
-        for number, state in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{k}": v.detach().cpu() for k, v in state.items()}
         numbers = {k: v for k, v in vars(progress).items() if k != "best_weights"}
-        about = json.dumps({"fingerprint": self.fingerprint, "progress": numbers})
-        tensors["about"] = torch.frombuffer(bytearray(about.encode()), dtype=torch.uint8)
-        write_tensors(tensors, self.path)
+        about = {"fingerprint": self.fingerprint, "progress": numbers}
+        write_checkpoint(self.path, network, optimizer, about, progress.best_weights)
 
     def load(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
         """Fill network and optimizer, if there is a checkpoint of this training.
@@ -91,23 +88,82 @@ class TrainingCheckpoint:
         DataError
             The file is damaged.
         """
-        if not self.path.is_file():
+        found = read_checkpoint(self.path, self.fingerprint, network, optimizer)
+        if found is None:
             return Progress()
-        tensors = parse_tensors(self.path.read_bytes(), self.path)
-        about = json.loads(bytes(tensors.pop("about").numpy()).decode())
-        if about["fingerprint"] != self.fingerprint:
-            _LOGGER.info("%s belongs to another training; starting anew", self.path)
-            return Progress()
-        parts: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}, "optimizer": {}}
-        for name, tensor in tensors.items():
-            kind, rest = name.split(".", 1)
-            parts[kind][rest] = tensor
-        fill(network, parts["network"], self.path)
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in parts["optimizer"].items():
-            number, key = name.split(".", 1)
-            moments.setdefault(int(number), {})[key] = tensor
-        groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        about, best = found
         _LOGGER.info("resuming %s at step %d", self.path.name, about["progress"]["step"])
-        return Progress(**about["progress"], best_weights=parts["best"])
+        return Progress(**about["progress"], best_weights=best)
+
+
+def write_checkpoint(
+    path: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    about: Mapping[str, Any],
+    best: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write network and optimizer moments in one step.
+
+    Parameters
+    ----------
+    path : Path
+    network : Module
+    optimizer : Optimizer
+    about : mapping
+        Anything for JSON, among it the ``fingerprint`` of data and settings.
+    best : mapping of str to Tensor, optional
+        A second state of the network.
+    """
+    tensors = {f"network.{k}": v.detach().cpu() for k, v in network.state_dict().items()}
+    tensors |= {f"best.{k}": v for k, v in (best or {}).items()}
+    for number, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{k}": v.detach().cpu() for k, v in state.items()}
+    text = json.dumps(dict(about))
+    tensors["about"] = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
+    write_tensors(tensors, path)
+
+
+def read_checkpoint(
+    path: Path, fingerprint: str, network: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    """Fill network and optimizer, if there is a checkpoint of this training.
+
+    Parameters
+    ----------
+    path : Path
+    fingerprint : str
+        A checkpoint of another fingerprint is left alone.
+    network : Module
+    optimizer : Optimizer
+
+    Returns
+    -------
+    about : dict
+    best : dict of str to Tensor
+        As they were written; None instead of both, and nothing changed, without a checkpoint.
+
+    Raises
+    ------
+    DataError
+        The file is damaged.
+    """
+    if not path.is_file():
+        return None
+    tensors = parse_tensors(path.read_bytes(), path)
+    about = json.loads(bytes(tensors.pop("about").numpy()).decode())
+    if about["fingerprint"] != fingerprint:
+        _LOGGER.info("%s belongs to another training; starting anew", path)
+        return None
+    parts: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}, "optimizer": {}}
+    for name, tensor in tensors.items():
+        kind, rest = name.split(".", 1)
+        parts[kind][rest] = tensor
+    fill(network, parts["network"], path)
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in parts["optimizer"].items():
+        number, key = name.split(".", 1)
+        moments.setdefault(int(number), {})[key] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    return about, parts["best"]

@@ -1,5 +1,6 @@
 """Weights that are damaged or do not fit are named with their file."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from safetensors.torch import save
 from torch import nn
 
 from bids_harmony.exceptions import DataError
-from bids_harmony.model.weights import fill, parse_tensors
+from bids_harmony.model.weights import fill, parse_tensors, read_described
 
 WHERE = Path("some/weights.safetensors")
 
@@ -23,6 +24,20 @@ def test_weights_fill_a_module():
 def test_damaged_bytes(content):
     with pytest.raises(DataError, match=r"cannot be read.*weights\.safetensors"):
         parse_tensors(content, WHERE)
+
+
+def test_only_the_file_that_was_described_is_read(tmp_path):
+    file = tmp_path / "weights.safetensors"
+    for content, message in (
+        (b"other", r"not those that the model describes.*weights\.safetensors"),
+        (b"", r"cannot be read.*weights\.safetensors"),
+    ):
+        file.write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            read_described(file, hashlib.sha256(b"").hexdigest())
+    file.write_bytes(save({"a": torch.ones(2)}))
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert torch.equal(read_described(file, digest)["a"], torch.ones(2))
 
 
 @pytest.mark.parametrize(

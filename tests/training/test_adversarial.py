@@ -110,6 +110,14 @@ def test_a_checkpoint_of_another_training_is_left(tmp_path):
     assert seen == list(range(6))
 
 
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    train(tmp_path)
+    file = tmp_path / "x.safetensors"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"cannot be read.*x\.safetensors"):
+        train(tmp_path)
+
+
 def test_time_is_a_limit(tmp_path):
     assert train(tmp_path, steps=10**6, max_seconds=0.0)[2] == []
 
