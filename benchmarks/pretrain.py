@@ -1,12 +1,13 @@
-"""Train the weights that the level train starts from: synthetic twins only, no scan of anybody.
+"""Train the model that the package ships: synthetic twins only, no scan of anybody.
 
     python benchmarks/pretrain.py --threads 1 --labels FOLDER
 
 People and scanners are drawn at random (`bids_harmony.training.twins`); neither the phantom's
 named sites nor anyone of its cohorts is among them. The first four whole-head label maps of a
 folder give more people; later ones are left for tests. Can be stopped and started again: it goes
-on from its checkpoint. Writes the weights into the package and the figures as JSON; prints the
-hash to put into `bids_harmony/training/start.py`.
+on from its checkpoint. Writes the model into the package and the figures as JSON; prints the hash
+to put into `bids_harmony/training/start.py`. ``--small`` is the same with fewer people and
+scanners, to try the recipe.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import platform
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,16 +27,21 @@ from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import DEFAULT_PRESET, preset
-from bids_harmony.model.weights import fill, parse_tensors
 from bids_harmony.phantom.label_maps import labels_to_maps, read_label_map
-from bids_harmony.training.pretrain import pretrain, score_twins
-from bids_harmony.training.start import START_FILE, write_start
+from bids_harmony.training.pretrain import TwinLoss, TwinScore, pretrain, score_twins
+from bids_harmony.training.start import SHIPPED_MODEL, write_shipped
 from bids_harmony.training.trainer import Schedule
 from bids_harmony.training.training_log import read_log
-from bids_harmony.training.twins import TwinPlan, make_pool
+from bids_harmony.training.training_range import TrainingRange, fit_range, mean_code
+from bids_harmony.training.twins import TwinPlan, TwinPool, make_pool
 
 RESULT = Path("benchmarks/results/pretrain.json")
 TRAINING_MAPS = 4
+
+
+#: Drawn evenly: T1w is asked for most and gains least.
+MODALITIES = ("T1w", "T1w", "T1w", "T2w", "T2w", "FLAIR", "b0", "dwi")
+LOSS = TwinLoss(absolute=1.0, squared=4.0, edges=2.0)
 
 
 def main() -> None:
@@ -44,12 +51,14 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--labels", type=Path, help="folder of whole-head label maps")
-    parser.add_argument("--init", type=Path, help="weights of an earlier run to go on from")
     parser.add_argument("--max-minutes", type=float, default=float("inf"))
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pool-threads", type=int, default=2, help="banks side by side")
+    parser.add_argument("--small", action="store_true", help="few people and scanners")
     parser.add_argument("--folder", type=Path, default=Path("build/pretrain"))
+    parser.add_argument("--model", type=Path, default=SHIPPED_MODEL, help="where the model goes")
+    parser.add_argument("--result", type=Path, default=RESULT)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
@@ -57,10 +66,11 @@ def main() -> None:
 
     encoder, config = load_encoder("mri"), preset(DEFAULT_PRESET)
     plan = TwinPlan(
-        training_people=28,
-        training_scanners=80,
-        validation_scanners=10,
-        modalities=("T1w", "T1w", "T2w", "T2w", "FLAIR"),
+        training_people=6 if options.small else 28,
+        training_scanners=24 if options.small else 72,
+        validation_scanners=4 if options.small else 10,
+        scans_per_bank=5,
+        modalities=("T1w", "T2w") if options.small else MODALITIES,
         coded=1,
         seed=options.seed,
     )
@@ -73,9 +83,6 @@ def main() -> None:
     network = IHFNetwork(config, encoder.code_length)
     codes = torch.from_numpy(np.concatenate([bank.codes for bank in pool.banks.values()]))
     network.set_code_statistics(codes.mean(0), codes.std(0))
-    if options.init:
-        tensors = parse_tensors(options.init.read_bytes(), options.init)
-        fill(network, {k: tensors[k].float() for k in network.state_dict()}, options.init)
     start = time.monotonic()
     fitted = pretrain(
         network,
@@ -86,13 +93,67 @@ def main() -> None:
         seed=options.seed,
         use_closed_form=True,
         fingerprint=f"pretrain {options.seed} {options.slices}",
+        loss=LOSS,
     )
-    log = read_log(fitted.log)
+    minutes = (time.monotonic() - start) / 60
     score = score_twins(network, pool, use_closed_form=True, pairs=24)
-    digest = write_start(network, encoder)
+    about = _about(options, plan, maps, score, fitted.steps, minutes)
+    digest = write_shipped(network, encoder, _ranges(pool), about, options.model)
+    record = about | {"name": "pretrain", "sha256": digest, "curve": _curve(fitted.log)}
+    options.result.parent.mkdir(parents=True, exist_ok=True)
+    options.result.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(record["rows"], indent=2))
+    print(f"model: {options.model}\nsha256: {digest}\nresult: {options.result}")
+
+
+def _about(
+    options: argparse.Namespace,
+    plan: TwinPlan,
+    maps: list[Path],
+    score: TwinScore,
+    steps: int,
+    minutes: float,
+) -> dict[str, Any]:
+    command = (
+        f"python benchmarks/pretrain.py --steps {options.steps} --slices {options.slices} "
+        f"--learning-rate {options.learning_rate:g} --seed {options.seed} "
+        f"--threads {options.threads}"
+    )
+    command += (" --labels FOLDER" if maps else "") + (" --small" if options.small else "")
+    return {
+        "command": command,
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": {"processor": platform.machine(), "threads": options.threads},
+        "versions": {"torch": torch.__version__, "numpy": np.__version__},
+        "seeds": [options.seed],
+        "plan": asdict(plan),
+        "loss": asdict(LOSS),
+        "label_maps": [path.name for path in maps],
+        "rows": [{"steps": steps, "minutes": round(minutes, 1), **asdict(score)}],
+    }
+
+
+def _ranges(pool: TwinPool) -> dict[str, TrainingRange]:
+    """Where the codes of the simulated scanners lie, those for validation among them."""
+    return {
+        modality: fit_range(
+            np.stack(
+                [
+                    mean_code(bank.codes, bank.mask)
+                    for (_, kind), bank in pool.banks.items()
+                    if kind == modality
+                ]
+            )
+        )
+        for modality in sorted(set(pool.plan.modalities))
+    }
+
+
+def _curve(log_file: Path) -> list[dict[str, float]]:
+    log = read_log(log_file)
     every = max(1, len(log) // 100)
     names = ("closed_form", "network")
-    curve = [
+    return [
         {"step": i}
         | {
             f"rmse_{n}": float(np.sqrt(np.mean([r[f"mse_{n}"] for r in log[i : i + every]])))
@@ -100,26 +161,6 @@ def main() -> None:
         }
         for i in range(0, len(log), every)
     ]
-    record = {
-        "name": "pretrain",
-        "command": f"python benchmarks/pretrain.py --steps {options.steps} --slices "
-        f"{options.slices} --learning-rate {options.learning_rate:g} --seed {options.seed} "
-        f"--threads {options.threads}"
-        + (" --labels FOLDER" if maps else "")
-        + (" --init FILE" if options.init else ""),
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": {"processor": platform.machine(), "threads": options.threads},
-        "versions": {"torch": torch.__version__, "numpy": np.__version__},
-        "seeds": [options.seed],
-        "plan": asdict(plan),
-        "label_maps": [path.name for path in maps],
-        "sha256": digest,
-        "rows": [{"steps": len(log), "minutes": (time.monotonic() - start) / 60, **asdict(score)}],
-        "curve": curve,
-    }
-    RESULT.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(record["rows"], indent=2))
-    print(f"weights: {START_FILE}\nsha256: {digest}\nresult: {RESULT}")
 
 
 if __name__ == "__main__":

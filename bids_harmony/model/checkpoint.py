@@ -28,6 +28,8 @@ def save_model(
     network: IHFNetwork,
     encoder: Encoder | Mapping[str, Any],
     extra: Mapping[str, Any] | None = None,
+    *,
+    half: bool = False,
 ) -> dict[str, Any]:
     """Write a network into a folder, each file in one step, the weights first.
 
@@ -40,6 +42,9 @@ def save_model(
         The encoder it was trained with; a mapping needs ``name`` and ``sha256``.
     extra : mapping, optional
         Anything for JSON that should travel with the model (version, seed, training data).
+    half : bool
+        Store weights in half precision, at half the size; statistics of the codes, which span
+        more than it resolves, stay.
 
     Returns
     -------
@@ -65,10 +70,10 @@ def save_model(
             got=str(record),
         )
     folder = Path(folder)
-    digest = write_tensors(
-        {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()},
-        folder / WEIGHTS_FILE,
-    )
+    state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
+    if half:
+        state |= {k: v.half() for k, v in state.items() if k not in ("code_mean", "code_std")}
+    digest = write_tensors(state, folder / WEIGHTS_FILE)
     metadata = {
         "format": _FORMAT,
         "network": network.config.to_dict(),

@@ -19,6 +19,7 @@ __all__ = [
     "Tissue",
     "deep_grey",
     "displaced_points",
+    "fibre_directions",
     "individual_fractions",
     "make_anatomy",
     "relaxation_factor",
@@ -29,20 +30,24 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Tissue:
-    """Relaxation of one tissue at 3 T: T1 and T2 in ms, proton density relative to CSF."""
+    """Relaxation of one tissue at 3 T: T1 and T2 in ms, proton density relative to CSF.
+
+    `diffusivity` is along and across its fibres, in um2/ms.
+    """
 
     name: str
     t1_ms: float
     t2_ms: float
     density: float
+    diffusivity: tuple[float, float]
 
 
 #: Wansapura et al. 1999 (J Magn Reson Imaging 9:531) for grey and white matter at 3 T; CSF
-#: rounded.
+#: rounded. Diffusivities after Pierpaoli et al. 1996 (Radiology 201:637), rounded.
 TISSUES = (
-    Tissue("GM", 1331.0, 110.0, 0.82),
-    Tissue("WM", 832.0, 79.6, 0.70),
-    Tissue("CSF", 4000.0, 1500.0, 1.00),
+    Tissue("GM", 1331.0, 110.0, 0.82, (0.8, 0.8)),
+    Tissue("WM", 832.0, 79.6, 0.70, (1.6, 0.35)),
+    Tissue("CSF", 4000.0, 1500.0, 1.00, (3.0, 3.0)),
 )
 
 
@@ -182,6 +187,24 @@ def relaxation_factor(rng: np.random.Generator, grid: ReferenceGrid, variation: 
     """
     person = rng.normal(0.0, variation)
     return np.exp(person + variation * _smooth_noise(rng, grid.shape, 9.0 / grid.voxel_mm))
+
+
+def fibre_directions(anatomy: Anatomy) -> Array:
+    """Draw the direction of a person's fibres: smooth over 15 mm, no atlas of real tracts.
+
+    Parameters
+    ----------
+    anatomy : Anatomy
+
+    Returns
+    -------
+    (3, X, Y, Z) float32
+        Unit vectors along the axes of the grid.
+    """
+    rng = np.random.default_rng([anatomy.seed, 0xF1])
+    grid = anatomy.grid
+    field = np.stack([_smooth_noise(rng, grid.shape, 15.0 / grid.voxel_mm) for _ in range(3)])
+    return (field / np.maximum(np.linalg.norm(field, axis=0), 1e-6)).astype(np.float32)
 
 
 def deep_grey(grid: ReferenceGrid) -> Array:

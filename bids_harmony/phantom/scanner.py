@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from bids_harmony.phantom.anatomy import TISSUES, Anatomy
+from bids_harmony.phantom.anatomy import TISSUES, Anatomy, Tissue, fibre_directions
 
 __all__ = [
     "SITES",
@@ -29,13 +29,17 @@ __all__ = [
 
 Array = np.ndarray
 
+#: Full width at half maximum of a Gaussian, in standard deviations.
+_FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
+
 
 @dataclass(frozen=True)
 class Sequence:
     """One pulse sequence; times in ms, flip angle in degrees.
 
-    `kind` is "mprage" (inversion-prepared), "spgr" (spoiled gradient echo) or "tse"
-    (spin echo, with an inversion when `inversion_ms` is above 0).
+    `kind` is "mprage" (inversion-prepared), "spgr" (spoiled gradient echo), "tse"
+    (spin echo, with an inversion when `inversion_ms` is above 0) or "epi" (spin echo, with
+    diffusion weighting `b_value` in s/mm2, which vendors store without an intensity curve).
     """
 
     kind: str
@@ -43,6 +47,7 @@ class Sequence:
     echo_ms: float
     inversion_ms: float = 0.0
     flip_deg: float = 90.0
+    b_value: float = 0.0
 
     def signal(
         self,
@@ -66,6 +71,15 @@ class Sequence:
         if self.kind == "mprage":
             return density * recovered * np.sin(flip) * np.exp(-self.echo_ms / (0.6 * t2))
         return density * recovered * np.exp(-self.echo_ms / t2)
+
+    def attenuation(self, tissue: Tissue, along: Array | float) -> Array | float:
+        """Share of the signal that diffusion weighting leaves (Stejskal and Tanner 1965).
+
+        `along` is the squared cosine between fibres and gradient.
+        """
+        axial, radial = tissue.diffusivity
+        # um2/ms are 1e-3 mm2/s.
+        return np.exp(-1e-3 * self.b_value * (radial + (axial - radial) * along))
 
 
 @dataclass(frozen=True)
@@ -96,6 +110,10 @@ class Scanner:
     voxel_mm : tuple of float
     flip_spread : float
         Relative transmit-field error from centre to rim: makes contrast depend on place.
+    thick_mm : float
+        Thickness of two-dimensional slices, which blurs across them; 0 for isotropic scans.
+    thick_axis : int
+        Array axis across those slices.
     """
 
     site: str
@@ -113,6 +131,8 @@ class Scanner:
     voxel_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
     flip_spread: float = 0.05
     serial: str = field(default="")
+    thick_mm: float = 0.0
+    thick_axis: int = 2
 
 
 def _t1w(kind: str, tr: float, te: float, ti: float, flip: float) -> Sequence:
@@ -276,7 +296,7 @@ def random_scanner(seed: int) -> Scanner:
         t1w = Sequence("spgr", u(6, 22), u(2, 5), 0, u(17, 30))
     # A quarter of the scanners have next to no receive field: the model must also learn that.
     amplitude = 0.0 if u() < 0.15 else u(0.02, 0.26)
-    return Scanner(
+    scanner = Scanner(
         f"R{seed:04d}",
         "Simulated",
         "Random",
@@ -295,6 +315,10 @@ def random_scanner(seed: int) -> Scanner:
         gain=float(np.exp(u(np.log(100), np.log(3000)))),
         flip_spread=float(u(0.0, 0.12)),
     )
+    epi = Sequence("epi", u(3000, 12000), u(60, 110))
+    sequences = {**scanner.sequences, "b0": epi, "dwi": replace(epi, b_value=u(700, 1300))}
+    thick = float(u(1.5, 4.0)) if u() < 0.3 else 0.0
+    return replace(scanner, sequences=sequences, thick_mm=thick, thick_axis=int(rng.integers(3)))
 
 
 def bias_field(grid_shape: tuple[int, int, int], mask: Array, seed: list[int]) -> Array:
@@ -349,9 +373,10 @@ def acquire(
     ----------
     anatomy : Anatomy
     scanner : Scanner
-    modality : {"T1w", "T2w", "FLAIR"}
+    modality : {"T1w", "T2w", "FLAIR", "b0", "dwi"}
+        Of the scanner's sequences.
     scan_seed : int
-        Draws noise and the scan's own part of the receive field.
+        Draws noise, the scan's own part of the receive field and the gradient direction.
     noise : bool
         False gives the noise-free image.
     scan_field : bool
@@ -374,17 +399,25 @@ def acquire(
         anatomy.t2_factor[mask],
         anatomy.density_factor[mask],
     )
+    along: Array | float = 0.0
+    if sequence.b_value > 0:
+        along = _along_gradient(anatomy, scan_seed)[mask]
     signal = np.zeros(t1.shape, dtype=np.float32)
     for tissue, fraction in zip(TISSUES, anatomy.fractions, strict=True):
         t1_tissue = np.float32(tissue.t1_ms) * (t1 if tissue.name != "CSF" else np.ones_like(t1))
-        signal += fraction[mask] * sequence.signal(
+        seen = fraction[mask] * sequence.attenuation(tissue, along)
+        signal += seen * sequence.signal(
             t1_tissue, np.float32(tissue.t2_ms) * t2, np.float32(tissue.density) * density, flip
         )
     white = TISSUES[1]
     unit = float(sequence.signal(white.t1_ms * field_scale, white.t2_ms, white.density, 1.0))
     image = np.zeros(shape, dtype=np.float32)
-    image[mask] = np.power(np.maximum(signal / unit, 0), scanner.gamma)
+    gamma = 1.0 if sequence.kind == "epi" else scanner.gamma
+    image[mask] = np.power(np.maximum(signal / unit, 0), gamma)
     image = _sharpen(image, scanner.sharpness_mm, anatomy.grid.voxel_mm)
+    if scanner.thick_mm > 0:
+        across = scanner.thick_mm / _FWHM / anatomy.grid.voxel_mm
+        image = gaussian_filter1d(image, across, axis=scanner.thick_axis, truncate=3.0)
     image[~mask] = 0
 
     log_field = scanner.bias_log_sd * bias_field(shape, mask, [scanner.bias_seed, 7])[mask]
@@ -401,6 +434,13 @@ def acquire(
         values = np.hypot(real, imaginary)
     image[mask] = scanner.gain * values
     return image
+
+
+def _along_gradient(anatomy: Anatomy, scan_seed: int) -> Array:
+    """Squared cosine between a person's fibres and the gradient of a scan."""
+    direction = np.random.default_rng([scan_seed, 0xD1]).standard_normal(3).astype(np.float32)
+    direction /= np.linalg.norm(direction)
+    return np.square(np.tensordot(direction, fibre_directions(anatomy), axes=1))
 
 
 def _sharpen(image: Array, sharpness_mm: float, voxel_mm: float) -> Array:

@@ -26,7 +26,7 @@ from bids_harmony.training.bank_files import write_banks
 from bids_harmony.training.distributed import Ranks, joined, local_device
 from bids_harmony.training.pretrain import TwinLoss, TwinScore, pretrain, score_twins
 from bids_harmony.training.site_bank import SiteBank
-from bids_harmony.training.start import START_SHA256, read_start
+from bids_harmony.training.start import SHIPPED_SHA256, read_start
 from bids_harmony.training.trainer import Fitted, Schedule
 from bids_harmony.training.training_scans import (
     PreparedScan,
@@ -138,7 +138,7 @@ def _train(
         "seed": settings.random_seed,
         "settings": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(options).items()},
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
-        "start": START_SHA256 if started else None,
+        "start": SHIPPED_SHA256 if started else None,
         "processes": ranks.count,
         "twins": _about_twins(pool, fitted, score),
         "adaptation": {k: _finite(v) for k, v in asdict(adaptation).items()},

@@ -1,10 +1,12 @@
-"""Site banks in a model folder: one safetensors file for all, read back as records."""
+"""Site banks as safetensors files, several or one in each, read back as records."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -15,7 +17,7 @@ from bids_harmony.exceptions import DataError, MissingInput
 from bids_harmony.model.encoder_files import write_bytes
 from bids_harmony.training.site_bank import SiteBank
 
-__all__ = ["BANKS_FILE", "read_banks", "write_banks"]
+__all__ = ["BANKS_FILE", "bank_digest", "read_bank", "read_banks", "write_bank", "write_banks"]
 
 BANKS_FILE = "banks.safetensors"
 _INDEX = "index"
@@ -32,7 +34,7 @@ _STORED = {
 
 
 def write_banks(folder: Path, banks: Iterable[SiteBank], voxel_mm: float) -> None:
-    """Write banks in one step.
+    """Write the banks of a model in one step.
 
     Parameters
     ----------
@@ -41,23 +43,21 @@ def write_banks(folder: Path, banks: Iterable[SiteBank], voxel_mm: float) -> Non
     voxel_mm : float
         Spacing of the reference grid that the mean images live on.
     """
-    tensors: dict[str, np.ndarray] = {}
-    index = []
-    for number, bank in enumerate(sorted(banks, key=lambda b: b.key)):
-        for name, kind in _STORED.items():
-            tensors[f"{number}.{name}"] = np.ascontiguousarray(getattr(bank, name), dtype=kind)
-        index.append(
-            {
-                "site": bank.site,
-                "modality": bank.modality,
-                "scale": bank.scale,
-                "scans": list(bank.scans),
-            }
-        )
-    # Site names may hold any character: they travel as JSON, not as tensor names.
-    text = json.dumps({"voxel_mm": voxel_mm, "banks": index}, sort_keys=True)
-    tensors[_INDEX] = np.frombuffer(text.encode(), dtype=np.uint8)
-    write_bytes(save_tensors(tensors), Path(folder) / BANKS_FILE)
+    _write(Path(folder) / BANKS_FILE, sorted(banks, key=lambda b: b.key), {"voxel_mm": voxel_mm})
+
+
+def write_bank(path: Path, bank: SiteBank, voxel_mm: float, made_of: str) -> None:
+    """Write one bank in one step.
+
+    Parameters
+    ----------
+    path : Path
+    bank : SiteBank
+    voxel_mm : float
+    made_of : str
+        Hash of all that the bank depends on.
+    """
+    _write(path, [bank], {"voxel_mm": voxel_mm, "made_of": made_of})
 
 
 def read_banks(folder: Path) -> tuple[dict[tuple[str, str], SiteBank], float]:
@@ -83,22 +83,69 @@ def read_banks(folder: Path) -> tuple[dict[tuple[str, str], SiteBank], float]:
             expected="a folder that the level train wrote",
             hint="Run `bids_harmony BIDS OUT train` first, or name a folder with --model.",
         )
+    banks, index = _read(path)
+    return {(bank.site, bank.modality): bank for bank in banks}, float(index["voxel_mm"])
+
+
+def read_bank(path: Path) -> tuple[SiteBank, str, float]:
+    """Read what `write_bank` wrote: the bank, the hash of what it was made of, the spacing in mm.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read.
+    """
+    banks, index = _read(path)
+    return banks[0], str(index.get("made_of", "")), float(index["voxel_mm"])
+
+
+def bank_digest(bank: SiteBank) -> str:
+    """sha256 of a bank as a file holds it, so that it is the same before and after writing."""
+    total = hashlib.sha256(json.dumps([bank.site, bank.modality, list(bank.scans)]).encode())
+    for name, kind in _STORED.items():
+        total.update(np.ascontiguousarray(getattr(bank, name), dtype=kind).tobytes())
+    return total.hexdigest()
+
+
+def _write(path: Path, banks: Sequence[SiteBank], about: Mapping[str, Any]) -> None:
+    tensors: dict[str, np.ndarray] = {}
+    index = []
+    for number, bank in enumerate(banks):
+        for name, kind in _STORED.items():
+            tensors[f"{number}.{name}"] = np.ascontiguousarray(getattr(bank, name), dtype=kind)
+        index.append(
+            {
+                "site": bank.site,
+                "modality": bank.modality,
+                "scale": bank.scale,
+                "scans": list(bank.scans),
+            }
+        )
+    # Site names may hold any character: they travel as JSON, not as tensor names.
+    text = json.dumps({**about, "banks": index}, sort_keys=True)
+    tensors[_INDEX] = np.frombuffer(text.encode(), dtype=np.uint8)
+    write_bytes(save_tensors(tensors), path)
+
+
+def _read(path: Path) -> tuple[list[SiteBank], dict[str, Any]]:
     try:
         tensors = load_tensors(path.read_bytes())
         index = json.loads(tensors[_INDEX].tobytes().decode())
-        banks = {}
+        banks = []
         for number, entry in enumerate(index["banks"]):
             arrays = {name: tensors[f"{number}.{name}"] for name in _STORED}
             arrays["mean_image"] = arrays["mean_image"].astype(np.float32)
-            bank = SiteBank(
-                site=entry["site"],
-                modality=entry["modality"],
-                scale=float(entry["scale"]),
-                scans=tuple(entry["scans"]),
-                **arrays,
+            banks.append(
+                SiteBank(
+                    site=entry["site"],
+                    modality=entry["modality"],
+                    scale=float(entry["scale"]),
+                    scans=tuple(entry["scans"]),
+                    **arrays,
+                )
             )
-            banks[bank.site, bank.modality] = bank
-        return banks, float(index["voxel_mm"])
+        float(index["voxel_mm"])
+        return banks, index
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise DataError(
             "The site banks cannot be read",

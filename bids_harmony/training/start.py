@@ -1,41 +1,56 @@
-"""Weights that training starts from: pre-trained on synthetic twins, shipped with the package.
+"""The model that the package ships: pre-trained on synthetic twins, without any site.
 
-They are a start, not a model: they know no site. `benchmarks/pretrain.py` makes them.
+Training starts from it, and without training it harmonizes to sites whose banks are made on the
+fly (`bank_shelf`). `benchmarks/pretrain.py` makes it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import torch
-
-from bids_harmony.exceptions import DataError, MissingInput
+from bids_harmony import __version__
+from bids_harmony.exceptions import DataError
+from bids_harmony.model.checkpoint import METADATA_FILE, WEIGHTS_FILE, load_model, save_model
 from bids_harmony.model.encoder import Encoder
-from bids_harmony.model.encoder_files import sha256_of_file, write_tensors
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import DEFAULT_PRESET, preset
-from bids_harmony.model.weights import fill, parse_tensors
+from bids_harmony.training.training_range import TrainingRange, write_ranges
 
-__all__ = ["START_FILE", "START_SHA256", "read_start", "write_start"]
+__all__ = ["SHIPPED_MODEL", "SHIPPED_SHA256", "read_start", "write_shipped"]
 
-START_FILE = Path(__file__).resolve().parents[1] / "data" / "start.safetensors"
-#: Of the shipped file; `benchmarks/pretrain.py` prints it.
-START_SHA256 = "df61b8210dc05fab7de6262ae615c240f8e77585557b75b1f15d30c7695b99ef"
-#: Of the encoder whose codes the weights were trained with.
-_ENCODER = "encoder_sha256"
+SHIPPED_MODEL = Path(__file__).resolve().parents[1] / "data" / "model"
+#: Of the shipped weights; `benchmarks/pretrain.py` prints it.
+SHIPPED_SHA256 = "fdcbe2263d5e60b24d47aa223338867ba7f1ce53fe49be6ddadab356bbece030"
 
 
-def write_start(network: IHFNetwork, encoder: Encoder, path: Path = START_FILE) -> str:
-    """Write weights in half precision and return the sha256 of the file."""
-    tensors = {k: v.detach().half().cpu() for k, v in network.state_dict().items()}
-    # Code statistics span more than half precision resolves.
-    for name in ("code_mean", "code_std"):
-        tensors[name] = network.state_dict()[name].float().cpu()
-    tensors[_ENCODER] = torch.frombuffer(bytearray(encoder.sha256.encode()), dtype=torch.uint8)
-    return write_tensors(tensors, path)
+def write_shipped(
+    network: IHFNetwork,
+    encoder: Encoder,
+    ranges: Mapping[str, TrainingRange],
+    about: Mapping[str, Any],
+    folder: Path = SHIPPED_MODEL,
+) -> str:
+    """Write a model folder with weights in half precision; return their sha256.
+
+    Parameters
+    ----------
+    network : IHFNetwork
+    encoder : Encoder
+        Whose codes the network was trained with.
+    ranges : mapping of modality to TrainingRange
+    about : mapping
+        Recipe and figures, for ``model.json``.
+    folder : Path
+    """
+    extra = {"version": __version__, "use_closed_form": True, "shipped": True, **about}
+    record = save_model(folder, network, encoder, extra, half=True)
+    write_ranges(folder, ranges)
+    return str(record["weights"]["sha256"])
 
 
-def read_start(network: IHFNetwork, encoder: Encoder) -> bool:
+def read_start(network: IHFNetwork, encoder: Encoder, folder: Path = SHIPPED_MODEL) -> bool:
     """Fill a network with the shipped weights, if they are made for it.
 
     Parameters
@@ -43,6 +58,7 @@ def read_start(network: IHFNetwork, encoder: Encoder) -> bool:
     network : IHFNetwork
         Changed in place.
     encoder : Encoder
+    folder : Path
 
     Returns
     -------
@@ -52,25 +68,20 @@ def read_start(network: IHFNetwork, encoder: Encoder) -> bool:
     Raises
     ------
     MissingInput, DataError
-        The file is missing, or not the one this version was made with.
+        The files are missing, or not those that this version was made with.
     """
     if network.config != preset(DEFAULT_PRESET) or encoder.name != "mri":
         return False
-    if not START_FILE.is_file():
-        raise MissingInput(
-            "The shipped weights are missing", where=str(START_FILE), hint="Install again."
-        )
-    digest = sha256_of_file(START_FILE)
-    if digest != START_SHA256:
+    shipped, metadata = load_model(folder)
+    if metadata["encoder"]["sha256"] != encoder.sha256:
+        return False
+    if folder == SHIPPED_MODEL and metadata["weights"]["sha256"] != SHIPPED_SHA256:
         raise DataError(
             "The shipped weights are not those this version was made with",
-            where=str(START_FILE),
-            expected=f"sha256 {START_SHA256}",
-            got=digest,
+            where=f"{folder / METADATA_FILE}, {WEIGHTS_FILE}",
+            expected=f"sha256 {SHIPPED_SHA256}",
+            got=metadata["weights"]["sha256"],
             hint="Install the package again.",
         )
-    tensors = parse_tensors(START_FILE.read_bytes(), START_FILE)
-    if bytes(tensors.pop(_ENCODER).numpy()).decode() != encoder.sha256:
-        return False
-    fill(network, {name: value.float() for name, value in tensors.items()}, START_FILE)
+    network.load_state_dict(shipped.state_dict())
     return True

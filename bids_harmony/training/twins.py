@@ -21,6 +21,7 @@ from bids_harmony.model.encoder import Encoder
 from bids_harmony.model.network import Condition
 from bids_harmony.model.presets import NetworkConfig
 from bids_harmony.phantom.anatomy import Anatomy, make_anatomy
+from bids_harmony.phantom.pathology import with_lesions
 from bids_harmony.phantom.people import SourceMaps, draw_person
 from bids_harmony.phantom.scanner import Scanner, acquire, random_scanner
 from bids_harmony.training.site_bank import SiteBank, build_bank
@@ -40,7 +41,7 @@ class TwinPlan:
     Attributes
     ----------
     training_people, bank_people, validation_people : int
-        Three groups that never overlap.
+        Three groups that never overlap. Half of the training people have lesions.
     scans_per_bank : int
         Every simulated site draws so many of the bank people for itself: real sites have not
         scanned the same people, and their mean images differ in anatomy, too.
@@ -153,6 +154,8 @@ def make_pool(
         more = [draw_person(maps, seed + i) for i in range(plan.people_per_source * 4 // 3)]
         training += more[: plan.people_per_source]
         bankers += more[plan.people_per_source :]
+    # Every second one is ill: what is abnormal in a person must survive.
+    training = [with_lesions(p, p.seed) if i % 2 else p for i, p in enumerate(training)]
     scanners = [
         random_scanner(_SCANNERS + plan.seed * 10_000 + i)
         for i in range(plan.training_scanners + plan.validation_scanners)

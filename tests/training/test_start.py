@@ -1,9 +1,12 @@
 """The shipped weights: fitting where they fit, refused where they were changed."""
 
+import shutil
+
 import pytest
 import torch
 
 from bids_harmony.exceptions import DataError
+from bids_harmony.model.checkpoint import WEIGHTS_FILE, load_model
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import preset
@@ -45,21 +48,33 @@ def test_another_encoder_is_left_alone():
     assert not start.read_start(network, other)
 
 
-def test_changed_weights_are_refused(encoder, tmp_path, monkeypatch):
-    content = bytearray(start.START_FILE.read_bytes())
+def test_changed_weights_are_refused(encoder, tmp_path):
+    shutil.copytree(start.SHIPPED_MODEL, tmp_path / "model")
+    weights_file = tmp_path / "model" / WEIGHTS_FILE
+    content = bytearray(weights_file.read_bytes())
     content[-1] ^= 1
-    (tmp_path / "start.safetensors").write_bytes(content)
-    monkeypatch.setattr(start, "START_FILE", tmp_path / "start.safetensors")
+    weights_file.write_bytes(content)
+    network = IHFNetwork(preset("local"), encoder.code_length)
+    with pytest.raises(DataError, match="not those that the model describes"):
+        start.read_start(network, encoder, tmp_path / "model")
+
+
+def test_other_weights_in_the_shipped_place_are_refused(encoder, tmp_path, monkeypatch):
+    network = IHFNetwork(preset("local"), encoder.code_length)
+    start.write_shipped(network, encoder, {}, {}, tmp_path)
+    monkeypatch.setattr(start, "SHIPPED_MODEL", tmp_path)
     with pytest.raises(DataError, match="not those this version was made with"):
-        start.read_start(IHFNetwork(preset("local"), encoder.code_length), encoder)
+        start.read_start(network, encoder, tmp_path)
 
 
-def test_writing_and_reading_keeps_half_precision(encoder, tmp_path, monkeypatch):
+def test_writing_and_reading_keeps_half_precision_and_code_statistics(encoder, tmp_path):
     torch.manual_seed(3)
     network = IHFNetwork(preset("local"), encoder.code_length)
-    digest = start.write_start(network, encoder, tmp_path / "w.safetensors")
-    monkeypatch.setattr(start, "START_FILE", tmp_path / "w.safetensors")
-    monkeypatch.setattr(start, "START_SHA256", digest)
+    statistics = torch.randn(encoder.code_length) * 1e-6
+    network.set_code_statistics(statistics, statistics.abs())
+    start.write_shipped(network, encoder, {}, {"command": "none"}, tmp_path)
     copy = IHFNetwork(preset("local"), encoder.code_length)
-    assert start.read_start(copy, encoder)
+    assert start.read_start(copy, encoder, tmp_path)
     assert torch.allclose(weights(copy), weights(network), rtol=1e-3, atol=1e-6)
+    assert torch.equal(copy.code_mean, network.code_mean)
+    assert load_model(tmp_path)[1]["extra"]["command"] == "none"

@@ -1,0 +1,89 @@
+"""Site banks made on the fly: one file each, shared by all jobs of an output folder.
+
+A model knows the sites that it was trained on. For any other site a handful of its scans is
+enough; what is made of them stays in ``OUT/models/banks`` for the next job.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bids_harmony.exceptions import CannotCreateOutput
+from bids_harmony.training.bank_files import read_bank, write_bank
+from bids_harmony.training.site_bank import SiteBank
+
+__all__ = ["BankShelf"]
+
+
+@dataclass(frozen=True)
+class BankShelf:
+    """A folder of banks on one reference grid.
+
+    Attributes
+    ----------
+    folder : Path
+    voxel_mm : float
+        Spacing of the grid.
+    """
+
+    folder: Path
+    voxel_mm: float
+
+    def path(self, site: str, modality: str) -> Path:
+        """File of a bank. Site names may hold any character, so that a hash tells them apart."""
+        slug = re.sub(r"[^A-Za-z0-9]+", "-", site).strip("-")[:32]
+        digest = hashlib.sha256(site.encode()).hexdigest()[:8]
+        return self.folder / f"{slug}-{digest}_{modality}_{self.voxel_mm:g}mm.safetensors"
+
+    def read(self, site: str, modality: str, made_of: str | None = None) -> SiteBank | None:
+        """Give a bank, or None where there is none.
+
+        Parameters
+        ----------
+        site, modality : str
+        made_of : str, optional
+            Hash of what the bank must have been made of.
+
+        Raises
+        ------
+        DataError
+            The file is damaged.
+        """
+        path = self.path(site, modality)
+        if not path.is_file():
+            return None
+        bank, stated, voxel_mm = read_bank(path)
+        fits = voxel_mm == self.voxel_mm and made_of in (None, stated)
+        return bank if fits else None
+
+    def write(self, bank: SiteBank, made_of: str) -> None:
+        """Write a bank in one step, with the hash of what it was made of."""
+        write_bank(self.path(bank.site, bank.modality), bank, self.voxel_mm, made_of)
+
+    def sites(self, modality: str) -> tuple[str, ...]:
+        """Sites with a bank of the modality, sorted."""
+        pattern = f"*_{modality}_{self.voxel_mm:g}mm.safetensors"
+        return tuple(sorted(read_bank(path)[0].site for path in self.folder.glob(pattern)))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the shelf while banks are made, so that parallel jobs do not make them twice.
+
+        The lock goes with the process that holds it. Where a file system knows no locks, jobs do
+        the same work twice and write the same bytes.
+        """
+        from filelock import FileLock
+
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CannotCreateOutput(
+                "The folder of site banks cannot be made", where=str(self.folder), got=str(error)
+            ) from error
+        with FileLock(self.folder / ".lock"):
+            yield
