@@ -41,7 +41,7 @@ TRAINING_MAPS = 4
 
 #: Drawn evenly: T1w is asked for most and gains least.
 MODALITIES = ("T1w", "T1w", "T1w", "T2w", "T2w", "FLAIR", "b0", "dwi")
-LOSS = TwinLoss(absolute=1.0, squared=4.0, edges=2.0)
+LOSS = TwinLoss(absolute=1.0, squared=4.0)
 
 
 def main() -> None:

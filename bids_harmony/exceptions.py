@@ -20,6 +20,7 @@ __all__ = [
     "MissingProgram",
     "NotBidsError",
     "NothingSelected",
+    "OutOfRange",
     "SiteError",
     "TryAgain",
     "UnknownLevel",
@@ -133,6 +134,10 @@ class DataError(BidsHarmonyError, ValueError):
     """Data that cannot be used: contents contradict the format or each other."""
 
     exit_code = ExitCode.BAD_DATA
+
+
+class OutOfRange(DataError):
+    """A scan is too unlike everything that the model was trained on."""
 
 
 class ImageError(DataError):

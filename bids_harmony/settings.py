@@ -27,6 +27,7 @@ __all__ = [
     "LEVELS",
     "METHODS",
     "MODALITIES",
+    "ON_OOD",
     "OUTPUT_SPACES",
     "PRECISIONS",
     "SHIPPED_CONFIGS",
@@ -43,6 +44,7 @@ PRECISIONS = ("float32",)
 # Settings that the package ships: the paper's training, and that of `make demo`.
 SHIPPED_CONFIGS = ("demo", "paper")
 _CONFIG_FOLDER = Path(__file__).resolve().parent / "data" / "configs"
+ON_OOD = ("warn", "skip", "error")
 KEEP_WORKDIR = ("always", "on-failure", "never")
 OUTPUT_SPACES = ("native", "MNI152NLin2009aSym")
 
@@ -81,6 +83,12 @@ class Settings:
 
     # --- sites
     target_site: str | None = None
+    # Images that stand for the target site, whatever the dataset has; their names tell the
+    # modality.
+    target_images: tuple[Path, ...] = ()
+    # Scans that show the look of a site which the model does not know; with five, codes and mean
+    # field of a site are steady.
+    bank_scans: int = 5
     # Overrides the site of every selected scan.
     source_site: str | None = None
     # Table with participant_id[, session_id] and site.
@@ -92,6 +100,8 @@ class Settings:
     method: str = "ihf"
     # N4 is off: it takes away the very site effect that the network is conditioned on.
     n4: bool = False
+    # What to do with a scan beyond the training's range (score above 1).
+    on_ood: str = "warn"
     # True: the brain alone is written, the head outside is zero.
     skull_strip: bool = False
     # mm; spacing of the reference grid, that of the template.
@@ -139,13 +149,14 @@ class Settings:
             check_training_target(self.method, self.target_site)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("keep_workdir", self.keep_workdir, KEEP_WORKDIR)
+        check_choice("on_ood", self.on_ood, ON_OOD)
         check_choice("debug", self.debug, ("no", "yes", "pdb"))
         kind, colon, index = self.device.partition(":")
         if kind not in ("auto", "cpu", "cuda") or (
             colon and not (kind == "cuda" and index.isdigit())
         ):
             check_choice("device", self.device, DEVICES)
-        check_positive(self, ("batch_size", "voxel_mm"))
+        check_positive(self, ("batch_size", "voxel_mm", "bank_scans"))
         check_not_negative(self, ("nprocs", "omp_nthreads", "memory_mb", "random_seed"))
         for name, value in self._machine_defaults().items():
             if getattr(self, name) == 0:

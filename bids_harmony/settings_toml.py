@@ -63,10 +63,11 @@ def _as_type(name: str, value: Any, hint: Any, where: str) -> Any:
     elif hint is float:
         ok = isinstance(value, int | float) and not isinstance(value, bool)
         value = float(value) if ok else value
-    elif wanted.startswith("tuple[str"):
-        value = (value,) if isinstance(value, str) else value
-        ok = isinstance(value, list | tuple) and all(isinstance(v, str) for v in value)
-        value = tuple(value) if ok else value
+    elif wanted.startswith("tuple["):
+        kind: type[Any] = Path if "Path" in wanted else str
+        value = (value,) if isinstance(value, str | Path) else value
+        ok = isinstance(value, list | tuple) and all(isinstance(v, str | kind) for v in value)
+        value = tuple(kind(v) for v in value) if ok else value
     elif name == "bids_filters":
         try:
             value = json.loads(value) if isinstance(value, str) else value

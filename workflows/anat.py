@@ -75,10 +75,19 @@ class Model:
     method : str
     folder : Path
     sha256 : str
+        Of weights and own banks.
     device : str
         A torch device that exists: "cpu" or "cuda:N".
     name, version : str
         For sidecars.
+    shelf : Path, optional
+        Folder of banks that were made on the fly.
+    identity : str
+        sha256 of what counts for one scan: weights and two banks.
+    source_site : str
+        The scan's site as the banks spell it.
+    source_scans, target_scans : tuple of str
+        Labels of the scans behind these banks.
     """
 
     method: str
@@ -87,6 +96,11 @@ class Model:
     device: str
     name: str = ""
     version: str = ""
+    shelf: Path | None = None
+    identity: str = ""
+    source_site: str = ""
+    source_scans: tuple[str, ...] = ()
+    target_scans: tuple[str, ...] = ()
 
 
 def scan_wf_name(label: str) -> str:
@@ -101,6 +115,7 @@ def init_anat_fit_wf(
     input_hash: str,
     fitted: Fitted = Fitted(),
     with_t1w: bool = False,
+    keep: bool = True,
     name: str = "anat_fit_wf",
 ) -> Workflow:
     """Mask the brain of a scan and register it to the reference template.
@@ -120,6 +135,8 @@ def init_anat_fit_wf(
         Mask and transform that are there already.
     with_t1w : bool
         The input node is fed with a T1w of the same person.
+    keep : bool
+        Write mask and transform into the derivative.
     name : str
 
     Returns
@@ -202,7 +219,7 @@ def init_anat_fit_wf(
         )
 
     # Stage 3: into the derivative, for later runs and other programs.
-    if fitted.written:
+    if fitted.written or not keep:
         return workflow
     write_anatomy = Node(
         WriteAnatomy(scan=scan, settings=settings, input_hash=input_hash),
@@ -255,12 +272,16 @@ def init_anat_harmonize_wf(
             method=model.method,
             model_dir=str(model.folder),
             model_sha256=model.sha256,
+            identity=model.identity,
+            shelf_dir=str(model.shelf or ""),
+            voxel_mm=settings.voxel_mm,
             modality=scan.modality,
-            source_site=scan.site.site,
+            source_site=model.source_site or scan.site.site,
             target_site=target_site,
             n4=settings.n4,
             skull_strip=settings.skull_strip,
             on_reference=any(space != "native" for space in settings.output_spaces),
+            on_ood=settings.on_ood,
             seed=settings.random_seed,
             device=model.device,
             batch_size=settings.batch_size,
@@ -286,7 +307,9 @@ def init_anat_harmonize_wf(
             model={
                 "Name": model.name or model.method,
                 "Version": model.version or None,
-                "SHA256": model.sha256,
+                "SHA256": model.identity,
+                "SourceSiteScans": list(model.source_scans),
+                "TargetSiteScans": list(model.target_scans),
             },
             device=model.device,
         ),

@@ -82,6 +82,8 @@ def init_cohort_wf(
             input_hash=wanted,
             fitted=fitted,
             with_t1w=t1w is not None,
+            # Images from outside the dataset have no place in its derivative.
+            keep=scan.path.is_relative_to(settings.bids_dir),
         )
         graph = graphs[scan.label] = Workflow(scan_wf_name(scan.label))
         graph.add_nodes([anat_fit_wf])

@@ -26,7 +26,7 @@ def model_sites(settings: Settings) -> tuple[str, ...]:
         When the model's site banks cannot be read.
     """
     from bids_harmony.training.bank_files import read_banks
-    from bids_harmony.workflows.base import model_folder
+    from bids_harmony.workflows.models import model_folder
 
     try:
         banks, _ = read_banks(model_folder(settings))

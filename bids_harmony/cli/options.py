@@ -96,6 +96,22 @@ def _add_sites(group: argparse._ArgumentGroup) -> None:
         "--target-site", metavar="SITE", help="site whose look the scans shall take"
     )
     group.add_argument(
+        "--target-image",
+        dest="target_images",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="images that show the target look instead of a site's own scans; each named by its "
+        "modality, as in my_T1w.nii.gz (then --target-site is only their name)",
+    )
+    group.add_argument(
+        "--bank-scans",
+        type=int,
+        metavar="N",
+        help="scans that show the look of a site which the model does not know "
+        f"{_default('bank_scans')}",
+    )
+    group.add_argument(
         "--source-site",
         metavar="SITE",
         help="site of every selected scan, whatever the dataset says",
@@ -128,6 +144,12 @@ def _add_harmonization(group: argparse._ArgumentGroup) -> None:
         choices=settings.OUTPUT_SPACES,
         metavar="SPACE",
         help=f"of {', '.join(settings.OUTPUT_SPACES)} {_default('output_spaces')}",
+    )
+    group.add_argument(
+        "--on-ood",
+        choices=settings.ON_OOD,
+        help="what to do with a scan beyond the range of training (score above 1) "
+        f"{_default('on_ood')}",
     )
     _flag(group, "skull_strip", "--skull-strip", help="write the brain alone, zero outside")
     _flag(

@@ -79,14 +79,17 @@ def parse_settings(argv: Sequence[str]) -> Settings:
         for name, value in table.items():
             if isinstance(value, Path):
                 table[name] = _absolute(value)
+            elif isinstance(value, (list, tuple)) and value and isinstance(value[0], Path):
+                table[name] = [_absolute(path) for path in value]
     record["derivatives"] = {k: _absolute(v) for k, v in record.get("derivatives", {}).items()}
     asked = Settings.from_dict(record, where="command line")
-    if asked.analysis_level == "participant" and not asked.target_site:
+    named = asked.target_site or asked.target_images
+    if asked.analysis_level == "participant" and not named:
         raise UsageError(
             "The participant level needs a target site",
             where="--target-site",
-            hint="Name the site whose look all scans shall take; "
-            "--dry-run with any name lists the sites there are.",
+            hint="Name the site whose look all scans shall take (--dry-run with any name lists "
+            "those that there are), or images with that look by --target-image.",
         )
     return asked
 

@@ -19,6 +19,9 @@ __all__ = ["find_target", "run"]
 
 logger = logging.getLogger(__name__)
 
+#: Name of the target site where only images were given.
+GIVEN_SITE = "reference"
+
 
 def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
     """Find scans and sites, check the target, and harmonize, or with ``--dry-run`` show the plan.
@@ -61,7 +64,7 @@ def find_target(settings: Settings, selection: ScanSelection, trained: Sequence[
     Parameters
     ----------
     settings : Settings
-        With a `target_site`.
+        With a `target_site`, or with `target_images`.
     selection : ScanSelection
     trained : sequence of str
         Sites of the model.
@@ -72,6 +75,11 @@ def find_target(settings: Settings, selection: ScanSelection, trained: Sequence[
         When there is no such site; the message lists those that there are.
     """
     asked = canonical_site(settings.target_site) or ""
+    if settings.target_images:
+        from bids_harmony.workflows.site_banks import target_modalities
+
+        target_modalities(settings)
+        return asked or GIVEN_SITE
     # --source-site renames the selected scans: that a site is claimed does not mean that scans
     # show its look.
     present = {} if settings.source_site else sites_of(selection.scans)

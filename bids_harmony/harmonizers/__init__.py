@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from bids_harmony.exceptions import UsageError
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.methods import METHOD_NEEDS
+
+if TYPE_CHECKING:
+    from bids_harmony.training.bank_shelf import BankShelf
+    from bids_harmony.training.site_bank import SiteBank
 
 __all__ = ["Applied", "Harmonizer", "finish", "load_harmonizer"]
 
@@ -26,19 +30,16 @@ class Applied:
     round_trip_error : float
         Largest difference that the network leaves with its modulation switched off; 0 for methods
         without a network.
-    out_of_distribution : float or None
-        None where the method cannot tell.
     """
 
     data: np.ndarray
     round_trip_error: float
-    out_of_distribution: float | None
 
 
 def finish(data: np.ndarray, mask: np.ndarray, round_trip_error: float = 0.0) -> Applied:
     """Give any method's result the same end: nothing negative, 0 outside the mask, float32."""
     finished = np.where(mask, np.maximum(data, 0), 0).astype(np.float32)
-    return Applied(finished, round_trip_error, None)
+    return Applied(finished, round_trip_error)
 
 
 class Harmonizer(Protocol):
@@ -57,6 +58,22 @@ class Harmonizer(Protocol):
         """Sites whose look the method can give; all, or the one that it was fitted for."""
         ...
 
+    def bank(self, modality: str, site: str) -> SiteBank:
+        """What is known of a site."""
+        ...
+
+    def has_bank(self, modality: str, site: str) -> bool:
+        """Whether anything is."""
+        ...
+
+    def identity(self, modality: str, source_site: str, target_site: str) -> str:
+        """sha256 of all that the result depends on beside the scan."""
+        ...
+
+    def novelty(self, prepared: Prepared, modality: str) -> float | None:
+        """How far a scan is from training, 1 at the border; None where the method cannot tell."""
+        ...
+
     def apply(
         self, prepared: Prepared, *, modality: str, source_site: str, target_site: str
     ) -> Applied:
@@ -73,7 +90,12 @@ class Harmonizer(Protocol):
 
 
 def load_harmonizer(
-    method: str, model_dir: Path, *, device: str = "cpu", batch_size: int = 8
+    method: str,
+    model_dir: Path,
+    shelf: BankShelf | None = None,
+    *,
+    device: str = "cpu",
+    batch_size: int = 8,
 ) -> Harmonizer:
     """Load a fitted method from a model folder.
 
@@ -83,6 +105,8 @@ def load_harmonizer(
         Name in `methods.METHOD_NEEDS`. Methods that are not trained use the site banks of any
         model folder.
     model_dir : Path
+    shelf : BankShelf, optional
+        Banks of sites that the model does not know, for methods that need no more than that.
     device : str
     batch_size : int
         Slices per pass.
@@ -104,7 +128,7 @@ def load_harmonizer(
     if method not in METHOD_NEEDS:
         raise UsageError("Unknown method", expected=", ".join(METHOD_NEEDS), got=repr(method))
     if method == "ihf":
-        return IHF(model_dir, device=device, batch_size=batch_size)
+        return IHF(model_dir, shelf, device=device, batch_size=batch_size)
     if method == "cgan":
         return CGAN(model_dir, device=device, batch_size=batch_size)
     if method == "simix":
@@ -114,5 +138,5 @@ def load_harmonizer(
     if method == "histogram-n4":
         return HistogramN4(model_dir)
     if method in ("none", "blur"):
-        return Control(method, model_dir)
-    return Histogram(method, model_dir)
+        return Control(method, model_dir, shelf)
+    return Histogram(method, model_dir, shelf)

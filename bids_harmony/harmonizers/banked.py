@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from bids_harmony.exceptions import SiteError
-from bids_harmony.training.bank_files import BANKS_FILE, read_banks
+from bids_harmony.imaging.prepared import Prepared
+from bids_harmony.training.bank_files import BANKS_FILE, bank_digest, read_banks
+from bids_harmony.training.bank_shelf import BankShelf
 from bids_harmony.training.site_bank import SiteBank
 
 __all__ = ["Banked"]
@@ -20,26 +23,58 @@ class Banked:
     Parameters
     ----------
     model_dir : Path
-        Folder that the level train wrote.
+        Folder that the level train wrote, or of the shipped model, which knows no site.
+    shelf : BankShelf, optional
+        Banks of other sites, made on the fly. The model's own come before them, and its grid is
+        the shelf's.
     """
 
-    def __init__(self, model_dir: Path) -> None:
-        self.model_dir = Path(model_dir)
-        self.banks, self.voxel_mm = read_banks(self.model_dir)
-        content = (self.model_dir / BANKS_FILE).read_bytes()
-        self.sha256 = hashlib.sha256(content).hexdigest()
+    def __init__(self, model_dir: Path, shelf: BankShelf | None = None) -> None:
+        self.model_dir, self.shelf = Path(model_dir), shelf
+        self.banks: dict[tuple[str, str], SiteBank] = {}
+        banks_file = self.model_dir / BANKS_FILE
+        if shelf is None or banks_file.is_file():
+            self.banks, self.voxel_mm = read_banks(self.model_dir)
+            self.sha256 = hashlib.sha256(banks_file.read_bytes()).hexdigest()
+        else:
+            self.voxel_mm = shelf.voxel_mm
+            self.sha256 = hashlib.sha256(b"").hexdigest()
+        self._weights_sha256 = ""
+        if shelf is not None:
+            self.shelf = replace(shelf, voxel_mm=self.voxel_mm)
 
     def count_weights(self, sha256: str) -> None:
         """Let the weights count in the method's sha256: a model is its weights and its banks."""
+        self._weights_sha256 = sha256
         self.sha256 = hashlib.sha256((sha256 + self.sha256).encode()).hexdigest()
+
+    def identity(self, modality: str, source_site: str, target_site: str) -> str:
+        """sha256 of all of the model that a scan of one site depends on when it goes to another.
+
+        Banks of further sites do not change it.
+        """
+        parts = [self._weights_sha256]
+        for site in (source_site, target_site):
+            known = self.has_bank(modality, site)
+            parts.append(bank_digest(self.bank(modality, site)) if known else "")
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
     def sites(self, modality: str) -> tuple[str, ...]:
         """Sites with a bank for the modality, sorted."""
-        return tuple(sorted(site for site, kind in self.banks if kind == modality))
+        found = {site for site, kind in self.banks if kind == modality}
+        return tuple(sorted(found | set(self.shelf.sites(modality) if self.shelf else ())))
 
     def targets(self, modality: str) -> tuple[str, ...]:
         """Sites whose look the method can give, sorted."""
         return self.sites(modality)
+
+    def has_bank(self, modality: str, site: str) -> bool:
+        """Whether the site is known."""
+        if (site, modality) not in self.banks and self.shelf is not None:
+            found = self.shelf.read(site, modality)
+            if found is not None:
+                self.banks[site, modality] = found[0]
+        return (site, modality) in self.banks
 
     def bank(self, modality: str, site: str) -> SiteBank:
         """Give the bank of a site.
@@ -47,9 +82,9 @@ class Banked:
         Raises
         ------
         SiteError
-            The model has never seen this site and modality.
+            Neither the model nor the shelf has one.
         """
-        if (site, modality) not in self.banks:
+        if not self.has_bank(modality, site):
             raise SiteError(
                 f"The model knows no site {site!r} for {modality}",
                 where=str(self.model_dir),
@@ -58,6 +93,10 @@ class Banked:
                 hint="Run the level train with scans of this site.",
             )
         return self.banks[site, modality]
+
+    def novelty(self, prepared: Prepared, modality: str) -> float | None:
+        """How far a scan is from training, 1 at the border; None where a method cannot tell."""
+        return None
 
     def target_look(self, modality: str, site: str) -> np.ndarray:
         """Mean image of the site on the reference grid, (X, Y, Z) float32."""

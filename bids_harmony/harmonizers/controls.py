@@ -9,6 +9,7 @@ from bids_harmony.harmonizers import Applied, finish
 from bids_harmony.harmonizers.banked import Banked
 from bids_harmony.harmonizers.closed_form import masked_smooth
 from bids_harmony.imaging.prepared import Prepared
+from bids_harmony.training.bank_shelf import BankShelf
 
 __all__ = ["BLUR_MM", "Control"]
 
@@ -25,10 +26,11 @@ class Control(Banked):
         ``none`` returns the scan; a method must beat it. ``blur`` smooths it inside the mask; what
         calls that better than the scan rewards the loss of detail.
     model_dir : Path
+    shelf : BankShelf, optional
     """
 
-    def __init__(self, method: str, model_dir: Path) -> None:
-        super().__init__(model_dir)
+    def __init__(self, method: str, model_dir: Path, shelf: BankShelf | None = None) -> None:
+        super().__init__(model_dir, shelf)
         self.name, self.version = method, __version__
 
     def apply(

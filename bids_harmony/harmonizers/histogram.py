@@ -18,6 +18,7 @@ from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.reference import ReferenceGrid
 from bids_harmony.imaging.volume import Volume
+from bids_harmony.training.bank_shelf import BankShelf
 
 __all__ = ["Histogram", "HistogramN4", "match_distribution", "without_bias"]
 
@@ -95,10 +96,11 @@ class Histogram(Banked):
         ``histogram-tissue``: the tissues' intensities and the mean field of the target
         (`conditioned.closed_form`); the input of the working default's network.
     model_dir : Path
+    shelf : BankShelf, optional
     """
 
-    def __init__(self, method: str, model_dir: Path) -> None:
-        super().__init__(model_dir)
+    def __init__(self, method: str, model_dir: Path, shelf: BankShelf | None = None) -> None:
+        super().__init__(model_dir, shelf)
         self.name, self.version = method, __version__
 
     def apply(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ from bids_harmony.harmonizers.conditioned import condition_scan, predict_change
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.slices import cut_stack, reassemble
 from bids_harmony.model.checkpoint import load_model
+from bids_harmony.model.encoder import Encoder, load_encoder
+from bids_harmony.training.bank_shelf import BankShelf
+from bids_harmony.training.training_range import read_ranges, scan_code
 
 __all__ = ["IHF"]
 
@@ -23,6 +27,7 @@ class IHF(Banked):
     Parameters
     ----------
     model_dir : Path
+    shelf : BankShelf, optional
     device : str
     batch_size : int
         Slices per pass; the result does not depend on it beyond rounding.
@@ -30,14 +35,40 @@ class IHF(Banked):
 
     name = "ihf"
 
-    def __init__(self, model_dir: Path, *, device: str = "cpu", batch_size: int = 8) -> None:
-        super().__init__(model_dir)
+    def __init__(
+        self,
+        model_dir: Path,
+        shelf: BankShelf | None = None,
+        *,
+        device: str = "cpu",
+        batch_size: int = 8,
+    ) -> None:
+        super().__init__(model_dir, shelf)
         self.network, self.metadata = load_model(model_dir, device)
         self.device, self.batch_size = device, batch_size
         extra = self.metadata["extra"]
         self.version = str(extra["version"])
         self.use_closed_form = bool(extra["use_closed_form"])
         self.count_weights(self.metadata["weights"]["sha256"])
+        self.ranges = read_ranges(model_dir)
+
+    @cached_property
+    def encoder(self) -> Encoder | None:
+        """The encoder behind the model's codes; None where it is not the shipped one."""
+        if self.metadata["encoder"]["name"] != "mri":
+            return None
+        encoder = load_encoder("mri")
+        return encoder if encoder.sha256 == self.metadata["encoder"]["sha256"] else None
+
+    def novelty(self, prepared: Prepared, modality: str) -> float | None:
+        """How far the scan's code is from those of training, 1 at the border.
+
+        None for a modality that training had none of, and where the encoder is not at hand.
+        """
+        if modality not in self.ranges or self.encoder is None:
+            return None
+        code = scan_code(prepared.data, prepared.mask, self.voxel_mm, self.encoder)
+        return self.ranges[modality].score(code)
 
     def apply(
         self, prepared: Prepared, *, modality: str, source_site: str, target_site: str

@@ -73,7 +73,7 @@ class WriteHarmonized(Adapter):
         quality_file = File(exists=True, mandatory=True)
         mask_kind = traits.Str(mandatory=True)
         target_site = traits.Str(mandatory=True)
-        model = traits.Dict(mandatory=True, desc="Name, Version, SHA256")
+        model = traits.Dict(mandatory=True, desc="as for bids.sidecar.harmonized_sidecar")
         device = traits.Str(mandatory=True, nohash=True)
 
     class output_spec(TraitedSpec):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
@@ -11,10 +12,13 @@ from typing import Any
 import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, traits
 
+from bids_harmony.exceptions import OutOfRange
 from bids_harmony.interfaces.anatomy import read_brain
 from bids_harmony.interfaces.base import Adapter
 
 __all__ = ["Harmonize", "PrepareForTraining", "harmonizer"]
+
+logger = logging.getLogger(__name__)
 
 
 class _PreparedInput(BaseInterfaceInputSpec):
@@ -31,12 +35,16 @@ class Harmonize(Adapter):
     class input_spec(_PreparedInput):
         method = traits.Str(mandatory=True)
         model_dir = traits.Directory(mandatory=True, nohash=True)
-        model_sha256 = traits.Str(mandatory=True, desc="stands for the model in the hash")
+        model_sha256 = traits.Str(mandatory=True, nohash=True, desc="of weights and own banks")
+        identity = traits.Str(mandatory=True, desc="stands in the hash for what counts of a model")
+        shelf_dir = traits.Str("", usedefault=True, nohash=True, desc="banks made on the fly")
+        voxel_mm = traits.Float(1.0, usedefault=True, nohash=True, desc="of the shelf's grid")
         modality = traits.Str(mandatory=True)
         source_site = traits.Str(mandatory=True)
         target_site = traits.Str(mandatory=True)
         skull_strip = traits.Bool(False, usedefault=True)
         on_reference = traits.Bool(False, usedefault=True, desc="also on the reference grid")
+        on_ood = traits.Enum("warn", "skip", "error", usedefault=True)
         seed = traits.Int(0, usedefault=True)
         # Where and how fast, not what.
         device = traits.Str("cpu", usedefault=True, nohash=True)
@@ -62,19 +70,25 @@ class Harmonize(Adapter):
         torch.set_num_threads(inputs.num_threads)
         torch.manual_seed(inputs.seed)
         model = harmonizer(
-            inputs.method, inputs.model_dir, inputs.model_sha256, inputs.device, inputs.batch_size
+            inputs.method,
+            inputs.model_dir,
+            inputs.model_sha256,
+            inputs.shelf_dir,
+            inputs.voxel_mm,
+            inputs.device,
+            inputs.batch_size,
         )
         volume = read_volume(inputs.in_file)
-        # Spellings of one site count as one; the model's own names its banks.
-        known = (s for s in model.sites(inputs.modality) if same_site(s, inputs.source_site))
-        source_site = next(known, inputs.source_site)
         source, mask, prepared = _prepared(inputs, model.voxel_mm)
+        novelty = model.novelty(prepared, inputs.modality)
+        if novelty is not None and novelty > 1:
+            _refuse_or_warn(inputs.in_file, novelty, inputs.on_ood)
 
         start = perf_counter()
         applied = model.apply(
             prepared,
             modality=inputs.modality,
-            source_site=source_site,
+            source_site=inputs.source_site,
             target_site=inputs.target_site,
         )
         seconds = perf_counter() - start
@@ -105,7 +119,7 @@ class Harmonize(Adapter):
         record = {
             "quality": quality,
             "n_clipped": int(n_clipped),
-            "out_of_distribution": applied.out_of_distribution,
+            "out_of_distribution": novelty,
             "scale": float(prepared.scale),
             "network_seconds": round(seconds, 3),
         }
@@ -156,11 +170,34 @@ class PrepareForTraining(Adapter):
 
 
 @lru_cache(maxsize=1)
-def harmonizer(method: str, model_dir: str, sha256: str, device: str, batch_size: int) -> Any:
+def harmonizer(
+    method: str,
+    model_dir: str,
+    sha256: str,
+    shelf_dir: str,
+    voxel_mm: float,
+    device: str,
+    batch_size: int,
+) -> Any:
     """Load a model once per process; `sha256` makes a model that changed on disk another one."""
     from bids_harmony.harmonizers import load_harmonizer
+    from bids_harmony.training.bank_shelf import BankShelf
 
-    return load_harmonizer(method, Path(model_dir), device=device, batch_size=batch_size)
+    shelf = BankShelf(Path(shelf_dir), voxel_mm) if shelf_dir else None
+    return load_harmonizer(method, Path(model_dir), shelf, device=device, batch_size=batch_size)
+
+
+def _refuse_or_warn(in_file: str, novelty: float, on_ood: str) -> None:
+    error = OutOfRange(
+        "The scan is unlike all that the model was trained on",
+        where=in_file,
+        expected="an out-of-distribution score of at most 1",
+        got=f"{novelty:.2f}",
+        hint="Look at the image, its mask and its modality; --on-ood warn goes on regardless.",
+    )
+    if on_ood != "warn":
+        raise error
+    logger.warning("%s", error)
 
 
 def _prepared(inputs: Any, voxel_mm: float) -> tuple[Any, Any, Any]:

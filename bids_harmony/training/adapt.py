@@ -26,8 +26,9 @@ from bids_harmony.training.bank_files import write_banks
 from bids_harmony.training.distributed import Ranks, joined, local_device
 from bids_harmony.training.pretrain import TwinLoss, TwinScore, pretrain, score_twins
 from bids_harmony.training.site_bank import SiteBank
-from bids_harmony.training.start import SHIPPED_SHA256, read_start
+from bids_harmony.training.start import SHIPPED_MODEL, SHIPPED_SHA256, read_start
 from bids_harmony.training.trainer import Fitted, Schedule
+from bids_harmony.training.training_range import read_ranges, write_ranges
 from bids_harmony.training.training_scans import (
     PreparedScan,
     TrainingScan,
@@ -150,6 +151,9 @@ def _train(
     if ranks.first:
         write_banks(out_dir, banks.values(), settings.voxel_mm)
         save_model(out_dir, network, encoder, extra)
+        if started:
+            # Training added to the range and took nothing away.
+            write_ranges(out_dir, read_ranges(SHIPPED_MODEL))
     ranks.wait()
     return extra
 

@@ -46,7 +46,7 @@ def write_banks(folder: Path, banks: Iterable[SiteBank], voxel_mm: float) -> Non
     _write(Path(folder) / BANKS_FILE, sorted(banks, key=lambda b: b.key), {"voxel_mm": voxel_mm})
 
 
-def write_bank(path: Path, bank: SiteBank, voxel_mm: float, made_of: str) -> None:
+def write_bank(path: Path, bank: SiteBank, voxel_mm: float, made_of: Mapping[str, Any]) -> None:
     """Write one bank in one step.
 
     Parameters
@@ -54,10 +54,10 @@ def write_bank(path: Path, bank: SiteBank, voxel_mm: float, made_of: str) -> Non
     path : Path
     bank : SiteBank
     voxel_mm : float
-    made_of : str
-        Hash of all that the bank depends on.
+    made_of : mapping
+        For JSON: all that the bank depends on.
     """
-    _write(path, [bank], {"voxel_mm": voxel_mm, "made_of": made_of})
+    _write(path, [bank], {"voxel_mm": voxel_mm, "made_of": dict(made_of)})
 
 
 def read_banks(folder: Path) -> tuple[dict[tuple[str, str], SiteBank], float]:
@@ -87,8 +87,8 @@ def read_banks(folder: Path) -> tuple[dict[tuple[str, str], SiteBank], float]:
     return {(bank.site, bank.modality): bank for bank in banks}, float(index["voxel_mm"])
 
 
-def read_bank(path: Path) -> tuple[SiteBank, str, float]:
-    """Read what `write_bank` wrote: the bank, the hash of what it was made of, the spacing in mm.
+def read_bank(path: Path) -> tuple[SiteBank, dict[str, Any], float]:
+    """Read what `write_bank` wrote: the bank, what it was made of, the spacing in mm.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def read_bank(path: Path) -> tuple[SiteBank, str, float]:
         The file cannot be read.
     """
     banks, index = _read(path)
-    return banks[0], str(index.get("made_of", "")), float(index["voxel_mm"])
+    return banks[0], index.get("made_of", {}), float(index["voxel_mm"])
 
 
 def bank_digest(bank: SiteBank) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bids_harmony.exceptions import CannotCreateOutput
 from bids_harmony.training.bank_files import read_bank, write_bank
@@ -40,14 +41,8 @@ class BankShelf:
         digest = hashlib.sha256(site.encode()).hexdigest()[:8]
         return self.folder / f"{slug}-{digest}_{modality}_{self.voxel_mm:g}mm.safetensors"
 
-    def read(self, site: str, modality: str, made_of: str | None = None) -> SiteBank | None:
-        """Give a bank, or None where there is none.
-
-        Parameters
-        ----------
-        site, modality : str
-        made_of : str, optional
-            Hash of what the bank must have been made of.
+    def read(self, site: str, modality: str) -> tuple[SiteBank, dict[str, Any]] | None:
+        """Give a bank and what it was made of, or None where there is none.
 
         Raises
         ------
@@ -57,12 +52,11 @@ class BankShelf:
         path = self.path(site, modality)
         if not path.is_file():
             return None
-        bank, stated, voxel_mm = read_bank(path)
-        fits = voxel_mm == self.voxel_mm and made_of in (None, stated)
-        return bank if fits else None
+        bank, made_of, _ = read_bank(path)
+        return bank, made_of
 
-    def write(self, bank: SiteBank, made_of: str) -> None:
-        """Write a bank in one step, with the hash of what it was made of."""
+    def write(self, bank: SiteBank, made_of: Mapping[str, Any]) -> None:
+        """Write a bank in one step, with what it was made of."""
         write_bank(self.path(bank.site, bank.modality), bank, self.voxel_mm, made_of)
 
     def sites(self, modality: str) -> tuple[str, ...]:

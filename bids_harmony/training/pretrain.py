@@ -35,15 +35,13 @@ class TwinScore:
 
 @dataclass(frozen=True)
 class TwinLoss:
-    """Weights of the absolute and squared error to the twin, and of that of its edges.
+    """Weights of the absolute and of the squared error to the twin.
 
-    Squared error decides RMSE and PSNR, absolute error resists outliers; the absolute error of
-    differences between neighbours in the slice keeps edges sharp, which are few.
+    Squared error decides RMSE and PSNR, absolute error keeps edges and resists outliers.
     """
 
     absolute: float = 1.0
     squared: float = 4.0
-    edges: float = 0.0
 
 
 def twin_loss(
@@ -65,25 +63,11 @@ def twin_loss(
     """
     weights = weights or TwinLoss()
     output = batch.stack + network.change(batch.stack, batch.condition)
-    difference = output - batch.twin
-    error = difference[batch.mask]
+    error = (output - batch.twin)[batch.mask]
     squared = error.square().mean()
     before = (batch.stack - batch.twin)[batch.mask].square().mean()
     loss = weights.absolute * error.abs().mean() + weights.squared * squared
-    if weights.edges:
-        loss = loss + weights.edges * _edge_error(difference, batch.mask)
     return loss, {"mse_closed_form": before, "mse_network": squared}
-
-
-def _edge_error(difference: Tensor, mask: Tensor) -> Tensor:
-    """Mean absolute difference of neighbours' errors, over pairs inside the brain."""
-    total = difference.new_zeros(())
-    for axis in (-2, -1):
-        inside = mask.narrow(axis, 1, mask.shape[axis] - 1) & mask.narrow(
-            axis, 0, mask.shape[axis] - 1
-        )
-        total = total + difference.diff(dim=axis)[inside].abs().mean()
-    return total / 2
 
 
 def pretrain(

@@ -31,14 +31,7 @@ def workflow(monkeypatch):
             raise base.answer
         return base.answer
 
-    def model_folder(settings):
-        folder = settings.output_dir / "models"
-        if not folder.is_dir():
-            raise MissingInput("There is no model")
-        return folder
-
     base.run_participant = base.run_train = run
-    base.model_folder = model_folder
     monkeypatch.setitem(sys.modules, "bids_harmony.workflows.base", base)
     return base
 
@@ -128,6 +121,7 @@ def test_target_whose_scans_belong_to_others(call, workflow):
 def test_target_that_only_the_model_knows(call, workflow, tmp_path):
     models = tmp_path / "out/models"
     models.mkdir(parents=True)
+    (models / "model.json").write_text("{}")
     nothing = np.zeros((2, 2, 2), np.float32)
     bank = SiteBank("Osaka", "T1w", *[nothing] * 7, 1.0, ("x",))
     write_banks(models, [bank], 1.0)

@@ -16,7 +16,6 @@ VOXEL_MM = 8.0
 class Applied:
     data: np.ndarray
     round_trip_error: float
-    out_of_distribution: float | None
 
 
 class Multiply:
@@ -27,7 +26,16 @@ class Multiply:
 
     def apply(self, prepared: Any, *, modality: str, source_site: str, target_site: str):
         gain = np.float32(1) if source_site == target_site else GAIN
-        return Applied(prepared.data * gain, 0.0, None)
+        return Applied(prepared.data * gain, 0.0)
+
+    def has_bank(self, modality: str, site: str) -> bool:
+        return False
+
+    def identity(self, modality: str, source_site: str, target_site: str) -> str:
+        return self.sha256
+
+    def novelty(self, prepared: Any, modality: str) -> float | None:
+        return None
 
     def targets(self, modality: str) -> tuple[str, ...]:
         return self.sites(modality)
@@ -41,7 +49,9 @@ class Multiply:
         return np.linspace(0, 1.2, 101)
 
 
-def load_harmonizer(method: str, model_dir: Path, *, device: str, batch_size: int) -> Multiply:
+def load_harmonizer(
+    method: str, model_dir: Path, shelf: Any, *, device: str, batch_size: int
+) -> Multiply:
     return Multiply()
 
 

@@ -280,7 +280,7 @@ def test_train_prepares_scans_and_hands_them_over(settings, finished, monkeypatc
 def test_every_method_has_a_folder_of_its_own(settings, tmp_path):
     from dataclasses import replace
 
-    from bids_harmony.workflows.base import model_folder, trained_folder
+    from bids_harmony.workflows.models import model_folder, trained_folder
 
     models = tmp_path / "out" / "models"
     settings = replace(settings, output_dir=tmp_path / "out", model_dir=None)

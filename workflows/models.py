@@ -1,0 +1,117 @@
+"""Which model a run uses, and what of it counts for a scan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bids_harmony.bids.site import same_site
+from bids_harmony.exceptions import MissingInput, SiteError
+from bids_harmony.settings import METHODS
+from bids_harmony.workflows.anat import Model
+
+if TYPE_CHECKING:
+    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.harmonizers import Harmonizer
+    from bids_harmony.settings import Settings
+
+__all__ = ["load_model", "model_folder", "model_of_scan", "trained_folder"]
+
+
+def trained_folder(settings: Settings) -> Path:
+    """Where the level train writes: ``OUT/models``, or a folder in it named after another method.
+
+    One method's training leaves the model of another alone.
+    """
+    models = settings.output_dir / "models"
+    return models if settings.method == METHODS[0] else models / settings.method
+
+
+def model_folder(settings: Settings) -> Path:
+    """Folder of the model: ``--model``, else ``OUT/models``, else the one shipped in the package.
+
+    The method's own folder in ``OUT/models`` comes before it. A method that is not trained makes
+    do with the site banks of ``OUT/models``.
+
+    Raises
+    ------
+    MissingInput
+        When none of them holds a ``model.json``.
+    """
+    from bids_harmony.training.start import SHIPPED_MODEL
+
+    trained = settings.output_dir / "models"
+    own = trained_folder(settings)
+    places = [settings.model_dir] if settings.model_dir else [own, trained, SHIPPED_MODEL]
+    for place in dict.fromkeys(places):
+        if (place / "model.json").is_file():
+            return place
+    raise MissingInput(
+        "There is no model",
+        where=", ".join(str(place) for place in dict.fromkeys(places)),
+        expected="a folder with model.json",
+        hint="Run the level `train` on this dataset first, or name a model with --model.",
+    )
+
+
+def load_model(settings: Settings) -> tuple[Model, Harmonizer]:
+    """The model's record for the graph, and the model itself.
+
+    On the processor: this process only asks, its workers compute.
+    """
+    from bids_harmony.harmonizers import load_harmonizer
+    from bids_harmony.resources import resolve_device
+    from bids_harmony.workflows.site_banks import shelf_of
+
+    folder, shelf = model_folder(settings), shelf_of(settings)
+    device = str(resolve_device(settings.device))
+    harmonizer = load_harmonizer(
+        settings.method, folder, shelf, device="cpu", batch_size=settings.batch_size
+    )
+    version = str(getattr(harmonizer, "version", ""))
+    name = str(getattr(harmonizer, "name", settings.method))
+    model = Model(settings.method, folder, harmonizer.sha256, device, name, version, shelf.folder)
+    return model, harmonizer
+
+
+def model_of_scan(model: Model, harmonizer: Harmonizer, scan: Scan, target: str) -> Model:
+    """What of the model counts for a scan: weights, and the banks of its site and of the target.
+
+    Parameters
+    ----------
+    model : Model
+    harmonizer : Harmonizer
+    scan : Scan
+    target : str
+
+    Raises
+    ------
+    SiteError
+        One of the two banks is not there.
+    """
+    sites = harmonizer.targets(scan.modality)
+    if target not in sites:
+        raise SiteError(
+            f"Nothing shows the target site's {scan.modality} images",
+            where=scan.label,
+            expected="one of " + (", ".join(sites) or "no sites at all"),
+            got=target,
+            hint="Name images that do with --target-image, or run the level `train` with scans "
+            "of that site and modality.",
+        )
+    # Spellings of one site count as one; the model's own names its banks.
+    known = (s for s in harmonizer.sites(scan.modality) if same_site(s, scan.site.site))
+    source = next(known, scan.site.site)
+    scans = {
+        role: harmonizer.bank(scan.modality, site).scans
+        for role, site in (("source", source), ("target", target))
+        if harmonizer.has_bank(scan.modality, site)
+    }
+    return replace(
+        model,
+        identity=harmonizer.identity(scan.modality, source, target),
+        source_site=source,
+        source_scans=scans.get("source", ()),
+        target_scans=scans.get("target", ()),
+    )

@@ -1,0 +1,171 @@
+"""Run the graphs of some scans and keep the books of what became of each."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bids_harmony.exceptions import BidsHarmonyError
+from bids_harmony.interfaces.base import Failure
+from bids_harmony.workflows.status import ScanStatus, status_of_scan
+
+if TYPE_CHECKING:
+    from nipype.pipeline.engine import Workflow
+
+    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.settings import Settings
+    from bids_harmony.training.training_scans import TrainingScan
+    from bids_harmony.workflows.execution import NodeRecord
+
+__all__ = [
+    "clear_work",
+    "failed_status",
+    "new_log_folder",
+    "prepare_scans",
+    "run_scans",
+    "write_status",
+]
+
+logger = logging.getLogger(__name__)
+
+
+def run_scans(
+    settings: Settings,
+    name: str,
+    work: Sequence[Scan],
+    scans: Sequence[Scan],
+    init_scan_wf: Callable[[Scan], Workflow],
+    log_dir: Path,
+) -> tuple[dict[str, ScanStatus], dict[str, NodeRecord]]:
+    """Build and run the graph of some scans.
+
+    Parameters
+    ----------
+    settings : Settings
+    name : str
+        Of the graph and of its folder in the work folder.
+    work : sequence of Scan
+    scans : sequence of Scan
+        All among which a T1w of the same person may be.
+    init_scan_wf : callable
+        As for `cohort.init_cohort_wf`.
+    log_dir : Path
+        Gets crash files.
+
+    Returns
+    -------
+    statuses : dict of label to ScanStatus
+    records : dict of name to NodeRecord
+        What became of every node.
+    """
+    from bids_harmony.workflows.cohort import companion_of, init_cohort_wf, scan_folder
+    from bids_harmony.workflows.execution import run_graph
+    from bids_harmony.workflows.precomputed import anatomy_hash
+
+    statuses: dict[str, ScanStatus] = {}
+    readable = []
+    for scan in work:
+        try:
+            anatomy_hash(scan, settings, t1w=companion_of(scan, scans))
+            readable.append(scan)
+        except BidsHarmonyError as error:
+            statuses[scan.label] = failed_status(scan, error)
+        if settings.clean_workdir:
+            shutil.rmtree(scan_folder(settings, name, scan), ignore_errors=True)
+    if not readable:
+        return statuses, {}
+    workflow = init_cohort_wf(
+        settings=settings, work=readable, scans=scans, init_scan_wf=init_scan_wf, name=name
+    )
+    records = run_graph(workflow, settings, log_dir=log_dir)
+    for scan in readable:
+        status = status_of_scan(scan, records.values(), needs=companion_of(scan, scans))
+        if status.state == "failed":
+            logger.error("%s failed: %s", scan.label, status.message)
+        statuses[scan.label] = status
+    return statuses, records
+
+
+def prepare_scans(
+    settings: Settings, work: Sequence[Scan], scans: Sequence[Scan], *, name: str, log_dir: Path
+) -> tuple[list[TrainingScan], dict[str, ScanStatus]]:
+    """Put scans on the reference grid.
+
+    Parameters
+    ----------
+    settings, work, scans, name, log_dir
+        As for `run_scans`.
+
+    Returns
+    -------
+    ready : list of TrainingScan
+        Those that could be prepared, in the order of `work`.
+    statuses : dict of label to ScanStatus
+    """
+    from bids_harmony.training.training_scans import TrainingScan
+    from bids_harmony.workflows.anat import init_anat_train_wf
+
+    def init_scan_wf(scan: Scan) -> Workflow:
+        return init_anat_train_wf(scan=scan, settings=settings)
+
+    statuses, records = run_scans(settings, name, work, scans, init_scan_wf, log_dir)
+    ready = []
+    for scan in work:
+        if statuses[scan.label].state == "done":
+            prepared = _node(records, settings, name, scan, "prepare").folder / "prepared.npz"
+            ready.append(
+                TrainingScan(scan.label, scan.subject, scan.modality, scan.site.site, prepared)
+            )
+    return ready, statuses
+
+
+def failed_status(scan: Scan, error: BidsHarmonyError) -> ScanStatus:
+    """Status of a scan that cannot be worked on; said in the log."""
+    logger.error("%s failed: %s", scan.label, error)
+    failure = Failure.of(error)
+    return ScanStatus(scan.label, "failed", failure.error, failure.message, failure.exit_code)
+
+
+def _node(
+    records: dict[str, NodeRecord], settings: Settings, name: str, scan: Scan, node: str
+) -> NodeRecord:
+    from bids_harmony.workflows.cohort import scan_folder
+
+    folder = scan_folder(settings, name, scan)
+    return next(
+        r for r in records.values() if folder in r.folder.parents and r.folder.name == node
+    )
+
+
+def new_log_folder(settings: Settings) -> Path:
+    """A folder for the logs of one run, not made yet."""
+    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.urandom(4).hex()}"
+    return settings.output_dir / "logs" / run_id
+
+
+def write_status(log_dir: Path, statuses: Sequence[ScanStatus]) -> None:
+    """Add the scans to the run's ``status.json``, which may hold the run's own state."""
+    from bids_harmony.bids.derivative import write_json
+
+    path = log_dir / "status.json"
+    record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    write_json(path, record | {"scans": {status.label: status.to_dict() for status in statuses}})
+
+
+def clear_work(
+    settings: Settings, name: str, scans: Sequence[Scan], statuses: dict[str, ScanStatus]
+) -> None:
+    """Remove the work folders that nobody needs any more."""
+    from bids_harmony.workflows.cohort import scan_folder
+
+    if settings.keep_workdir == "always":
+        return
+    for scan in scans:
+        if settings.keep_workdir == "never" or statuses[scan.label].state != "failed":
+            shutil.rmtree(scan_folder(settings, name, scan), ignore_errors=True)
