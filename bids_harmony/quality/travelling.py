@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 from bids_harmony.exceptions import DataError
 from bids_harmony.imaging.tissues import TISSUE_NAMES
-from bids_harmony.quality.image_metrics import ms_ssim, nyquist_share, psnr, rmse, ssim
+from bids_harmony.quality.image_metrics import (
+    gain_free_rmse,
+    ms_ssim,
+    nyquist_share,
+    psnr,
+    rmse,
+    ssim,
+)
 from bids_harmony.quality.tissues import tissue_wasserstein
 
 __all__ = ["FULL_FIGURES", "TWIN_FIGURES", "full_score", "rescan_floor", "score_against_twin"]
@@ -59,11 +66,9 @@ def score_against_twin(image: NDArray, twin: NDArray, mask: NDArray[np.bool_]) -
         squares), so that noise in the percentile does not count.
     """
     ours, goal = (np.where(mask, _scaled(data, mask), np.float32(0)) for data in (image, twin))
-    inside = ours[mask].astype(np.float64)
-    gain = float(inside @ goal[mask] / (inside @ inside))
     return {
         "rmse": rmse(goal, ours, mask=mask),
-        "rmse_gain_free": rmse(goal, gain * ours, mask=mask),
+        "rmse_gain_free": gain_free_rmse(goal, ours, mask=mask),
         "psnr_db": psnr(goal, ours, data_range=1.0, mask=mask),
         "ssim": ssim(goal, ours, data_range=1.0, mask=mask),
         "ms_ssim": ms_ssim(goal, ours, data_range=1.0, mask=mask),
