@@ -29,6 +29,7 @@ from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import DEFAULT_PRESET, preset
 from bids_harmony.phantom.label_maps import labels_to_maps, read_label_map
 from bids_harmony.training.pretrain import TwinLoss, TwinScore, pretrain, score_twins
+from bids_harmony.training.site_bank import standardize_codes
 from bids_harmony.training.start import SHIPPED_MODEL, write_shipped
 from bids_harmony.training.trainer import Schedule
 from bids_harmony.training.training_log import read_log
@@ -81,8 +82,7 @@ def main() -> None:
         plan, encoder, cells=config.aan.grid, threads=options.pool_threads, sources=sources
     )
     network = IHFNetwork(config, encoder.code_length)
-    codes = torch.from_numpy(np.concatenate([bank.codes for bank in pool.banks.values()]))
-    network.set_code_statistics(codes.mean(0), codes.std(0))
+    standardize_codes(network, pool.banks.values())
     start = time.monotonic()
     fitted = pretrain(
         network,

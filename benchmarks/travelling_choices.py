@@ -23,6 +23,7 @@ from bids_harmony.model.encoder import Encoder, load_encoder
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import NetworkConfig, preset
 from bids_harmony.training.pretrain import pretrain, score_twins
+from bids_harmony.training.site_bank import standardize_codes
 from bids_harmony.training.trainer import Schedule
 from bids_harmony.training.twins import TwinPlan, TwinPool, make_pool
 
@@ -124,8 +125,7 @@ def _trained(
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     network = IHFNetwork(config, encoder.code_length)
-    codes = torch.from_numpy(np.concatenate([bank.codes for bank in pool.banks.values()]))
-    network.set_code_statistics(codes.mean(0), codes.std(0))
+    standardize_codes(network, pool.banks.values())
     means = [torch.from_numpy(b.mean_image[:, :, 44:47].copy()) for b in pool.banks.values()]
     network.calibrate([image.permute(2, 0, 1)[None] for image in means[:16]])
     where = folder / "choices" / f"{variant.group}-{variant.choice}".replace(" ", "-")

@@ -31,7 +31,7 @@ from travelling_methods import images
 from bids_harmony.imaging.reference import ReferenceGrid, reference_grid
 from bids_harmony.methods import METHOD_NEEDS
 from bids_harmony.phantom.anatomy import Anatomy
-from bids_harmony.quality.image_metrics import ms_ssim, nyquist_share, psnr, rmse
+from bids_harmony.quality.image_metrics import gain_free_rmse, ms_ssim, nyquist_share, psnr, rmse
 from bids_harmony.quality.perceptual import PerceptualMetric, lpips, shift_tolerant_lpips
 from bids_harmony.settings import Settings, TrainingSettings
 from bids_harmony.training.fit import fit_method
@@ -230,9 +230,9 @@ def _figures(data: Array, case: Case) -> dict[str, float]:
             "psnr_db": psnr(twin, scaled, **same),
             "ms_ssim": ms_ssim(twin, scaled, max_slices=MS_SSIM_SLICES, **same),
             "lpips": lpips(twin, scaled, metric=_perceptual(), max_slices=LPIPS_SLICES, **same),
-            "rmse_gain_free": _gain_free(scaled, twin, mask),
+            "rmse_gain_free": gain_free_rmse(twin, scaled, mask=mask),
             # To another scan of the person at the target, with the noise that scans have.
-            "rmse_rescan": _gain_free(scaled, case.rescan, mask),
+            "rmse_rescan": gain_free_rmse(case.rescan, scaled, mask=mask),
         }
         row["psnr_gain_free_db"] = -20 * math.log10(row["rmse_gain_free"])
     row["correlation_source"] = float(np.corrcoef(data[mask], source[mask])[0, 1])
@@ -240,13 +240,6 @@ def _figures(data: Array, case: Case) -> dict[str, float]:
     row["change_rms"] = float(np.sqrt(np.square((data - source)[mask]).mean()))
     row["nyquist_share"] = nyquist_share(np.where(mask, data - source, 0))
     return row
-
-
-def _gain_free(scaled: Array, twin: Array, mask: Array) -> float:
-    """RMSE after the best gain."""
-    image, goal = scaled[mask].astype(np.float64), twin[mask].astype(np.float64)
-    gain = (image @ goal) / (image @ image)
-    return float(np.sqrt(np.square(gain * image - goal).mean()))
 
 
 @lru_cache(maxsize=1)

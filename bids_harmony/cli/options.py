@@ -10,29 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from bids_harmony import settings
-from bids_harmony.settings import Settings, TrainingSettings
-from bids_harmony.settings_training import (
-    AAN_MODES,
-    ART_TARGETS,
-    ENCODERS,
-    RECURSIONS,
-    TRAINING_PRECISIONS,
-)
+from bids_harmony.settings import Settings
 
-__all__ = ["TRAINING", "add_options", "parse_label", "parse_memory_mb"]
+__all__ = ["add_options", "parse_label", "parse_memory_mb", "shown_default"]
 
-TRAINING = "training."  # Prefix of the training options in the parser's result.
 _MIB_PER_UNIT = {"K": 2**-10, "M": 1, "G": 2**10, "T": 2**20}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add every option to the parser."""
+    """Add the options of every level; those of training are in `training_options`."""
     _add_selection(parser.add_argument_group("Which scans"))
     _add_sites(parser.add_argument_group("Sites"))
     _add_harmonization(parser.add_argument_group("Harmonization and output"))
     _add_resources(parser.add_argument_group("Resources"))
     _add_running(parser.add_argument_group("Running"))
-    _add_training(parser.add_argument_group("Training (level train)"))
 
 
 def _add_selection(group: argparse._ArgumentGroup) -> None:
@@ -109,7 +100,7 @@ def _add_sites(group: argparse._ArgumentGroup) -> None:
         type=int,
         metavar="N",
         help="scans that show the look of a site which the model does not know "
-        f"{_default('bank_scans')}",
+        f"{shown_default('bank_scans')}",
     )
     group.add_argument(
         "--source-site",
@@ -136,20 +127,21 @@ def _add_harmonization(group: argparse._ArgumentGroup) -> None:
         "--method",
         choices=settings.METHODS,
         metavar="NAME",
-        help=f"of {', '.join(settings.METHODS)}; the same at both levels {_default('method')}",
+        help=f"of {', '.join(settings.METHODS)}; the same at both levels "
+        f"{shown_default('method')}",
     )
     group.add_argument(
         "--output-spaces",
         nargs="+",
         choices=settings.OUTPUT_SPACES,
         metavar="SPACE",
-        help=f"of {', '.join(settings.OUTPUT_SPACES)} {_default('output_spaces')}",
+        help=f"of {', '.join(settings.OUTPUT_SPACES)} {shown_default('output_spaces')}",
     )
     group.add_argument(
         "--on-ood",
         choices=settings.ON_OOD,
         help="what to do with a scan beyond the range of training (score above 1) "
-        f"{_default('on_ood')}",
+        f"{shown_default('on_ood')}",
     )
     _flag(group, "skull_strip", "--skull-strip", help="write the brain alone, zero outside")
     _flag(
@@ -162,7 +154,7 @@ def _add_harmonization(group: argparse._ArgumentGroup) -> None:
         "--voxel-mm",
         type=float,
         metavar="MM",
-        help=f"spacing of the reference grid, mm {_default('voxel_mm')}",
+        help=f"spacing of the reference grid, mm {shown_default('voxel_mm')}",
     )
 
 
@@ -207,15 +199,15 @@ def _add_resources(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--device",
         metavar="{auto,cpu,cuda[:N]}",
-        help=f"where the network runs {_default('device')}",
+        help=f"where the network runs {shown_default('device')}",
     )
     group.add_argument(
         "--batch-size",
         type=int,
         metavar="N",
-        help=f"slices per network call {_default('batch_size')}",
+        help=f"slices per network call {shown_default('batch_size')}",
     )
-    group.add_argument("--precision", choices=settings.PRECISIONS, help=_default("precision"))
+    group.add_argument("--precision", choices=settings.PRECISIONS, help=shown_default("precision"))
     group.add_argument(
         "--use-plugin",
         "--nipype-plugin-file",
@@ -240,7 +232,7 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--keep-workdir",
         choices=settings.KEEP_WORKDIR,
-        help=f"keep intermediate files afterwards {_default('keep_workdir')}",
+        help=f"keep intermediate files afterwards {shown_default('keep_workdir')}",
     )
     group.add_argument(
         "--config-file",
@@ -259,7 +251,7 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
         "--random_seed",
         type=int,
         metavar="N",
-        help=f"seed of everything random {_default('random_seed')}",
+        help=f"seed of everything random {shown_default('random_seed')}",
     )
     _flag(
         group,
@@ -284,137 +276,6 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
     # Accepted because launchers of other BIDS Apps pass it; there is no telemetry to switch off.
     group.add_argument(
         "--notrack", action=_Nothing, nargs=0, help="accepted; nothing is ever tracked"
-    )
-
-
-def _add_training(group: argparse._ArgumentGroup) -> None:
-    def add(flag: str, name: str, text: str, **options: Any) -> None:
-        group.add_argument(
-            flag,
-            dest=TRAINING + name,
-            help=f"{text} {_default(name, TrainingSettings)}",
-            **options,
-        )
-
-    add("--preset", "preset", "network preset", metavar="NAME")
-    add(
-        "--relative",
-        "relative",
-        "modulate by the prediction for the target minus that for the source",
-        action=argparse.BooleanOptionalAction,
-    )
-    add("--aan", "aan", "statistics that are modulated", choices=AAN_MODES)
-    add("--grid", "grid", "modulation varies over so many cells a side", type=int, metavar="N")
-    add("--recursion", "recursion", "form of the flow's way back", choices=RECURSIONS)
-    add(
-        "--start",
-        "start",
-        "begin with the shipped weights, where they fit the preset",
-        action=argparse.BooleanOptionalAction,
-    )
-    add("--twin-steps", "twin_steps", "steps on synthetic twins", type=int, metavar="N")
-    add(
-        "--train-minutes",
-        "train_minutes",
-        "stop the twins after so many minutes, 0: never",
-        type=float,
-        metavar="MIN",
-    )
-    add("--twin-people", "twin_people", "simulated people", type=int, metavar="N")
-    add("--twin-scanners", "twin_scanners", "simulated scanners", type=int, metavar="N")
-    add(
-        "--twin-learning-rate",
-        "twin_learning_rate",
-        "step size of Adam on twins",
-        type=float,
-        metavar="X",
-    )
-    add(
-        "--adapt-steps",
-        "adapt_steps",
-        "steps of adaptation to this dataset's sites",
-        type=int,
-        metavar="N",
-    )
-    add("--epochs", "epochs", "the same in epochs, where above 0", type=int, metavar="N")
-    add("--train-batch", "batch", "slices per step", type=int, metavar="N")
-    add("--accumulate", "accumulate", "parts of a batch, to save memory", type=int, metavar="N")
-    add(
-        "--train-precision",
-        "precision",
-        "of convolutions in training",
-        choices=TRAINING_PRECISIONS,
-    )
-    add(
-        "--patience",
-        "patience",
-        "stop after so many validations without a better one, 0: never",
-        type=int,
-        metavar="N",
-    )
-    add("--learning-rate", "learning_rate", "step size, adaptation", type=float, metavar="X")
-    add(
-        "--lambda-ac",
-        "lambda_ac",
-        "weight of the anatomical consistency loss",
-        type=float,
-        metavar="X",
-    )
-    add(
-        "--lambda-art",
-        "lambda_art",
-        "weight of the artefact consistency loss",
-        type=float,
-        metavar="X",
-    )
-    add(
-        "--keep", "keep", "share of encoder channels in the artefact loss", type=float, metavar="X"
-    )
-    add(
-        "--art-target",
-        "art_target",
-        "what the artefact loss compares with: a slice or the mean of its site",
-        choices=ART_TARGETS,
-    )
-    add(
-        "--identity-weight",
-        "identity_weight",
-        "weight of the change of same-site pairs",
-        type=float,
-        metavar="X",
-    )
-    add("--encoder", "encoder", "encoder of site codes", choices=ENCODERS)
-    add("--encoder-file", "encoder_file", "weights of the vgg encoder", type=Path, metavar="FILE")
-    add(
-        "--bank-size",
-        "bank_size",
-        "scans per site and modality behind a bank",
-        type=int,
-        metavar="N",
-    )
-    add("--cgan-epochs", "cgan_epochs", "constant, then as many falling", type=int, metavar="N")
-    add("--simix-epochs", "simix_epochs", "constant, then as many falling", type=int, metavar="N")
-    add(
-        "--paired-steps",
-        "paired_steps",
-        "bound on the steps of cgan and simix, 0: none",
-        type=int,
-        metavar="N",
-    )
-    add("--paired-width", "paired_width", "filters of cgan and simix", type=int, metavar="N")
-    add(
-        "--paired-per-site",
-        "paired_per_site",
-        "one network of cgan or simix per source site",
-        action=argparse.BooleanOptionalAction,
-    )
-    add("--simix-mixing", "simix_mixing", "largest share of the target", type=float, metavar="A")
-    add("--ssimh-corner", "ssimh_corner", "frequencies of the target", type=int, metavar="B")
-    add(
-        "--resume",
-        "resume",
-        "go on from the last checkpoint",
-        action=argparse.BooleanOptionalAction,
     )
 
 
@@ -460,6 +321,27 @@ def parse_memory_mb(text: str, *, bare: str = "M") -> int:
     return size
 
 
+def shown_default(name: str, record: type = Settings) -> str:
+    """The default of an option as help shows it; its one home is the settings record.
+
+    Parameters
+    ----------
+    name : str
+        Field of the record.
+    record : type
+        `Settings` or `TrainingSettings`.
+
+    Returns
+    -------
+    str
+        Empty where there is none.
+    """
+    value = next(item.default for item in fields(record) if item.name == name)
+    if value is MISSING or value is None:
+        return ""
+    return f"(default: {' '.join(value) if isinstance(value, tuple) else value})"
+
+
 class _Nothing(argparse.Action):
     def __call__(self, *_: Any) -> None:
         """Accept the flag and forget it."""
@@ -473,11 +355,3 @@ def _flag(group: argparse._ArgumentGroup, dest: str, name: str, *, help: str) ->
 def _named_path(text: str) -> tuple[str, Path]:
     name, equals, path = text.partition("=")
     return (name, Path(path)) if equals else (Path(text).name, Path(text))
-
-
-def _default(name: str, record: type = Settings) -> str:
-    """The default as help shows it; its one home is the settings record."""
-    value = next(item.default for item in fields(record) if item.name == name)
-    if value is MISSING or value is None:
-        return ""
-    return f"(default: {' '.join(value) if isinstance(value, tuple) else value})"

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bids_harmony import __version__
-from bids_harmony.cli.options import TRAINING, add_options
+from bids_harmony.cli.options import add_options
+from bids_harmony.cli.training_options import TRAINING, add_training_options
 from bids_harmony.exceptions import UnknownLevel, UsageError
 from bids_harmony.settings import LEVELS, Settings, read_settings_file
 
@@ -118,6 +119,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"bids_harmony {__version__}")
     add_options(parser)
+    add_training_options(parser)
     return parser
 
 

@@ -13,6 +13,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch.nn import functional
 
+from bids_harmony.imaging.legendre import legendre_products
+
 __all__ = [
     "LANDMARK_PERCENTILES",
     "SMOOTHING_MM",
@@ -193,17 +195,7 @@ def relative_map(
 @lru_cache(maxsize=4)
 def _polynomials(shape: tuple[int, int, int], degree: int) -> Array:
     """Legendre products of total degree up to `degree`, one row each, on [-1, 1]^3."""
-    axes = [np.linspace(-1, 1, n, dtype=np.float32) for n in shape]
-    basis = [
-        [np.polynomial.legendre.Legendre.basis(d)(a).astype(np.float32) for d in range(degree + 1)]
-        for a in axes
-    ]
-    rows = [
-        basis[0][i][:, None, None] * basis[1][j][None, :, None] * basis[2][k][None, None, :]
-        for i in range(degree + 1)
-        for j in range(degree + 1 - i)
-        for k in range(degree + 1 - i - j)
-    ]
+    rows = [product for _, product in legendre_products(shape, degree)]
     table = np.stack(rows).reshape(len(rows), -1)
     table.setflags(write=False)
     return table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -51,6 +51,17 @@ class Condition:
             self.code_target.to(device),
             *(None if value is None else value.to(device) for value in rest),
         )
+
+    @staticmethod
+    def joined(conditions: Sequence[Condition]) -> Condition:
+        """Conditions of several batches as that of one; all must know the same of their scans."""
+
+        def join(name: str) -> Tensor | None:
+            values = [getattr(condition, name) for condition in conditions]
+            return None if values[0] is None else torch.cat(values)
+
+        rest = (join(name) for name in ("code_source", "maps_target", "maps_source", "gate"))
+        return Condition(torch.cat([c.code_target for c in conditions]), *rest)
 
 
 class IHFNetwork(nn.Module):

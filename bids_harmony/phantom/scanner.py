@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
+from bids_harmony.imaging.legendre import legendre_products
 from bids_harmony.phantom.anatomy import TISSUES, Anatomy, Tissue, fibre_directions
 
 __all__ = [
@@ -336,24 +337,10 @@ def bias_field(grid_shape: tuple[int, int, int], mask: Array, seed: list[int]) -
         Zero mean and unit standard deviation inside the mask; no unit.
     """
     rng = np.random.default_rng(seed)
-    axes = [np.linspace(-1, 1, n, dtype=np.float32) for n in grid_shape]
-    legendre = [
-        [np.polynomial.legendre.Legendre.basis(d)(a).astype(np.float32) for d in range(4)]
-        for a in axes
-    ]
     total = np.zeros(grid_shape, dtype=np.float32)
-    for i in range(4):
-        for j in range(4 - i):
-            for k in range(4 - i - j):
-                degree = i + j + k
-                if degree == 0:
-                    continue
-                weight = rng.normal() / degree
-                total += weight * (
-                    legendre[0][i][:, None, None]
-                    * legendre[1][j][None, :, None]
-                    * legendre[2][k][None, None, :]
-                )
+    for degree, product in legendre_products(grid_shape, 3):
+        if degree > 0:
+            total += rng.normal() / degree * product
     inside = total[mask]
     return (total - inside.mean()) / (inside.std() + 1e-9)
 

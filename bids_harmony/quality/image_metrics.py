@@ -1,8 +1,8 @@
 """Distances between two images on one grid: RMSE, PSNR, SSIM, MS-SSIM; Nyquist share.
 
 All functions take arrays in RAS voxel order (axial slices along the last axis), compute in float32
-and add up in float64. ``data_range`` is always explicit, because PSNR and SSIM mean nothing
-without it. Research software, not for diagnosis.
+(`gain_free_rmse`: in float64) and add up in float64. ``data_range`` is always explicit, because
+PSNR and SSIM mean nothing without it. Research software, not for diagnosis.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bids_harmony.exceptions import DataError
 from bids_harmony.quality.slices import foreground_slices
 from bids_harmony.resources import one_torch_thread
 
-__all__ = ["ms_ssim", "nyquist_share", "psnr", "rmse", "ssim", "ssim_map"]
+__all__ = ["gain_free_rmse", "ms_ssim", "nyquist_share", "psnr", "rmse", "ssim", "ssim_map"]
 
 _SSIM_SIGMA = 1.5  # voxels; Wang et al. 2004
 _SSIM_WINDOW = 11  # voxels; the truncation at 3.5 sigma that goes with it
@@ -47,6 +47,37 @@ def rmse(reference: NDArray, image: NDArray, *, mask: NDArray[np.bool_] | None =
     if mask is not None:
         difference = difference[checked_mask(mask, reference.shape)]
     return math.sqrt(float(np.mean(np.square(difference), dtype=np.float64)))
+
+
+def gain_free_rmse(
+    reference: NDArray, image: NDArray, *, mask: NDArray[np.bool_] | None = None
+) -> float:
+    """Root mean squared error after the best gain of the image, in units of the reference.
+
+    The gain is that of least squares, ``<image, reference> / <image, image>``: the unit of an
+    image that was scaled by itself is arbitrary, and so is part of its RMSE.
+
+    Parameters
+    ----------
+    reference, image : (X, Y, Z) arrays
+        Any shape, as long as it is the same. The image may not be zero everywhere.
+    mask : (X, Y, Z) bool array, optional
+        Count these voxels only, for the gain as well.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    DataError
+        If shapes differ or the mask is empty.
+    """
+    _check_shapes(reference, image)
+    chosen = ... if mask is None else checked_mask(mask, np.shape(reference))
+    goal, ours = (np.asarray(a)[chosen].astype(np.float64).ravel() for a in (reference, image))
+    gain = (ours @ goal) / (ours @ ours)
+    return math.sqrt(float(np.square(gain * ours - goal).mean()))
 
 
 def psnr(
@@ -280,13 +311,17 @@ def _window_size(side: int) -> int:
 def checked_pair(
     reference: NDArray, image: NDArray
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    _check_shapes(reference, image)
+    return np.asarray(reference, dtype=np.float32), np.asarray(image, dtype=np.float32)
+
+
+def _check_shapes(reference: NDArray, image: NDArray) -> None:
     if np.shape(reference) != np.shape(image):
         raise DataError(
             "Images to compare have different shapes",
             expected=str(np.shape(reference)),
             got=str(np.shape(image)),
         )
-    return np.asarray(reference, dtype=np.float32), np.asarray(image, dtype=np.float32)
 
 
 def checked_mask(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:

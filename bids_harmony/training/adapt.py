@@ -25,7 +25,7 @@ from bids_harmony.training.adaptation import TrainingRun, Twins, adapt
 from bids_harmony.training.bank_files import write_banks
 from bids_harmony.training.distributed import Ranks, joined, local_device
 from bids_harmony.training.pretrain import TwinLoss, TwinScore, pretrain, score_twins
-from bids_harmony.training.site_bank import SiteBank
+from bids_harmony.training.site_bank import standardize_codes
 from bids_harmony.training.start import SHIPPED_MODEL, SHIPPED_SHA256, read_start
 from bids_harmony.training.trainer import Fitted, Schedule
 from bids_harmony.training.training_range import read_ranges, write_ranges
@@ -114,7 +114,7 @@ def _train(
     network = IHFNetwork(config, encoder.code_length)
     started = options.start and read_start(network, encoder)
     if not started:
-        _set_statistics(network, [*banks.values(), *(pool.banks.values() if pool else ())])
+        standardize_codes(network, [*banks.values(), *(pool.banks.values() if pool else ())])
         network.calibrate(_calibration(loaded))
     network.to(device)
     _LOGGER.info("starting from %s", "the shipped weights" if started else "nothing")
@@ -204,11 +204,6 @@ def _pretrain(network: IHFNetwork, pool: TwinPool, run: TrainingRun) -> Fitted:
         loss=TwinLoss(options.twin_absolute, options.twin_squared),
         ranks=run.ranks,
     )
-
-
-def _set_statistics(network: IHFNetwork, banks: Sequence[SiteBank]) -> None:
-    codes = torch.from_numpy(np.concatenate([bank.codes for bank in banks]))
-    network.set_code_statistics(codes.mean(0), codes.std(0))
 
 
 def _pool(settings: Settings, modalities: list[str], encoder: Encoder, cells: int) -> TwinPool:

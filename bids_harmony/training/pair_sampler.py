@@ -172,7 +172,8 @@ class UnpairedSampler:
             else:
                 looks.append(self.looks.of_slices(first.goal, [row.matched for row in group]))
         same = torch.tensor([row.source.site == row.target_site for row in own])
-        return Pairs(torch.cat(stacks), _join(conditions), together(looks), same, step, share)
+        joined = Condition.joined(conditions)
+        return Pairs(torch.cat(stacks), joined, together(looks), same, step, share)
 
     @cached_property
     def _scans_of(self) -> dict[tuple[str, str], list[PreparedScan]]:
@@ -236,15 +237,6 @@ class UnpairedSampler:
                 use_closed_form=self.use_closed_form,
             )
         return self._conditioned[key]
-
-
-def _join(conditions: Sequence[Condition]) -> Condition:
-    def cat(name: str) -> Tensor | None:
-        values = [getattr(condition, name) for condition in conditions]
-        return None if values[0] is None else torch.cat(values)
-
-    rest = (cat(name) for name in ("code_source", "maps_target", "maps_source", "gate"))
-    return Condition(torch.cat([c.code_target for c in conditions]), *rest)
 
 
 def _runs(rows: Sequence[_Row]) -> list[list[_Row]]:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from bids_harmony.harmonizers.conditioned import predict_change
 from bids_harmony.imaging.slices import reassemble
 from bids_harmony.model.network import IHFNetwork
+from bids_harmony.quality.image_metrics import gain_free_rmse
 from bids_harmony.training.distributed import Ranks
 from bids_harmony.training.trainer import Fitted, Schedule, fit
 from bids_harmony.training.twin_stream import TwinStream
@@ -154,13 +154,7 @@ def score_twins(
         change = reassemble(predict_change(network, conditioned, device=device))
         mask = conditioned.mask
         images = (scan, conditioned.image, conditioned.image + change)
-        totals += [_gain_free(image[mask], twin[mask]) for image in images]
+        errors = np.array([gain_free_rmse(twin, image, mask=mask) for image in images])
+        totals += errors / np.percentile(twin[mask].astype(np.float64), 99.5)
     raw, closed, learned = totals / pairs
     return TwinScore(float(raw), float(closed), float(learned), pairs)
-
-
-def _gain_free(image: NDArray, twin: NDArray) -> float:
-    image, twin = image.astype(np.float64), twin.astype(np.float64)
-    gain = (image @ twin) / (image @ image)
-    error = np.sqrt(np.square(gain * image - twin).mean())
-    return float(error / np.percentile(twin, 99.5))

@@ -8,7 +8,7 @@ time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +20,16 @@ from bids_harmony.harmonizers.conditioning import texture
 from bids_harmony.harmonizers.tissue_form import TissueProfile, tissue_profile
 from bids_harmony.imaging.slices import cut_stack
 from bids_harmony.model.encoder import Encoder
+from bids_harmony.model.network import IHFNetwork
 
-__all__ = ["CODE_STEP", "QUANTILES", "SiteBank", "build_bank", "encode_heights"]
+__all__ = [
+    "CODE_STEP",
+    "QUANTILES",
+    "SiteBank",
+    "build_bank",
+    "encode_heights",
+    "standardize_codes",
+]
 
 Array = np.ndarray
 
@@ -172,3 +180,22 @@ def build_bank(
         scale=float(np.median([scale for *_, scale in scans])),
         scans=tuple(label for label, *_ in scans),
     )
+
+
+def standardize_codes(network: IHFNetwork, banks: Iterable[SiteBank]) -> None:
+    """Let a network standardize codes by mean and standard deviation over banks.
+
+    Parameters
+    ----------
+    network : IHFNetwork
+        Changed in place.
+    banks : iterable of SiteBank
+        At least one; all their height bins count alike.
+
+    Raises
+    ------
+    DataError
+        The codes have another length than the network's.
+    """
+    codes = torch.from_numpy(np.concatenate([bank.codes for bank in banks]))
+    network.set_code_statistics(codes.mean(0), codes.std(0))

@@ -146,20 +146,9 @@ class TwinStream:
 
 
 def _joined(slices: list[Batch], share: float) -> Batch:
-    def join(name: str) -> torch.Tensor | None:
-        parts = [getattr(s.condition, name) for s in slices]
-        return None if parts[0] is None else torch.cat(parts)
-
-    code_target = join("code_target")
-    assert code_target is not None
     return Batch(
         stack=torch.cat([s.stack for s in slices]),
-        condition=Condition(
-            code_target=code_target,
-            code_source=join("code_source"),
-            maps_target=join("maps_target"),
-            maps_source=join("maps_source"),
-        ),
+        condition=Condition.joined([s.condition for s in slices]),
         twin=torch.cat([s.twin for s in slices]),
         mask=torch.cat([s.mask for s in slices]),
         share=share,

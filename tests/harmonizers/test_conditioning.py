@@ -7,6 +7,7 @@ from bids_harmony.harmonizers.conditioned import condition_scan, predict_change
 from bids_harmony.harmonizers.conditioning import N_MAPS, pool_cells, side_maps, texture
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import preset
+from bids_harmony.training.site_bank import standardize_codes
 
 
 def test_pooling_agrees_with_adaptive_pooling(rng):
@@ -54,8 +55,7 @@ def active_network(world):
     config = preset("local", grid=4, hidden=(8, 8), head_channels=8, embedding=16,
                     projection=(32, 16), map_channels=8)  # fmt: skip
     network = IHFNetwork(config, world.encoder.code_length)
-    codes = torch.from_numpy(np.concatenate([b.codes for b in world.banks.values()]))
-    network.set_code_statistics(codes.mean(0), codes.std(0))
+    standardize_codes(network, world.banks.values())
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))

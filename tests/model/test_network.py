@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
 
 from bids_harmony.exceptions import DataError, UsageError
-from bids_harmony.model.network import IHFNetwork
+from bids_harmony.model.network import Condition, IHFNetwork
 from bids_harmony.model.presets import PRESETS
 
 from .conftest import CODE_LENGTH, condition, images, narrow, randomise
@@ -185,6 +185,18 @@ def test_codes_are_standardised():
     torch.testing.assert_close(made.change(x, scaled), expected, atol=1e-4, rtol=1e-4)
     made.set_code_statistics(mean, torch.zeros(CODE_LENGTH))
     assert (made.code_std == 1.0).all()
+
+
+def test_conditions_are_joined_to_that_of_the_batch():
+    given = condition(narrow("local"), 3)
+    singles = [
+        Condition(*(getattr(given, field.name)[i : i + 1] for field in fields(given)[:4]))
+        for i in range(3)
+    ]
+    joined = Condition.joined(singles)
+    for field in fields(given)[:4]:
+        assert torch.equal(getattr(joined, field.name), getattr(given, field.name))
+    assert joined.gate is None and Condition.joined([Condition(given.code_target)]).gate is None
 
 
 def test_maps_that_are_not_given_count_as_zeros():

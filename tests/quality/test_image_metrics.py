@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from bids_harmony.exceptions import DataError
 from bids_harmony.quality.image_metrics import (
+    gain_free_rmse,
     ms_ssim,
     nyquist_share,
     psnr,
@@ -46,6 +47,21 @@ def test_rmse_and_psnr_of_a_known_change(ball):
     expected = math.sqrt(inside * 0.25**2 + (1 - inside) * 0.5**2)
     assert rmse(reference, image) == pytest.approx(expected)
     assert psnr(reference, image, data_range=2.0) == pytest.approx(20 * math.log10(2 / expected))
+
+
+def test_gain_free_rmse_is_what_the_best_gain_leaves(pair, ball):
+    reference, image = pair
+    assert gain_free_rmse(reference, 7 * reference, mask=ball) == pytest.approx(0, abs=1e-7)
+    inside, goal = image[ball].astype(np.float64), reference[ball].astype(np.float64)
+    (_, left, *_) = np.linalg.lstsq(inside[:, None], goal)
+    expected = math.sqrt(left[0] / goal.size)
+    assert gain_free_rmse(reference, image, mask=ball) == pytest.approx(expected)
+    # In units of the reference, whatever those of the image are.
+    assert gain_free_rmse(reference, 9 * image, mask=ball) == pytest.approx(expected)
+    assert gain_free_rmse(2 * reference, image, mask=ball) == pytest.approx(2 * expected)
+    assert gain_free_rmse(reference, image) < rmse(reference, image)
+    with pytest.raises(DataError, match="shapes"):
+        gain_free_rmse(reference, image[1:])
 
 
 def test_psnr_of_equal_images_is_infinite(pair):
