@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 .PHONY: help demo test lint clean
 
 help:
-	@echo "make demo   phantom cohort, training, harmonization and scores in build/demo"
+	@echo "make demo   phantom cohort, harmonization, adaptation and scores in build/demo"
 	@echo "make test   the whole test suite, long end-to-end runs included"
 	@echo "make lint   ruff and mypy"
 	@echo "make clean  remove build products (not $(VENV))"

@@ -20,7 +20,15 @@ def test_the_demonstration_runs_and_scores_every_method(tmp_path, capsys):
     assert code == 0
     table = json.loads((folder / "table.json").read_text())
     methods = {row["method"] for row in table["rows"]}
-    assert methods >= {"none", "blur", "histogram", "histogram-ratio", "ihf", "ceiling"}
+    assert methods >= {
+        "none",
+        "blur",
+        "histogram",
+        "histogram-ratio",
+        "ihf",
+        "ihf-adapted",
+        "ceiling",
+    }
     by_method = {r["method"]: r for r in table["rows"] if r["variant"] == "sharp"}
     assert by_method["ceiling"]["rmse"] < by_method["none"]["rmse"]
     assert by_method["ihf"]["rmse"] < by_method["none"]["rmse"]
