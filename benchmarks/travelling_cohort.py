@@ -57,6 +57,8 @@ class Plan:
         False: no scanner has a receive field.
     voxel_mm : float
     seed : int
+    scored : tuple of str
+        Source sites at which test people are scored; all where empty.
     """
 
     sites: tuple[str, ...]
@@ -67,6 +69,7 @@ class Plan:
     fields: bool = True
     voxel_mm: float = 2.0
     seed: int = 0
+    scored: tuple[str, ...] = ()
 
     @property
     def sources(self) -> tuple[str, ...]:

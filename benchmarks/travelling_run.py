@@ -121,7 +121,7 @@ def draw_folder(plan: Plan, work: Work) -> Path:
 
 
 def fit_models(
-    plan: Plan, work: Work, methods: Sequence[str], **training: Any
+    plan: Plan, work: Work, methods: Sequence[str], *, label: str | None = None, **training: Any
 ) -> dict[str, tuple[str, Path]]:
     """Fit methods to one and the same set of scans.
 
@@ -130,13 +130,15 @@ def fit_models(
     plan : Plan
     work : Work
     methods : sequence of str
+    label : str, optional
+        Name of the row and folder of a single method; its own by default.
     **training
         Fields of `TrainingSettings` that differ from the benchmark's: for ``ihf`` the shipped
         weights as they are, with banks of the plan's sites.
 
     Returns
     -------
-    mapping of method to (method, model folder)
+    mapping of row name to (method, model folder)
     """
     people = people_of(plan, work.folder)
     folder = draw_folder(plan, work)
@@ -168,10 +170,10 @@ def fit_models(
             random_seed=plan.seed,
             training=TrainingSettings(**options),
         )
-        out = folder / "models" / method
+        out = folder / "models" / (label or method)
         shutil.rmtree(out, ignore_errors=True)
         fit_method(method, scans, settings, out)
-        fitted[method] = (method, out)
+        fitted[label or method] = (method, out)
     return fitted
 
 
@@ -182,7 +184,7 @@ def score_methods(
     tasks = [
         Task(plan, work.folder, tuple((n, m, f) for n, (m, f) in models.items()), site, modality)
         for modality in plan.modalities
-        for site in plan.sites
+        for site in (plan.scored or plan.sites)
     ]
     return list(_in_parallel(tasks, work.workers))
 
@@ -201,7 +203,7 @@ def _score(task: Task) -> list[dict[str, Any]]:
     models = {name: (method, folder) for name, method, folder in task.models}
     if task.site == TARGET:
         # Scans that need no harmonization: what does ours do to them?
-        models = {name: model for name, model in models.items() if name == "ihf"}
+        models = {name: model for name, model in models.items() if model[0] == "ihf"}
     people = people_of(plan, task.folder)["test"]
     rows = []
     for case in cases(plan, people, sites=[task.site], modality=task.modality):

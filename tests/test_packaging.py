@@ -115,6 +115,21 @@ def test_wheel_holds_the_data_files(wheel):
     assert not missing
 
 
+def test_wheel_is_small(wheel):
+    assert wheel.stat().st_size < 15e6
+    model = [
+        i for i in zipfile.ZipFile(wheel).infolist()
+        if i.filename.startswith("bids_harmony/data/model/")
+    ]  # fmt: skip
+    assert model and sum(i.file_size for i in model) < 10e6
+    # No format that can carry code.
+    assert not [
+        i.filename
+        for i in zipfile.ZipFile(wheel).infolist()
+        if i.filename.endswith((".pt", ".pth", ".pkl"))
+    ]
+
+
 def test_editable_install(checkout, tmp_path):
     target = tmp_path / "site"
     _pip("install", "-e", checkout, "--target", target)
