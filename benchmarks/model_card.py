@@ -50,18 +50,18 @@ def _about(recipe: Mapping[str, Any]) -> list[str]:
         f"* machine: {recipe['machine']}; {versions}; {row['minutes']:.0f} minutes for "
         f"{row['steps']} steps of eight slices, after the simulation",
         f"* people: {plan['training_people']} of the ICBM152 tissue maps (through nilearn) and "
-        f"{plan['people_per_source']} of every whole-head label map ({maps}; Apache-2.0), deformed "
-        "at random, every second one with lesions; banks and validation are of others",
+        f"{plan['people_per_source']} of every whole-head label map ({maps}; Apache-2.0), "
+        "deformed at random, every second one with lesions; banks and validation are of others",
         f"* scanners: {plan['training_scanners']} at random for training and "
         f"{plan['validation_scanners']} for validation; contrasts "
-        f"{', '.join(sorted(set(plan['modalities'])))} at {plan['voxel_mm']:g} mm. Field strength, "
-        "sequence and parameters, receive and transmit field, noise (Rician), sharpness, thick "
-        "slices, intensity curve and gain are drawn. The network sees the brain alone: skull, "
-        "skull-stripping and defacing make no difference to it",
+        f"{', '.join(sorted(set(plan['modalities'])))} at {plan['voxel_mm']:g} mm. Field "
+        "strength, sequence and parameters, receive and transmit field, noise (Rician), "
+        "sharpness, thick slices, intensity curve and gain are drawn. It sees the brain alone: "
+        "skull, skull-stripping and defacing make no difference to it",
         f"* loss: mean absolute + {recipe['loss']['squared']:g} x mean squared error to the "
         "noise-free synthetic twin, at the level of the closed form",
-        f"* encoder: `mri`, sha256 {MRI_ENCODER_SHA256[:16]}...; weights in half precision, sha256 "
-        f"{recipe['sha256'][:16]}...",
+        f"* encoder: `mri`, sha256 {MRI_ENCODER_SHA256[:16]}...; weights in half precision, "
+        f"sha256 {recipe['sha256'][:16]}...",
         "* licence: Apache-2.0, as the package",
         "",
         f"On {row['pairs']} pairs of people and scanners that training never drew, brain-masked "

@@ -71,8 +71,10 @@ def run_participant(
     target = str(settings.target_site)
     log_dir = log_dir or new_log_folder(settings)
     model, harmonizer = load_model(settings)
-    if looks := missing_looks(settings, scans, harmonizer):
-        make_banks(settings, looks, harmonizer, log_dir)
+    # Banks are on the grid of the model, which is the settings' for the shipped one.
+    on_grid = replace(settings, voxel_mm=harmonizer.voxel_mm)
+    if looks := missing_looks(on_grid, scans, harmonizer):
+        make_banks(on_grid, looks, harmonizer, log_dir)
         model, harmonizer = load_model(settings)
     statuses: dict[str, ScanStatus] = {}
     pending: dict[str, tuple[str, Model]] = {}
