@@ -206,7 +206,7 @@ def _choices(
 ) -> dict[str, Any]:
     steps = options.steps or (20 if options.quick else 2000)
     vgg = VGG if VGG.is_file() else None
-    pairs = 4 if options.quick else 24
+    pairs = 8 if options.quick else 24
     rows = [row for s in seeds for row in choices(work, steps=steps, vgg=vgg, seed=s, pairs=pairs)]
     return {"ablation": rows}
 
