@@ -147,6 +147,7 @@ def run_train(
     ExitCode
         As for `run_participant`. When some scans failed, a model was trained on the others.
     """
+    from bids_harmony.reports.training import write_training_report
     from bids_harmony.training.fit import fit_method
 
     log_dir = log_dir or new_log_folder(settings)
@@ -154,7 +155,11 @@ def run_train(
     write_status(log_dir, list(statuses.values()))
     if ready:
         logger.info("Training on %d of %d scans", len(ready), len(scans))
-        fit_method(settings.method, ready, settings, trained_folder(settings))
+        folder = trained_folder(settings)
+        made = fit_method(settings.method, ready, settings, folder)
+        logger.info(
+            "Model: %s; what training did: %s", folder, write_training_report(folder, made)
+        )
     clear_work(settings, "train_wf", scans, statuses)
     return exit_code_of(statuses.values())
 

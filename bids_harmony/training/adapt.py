@@ -7,7 +7,7 @@ import json
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,18 +118,14 @@ def _train(
         network.calibrate(_calibration(loaded))
     network.to(device)
     _LOGGER.info("starting from %s", "the shipped weights" if started else "nothing")
-    fitted, score, twins = None, None, None
-    if pool is not None:
-        fitted = _pretrain(network, pool, run)
-        score = score_twins(network, pool, use_closed_form=closed_form)
-        _LOGGER.info(
-            "unseen twins, RMSE: raw %.4f, closed form %.4f, network %.4f",
-            score.raw, score.closed_form, score.network,
-        )  # fmt: skip
-        twins = Twins(
-            score.network, lambda: score_twins(network, pool, use_closed_form=closed_form).network
+    twins = _twin_stage(network, pool, run, started) if pool is not None else None
+    judge = None
+    if twins is not None:
+        judge = Twins(
+            twins.kept_score.network,
+            lambda: score_twins(network, twins.pool, use_closed_form=closed_form).network,
         )
-    adaptation = adapt(network, run, twins=twins, whole=not (started or twins))
+    adaptation = adapt(network, run, twins=judge, whole=not (started or twins))
     _LOGGER.info("adaptation %s: %s", "kept" if adaptation.kept else "not kept", adaptation.reason)
 
     extra = {
@@ -141,7 +137,7 @@ def _train(
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
         "start": SHIPPED_SHA256 if started else None,
         "processes": ranks.count,
-        "twins": _about_twins(pool, fitted, score),
+        "twins": _about_twins(twins),
         "adaptation": {k: _finite(v) for k, v in asdict(adaptation).items()},
         "banks": [
             {"site": b.site, "modality": b.modality, "scans": list(b.scans)}
@@ -181,6 +177,45 @@ def network_config(options: TrainingSettings) -> NetworkConfig:
         # A difference of linear predictions would not see the content.
         changes["fuse"] = True
     return preset(options.preset, **changes)
+
+
+@dataclass(frozen=True, eq=False)
+class _TwinStage:
+    """What came of the first stage: scores on unseen twins, and whether its weights were kept."""
+
+    pool: TwinPool
+    fitted: Fitted
+    before: TwinScore | None
+    after: TwinScore
+    kept: bool
+
+    @property
+    def kept_score(self) -> TwinScore:
+        """Of the weights that the next stage starts from."""
+        return self.after if self.kept or self.before is None else self.before
+
+
+def _twin_stage(
+    network: IHFNetwork, pool: TwinPool, run: TrainingRun, started: bool
+) -> _TwinStage:
+    """Train on twins; weights that shipped ones are better than are thrown away."""
+
+    def score() -> TwinScore:
+        return score_twins(network, pool, use_closed_form=run.use_closed_form)
+
+    before = score() if started else None
+    weights = {name: value.clone() for name, value in network.state_dict().items()}
+    fitted = _pretrain(network, pool, run)
+    after = score()
+    kept = before is None or after.network <= before.network
+    if not kept:
+        network.load_state_dict(weights)
+    _LOGGER.info(
+        "unseen twins, RMSE: raw %.4f, closed form %.4f, network %s%.4f%s",
+        after.raw, after.closed_form, f"{before.network:.4f} -> " if before else "",
+        after.network, "" if kept else ", not kept",
+    )  # fmt: skip
+    return _TwinStage(pool, fitted, before, after, kept)
 
 
 def _pretrain(network: IHFNetwork, pool: TwinPool, run: TrainingRun) -> Fitted:
@@ -229,13 +264,15 @@ def _calibration(scans: Sequence[PreparedScan]) -> list[torch.Tensor]:
     ]
 
 
-def _about_twins(
-    pool: TwinPool | None, fitted: Fitted | None, score: TwinScore | None
-) -> dict[str, Any]:
+def _about_twins(stage: _TwinStage | None) -> dict[str, Any]:
+    if stage is None:
+        return {"plan": None, "steps": 0, "before": None, "unseen": None, "kept": False}
     return {
-        "plan": asdict(pool.plan) if pool else None,
-        "steps": fitted.steps if fitted else 0,
-        "unseen": asdict(score) if score else None,
+        "plan": asdict(stage.pool.plan),
+        "steps": stage.fitted.steps,
+        "before": asdict(stage.before) if stage.before else None,
+        "unseen": asdict(stage.after),
+        "kept": stage.kept,
     }
 
 
