@@ -102,8 +102,7 @@ class Case:
         The same with another draw of noise and field: the scan-rescan floor.
     source_field, target_field : (X, Y, Z) float32
         Receive field of this scan, and mean field of the target site.
-    fractions : (3, X, Y, Z) float32
-        Grey matter, white matter, CSF.
+    person : Anatomy
     """
 
     prepared: Prepared
@@ -116,7 +115,12 @@ class Case:
     rescan: Array
     source_field: Array
     target_field: Array
-    fractions: Array
+    person: Anatomy
+
+    @property
+    def fractions(self) -> Array:
+        """Grey matter, white matter, CSF, (3, X, Y, Z) float32."""
+        return self.person.fractions
 
 
 def scanners(plan: Plan) -> dict[str, Scanner]:
@@ -206,7 +210,7 @@ def cases(plan: Plan, group: Group, *, sites: Sequence[str], modality: str) -> I
                 rescan=scans[1],
                 source_field=_field(person, machines[site], modality, own, scan_field=True),
                 target_field=target_field,
-                fractions=person.fractions,
+                person=person,
             )
 
 

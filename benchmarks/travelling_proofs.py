@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from tqdm import tqdm
-from travelling_cohort import TARGET, Case, Plan, cases
+from travelling_cohort import TARGET, Case, Group, Plan, cases
 from travelling_methods import apply
 from travelling_run import Work, people_of
 
@@ -17,7 +17,7 @@ from bids_harmony.imaging.reference import reference_grid, reference_tissues
 from bids_harmony.imaging.tissues import segment_tissues
 from bids_harmony.quality.boundaries import boundary_displacement_mm, tissue_boundaries
 from bids_harmony.quality.fingerprint import fingerprint
-from bids_harmony.quality.lesions import contrast_kept, insert_lesion, place_lesion
+from bids_harmony.quality.lesions import Lesion, contrast_kept, insert_lesion, place_lesion
 from bids_harmony.quality.site_probe import mask_features, scan_features, site_probe
 from bids_harmony.quality.tissues import (
     dice_per_class,
@@ -30,7 +30,9 @@ __all__ = ["density_curves", "proofs"]
 Array = np.ndarray
 Models = Mapping[str, tuple[str, Path]]
 
-#: Relative to the white matter round it: dark as a chronic lesion in T1w, bright in T2w.
+#: What T1 and T2 are multiplied by in a lesion that scanners see.
+_LESION_TIMES = (1.6, 1.8)
+#: Of a painted lesion, relative to the white matter round it: dark as a chronic lesion in T1w, bright in T2w.
 _LESION = {"T1w": -0.35, "T2w": 0.5}
 
 
@@ -135,26 +137,57 @@ def _tissues(
 
 
 def _lesions(found: Sequence[Case], models: Models, plan: Plan) -> list[dict[str, Any]]:
-    """Put a lesion into the source; how much of its contrast comes out?"""
+    """Is a lesion as strong as the target would show it?
+
+    Two kinds: one of longer T1 and T2 in the simulated person, whom both scanners see; and one
+    painted into source and twin with the same contrast, which no scanner would show so.
+    """
+    picked = [c for c in found if plan.sources.index(c.site) % 3 == 0]
+    sick: list[tuple[str, Case, Lesion]] = []
+    for number, case in enumerate(picked):
+        lesion = place_lesion(case.fractions[1] > 0.9, plan.voxel_mm, seed=number)
+        sick.append(("relaxation", _with_lesion(case, lesion, plan), lesion))
+        contrast = _LESION[case.modality]
+        painted = insert_lesion(case.prepared.data, lesion, contrast)
+        twin = insert_lesion(case.twin, lesion, contrast)
+        prepared = replace(case.prepared, data=painted)
+        sick.append(("painted", replace(case, prepared=prepared, twin=twin), lesion))
     rows = []
     for name, model in models.items():
-        kept = []
-        for number, case in enumerate(found):
-            if plan.sources.index(case.site) % 3:
-                continue
-            lesion = place_lesion(case.fractions[1] > 0.9, plan.voxel_mm, seed=number)
-            contrast = _LESION[case.modality]
-            sick = insert_lesion(case.prepared.data, lesion, contrast)
-            output = apply(replace(case, prepared=replace(case.prepared, data=sick)), model)
-            twin = insert_lesion(case.twin, lesion, contrast)
-            kept.append(asdict(contrast_kept(sick, output, lesion, case.prepared.mask, twin)))
-        means = {
-            key: float(np.mean([row[key] for row in kept]))
-            for key, value in kept[0].items()
-            if isinstance(value, float)
-        }
-        rows.append({"proof": "lesion", "method": name, "scans": len(kept), **means})
+        for kind in ("relaxation", "painted"):
+            kept = [
+                asdict(
+                    contrast_kept(
+                        case.prepared.data, apply(case, model), lesion, case.prepared.mask,
+                        case.twin,
+                    )
+                )
+                for own, case, lesion in sick
+                if own == kind
+            ]  # fmt: skip
+            means = {
+                key: float(np.mean([row[key] for row in kept]))
+                for key, value in kept[0].items()
+                if isinstance(value, float)
+            }
+            rows.append(
+                {"proof": "lesion", "method": name, "lesion": kind, "scans": len(kept), **means}
+            )
     return rows
+
+
+def _with_lesion(case: Case, lesion: Lesion, plan: Plan) -> Case:
+    """The same scans of the same person, with a lesion of longer T1 and T2."""
+    person = case.person
+    t1, t2 = (1 + (times - 1) * lesion.profile for times in _LESION_TIMES)
+    sick = replace(
+        person,
+        t1_factor=(person.t1_factor * t1).astype(np.float32),
+        t2_factor=(person.t2_factor * t2).astype(np.float32),
+    )
+    group = Group((sick,), (case.kind,))
+    (scanned,) = cases(plan, group, sites=[case.site], modality=case.modality)
+    return scanned
 
 
 def density_curves(plan: Plan, work: Work, models: Models, modality: str) -> dict[str, Any]:

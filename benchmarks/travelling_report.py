@@ -52,7 +52,9 @@ _PROOFS = {
     "apart; chance is one over the number of sites.",
     "fingerprint": "Does a harmonized scan find its own person among the target site's scans?",
     "tissues": "Has anatomy moved? Tissues of the harmonized scan against those of the source.",
-    "lesion": "Is a lesion that no training scan had still there? 1 is kept as any tissue is.",
+    "lesion": "Is a lesion still as strong as it should be? *relaxation*: T1 and T2 are longer in "
+    "the simulated person, and the twin shows what the target would see of it; *painted*: one "
+    "contrast in source and twin. `kept`: 1 is treated as healthy intensities are.",
 }
 
 
