@@ -32,7 +32,7 @@ Models = Mapping[str, tuple[str, Path]]
 
 #: What T1 and T2 are multiplied by in a lesion that scanners see.
 _LESION_TIMES = (1.6, 1.8)
-#: Of a painted lesion, relative to the white matter round it: dark as a chronic lesion in T1w, bright in T2w.
+#: Of a painted one, relative to the white matter round it: dark in T1w, bright in T2w.
 _LESION = {"T1w": -0.35, "T2w": 0.5}
 
 
