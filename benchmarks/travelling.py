@@ -227,7 +227,7 @@ def _proofs(
     full = plan_of(options.quick, seeds[0])
     count = 6 if options.quick else 13
     test = (("labels", 4), ("scans", count - 4)) if HAS_DATA else (("phantom", count),)
-    plan = Plan(sites=full.sites, paired=0, test=test, seed=100 + seeds[0])
+    plan = Plan(sites=full.sites, paired=0, test=test, seed=seeds[0])
     models = fit_models(plan, work, ["none", "blur", "histogram-tissue", "ihf"])
     for modality in ("T1w",) if options.quick else plan.modalities:
         rows += proofs(plan, work, models, modality)
