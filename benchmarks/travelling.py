@@ -207,7 +207,8 @@ def _choices(
     steps = options.steps or (20 if options.quick else 2000)
     vgg = VGG if VGG.is_file() else None
     pairs = 8 if options.quick else 24
-    rows = [row for s in seeds for row in choices(work, steps=steps, vgg=vgg, seed=s, pairs=pairs)]
+    shared: dict[str, Any] = {"steps": steps, "vgg": vgg, "pairs": pairs}
+    rows = [row for s in seeds for row in choices(work, seed=s, heavy=not options.quick, **shared)]
     return {"ablation": rows}
 
 
