@@ -34,7 +34,9 @@ from bids_harmony.phantom.anatomy import Anatomy
 from bids_harmony.quality.image_metrics import gain_free_rmse, ms_ssim, nyquist_share, psnr, rmse
 from bids_harmony.quality.perceptual import PerceptualMetric, lpips, shift_tolerant_lpips
 from bids_harmony.settings import Settings, TrainingSettings
+from bids_harmony.training.bank_files import BANKS_FILE
 from bids_harmony.training.fit import fit_method
+from bids_harmony.training.start import SHIPPED_MODEL
 
 __all__ = ["Task", "Work", "draw_folder", "fit_models", "people_of", "score_methods"]
 
@@ -151,6 +153,14 @@ def fit_models(
         if not needs.trained and banked in fitted:
             # Those without a fit of their own need the site banks only.
             fitted[method] = (method, fitted[banked][1])
+            continue
+        if method == "ihf" and not training and banked in fitted:
+            # As does the shipped model.
+            out = folder / "models" / method
+            shutil.rmtree(out, ignore_errors=True)
+            shutil.copytree(SHIPPED_MODEL, out)
+            shutil.copy(fitted[banked][1] / BANKS_FILE, out)
+            fitted[method] = (method, out)
             continue
         # Unpaired methods never see anyone at two sites.
         scans = [s for s in everyone if needs.supervised or s.subject in unpaired_people]
