@@ -1,0 +1,211 @@
+"""bval and bvec files: both layouts in, and every way in which they can be wrong refused."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+
+from bids_harmony.diffusion.gradients import B0_THRESHOLD, Gradients
+from bids_harmony.exceptions import DataError, MissingInput
+from bids_harmony.imaging.checks import read_content
+
+__all__ = ["read_gradients"]
+
+_log = logging.getLogger(__name__)
+
+LONGEST_RESCALE = 0.05
+"""Directions whose length is off by up to this are made unit; beyond, something else is meant."""
+WORTH_SAYING = 0.01
+"""Lengths off by more than this are reported; less is what rounding to a few digits leaves."""
+
+
+def read_gradients(
+    bval_file: str | os.PathLike[str],
+    bvec_file: str | os.PathLike[str],
+    n_volumes: int,
+    *,
+    b0_threshold: float = B0_THRESHOLD,
+) -> Gradients:
+    """Read the gradients of a series and check that they can be its own.
+
+    Parameters
+    ----------
+    bval_file : path-like
+        b-values in s/mm2, one line (FSL, BIDS) or one column.
+    bvec_file : path-like
+        Directions, 3 x N (FSL, BIDS) or N x 3; three volumes are read as 3 x N.
+    n_volumes : int
+        Volumes of the series.
+    b0_threshold : float
+        Up to this many s/mm2 a volume counts as b=0.
+
+    Returns
+    -------
+    Gradients
+        Directions of unit length; zero where a b=0 volume has none (zero, NaN, or no unit
+        vector).
+
+    Raises
+    ------
+    MissingInput
+        One of the files is not there, or is a git-annex file without its content.
+    InputOutputError
+        One of the files cannot be read, or is empty.
+    DataError
+        Not numbers; not as many as volumes; b-values that are negative or not finite, all b=0 or
+        none b=0; at a weighted volume, a direction that is not finite, zero, or off unit length
+        by more than 5 %.
+    """
+    bval_file, bvec_file = Path(bval_file), Path(bvec_file)
+    bvals = _read_bvals(bval_file, n_volumes)
+    bvecs = _read_bvecs(bvec_file, n_volumes)
+    _check_bvals(bvals, str(bval_file), b0_threshold)
+    return Gradients(
+        bvals, _unit_bvecs(bvecs, bvals <= b0_threshold, str(bvec_file)), b0_threshold
+    )
+
+
+def _read_table(path: Path, holds: str) -> np.ndarray:
+    """Rows and columns of a text file of numbers."""
+    if not path.exists() and not path.is_symlink():
+        raise MissingInput(
+            f"the {holds} of a diffusion series are missing",
+            where=str(path),
+            hint="Each *_dwi.nii.gz needs a .bval and a .bvec (BIDS lets one higher up serve).",
+        )
+    try:
+        lines = read_content(path).decode("utf-8-sig").splitlines()
+        rows = [[float(word) for word in line.split()] for line in lines if line.strip()]
+    except ValueError as error:  # of float and of decode
+        raise DataError(
+            f"the {holds} are not numbers",
+            where=str(path),
+            expected="numbers with white space between them",
+            got=str(error),
+        ) from error
+    lengths = {len(row) for row in rows}
+    if len(lengths) != 1:
+        raise DataError(
+            f"the lines of the {holds} differ in length" if rows else f"the {holds} are empty",
+            where=str(path),
+            expected="as many numbers in each line",
+            got=", ".join(str(len(row)) for row in rows[:8]) or "no number",
+        )
+    return np.array(rows, dtype=np.float64)
+
+
+def _read_bvals(path: Path, n_volumes: int) -> np.ndarray:
+    table = _read_table(path, "b-values")
+    if min(table.shape) != 1:
+        raise DataError(
+            "the b-values are neither one line nor one column",
+            where=str(path),
+            expected=f"1 x {n_volumes} numbers",
+            got=f"{table.shape[0]} x {table.shape[1]}",
+        )
+    if table.size != n_volumes:
+        raise _wrong_count("b-values", path, n_volumes, table.size)
+    return table.reshape(-1)
+
+
+def _read_bvecs(path: Path, n_volumes: int) -> np.ndarray:
+    table = _read_table(path, "directions")
+    if table.shape[0] == 3:
+        found = table.T
+    elif table.shape[1] == 3:
+        _log.warning("%s: one direction a line instead of a column; read as such", path)
+        found = table
+    else:
+        raise DataError(
+            "the directions have no three components",
+            where=str(path),
+            expected=f"3 x {n_volumes} numbers",
+            got=f"{table.shape[0]} x {table.shape[1]}",
+        )
+    if len(found) != n_volumes:
+        raise _wrong_count("directions", path, n_volumes, len(found))
+    return np.ascontiguousarray(found)
+
+
+def _wrong_count(holds: str, path: Path, n_volumes: int, got: int) -> DataError:
+    return DataError(
+        f"the number of {holds} is not that of the volumes",
+        where=str(path),
+        expected=f"{n_volumes}, one a volume",
+        got=str(got),
+        hint="A trace or ADC volume that the scanner appended must be removed from the series."
+        if got == n_volumes - 1
+        else "The file may belong to another series.",
+    )
+
+
+def _check_bvals(bvals: np.ndarray, where: str, b0_threshold: float) -> None:
+    for wrong, what in (
+        (~np.isfinite(bvals), "b-values that are not finite"),
+        (bvals < 0, "negative b-values"),
+    ):
+        if wrong.any():
+            raise DataError(
+                what, where=where, expected="0 and more s/mm2", got=_listed(bvals, wrong)
+            )
+    if (bvals <= b0_threshold).all():
+        raise DataError(
+            "no volume is diffusion-weighted",
+            where=where,
+            expected=f"some b-values above {b0_threshold:g} s/mm2",
+            got=f"at most {bvals.max():g}",
+            hint="b-values must be in s/mm2; a series of b=0 alone belongs into fmap/.",
+        )
+    if (bvals > b0_threshold).all():
+        raise DataError(
+            "no volume with b=0",
+            where=where,
+            expected=f"a b-value up to {b0_threshold:g} s/mm2",
+            got=f"at least {bvals.min():g}",
+            hint="Signals are fitted relative to b=0; such a series cannot be used.",
+        )
+
+
+def _unit_bvecs(bvecs: np.ndarray, b0: np.ndarray, where: str) -> np.ndarray:
+    """Directions made unit; zero at b=0 volumes that have none."""
+    finite = np.isfinite(bvecs).all(axis=1)
+    length = np.linalg.norm(np.where(finite[:, None], bvecs, 0.0), axis=1)
+    for wrong, what, hint in (
+        (~finite, "directions of weighted volumes that are not finite", ""),
+        (length == 0, "directions of weighted volumes that are zero", _TRACE),
+        (np.abs(length - 1) > LONGEST_RESCALE, "directions that are not of unit length", _SCALED),
+    ):
+        if (wrong & ~b0).any():
+            raise DataError(
+                what,
+                where=where,
+                expected=f"unit vectors, lengths within {LONGEST_RESCALE:.0%} of 1",
+                got=_listed(length, wrong & ~b0) if hint else _listed(bvecs, wrong & ~b0),
+                hint=hint,
+            )
+    usable = finite & (np.abs(length - 1) <= LONGEST_RESCALE)
+    off = np.abs(length - 1)[~b0].max()
+    if off > WORTH_SAYING:
+        _log.warning("%s: directions off unit length by up to %.1f %%; rescaled", where, 100 * off)
+    # Only where usable: what a b=0 volume has instead of a direction says nothing.
+    unit = np.zeros_like(bvecs)
+    unit[usable] = bvecs[usable] / length[usable, None]
+    return unit
+
+
+_TRACE = "Trace or ADC volumes that the scanner appended must be removed from the series."
+_SCALED = (
+    "Some converters write the weighting into the length; write it into the b-values instead."
+)
+
+
+def _listed(values: np.ndarray, wrong: np.ndarray) -> str:
+    """The first few wrong values with their volumes, counted from 0."""
+    at = np.flatnonzero(wrong)
+    some = "; ".join(
+        f"volume {i}: {' '.join(f'{v:g}' for v in np.atleast_1d(values[i]))}" for i in at[:3]
+    )
+    return some if len(at) <= 3 else f"{some}; {len(at)} in all"

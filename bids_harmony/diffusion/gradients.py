@@ -1,0 +1,157 @@
+"""Gradients of a diffusion series: b-values, directions, and the shells that they form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bids_harmony.exceptions import DataError
+
+__all__ = ["Gradients", "Shell", "match_shells"]
+
+B0_THRESHOLD = 50.0
+"""s/mm2; up to here a volume counts as b=0 (DIPY's default; vendors write 0.001, 1.25 or 5)."""
+SHELL_GAP = 100.0
+SHELL_GAP_SHARE = 0.1
+"""Sorted b-values belong to one shell until a step of more than `SHELL_GAP` s/mm2 and more than
+this share of the lower one: vendors scatter by some 20 to 50 s/mm2, protocols keep shells apart by
+200 and more."""
+NOMINAL_STEP = 50.0
+"""s/mm2; nominal b-values are multiples of this."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shell:
+    """Volumes of one diffusion weighting.
+
+    Attributes
+    ----------
+    b : float
+        Median of the volumes' b-values, s/mm2.
+    volumes : ndarray (M,) intp
+        Indices in the series, ascending.
+    spread : float
+        Largest minus smallest b-value, s/mm2. Steps that are small everywhere (a Cartesian
+        sampling of q-space) make one wide shell, which this tells.
+    """
+
+    b: float
+    volumes: np.ndarray
+    spread: float
+
+    @property
+    def nominal(self) -> float:
+        """`b` rounded to 50 s/mm2: what the protocol likely asked for; for names and words."""
+        return max(NOMINAL_STEP, float(np.floor(self.b / NOMINAL_STEP + 0.5)) * NOMINAL_STEP)
+
+
+@dataclass(frozen=True, eq=False)
+class Gradients:
+    """Weighting and direction of each volume of a series.
+
+    Attributes
+    ----------
+    bvals : ndarray (N,) float64
+        s/mm2, not negative.
+    bvecs : ndarray (N, 3) float64
+        Unit vectors; zeros where a b=0 volume has no direction. In the frame of the bvec file
+        (FSL: the axes of the image as it is stored, x reversed if their determinant is positive).
+    b0_threshold : float
+        Up to this many s/mm2 a volume counts as b=0.
+    """
+
+    bvals: np.ndarray
+    bvecs: np.ndarray
+    b0_threshold: float = B0_THRESHOLD
+
+    @property
+    def b0(self) -> np.ndarray:
+        """Which volumes count as b=0; (N,) bool."""
+        return self.bvals <= self.b0_threshold
+
+    @property
+    def shells(self) -> tuple[Shell, ...]:
+        """Weighted volumes by shell, smallest b first.
+
+        Sorted b-values start a new shell at a step of more than 100 s/mm2 that is also more than
+        10 % of the lower one.
+        """
+        weighted = np.flatnonzero(~self.b0)
+        if not weighted.size:
+            return ()
+        order = weighted[np.argsort(self.bvals[weighted], kind="stable")]
+        b = self.bvals[order]
+        new = np.diff(b) > np.maximum(SHELL_GAP, SHELL_GAP_SHARE * b[:-1])
+        return tuple(
+            Shell(
+                b=float(np.median(self.bvals[group])),
+                volumes=np.sort(group),
+                spread=float(np.ptp(self.bvals[group])),
+            )
+            for group in np.split(order, np.flatnonzero(new) + 1)
+        )
+
+    def select(self, volumes: np.ndarray) -> Gradients:
+        """Gradients of some volumes.
+
+        Parameters
+        ----------
+        volumes : ndarray
+            Indices, or (N,) bool.
+
+        Returns
+        -------
+        Gradients
+            In the order of the indices.
+        """
+        return Gradients(self.bvals[volumes], self.bvecs[volumes], self.b0_threshold)
+
+
+def match_shells(
+    source: Sequence[float],
+    target: Sequence[float],
+    *,
+    within: float = 100.0,
+    within_share: float = 0.1,
+) -> tuple[int, ...]:
+    """The target's nearest shell for each shell of a series.
+
+    Parameters
+    ----------
+    source : sequence of float
+        b-values of the series' shells (`Shell.b`), s/mm2; b=0 left out.
+    target : sequence of float
+        b-values of the shells that the target has.
+    within : float
+        Distance in s/mm2 up to which two shells count as the same.
+    within_share : float
+        The same as a share of the target's b-value; the larger of the two counts.
+
+    Returns
+    -------
+    tuple of int
+        For each of `source` an index into `target`. Two may share one; the smaller b wins a tie.
+
+    Raises
+    ------
+    DataError
+        A shell whose nearest one in the target lies too far: contrast changes with b, and a scan
+        must not be given the contrast of another weighting.
+    """
+    matched = []
+    available = np.asarray(target, dtype=np.float64)
+    for b in source:
+        distance = np.abs(available - b)
+        nearest = int(np.lexsort((available, distance))[0]) if available.size else -1
+        if nearest < 0 or distance[nearest] > max(within, within_share * available[nearest]):
+            raise DataError(
+                "the target has no shell like one of this series",
+                where=f"shell b={b:.0f} s/mm2",
+                expected=f"a target shell within {within:g} s/mm2 or {within_share:.0%}",
+                got="target shells " + (", ".join(f"b={t:.0f}" for t in available) or "none"),
+                hint="Choose a target site with this weighting, or leave these volumes out.",
+            )
+        matched.append(nearest)
+    return tuple(matched)

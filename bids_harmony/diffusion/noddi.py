@@ -1,0 +1,217 @@
+"""NODDI maps (Zhang et al., NeuroImage 2012) by AMICO (Daducci et al., NeuroImage 2015)."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from bids_harmony.diffusion.gradients import Gradients
+from bids_harmony.diffusion.tensor import tensor_volumes
+from bids_harmony.diffusion.voxels import fittable_voxels
+from bids_harmony.exceptions import DataError, MissingProgram
+
+__all__ = ["NoddiMaps", "fit_noddi", "noddi_possible"]
+
+_log = logging.getLogger(__name__)
+
+LEAST_SHELLS = 2
+LEAST_DIRECTIONS = 6
+"""A shell counts when it has so many volumes; the model's authors ask for 30 and more."""
+HARMONICS, DIRECTIONS = 12, 500
+"""Order and number of directions of AMICO's kernels: its defaults."""
+VOXELS_AT_ONCE = 10_000
+"""Bounds the memory (100 volumes: some 30 MB); one axis of a NIfTI-1 file holds up to 32 767."""
+
+
+@dataclass(frozen=True, eq=False)
+class NoddiMaps:
+    """Maps of a NODDI fit, 0 to 1; 0 where nothing was fitted.
+
+    Attributes
+    ----------
+    ndi : ndarray (X, Y, Z) float32
+        Neurite density index (intra-cellular volume fraction, `icvf`).
+    odi : ndarray (X, Y, Z) float32
+        Orientation dispersion index (`od`).
+    fwf : ndarray (X, Y, Z) float32
+        Free water fraction (isotropic volume fraction, `isovf`).
+    fitted : ndarray (X, Y, Z) bool
+        Where.
+    """
+
+    ndi: np.ndarray
+    odi: np.ndarray
+    fwf: np.ndarray
+    fitted: np.ndarray
+
+
+def noddi_possible(gradients: Gradients) -> tuple[bool, str]:
+    """Whether a scheme can carry NODDI.
+
+    Parameters
+    ----------
+    gradients : Gradients
+
+    Returns
+    -------
+    possible : bool
+        Two shells and more of at least six volumes each.
+    reason : str
+        Why, in words for a log or a report.
+    """
+    shells = [s for s in gradients.shells if len(s.volumes) >= LEAST_DIRECTIONS]
+    found = ", ".join(f"b={s.nominal:.0f} ({len(s.volumes)} volumes)" for s in gradients.shells)
+    if len(shells) >= LEAST_SHELLS:
+        return True, f"{len(shells)} non-zero shells: {found}"
+    return False, (
+        f"NODDI needs {LEAST_SHELLS} non-zero shells of at least {LEAST_DIRECTIONS} volumes; "
+        f"this scheme has {found or 'none'}"
+    )
+
+
+def fit_noddi(
+    data: np.ndarray,
+    mask: np.ndarray,
+    gradients: Gradients,
+    work_dir: str | os.PathLike[str],
+    *,
+    voxels_at_once: int = VOXELS_AT_ONCE,
+) -> NoddiMaps:
+    """Fit NODDI to each voxel inside the mask whose mean b=0 signal is positive.
+
+    Parameters
+    ----------
+    data : ndarray (X, Y, Z, N) float32
+        Series, in any unit; negative signals count as 0.
+    mask : ndarray (X, Y, Z) bool
+        Brain.
+    gradients : Gradients
+        Of the N volumes. Within a shell the volumes' b-values are replaced by their median,
+        rounded to 1 s/mm2: AMICO takes each distinct number for a shell.
+    work_dir : path-like
+        An existing folder. Kernels are made anew in a temporary folder inside, for AMICO reuses
+        those of another scheme without a word.
+    voxels_at_once : int
+        Bounds the memory; does not change a bit of the result.
+
+    Returns
+    -------
+    NoddiMaps
+        With AMICO's defaults for living tissue: parallel diffusivity 1.7e-3 mm2/s, free water
+        3.0e-3 mm2/s.
+
+    Raises
+    ------
+    DataError
+        The scheme has fewer than two shells, arrays do not go together, or AMICO gave up.
+    ImageError
+        No voxel can be fitted, or values inside the mask are not finite.
+    MissingProgram
+        AMICO is not installed.
+    """
+    possible, reason = noddi_possible(gradients)
+    if not possible:
+        raise DataError("NODDI cannot be fitted", expected="a multi-shell series", got=reason)
+    # AMICO starts from the tensor of all volumes; without one its directions would be noise.
+    tensor_volumes(gradients, highest_b=np.inf)
+    fitted = fittable_voxels(data, mask, gradients)
+    amico = _import_amico()
+
+    where = np.argwhere(fitted)
+    # AMICO squeezes arrays and fails on a single voxel: parts of equal size leave none over, and
+    # one alone is fitted twice.
+    alone = len(where) == 1
+    if alone:
+        where = np.repeat(where, 2, axis=0)
+    n_parts = -(-len(where) // max(2, voxels_at_once))
+    parts = np.array_split(where, n_parts)
+    maps = np.zeros((*fitted.shape, 3), np.float32)
+    with tempfile.TemporaryDirectory(prefix="amico-", dir=work_dir) as folder:
+        _write_scheme(gradients, Path(folder, "scheme.txt"))
+        with _amico_session(amico, folder):
+            evaluation = amico.Evaluation(folder, ".")
+            evaluation.set_config("nthreads", 1)
+            evaluation.set_config("BLAS_nthreads", 1)
+            for number, part in enumerate(parts):
+                at = tuple(part.T)
+                _write_voxels(data[at], Path(folder, "voxels.nii"))
+                evaluation.load_data("voxels.nii", "scheme.txt", b0_thr=0)
+                if number == 0:
+                    evaluation.set_model("NODDI")
+                    evaluation.generate_kernels(regenerate=True, lmax=HARMONICS, ndirs=DIRECTIONS)
+                    evaluation.load_kernels()
+                evaluation.fit()
+                order = [evaluation.model.maps_name.index(n) for n in ("NDI", "ODI", "FWF")]
+                maps[at] = evaluation.RESULTS["MAPs"][:, 0, 0][:, order]
+    _log.info("NODDI in %d voxels; %s", 1 if alone else len(where), reason)
+    ndi, odi, fwf = (np.ascontiguousarray(maps[..., i]) for i in range(3))
+    return NoddiMaps(ndi, odi, fwf, fitted)
+
+
+def _import_amico() -> Any:
+    try:
+        import amico
+        import amico.lut
+    except ImportError as error:
+        raise MissingProgram(
+            "AMICO, which fits NODDI, is not installed",
+            where="dmri-amico",
+            got=str(error),
+            hint="Run `pip install bids_harmony[noddi]`; its licence allows research only.",
+        ) from error
+    return amico
+
+
+@contextlib.contextmanager
+def _amico_session(amico: Any, folder: str) -> Iterator[None]:
+    """AMICO with its files in one folder, its words in the log, its exits turned into errors."""
+    # It takes the folder from DIPY, which reads DIPY_HOME once, when it is first imported, and
+    # falls back on a home that a container may not let anyone write to.
+    home, verbose = amico.lut.dipy_home, amico.get_verbose()
+    words = io.StringIO()
+    try:
+        amico.lut.dipy_home = folder
+        amico.set_verbose(1)
+        with contextlib.redirect_stdout(words):
+            # Not amico.setup(): that computes, in minutes, what other numbers of directions need.
+            amico.lut.precompute_rotation_matrices(HARMONICS, DIRECTIONS)
+            yield
+    except SystemExit as error:
+        raise DataError(
+            "AMICO could not fit NODDI", got=words.getvalue().strip() or f"exit {error.code}"
+        ) from error
+    finally:
+        amico.lut.dipy_home = home
+        amico.set_verbose(verbose)
+        if words.getvalue().strip():
+            _log.info("AMICO: %s", words.getvalue().strip())
+
+
+def _write_scheme(gradients: Gradients, path: Path) -> None:
+    """Directions and b-values in AMICO's own form, one value for each shell."""
+    bvals = np.zeros_like(gradients.bvals)
+    for shell in gradients.shells:
+        bvals[shell.volumes] = round(shell.b)
+    np.savetxt(
+        path,
+        np.column_stack([gradients.bvecs, bvals]),
+        fmt="%.17g",
+        header="VERSION: BVECTOR",
+        comments="",
+    )
+
+
+def _write_voxels(signals: np.ndarray, path: Path) -> None:
+    """A list of voxels as an image, which is what AMICO reads."""
+    packed = np.ascontiguousarray(signals, dtype=np.float32)[:, None, None, :]
+    nib.save(nib.Nifti1Image(packed, np.eye(4)), path)
