@@ -23,6 +23,7 @@ __all__ = [
     "individual_fractions",
     "make_anatomy",
     "relaxation_factor",
+    "smooth_noise",
 ]
 
 Array = np.ndarray
@@ -83,8 +84,20 @@ class Anatomy:
     source: str = ""
 
 
-def _smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> Array:
-    """Unit-variance Gaussian field with the given correlation length in voxels."""
+def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> Array:
+    """Draw a Gaussian random field of zero mean and unit variance.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    shape : tuple of int
+    sigma : float
+        Standard deviation of the kernel that smooths white noise, in voxels.
+
+    Returns
+    -------
+    ndarray of `shape`, float32
+    """
     # The field is drawn on a coarser lattice: same statistics, a fraction of the time.
     step = max(1, int(sigma / 2))
     coarse = [int(np.ceil(n / step)) + 4 for n in shape]
@@ -126,7 +139,7 @@ def displaced_points(
     points = centre + np.tensordot(affine.astype(np.float32), points - centre, axes=1)
     for sigma_mm, amplitude_mm in ((22.0, deformation_mm), (7.0, deformation_mm / 4)):
         for axis in range(3):
-            points[axis] += amplitude_mm / step * _smooth_noise(rng, shape, sigma_mm / step)
+            points[axis] += amplitude_mm / step * smooth_noise(rng, shape, sigma_mm / step)
     return points
 
 
@@ -164,7 +177,7 @@ def individual_fractions(
     mask = brain > 0.5
     odds = sharpening * np.log(np.clip(maps / np.maximum(brain, 1e-6), 1e-3, 1.0))
     for tissue in range(3):
-        odds[tissue] += folding * _smooth_noise(rng, grid.shape, 3.5 / grid.voxel_mm)
+        odds[tissue] += folding * smooth_noise(rng, grid.shape, 3.5 / grid.voxel_mm)
     odds[2] += rng.normal(0.0, atrophy)
     odds -= odds.max(0)
     fractions = np.exp(odds)
@@ -186,7 +199,7 @@ def relaxation_factor(rng: np.random.Generator, grid: ReferenceGrid, variation: 
     (X, Y, Z) float
     """
     person = rng.normal(0.0, variation)
-    return np.exp(person + variation * _smooth_noise(rng, grid.shape, 9.0 / grid.voxel_mm))
+    return np.exp(person + variation * smooth_noise(rng, grid.shape, 9.0 / grid.voxel_mm))
 
 
 def fibre_directions(anatomy: Anatomy) -> Array:
@@ -203,7 +216,7 @@ def fibre_directions(anatomy: Anatomy) -> Array:
     """
     rng = np.random.default_rng([anatomy.seed, 0xF1])
     grid = anatomy.grid
-    field = np.stack([_smooth_noise(rng, grid.shape, 15.0 / grid.voxel_mm) for _ in range(3)])
+    field = np.stack([smooth_noise(rng, grid.shape, 15.0 / grid.voxel_mm) for _ in range(3)])
     return (field / np.maximum(np.linalg.norm(field, axis=0), 1e-6)).astype(np.float32)
 
 

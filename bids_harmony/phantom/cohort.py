@@ -24,10 +24,20 @@ from bids_harmony.imaging.volume import write_image
 from bids_harmony.phantom.anatomy import Anatomy, make_anatomy
 from bids_harmony.phantom.scanner import SITES, Scanner, acquire
 
-__all__ = ["CohortPlan", "place", "write_cohort"]
+__all__ = [
+    "ORIENTATIONS",
+    "CohortPlan",
+    "Participant",
+    "draw_participants",
+    "place",
+    "write_cohort",
+    "write_dataset_files",
+    "write_json",
+    "write_scan",
+]
 
 #: Stored voxel order of the sites' images, as vendors' converters leave them.
-_ORIENTATIONS = {
+ORIENTATIONS = {
     "COI": "LAS",
     "GE": "RAS",
     "PHILIPS": "LPS",
@@ -71,6 +81,67 @@ class CohortPlan:
     modalities: tuple[str, ...] = ("T1w", "T2w")
     voxel_scale: float = 1.0
     seed: int = 2026
+
+
+@dataclass(frozen=True, eq=False)
+class Participant:
+    """A person of a cohort.
+
+    Attributes
+    ----------
+    label : str
+        Without ``sub-``.
+    seed : int
+        Of the anatomy.
+    age : int
+        Years.
+    sex : {"F", "M"}
+    travelling : bool
+    poses : dict of site to (4, 4) float
+        Where the person is scanned and how they lie there, as `place` takes it.
+    """
+
+    label: str
+    seed: int
+    age: int
+    sex: str
+    travelling: bool
+    poses: dict[str, np.ndarray]
+
+    def stem(self, site: str) -> str:
+        """File names at a site begin with this."""
+        return f"sub-{self.label}_ses-{site}" if self.travelling else f"sub-{self.label}"
+
+    def folder(self, site: str, datatype: str) -> Path:
+        """Folder of a site's scans, relative to the dataset."""
+        session = (f"ses-{site}",) if self.travelling else ()
+        return Path(f"sub-{self.label}", *session, datatype)
+
+
+def draw_participants(plan: CohortPlan) -> list[Participant]:
+    """Draw who belongs to a cohort; the same for all modalities.
+
+    Parameters
+    ----------
+    plan : CohortPlan
+
+    Returns
+    -------
+    list of Participant
+        Those of one site first, then the travelling subjects.
+    """
+    rng = np.random.default_rng([plan.seed, 0xC0])
+    people: list[tuple[str, tuple[str, ...], bool]] = []
+    for site in plan.sites:
+        people += [(f"{site}{i + 1:02d}", (site,), False) for i in range(plan.training_per_site)]
+    elsewhere = tuple(s for s in plan.sites if s != plan.target)
+    people += [(f"T{i + 1:02d}", elsewhere, True) for i in range(plan.travelling)]
+    drawn = []
+    for number, (label, sites, travelling) in enumerate(people):
+        age, sex = int(rng.integers(20, 75)), str(rng.choice(["F", "M"]))
+        poses = {site: _pose(rng) for site in sites}
+        drawn.append(Participant(label, plan.seed * 1000 + number, age, sex, travelling, poses))
+    return drawn
 
 
 def place(
@@ -149,9 +220,31 @@ def _sidecar(scanner: Scanner, modality: str) -> dict[str, object]:
     return sidecar
 
 
-def _write(data: np.ndarray, affine: np.ndarray, orientation: str, path: Path) -> None:
-    stored = np.clip(np.rint(data), 0, np.iinfo(np.int16).max).astype(np.int16)
-    image = nib.Nifti1Image(stored, affine)
+def write_scan(
+    data: np.ndarray, affine: np.ndarray, orientation: str, path: Path, *, whole: bool = True
+) -> np.ndarray:
+    """Write an image in the voxel order of a site; folders are made.
+
+    Parameters
+    ----------
+    data : (X, Y, Z) or (X, Y, Z, N) float32
+        RAS voxel order.
+    affine : (4, 4) float
+        Voxels of `data` to scanner world, RAS+ mm.
+    orientation : str
+        Voxel order on disk, as ``LAS``.
+    path : Path
+    whole : bool
+        Store whole numbers from 0 (int16), as scanners do; else float32.
+
+    Returns
+    -------
+    (4, 4) float
+        Affine of the written image.
+    """
+    if whole:
+        data = np.clip(np.rint(data), 0, np.iinfo(np.int16).max).astype(np.int16)
+    image = nib.Nifti1Image(data, affine)
     image.set_sform(affine, 1)
     image.set_qform(affine, 1)
     turn = ornt_transform(io_orientation(affine), axcodes2ornt(orientation))
@@ -159,9 +252,11 @@ def _write(data: np.ndarray, affine: np.ndarray, orientation: str, path: Path) -
     image.header.set_xyzt_units("mm", "sec")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_image(image, path)
+    return image.affine
 
 
-def _write_json(content: object, path: Path) -> None:
+def write_json(content: object, path: Path) -> None:
+    """Write a sidecar or description; folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
@@ -182,39 +277,22 @@ def write_cohort(folder: Path, plan: CohortPlan) -> None:
     own noise and receive-field draw.
     """
     grid = reference_grid(plan.voxel_scale)
-    rng = np.random.default_rng([plan.seed, 0xC0])
-    people: list[tuple[str, tuple[str, ...], bool]] = []
-    for site in plan.sites:
-        people += [(f"{site}{i + 1:02d}", (site,), False) for i in range(plan.training_per_site)]
-    elsewhere = tuple(s for s in plan.sites if s != plan.target)
-    people += [(f"T{i + 1:02d}", elsewhere, True) for i in range(plan.travelling)]
-
     bids, twins = folder / "bids", folder / "twins"
-    rows = ["participant_id\tage\tsex\tgroup"]
-    for number, (label, sites, travelling) in enumerate(
-        tqdm(people, desc="cohort", unit="person", disable=None)
-    ):
-        person_seed = plan.seed * 1000 + number
-        anatomy = make_anatomy(grid, person_seed)
-        age, sex = int(rng.integers(20, 75)), str(rng.choice(["F", "M"]))
-        rows.append(f"sub-{label}\t{age}\t{sex}\t{'travelling' if travelling else 'training'}")
-        for index, site in enumerate(sites):
+    participants = draw_participants(plan)
+    for person in tqdm(participants, desc="cohort", unit="person", disable=None):
+        anatomy = make_anatomy(grid, person.seed)
+        for index, (site, pose) in enumerate(person.poses.items()):
             scanner = SITES[site]
             voxel_mm = [plan.voxel_scale * v for v in scanner.voxel_mm]
-            placed, affine = place(anatomy, voxel_mm, _pose(rng))
-            stem = f"sub-{label}_ses-{site}" if travelling else f"sub-{label}"
-            where = (
-                Path(f"sub-{label}", f"ses-{site}", "anat")
-                if travelling
-                else Path(f"sub-{label}", "anat")
-            )
+            placed, affine = place(anatomy, voxel_mm, pose)
+            stem, where = person.stem(site), person.folder(site, "anat")
             for m, modality in enumerate(plan.modalities):
-                scan_seed = person_seed * 100 + index * 10 + m
+                scan_seed = person.seed * 100 + index * 10 + m
                 image = acquire(placed, scanner, modality, scan_seed=scan_seed)
                 target = bids / where / f"{stem}_{modality}.nii.gz"
-                _write(image, affine, _ORIENTATIONS[site], target)
-                _write_json(_sidecar(scanner, modality), bids / where / f"{stem}_{modality}.json")
-                if travelling:
+                write_scan(image, affine, ORIENTATIONS[site], target)
+                write_json(_sidecar(scanner, modality), bids / where / f"{stem}_{modality}.json")
+                if person.travelling:
                     goal = SITES[plan.target]
                     for desc, own in (("twin", False), ("ceiling", True)):
                         twin = acquire(
@@ -222,8 +300,23 @@ def write_cohort(folder: Path, plan: CohortPlan) -> None:
                             scan_seed=scan_seed + 7, noise=own, scan_field=own,
                         )  # fmt: skip
                         path = twins / where / f"{stem}_desc-{desc}_{modality}.nii.gz"
-                        _write(twin, affine, _ORIENTATIONS[site], path)
+                        write_scan(twin, affine, ORIENTATIONS[site], path)
+    write_dataset_files(bids, participants)
 
+
+def write_dataset_files(bids: Path, participants: Sequence[Participant]) -> None:
+    """Write what a BIDS dataset has at its root.
+
+    Parameters
+    ----------
+    bids : Path
+        The dataset.
+    participants : sequence of Participant
+    """
+    rows = ["participant_id\tage\tsex\tgroup"]
+    for person in participants:
+        group = "travelling" if person.travelling else "training"
+        rows.append(f"sub-{person.label}\t{person.age}\t{person.sex}\t{group}")
     description = {
         "Name": "Simulated travelling subjects",
         "BIDSVersion": "1.10.0",
@@ -232,14 +325,14 @@ def write_cohort(folder: Path, plan: CohortPlan) -> None:
         "Authors": ["bids_harmony phantom"],
         "GeneratedBy": [{"Name": "bids_harmony.phantom"}],
     }
-    _write_json(description, bids / "dataset_description.json")
+    write_json(description, bids / "dataset_description.json")
     (bids / "README").write_text(
         "Simulated brains: every image was computed, nobody was scanned.\n"
         "Tissue maps: ICBM152 2009a symmetric (Fonov et al. 2011), deformed at random.\n",
         encoding="utf-8",
     )
     (bids / "participants.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    _write_json(
+    write_json(
         {
             "age": {"Description": "Simulated age", "Units": "year"},
             "sex": {"Description": "Simulated sex", "Levels": {"F": "female", "M": "male"}},

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_harmony.phantom.cohort import _ORIENTATIONS, CohortPlan, write_cohort
+from bids_harmony.phantom.cohort import ORIENTATIONS, CohortPlan, write_cohort
 from bids_harmony.phantom.scanner import SITES
 
 PLAN = CohortPlan(
@@ -72,5 +72,5 @@ def test_sites_store_different_voxel_sizes_and_units(cohort):
 
 
 def test_every_site_has_a_voxel_order_and_the_default_cohort_keeps_four():
-    assert set(_ORIENTATIONS) == set(SITES)
+    assert set(ORIENTATIONS) == set(SITES)
     assert CohortPlan().sites == ("COI", "GE", "PHILIPS", "SIEMENS")
