@@ -72,7 +72,7 @@ def _read_table(path: Path, holds: str) -> np.ndarray:
     """Rows and columns of a text file of numbers."""
     if not path.exists() and not path.is_symlink():
         raise MissingInput(
-            f"the {holds} of a diffusion series are missing",
+            f"The {holds} of a diffusion series are missing",
             where=str(path),
             hint="Each *_dwi.nii.gz needs a .bval and a .bvec (BIDS lets one higher up serve).",
         )
@@ -81,7 +81,7 @@ def _read_table(path: Path, holds: str) -> np.ndarray:
         rows = [[float(word) for word in line.split()] for line in lines if line.strip()]
     except ValueError as error:  # of float and of decode
         raise DataError(
-            f"the {holds} are not numbers",
+            f"The {holds} are not numbers",
             where=str(path),
             expected="numbers with white space between them",
             got=str(error),
@@ -89,7 +89,7 @@ def _read_table(path: Path, holds: str) -> np.ndarray:
     lengths = {len(row) for row in rows}
     if len(lengths) != 1:
         raise DataError(
-            f"the lines of the {holds} differ in length" if rows else f"the {holds} are empty",
+            f"The lines of the {holds} differ in length" if rows else f"the {holds} are empty",
             where=str(path),
             expected="as many numbers in each line",
             got=", ".join(str(len(row)) for row in rows[:8]) or "no number",
@@ -101,7 +101,7 @@ def _read_bvals(path: Path, n_volumes: int) -> np.ndarray:
     table = _read_table(path, "b-values")
     if min(table.shape) != 1:
         raise DataError(
-            "the b-values are neither one line nor one column",
+            "The b-values are neither one line nor one column",
             where=str(path),
             expected=f"1 x {n_volumes} numbers",
             got=f"{table.shape[0]} x {table.shape[1]}",
@@ -120,7 +120,7 @@ def _read_bvecs(path: Path, n_volumes: int) -> np.ndarray:
         found = table
     else:
         raise DataError(
-            "the directions have no three components",
+            "The directions have no three components",
             where=str(path),
             expected=f"3 x {n_volumes} numbers",
             got=f"{table.shape[0]} x {table.shape[1]}",
@@ -132,7 +132,7 @@ def _read_bvecs(path: Path, n_volumes: int) -> np.ndarray:
 
 def _wrong_count(holds: str, path: Path, n_volumes: int, got: int) -> DataError:
     return DataError(
-        f"the number of {holds} is not that of the volumes",
+        f"The number of {holds} is not that of the volumes",
         where=str(path),
         expected=f"{n_volumes}, one a volume",
         got=str(got),
@@ -153,7 +153,7 @@ def _check_bvals(bvals: np.ndarray, where: str, b0_threshold: float) -> None:
             )
     if (bvals <= b0_threshold).all():
         raise DataError(
-            "no volume is diffusion-weighted",
+            "No volume is diffusion-weighted",
             where=where,
             expected=f"some b-values above {b0_threshold:g} s/mm2",
             got=f"at most {bvals.max():g}",
@@ -161,7 +161,7 @@ def _check_bvals(bvals: np.ndarray, where: str, b0_threshold: float) -> None:
         )
     if (bvals > b0_threshold).all():
         raise DataError(
-            "no volume with b=0",
+            "No volume with b=0",
             where=where,
             expected=f"a b-value up to {b0_threshold:g} s/mm2",
             got=f"at least {bvals.min():g}",

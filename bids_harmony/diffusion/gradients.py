@@ -147,7 +147,7 @@ def match_shells(
         nearest = int(np.lexsort((available, distance))[0]) if available.size else -1
         if nearest < 0 or distance[nearest] > max(within, within_share * available[nearest]):
             raise DataError(
-                "the target has no shell like one of this series",
+                "The target has no shell like one of this series",
                 where=f"shell b={b:.0f} s/mm2",
                 expected=f"a target shell within {within:g} s/mm2 or {within_share:.0%}",
                 got="target shells " + (", ".join(f"b={t:.0f}" for t in available) or "none"),

@@ -84,7 +84,7 @@ def tensor_volumes(gradients: Gradients, *, highest_b: float = HIGHEST_B) -> np.
         if _determine_tensor(gradients.select(volumes)):
             return volumes
     raise DataError(
-        "the directions do not determine a diffusion tensor",
+        "The directions do not determine a diffusion tensor",
         expected="six directions and more that are not in one plane",
         got=f"{np.count_nonzero(~gradients.b0)} weighted volumes",
     )
@@ -143,7 +143,7 @@ def fit_tensor(
     volumes = tensor_volumes(gradients, highest_b=highest_b)
     if method == "RESTORE" and len(volumes) < LEAST_VOLUMES_ROBUST:
         raise DataError(
-            "too few volumes for a robust tensor",
+            "Too few volumes for a robust tensor",
             expected=f"{LEAST_VOLUMES_ROBUST} volumes and more",
             got=f"{len(volumes)} up to b={highest_b:g} s/mm2",
             hint="Use the method WLS.",

@@ -35,13 +35,13 @@ def fittable_voxels(data: np.ndarray, mask: np.ndarray, gradients: Gradients) ->
     """
     if data.ndim != 4 or data.shape[3] != len(gradients.bvals):
         raise DataError(
-            "the series has not one volume for each gradient",
+            "The series has not one volume for each gradient",
             expected=f"X x Y x Z x {len(gradients.bvals)} voxels",
             got="x".join(str(n) for n in data.shape),
         )
     if mask.shape != data.shape[:3]:
         raise DataError(
-            "the mask is not on the grid of the series",
+            "The mask is not on the grid of the series",
             expected="x".join(str(n) for n in data.shape[:3]),
             got="x".join(str(n) for n in mask.shape),
         )
@@ -56,14 +56,14 @@ def fittable_voxels(data: np.ndarray, mask: np.ndarray, gradients: Gradients) ->
             total += np.where(inside, values, 0)
     if bad:
         raise ImageError(
-            "values inside the mask that are not finite",
+            "Values inside the mask that are not finite",
             expected="numbers in every voxel and volume",
             got=f"{bad} NaN or infinite",
         )
     usable = inside & (total > 0)
     if not usable.any():
         raise ImageError(
-            "no voxel to fit",
+            "No voxel to fit",
             expected="voxels inside the mask with signal at b=0",
             got=f"{np.count_nonzero(inside)} voxels inside the mask, none with signal"
             if inside.any()
