@@ -108,9 +108,9 @@ def test_b_values_that_cannot_be(files):
     assert "volume 2: nan" in _refused(files(_changed(BVALS, 2, np.nan)))
     assert "not finite" in _refused(files(_changed(BVALS, 0, np.inf)))
     assert "negative" in _refused(files(_changed(BVALS, 0, -5)))
-    assert "no volume with b=0" in _refused(files(_changed(BVALS, 0, 51)))
+    assert "No volume with b=0" in _refused(files(_changed(BVALS, 0, 51)))
     assert "s/mm2" in _refused(files(BVALS / 1000))  # ms/um2: all would be b=0
-    assert "no volume is diffusion-weighted" in _refused(files(BVALS / 1000))
+    assert "No volume is diffusion-weighted" in _refused(files(BVALS / 1000))
 
 
 @pytest.mark.parametrize("direction", [np.nan, np.inf, 7.0, 0.0])
