@@ -39,7 +39,7 @@ from bids_harmony.training.site_bank import build_bank
 from bids_harmony.training.start import SHIPPED_MODEL
 
 RESULTS = Path(__file__).resolve().parent / "results"
-#: Six scanners of five vendors; the stripped ms scans stand for a seventh.
+#: Six scanners; cs19 is a stripped scan of a patient.
 PEOPLE = ("ge01", "philips01", "philips03", "siemens01", "uih01", "cs19")
 _RIM_MM = 4.0
 _FIGURES = {

@@ -100,7 +100,7 @@ class Settings:
     method: str = "ihf"
     # N4 is off: it takes away the very site effect that the network is conditioned on.
     n4: bool = False
-    # What to do with a scan beyond the training's range (score above 1).
+    # What to do with a scan beyond the training's range (score above 2).
     on_ood: str = "warn"
     # True: the brain alone is written, the head outside is zero.
     skull_strip: bool = False

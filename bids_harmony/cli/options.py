@@ -140,7 +140,7 @@ def _add_harmonization(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--on-ood",
         choices=settings.ON_OOD,
-        help="what to do with a scan beyond the range of training (score above 1) "
+        help="what to do with a scan beyond the range of training (score above 2) "
         f"{shown_default('on_ood')}",
     )
     _flag(group, "skull_strip", "--skull-strip", help="write the brain alone, zero outside")

@@ -65,6 +65,7 @@ class Harmonize(Adapter):
         from bids_harmony.imaging.native import return_to_native
         from bids_harmony.imaging.volume import read_volume, to_native, write_array, write_image
         from bids_harmony.quality.changes import quality_row
+        from bids_harmony.training.training_range import UNUSUAL
 
         inputs = self.inputs
         torch.set_num_threads(inputs.num_threads)
@@ -81,8 +82,8 @@ class Harmonize(Adapter):
         volume = read_volume(inputs.in_file)
         source, mask, prepared = _prepared(inputs, model.voxel_mm)
         novelty = model.novelty(prepared, inputs.modality)
-        if novelty is not None and novelty > 1:
-            _refuse_or_warn(inputs.in_file, novelty, inputs.on_ood)
+        if novelty is not None and novelty > UNUSUAL:
+            _refuse_or_warn(inputs.in_file, novelty, UNUSUAL, inputs.on_ood)
 
         start = perf_counter()
         applied = model.apply(
@@ -187,11 +188,11 @@ def harmonizer(
     return load_harmonizer(method, Path(model_dir), shelf, device=device, batch_size=batch_size)
 
 
-def _refuse_or_warn(in_file: str, novelty: float, on_ood: str) -> None:
+def _refuse_or_warn(in_file: str, novelty: float, highest: float, on_ood: str) -> None:
     error = OutOfRange(
         "The scan is unlike all that the model was trained on",
         where=in_file,
-        expected="an out-of-distribution score of at most 1",
+        expected=f"an out-of-distribution score of at most {highest:g}",
         got=f"{novelty:.2f}",
         hint="Look at the image, its mask and its modality; --on-ood warn goes on regardless.",
     )

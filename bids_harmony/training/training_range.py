@@ -25,6 +25,7 @@ from bids_harmony.training.site_bank import CODE_STEP, encode_heights
 __all__ = [
     "RANGE_FILE",
     "RANGE_MM",
+    "UNUSUAL",
     "TrainingRange",
     "fit_range",
     "mean_code",
@@ -36,6 +37,9 @@ __all__ = [
 Array = np.ndarray
 
 RANGE_FILE = "range.safetensors"
+#: Scores above this are worth a warning: real scans of six scanners have 0.9 to 1.4
+#: (`benchmarks/multivendor.py`), as simulations lack something of every one of them.
+UNUSUAL = 2.0
 #: Codes depend on the size of a voxel: all are compared at this spacing, mm.
 RANGE_MM = 2.0
 _COMPONENTS = 12
