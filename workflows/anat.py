@@ -307,7 +307,8 @@ def init_anat_harmonize_wf(
             model={
                 "Name": model.name or model.method,
                 "Version": model.version or None,
-                "SHA256": model.identity,
+                "SHA256": model.sha256,
+                "SiteBanksSHA256": model.identity,
                 "SourceSiteScans": list(model.source_scans),
                 "TargetSiteScans": list(model.target_scans),
             },

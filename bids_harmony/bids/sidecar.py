@@ -106,8 +106,9 @@ def harmonized_sidecar(
     skull_stripped : bool
         Whether the written image lacks the head; BIDS requires it.
     model : mapping, optional
-        ``{"Name", "Version", "SHA256", "SourceSiteScans", "TargetSiteScans"}``, the last two
-        labels of the scans that showed the look of either site.
+        ``{"Name", "Version", "SHA256", "SiteBanksSHA256", "SourceSiteScans", "TargetSiteScans"}``:
+        hash of the model, hash of its weights with the banks of both sites, and labels of the
+        scans that showed the look of either site.
     intensity_transform : str or mapping, optional
         What was done to intensities, in words or numbers.
     device, precision, seed : optional
@@ -140,6 +141,7 @@ def harmonized_sidecar(
         "ModelName": model.get("Name"),
         "ModelVersion": model.get("Version"),
         "ModelSHA256": model.get("SHA256"),
+        "SiteBanksSHA256": model.get("SiteBanksSHA256"),
         "SourceSiteScans": model.get("SourceSiteScans"),
         "TargetSiteScans": model.get("TargetSiteScans"),
         "IntensityTransform": intensity_transform,

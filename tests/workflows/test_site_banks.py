@@ -90,14 +90,14 @@ def test_the_second_job_asks_the_dataset_nothing(zero_shot, monkeypatch):
 
 def test_a_changed_image_of_the_target_makes_its_bank_anew(zero_shot):
     run(zero_shot)
-    first = sidecar(zero_shot)["ModelSHA256"]
+    first = sidecar(zero_shot)["SiteBanksSHA256"]
     path = zero_shot.bids_dir / "sub-02/anat/sub-02_T1w.nii.gz"
     image = nib.load(path)
     data = np.asarray(image.dataobj)
     nib.save(nib.Nifti1Image((data * 0.5 + (data > 0) * 60).astype(np.int16), image.affine), path)
     _, states = run(replace(zero_shot, participant_labels=("01",)))
     assert states["sub-01_T1w"]["state"] == "done"
-    assert sidecar(zero_shot)["ModelSHA256"] != first
+    assert sidecar(zero_shot)["SiteBanksSHA256"] != first
 
 
 def test_a_target_image_takes_the_place_of_a_site(zero_shot, tmp_path):
