@@ -28,7 +28,14 @@ if TYPE_CHECKING:
     from bids_harmony.training.bank_shelf import BankShelf
     from bids_harmony.training.training_scans import TrainingScan
 
-__all__ = ["LookOf", "make_banks", "missing_looks", "reference_images", "shelf_of"]
+__all__ = [
+    "LookOf",
+    "make_banks",
+    "missing_looks",
+    "reference_images",
+    "shelf_of",
+    "target_modalities",
+]
 
 logger = logging.getLogger(__name__)
 
