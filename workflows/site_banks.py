@@ -267,6 +267,7 @@ def _given(settings: Settings, modality: str) -> list[Path]:
 
 
 def _modality_of(path: Path) -> str:
+    """Modality that the name of a target image tells; the image is there."""
     from bids_harmony.settings import MODALITIES
 
     suffix = path.name.partition(".")[0].rpartition("_")[2]
@@ -278,14 +279,14 @@ def _modality_of(path: Path) -> str:
             got=path.name,
             hint="Rename it, or link to it by such a name.",
         )
+    if not path.is_file():
+        raise MissingInput("The target image does not exist", where=f"--target-image {path}")
     return suffix
 
 
 def _given_scan(path: Path, look: LookOf) -> Scan:
     from bids_harmony.bids.dataset import Scan
 
-    if not path.is_file():
-        raise MissingInput("The target image does not exist", where=f"--target-image {path}")
     evidence = SiteEvidence(look.site, "--target-image")
     entities = {"subject": f"target {path.name}", "suffix": look.modality}
     return Scan(path, entities, look.modality, {}, evidence)
@@ -306,9 +307,4 @@ def target_modalities(settings: Settings) -> set[str]:
     UsageError, MissingInput
         A name tells no modality, or a file is not there.
     """
-    found = set()
-    for path in settings.target_images:
-        found.add(_modality_of(path))
-        if not path.is_file():
-            raise MissingInput("The target image does not exist", where=f"--target-image {path}")
-    return found
+    return {_modality_of(path) for path in settings.target_images}

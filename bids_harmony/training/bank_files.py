@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
@@ -17,10 +17,19 @@ from bids_harmony.exceptions import DataError, MissingInput
 from bids_harmony.model.encoder_files import write_bytes
 from bids_harmony.training.site_bank import SiteBank
 
-__all__ = ["BANKS_FILE", "bank_digest", "read_bank", "read_banks", "write_bank", "write_banks"]
+__all__ = [
+    "BANKS_FILE",
+    "bank_digest",
+    "read_bank",
+    "read_banks",
+    "read_site",
+    "write_bank",
+    "write_banks",
+]
 
 BANKS_FILE = "banks.safetensors"
 _INDEX = "index"
+_UNREADABLE = (SafetensorError, LookupError, ValueError, TypeError)
 # Half precision of a mean image is 5e-4 of the range: far below its sampling error.
 _STORED = {
     "mean_image": np.float16,
@@ -99,6 +108,21 @@ def read_bank(path: Path) -> tuple[SiteBank, dict[str, Any], float]:
     return banks[0], index.get("made_of", {}), float(index["voxel_mm"])
 
 
+def read_site(path: Path) -> str:
+    """Name of the site whose bank `write_bank` wrote; no image is read for it.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return str(_index_of(file.get_tensor(_INDEX))["banks"][0]["site"])
+    except _UNREADABLE as error:
+        raise _damaged(path, error) from error
+
+
 def bank_digest(bank: SiteBank) -> str:
     """sha256 of a bank as a file holds it, so that it is the same before and after writing."""
     total = hashlib.sha256(json.dumps([bank.site, bank.modality, list(bank.scans)]).encode())
@@ -127,10 +151,24 @@ def _write(path: Path, banks: Sequence[SiteBank], about: Mapping[str, Any]) -> N
     write_bytes(save_tensors(tensors), path)
 
 
+def _index_of(packed: np.ndarray) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(packed.tobytes().decode())
+    return found
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(
+        "The site banks cannot be read",
+        where=str(path),
+        got=f"{type(error).__name__}: {error}",
+        hint="The file is damaged: train again, or copy the folder again.",
+    )
+
+
 def _read(path: Path) -> tuple[list[SiteBank], dict[str, Any]]:
     try:
         tensors = load_tensors(path.read_bytes())
-        index = json.loads(tensors[_INDEX].tobytes().decode())
+        index = _index_of(tensors[_INDEX])
         banks = []
         for number, entry in enumerate(index["banks"]):
             arrays = {name: tensors[f"{number}.{name}"] for name in _STORED}
@@ -146,10 +184,5 @@ def _read(path: Path) -> tuple[list[SiteBank], dict[str, Any]]:
             )
         float(index["voxel_mm"])
         return banks, index
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise DataError(
-            "The site banks cannot be read",
-            where=str(path),
-            got=f"{type(error).__name__}: {error}",
-            hint="The file is damaged: train again, or copy the folder again.",
-        ) from error
+    except _UNREADABLE as error:
+        raise _damaged(path, error) from error

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_harmony.exceptions import CannotCreateOutput
-from bids_harmony.training.bank_files import read_bank, write_bank
+from bids_harmony.training.bank_files import read_bank, read_site, write_bank
 from bids_harmony.training.site_bank import SiteBank
 
 __all__ = ["BankShelf"]
@@ -62,7 +62,7 @@ class BankShelf:
     def sites(self, modality: str) -> tuple[str, ...]:
         """Sites with a bank of the modality, sorted."""
         pattern = f"*_{modality}_{self.voxel_mm:g}mm.safetensors"
-        return tuple(sorted(read_bank(path)[0].site for path in self.folder.glob(pattern)))
+        return tuple(sorted(read_site(path) for path in self.folder.glob(pattern)))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
