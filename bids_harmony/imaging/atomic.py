@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from bids_harmony.exceptions import CannotCreateOutput, InputOutputError, TryAgain
 
-__all__ = ["write_atomically"]
+__all__ = ["open_atomically", "write_atomically"]
 
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
@@ -27,6 +30,24 @@ def write_atomically(path: str | os.PathLike[str], payload: bytes) -> None:
 
     Raises
     ------
+    CannotCreateOutput, TryAgain, InputOutputError
+        See `open_atomically`.
+    """
+    with open_atomically(path) as handle:
+        handle.write(payload)
+
+
+@contextmanager
+def open_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a temporary file in the same folder; it moves into place when all went well.
+
+    Parameters
+    ----------
+    path : path-like
+        Where the file shall be; its folder must exist.
+
+    Raises
+    ------
     CannotCreateOutput
         The folder is missing or may not be written.
     TryAgain
@@ -39,7 +60,7 @@ def write_atomically(path: str | os.PathLike[str], payload: bytes) -> None:
     try:
         # Not tempfile: its files are readable by the owner alone, and outputs are shared.
         with open(temporary, "xb") as handle:
-            handle.write(payload)
+            yield handle
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

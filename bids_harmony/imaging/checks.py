@@ -18,7 +18,14 @@ from nibabel.spatialimages import HeaderDataError
 
 from bids_harmony.exceptions import ImageError, InputOutputError, MissingInput
 
-__all__ = ["check_orientation", "check_shape", "check_values", "parse_nifti", "read_content"]
+__all__ = [
+    "check_orientation",
+    "check_series_shape",
+    "check_shape",
+    "check_values",
+    "parse_nifti",
+    "read_content",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -132,6 +139,23 @@ def check_shape(image: nib.Nifti1Image, where: str) -> None:
             expected="three dimensions of two voxels and more (a fourth may have length one)",
             got="x".join(str(n) for n in shape),
         )
+    _check_numbers(image, where)
+
+
+def check_series_shape(image: nib.Nifti1Image, where: str) -> None:
+    """Refuse anything but two volumes and more of plain numbers."""
+    shape = image.shape
+    if len(shape) < 4 or min(shape[:4]) < 2 or any(n != 1 for n in shape[4:]):
+        raise ImageError(
+            "not a series of volumes",
+            where=where,
+            expected="four dimensions of two voxels and volumes and more",
+            got="x".join(str(n) for n in shape),
+        )
+    _check_numbers(image, where)
+
+
+def _check_numbers(image: nib.Nifti1Image, where: str) -> None:
     kind = image.get_data_dtype().kind
     if kind not in "iuf":
         raise ImageError(

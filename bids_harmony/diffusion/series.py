@@ -1,0 +1,205 @@
+"""Diffusion series: read with every check, scaled part by part, written whole.
+
+A series of a hundred volumes is held once, as it is stored; as numbers there is never more of it
+than what is asked for.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from bids_harmony.diffusion.gradients import Gradients
+from bids_harmony.exceptions import ImageError
+from bids_harmony.imaging.atomic import open_atomically
+from bids_harmony.imaging.checks import (
+    check_orientation,
+    check_series_shape,
+    parse_nifti,
+    read_content,
+)
+from bids_harmony.imaging.volume import GZIP_LEVEL
+
+__all__ = ["Series", "mean_b0", "open_series", "write_series"]
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """A 4-D image in the voxel order of its file.
+
+    Attributes
+    ----------
+    raw : ndarray (X, Y, Z, N)
+        Voxels as they are stored.
+    slope, intercept : float
+        ``raw * slope + intercept`` is the signal.
+    image : nibabel.Nifti1Image or nibabel.Nifti2Image
+        Header, affine and type of the file.
+    path : Path
+        Where it was read.
+    """
+
+    raw: np.ndarray
+    slope: float
+    intercept: float
+    image: nib.Nifti1Image
+    path: Path
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """X, Y, Z and number of volumes."""
+        x, y, z, n = self.raw.shape
+        return x, y, z, n
+
+    @property
+    def affine(self) -> np.ndarray:
+        """Voxels of the file to scanner RAS+ mm."""
+        return np.asarray(self.image.affine)
+
+    def signal(self, index: Any) -> np.ndarray:
+        """Signal of a part of the series, float32; `index` as for an array."""
+        part = self.raw[index].astype(np.float32)
+        if (self.slope, self.intercept) != (1.0, 0.0):
+            part = part * np.float32(self.slope) + np.float32(self.intercept)
+        return part
+
+    def volumes(self) -> Iterator[np.ndarray]:
+        """Signal of each volume, (X, Y, Z) float32."""
+        for volume in range(self.shape[3]):
+            yield self.signal(np.s_[..., volume])
+
+
+def open_series(path: str | os.PathLike[str]) -> Series:
+    """Read a diffusion series and check that it can be used.
+
+    Parameters
+    ----------
+    path : path-like
+        `.nii` or `.nii.gz`; NIfTI-1 or NIfTI-2, either byte order.
+
+    Returns
+    -------
+    Series
+        Its raw voxels are held in memory (twice the file's size unpacked, at most), its signal is
+        made part by part.
+
+    Raises
+    ------
+    MissingInput, InputOutputError
+        As `imaging.volume.read_volume`.
+    ImageError
+        Not a NIfTI image, not four-dimensional, an orientation that cannot be, values that are
+        not finite, or no contrast at all.
+    """
+    path = Path(path)
+    image = parse_nifti(read_content(path), path)
+    where = str(path)
+    check_series_shape(image, where)
+    check_orientation(image, where)
+    proxy: Any = image.dataobj
+    raw = np.asarray(proxy.get_unscaled())
+    series = Series(raw, float(proxy.slope), float(proxy.inter), image, path)
+    _check_signal(series)
+    return series
+
+
+def _check_signal(series: Series) -> None:
+    bad, varies = 0, False
+    first = series.raw.flat[0]
+    for volume in range(series.shape[3]):
+        values = series.raw[..., volume]
+        varies = varies or bool((values != first).any())
+        if values.dtype.kind == "f":
+            bad += int(values.size - np.count_nonzero(np.isfinite(values)))
+    if bad:
+        raise ImageError(
+            "values that are not finite",
+            where=str(series.path),
+            expected="numbers in every voxel and volume",
+            got=f"{bad} of {series.raw.size} voxels NaN or infinite",
+        )
+    if not varies:
+        raise ImageError(
+            "no contrast",
+            where=str(series.path),
+            expected="an image",
+            got=f"{first:g} in every voxel",
+        )
+
+
+def mean_b0(series: Series, gradients: Gradients) -> nib.Nifti1Image:
+    """Mean over the volumes without diffusion weighting.
+
+    Parameters
+    ----------
+    series : Series
+    gradients : Gradients
+        Of the series' volumes.
+
+    Returns
+    -------
+    nibabel.Nifti1Image or nibabel.Nifti2Image
+        (X, Y, Z) float32 in the series' unit, grid, orientation and header; not below 0.
+    """
+    volumes = np.flatnonzero(gradients.b0)
+    total = np.zeros(series.shape[:3], np.float64)
+    for volume in volumes:
+        total += series.signal(np.s_[..., int(volume)])
+    mean = np.maximum(total / len(volumes), 0).astype(np.float32)
+    header = series.image.header.copy()
+    header.set_data_shape(mean.shape)
+    header.set_data_dtype(np.float32)
+    header.set_slope_inter(1, 0)
+    return type(series.image)(mean, series.image.affine, header)
+
+
+def write_series(series: Series, raw: np.ndarray, path: str | os.PathLike[str]) -> None:
+    """Write new voxels with a series' header, whole or not at all, the same bytes each time.
+
+    Parameters
+    ----------
+    series : Series
+        Gives header, extensions, slope and data type.
+    raw : ndarray (X, Y, Z, N)
+        As stored, in the data type of ``series.raw``.
+    path : path-like
+        `.nii` or `.nii.gz`; the folder must exist.
+
+    Raises
+    ------
+    CannotCreateOutput, TryAgain, InputOutputError
+        See `imaging.atomic.open_atomically`.
+    """
+    if raw.shape != series.raw.shape or raw.dtype != series.raw.dtype:
+        raise ValueError(
+            f"voxels must be {series.raw.shape} {series.raw.dtype}; got {raw.shape} {raw.dtype}"
+        )
+    with open_atomically(path) as file:
+        if str(path).endswith(".gz"):
+            # No file name and no time in the gzip header: reruns give the same bytes.
+            with gzip.GzipFile(
+                "", "wb", compresslevel=GZIP_LEVEL, fileobj=file, mtime=0
+            ) as packed:
+                _write_voxels(series, raw, packed)
+        else:
+            _write_voxels(series, raw, file)
+
+
+def _write_voxels(series: Series, raw: np.ndarray, handle: Any) -> None:
+    """Header and extensions as they are, then volume by volume."""
+    header = series.image.header.copy()
+    header.set_slope_inter(series.slope, series.intercept)
+    header["vox_offset"] = series.image.dataobj.offset
+    start = BytesIO()
+    header.write_to(start)
+    handle.write(start.getvalue().ljust(series.image.dataobj.offset, b"\0"))
+    for volume in range(raw.shape[3]):
+        handle.write(raw[..., volume].tobytes(order="F"))
