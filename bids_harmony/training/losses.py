@@ -210,7 +210,8 @@ def balance_losses(
 
     The scale of the encoder decides how strong either loss is, so published weights mean little
     with another encoder. If the weighted gradient norms differ by more than `max_ratio`,
-    `lambda_art` becomes the weight that makes them equal. Where one of the weights is 0, both stay.
+    `lambda_art` becomes the weight that makes them equal. Where one of the weights is 0, both
+    stay.
 
     Parameters
     ----------
