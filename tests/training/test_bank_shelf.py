@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 from pathlib import Path
 
@@ -100,6 +101,27 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path):
         BankShelf(tmp_path / "file" / "banks", 5.0).locked(),
     ):
         pass
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_will_do(shelf, monkeypatch, caplog, code):
+    _refuse(monkeypatch, code)
+    with shelf.locked():
+        shelf.write(make_bank("a"), {})
+    assert shelf.sites("T1w") == ("a",) and "No locks" in caplog.text
+
+
+def test_a_folder_that_cannot_be_written_to_is_said(shelf, monkeypatch):
+    _refuse(monkeypatch, errno.EACCES)
+    with pytest.raises(CannotCreateOutput, match="written to"), shelf.locked():
+        pass
+
+
+def _refuse(monkeypatch, code):
+    def acquire(*args, **kwargs):
+        raise OSError(code, "refused")
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
 
 
 def hold(folder: Path, held, leave) -> None:
