@@ -1,4 +1,4 @@
-"""Travelling subjects with diffusion series: what each way of harmonizing does to FA, MD, NDI, ODI.
+"""Travelling subjects with diffusion series: what harmonizing does to FA, MD, NDI, ODI.
 
     python benchmarks/diffusion.py            about half an hour on one core
     python benchmarks/diffusion.py --people 1 --modes rish --no-noddi
@@ -190,7 +190,7 @@ def _fit(scan: Scan, voxels: Array, chosen: Array, *, noddi: bool) -> Fitted:
     everywhere = np.ones(some.shape[:3], dtype=bool)
     tensor = fit_tensor(some, everywhere, scan.gradients)
     maps = {"fa": tensor.fa.ravel(), "md": tensor.md.ravel() * 1e3}
-    if noddi and not noddi_possible(scan.gradients):
+    if noddi and noddi_possible(scan.gradients)[0]:
         found = fit_noddi(some, everywhere, scan.gradients)
         maps |= {"ndi": found.ndi.ravel(), "odi": found.odi.ravel()}
     return Fitted(maps, tensor.v1.reshape(-1, 3))

@@ -58,7 +58,8 @@ class ScanLook:
         Apparent diffusivity of free water, mm2/s; NaN where too little was seen.
     levels : dict of b to tuple of float
         Logarithm of the level of each even order (0, 2, ...) in white matter, of S/S0, for every
-        shell (nominal b, s/mm2), as a scanner with true b-values and without noise would show it.
+        shell (nominal b, s/mm2), as a scanner with true b-values and without noise would show it;
+        NaN where it was mostly noise.
     quantiles : dict of b to tuple of float
         Quantiles 0 to 100 % of S/S0 in the brain.
     """
@@ -114,17 +115,23 @@ def look_at_scan(series: Series, gradients: Gradients, mask: Array, scale: float
         quantiles[shell.nominal] = tuple(np.percentile(ratio[::4], QUANTILES).tolist())
         basis = harmonics(gradients.bvecs[shell.volumes], shell_order(shell))
         fitted = basis.signal(basis.coefficients(ratio))
-        coefficients = basis.coefficients(np.maximum(fitted, 1e-6) ** np.float32(exponent))
-        energy = basis.energy(coefficients)
+        true_b = np.maximum(fitted, 1e-6) ** np.float32(exponent)
+        energy = basis.energy(basis.coefficients(ratio + (true_b - fitted)))
         if anisotropic is None and energy.shape[1] > 1:
             anisotropic = energy[:, 1] >= np.quantile(energy[:, 1], 1 - ANISOTROPIC_SHARE)
         # A shell that carries no order 2 cannot show where white matter is.
         where = np.ones(len(energy), bool) if anisotropic is None else anisotropic
         added = basis.noise_energy * np.square(known / np.median(mean[where]))
-        level = np.median(energy[where], axis=0) - added
-        levels[shell.nominal] = tuple((np.log(np.maximum(level, 1e-8)) / 2).tolist())
+        levels[shell.nominal] = _log_levels(np.median(energy[where], axis=0), added)
     share = noise / scale
     return ScanLook(float(share), float(water), levels, quantiles)
+
+
+def _log_levels(energy: Array, noise: Array) -> tuple[float, ...]:
+    """Half the logarithm of energies without noise; NaN where most of an energy is noise."""
+    seen = energy > 2 * noise
+    free = np.where(seen, energy - noise, 1.0)
+    return tuple(np.where(seen, np.log(free) / 2, np.nan).tolist())
 
 
 def shell_order(shell: Shell) -> int:

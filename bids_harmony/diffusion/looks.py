@@ -140,13 +140,18 @@ def build_series_banks(
     return look, banks
 
 
+BEYOND = 3.0
+"""Standard errors that two sites' levels must differ by before people cannot be the cause: some
+ten levels are compared for each pair of sites."""
+
+
 def order_scales(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Factors that bring the levels of one site to those of another, as far as they are known.
 
     The difference of two means over a handful of people is mostly a difference of people. It is
-    shrunk by what is known of its error, d (1 - se^2 / d^2), and to nothing where it is within it:
-    the positive-part estimator of James and Stein (1961), one dimension at a time, in the spirit
-    of ComBat's empirical Bayes (Johnson et al. 2007, Biostatistics 8:118).
+    shrunk by what is known of its error, d (1 - (3 se / d)^2), and to nothing within three standard
+    errors: a positive-part estimator as that of James and Stein (1961), one dimension at a time,
+    in the spirit of ComBat's empirical Bayes (Johnson et al. 2007, Biostatistics 8:118).
 
     Parameters
     ----------
@@ -156,7 +161,7 @@ def order_scales(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     Returns
     -------
     (L,) float
-        For coefficients of each order; all 1 where either site has a single scan.
+        For coefficients of each order; 1 where either site has a single scan, or a level is NaN.
     """
     orders = min(source.shape[1], target.shape[1])
     if min(len(source), len(target)) < 2:
@@ -167,5 +172,6 @@ def order_scales(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     pooled = pooled + np.square(target - target.mean(axis=0)).sum(axis=0)
     variance = pooled / (len(source) + len(target) - 2)
     error = variance * (1 / len(source) + 1 / len(target))
-    kept = np.maximum(1 - error / np.maximum(np.square(shift), 1e-12), 0)
-    return np.exp(kept * shift)
+    kept = np.maximum(1 - BEYOND**2 * error / np.maximum(np.square(shift), 1e-12), 0)
+    # Orders that noise hides in one of the scans are left alone.
+    return np.where(np.isfinite(shift), np.exp(kept * shift), 1.0)

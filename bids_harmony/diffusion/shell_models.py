@@ -126,14 +126,14 @@ class RishModel:
         positive = np.maximum(explained, np.float32(1e-6 * self.scale))
         power = np.float32(1 / b_scale(self.source, self.target))
         level = mean[:, None]
-        changed = np.where(explained > 0, level * (positive / level) ** power, explained)
-        coefficients = basis.coefficients(changed)
+        stronger = np.where(explained > 0, level * (positive / level) ** power, explained)
+        moved = signal + (stronger - explained)
+        coefficients = basis.coefficients(moved)
         scales = self._noise_scales(basis.energy(coefficients), basis.noise_energy)
         learned = order_scales(self.source.levels(b_source), self.target.levels(b_target))
         scales[:, : len(learned)] *= learned[: scales.shape[1]].astype(np.float32)
         scales = np.clip(scales, *ORDER_LIMITS)
-        wanted = basis.signal(coefficients * scales[:, basis.orders // 2])
-        return signal + (wanted - explained)
+        return moved + basis.signal(coefficients * (scales[:, basis.orders // 2] - 1))
 
     def _noise_scales(self, energy: Array, unit: Array) -> Array:
         """Factors (V, L) that give each order the energy it would have in the target's noise."""
