@@ -149,7 +149,7 @@ def order_scales(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Factors that bring the levels of one site to those of another, as far as they are known.
 
     The difference of two means over a handful of people is mostly a difference of people. It is
-    shrunk by what is known of its error, d (1 - (3 se / d)^2), and to nothing within three standard
+    shrunk by what is known of its error, d (1 - (3 se / d)^2), and to nothing within three such
     errors: a positive-part estimator as that of James and Stein (1961), one dimension at a time,
     in the spirit of ComBat's empirical Bayes (Johnson et al. 2007, Biostatistics 8:118).
 
