@@ -236,7 +236,8 @@ def rician_amplitude(mean: Array, noise: float) -> Array:
         return np.maximum(mean, 0)
     amplitudes, means = _rician_table()
     ratio = mean / noise
-    return np.where(ratio < means[-1], np.interp(ratio, means, amplitudes), ratio) * noise
+    bright = np.sqrt(np.maximum(np.square(ratio) - 1, 0))
+    return np.where(ratio < means[-1], np.interp(ratio, means, amplitudes), bright) * noise
 
 
 def _rician_table() -> tuple[Array, Array]:
