@@ -1,7 +1,7 @@
 """What harmonization did to the maps and the signal of one diffusion series.
 
-Both series are measured in the same voxels, those that the source's maps call white or grey
-matter, so that a number changes because the map changed and not because the tissue did.
+Both series are measured in the same voxels, so that a number changes because the map changed and
+not because the tissue did.
 """
 
 from __future__ import annotations
@@ -46,10 +46,13 @@ def diffusion_tissues(fa: NDArray, md: NDArray, mask: NDArray[np.bool_]) -> NDAr
     fibres of low FA are missed, and noisy series of few directions lend grey matter too much FA:
     good for comparing two maps in one set of voxels, not for volumetry.
 
+    To compare two series, give the means of their maps. Voxels chosen by one series alone have
+    values that noise happened to put past its threshold, and the other would seem to differ.
+
     Parameters
     ----------
     fa, md : (X, Y, Z) float
-        Of the source; MD in mm2/s.
+        MD in mm2/s.
     mask : (X, Y, Z) bool
         Where the tensor was fitted.
 
@@ -216,8 +219,8 @@ def diffusion_descriptions(row: Iterable[str]) -> dict[str, dict[str, str]]:
 
 
 _WORDS = {
-    "wm": "white matter (as the source's tensor or a segmentation has it)",
-    "gm": "grey matter (as the source's tensor or a segmentation has it)",
+    "wm": "white matter (by the tensors of both series, or a segmentation)",
+    "gm": "grey matter (by the tensors of both series, or a segmentation)",
     "p10": "10th percentile",
     "median": "Median",
     "p90": "90th percentile",
