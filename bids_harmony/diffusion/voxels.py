@@ -12,7 +12,7 @@ from bids_harmony.diffusion.series import Series
 from bids_harmony.exceptions import DataError, ImageError
 from bids_harmony.imaging.checks import check_shape, parse_nifti, read_content
 
-__all__ = ["fittable_voxels", "read_mask"]
+__all__ = ["fittable_voxels", "read_labels", "read_mask"]
 
 SAME_GRID_MM = 0.01
 """Affines of one grid differ by rounding only."""
@@ -38,6 +38,20 @@ def read_mask(path: str | os.PathLike[str], series: Series) -> np.ndarray:
     DataError
         The mask lies on another grid.
     """
+    return _on_grid(path, series) > 0.5
+
+
+def read_labels(path: str | os.PathLike[str], series: Series) -> np.ndarray:
+    """Read tissue labels on the grid of a series, as `read_mask` reads a mask.
+
+    Returns
+    -------
+    ndarray (X, Y, Z) uint8
+    """
+    return np.rint(_on_grid(path, series)).astype(np.uint8)
+
+
+def _on_grid(path: str | os.PathLike[str], series: Series) -> np.ndarray:
     path = Path(path)
     image = parse_nifti(read_content(path), path)
     check_shape(image, str(path))
@@ -46,14 +60,13 @@ def read_mask(path: str | os.PathLike[str], series: Series) -> np.ndarray:
     )
     if not same:
         raise DataError(
-            "The mask is not on the grid of the series",
+            "The mask or segmentation is not on the grid of the series",
             where=str(path),
             expected=_grid(series.shape, series.affine),
             got=_grid(image.shape, image.affine),
-            hint="Make the mask on the mean b=0 image, in the voxel order of the series' file.",
+            hint="Make it on the mean b=0 image, in the voxel order of the series' file.",
         )
-    data = np.asarray(image.dataobj, dtype=np.float32).reshape(image.shape[:3])
-    return data > 0.5
+    return np.asarray(image.dataobj, dtype=np.float32).reshape(image.shape[:3])
 
 
 def _grid(shape: tuple[int, ...], affine: np.ndarray) -> str:

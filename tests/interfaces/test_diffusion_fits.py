@@ -19,6 +19,7 @@ from bids_harmony.bids.site import SiteEvidence
 from bids_harmony.diffusion import noddi
 from bids_harmony.exceptions import DataError
 from bids_harmony.interfaces.diffusion_fits import FitNoddi, FitTensor, WriteMaps
+from bids_harmony.interfaces.diffusion_quality import CompareFits
 from bids_harmony.phantom.cohort import CohortPlan
 from bids_harmony.phantom.diffusion_cohort import write_diffusion_cohort
 from bids_harmony.settings import Settings
@@ -293,3 +294,54 @@ def test_nothing_is_written_where_nothing_was_fitted(one_shell, tmp_path):
     fit = fitted(FitNoddi, one_shell, tmp_path / "fit")
     assert written(fit, tmp_path) == []
     assert not (tmp_path / "out").exists()
+
+
+def compared(source, after, folder, **options):
+    """Outputs of the comparison of two series on one scheme."""
+    fits = [
+        fitted(FitTensor, f, folder.with_name(f"{folder.name}_{i}"))
+        for i, f in enumerate((source, after))
+    ]
+    folder.mkdir()
+    node = CompareFits(
+        source_file=str(source.dwi), harmonized_file=str(after.dwi), title="sub-01",
+        bval_file=str(source.bval), bvec_file=str(source.bvec), mask_file=str(source.mask),
+        source_tensor=fits[0].map_files, harmonized_tensor=fits[1].map_files, **options,
+    )  # fmt: skip
+    return node.run(cwd=str(folder)).outputs
+
+
+def test_two_series_are_compared_in_numbers_and_pictures(phantom, tmp_path):
+    # Attenuation of the source to the power of 1.1: diffusivities 10 % higher, the same FA.
+    image = nib.load(phantom.dwi)
+    data, _, bvals, _ = phantom.load()
+    b0 = np.maximum(data[..., bvals <= 50].mean(axis=-1, keepdims=True), 1e-6)
+    data = np.where(bvals > 50, b0 * (np.maximum(data, 1e-3) / b0) ** 1.1, data)
+    new = tmp_path / "harmonized.nii.gz"
+    nib.save(nib.Nifti1Image(data.astype(np.float32), image.affine), new)
+    after = Files(new, phantom.bval, phantom.bvec, phantom.mask)
+    outputs = compared(phantom, after, tmp_path / "by_tensor")
+    record = json.loads(Path(outputs.quality_file).read_text())
+    row = record["quality"]
+    assert record["descriptions"].keys() == row.keys()
+    assert row["md_wm_median_harmonized"] == pytest.approx(
+        1.1 * row["md_wm_median_source"], rel=0.02
+    )
+    assert row["fa_wm_median_harmonized"] == pytest.approx(row["fa_wm_median_source"], rel=0.03)
+    assert row["v1_angle_wm_median_deg"] < 3 and row["ndi_wm_median_source"] is None
+    assert row["b0_ratio_median"] == pytest.approx(1)
+    assert row["attenuation_b1000_harmonized"] < row["attenuation_b1000_source"] - 0.01
+    for figure in (outputs.maps_figure, outputs.densities_figure):
+        assert Path(figure).stat().st_size > 10_000
+
+    # A segmentation is preferred, in the order of the series' file.
+    white = np.zeros(image.shape[:3], np.uint8)
+    white[tuple(np.argwhere(nib.load(phantom.mask).get_fdata() > 0)[500])] = 2
+    nib.save(nib.Nifti1Image(white, image.affine), tmp_path / "dseg.nii.gz")
+    given = compared(
+        phantom, after, tmp_path / "by_labels", tissue_file=str(tmp_path / "dseg.nii.gz")
+    )
+    row = json.loads(Path(given.quality_file).read_text())["quality"]
+    fa = nib.load(tmp_path / "by_labels_0/fa.nii.gz").get_fdata()[white == 2]
+    assert row["fa_wm_median_source"] == pytest.approx(float(fa[0]))
+    assert row["fa_gm_median_source"] is None
