@@ -43,7 +43,7 @@ _FIGURES = {
     "ratio_above_one_share": "S/S0 > 1",
     "negative_share": "S < 0",
 }
-_ROW_INCHES, _LEFT, _HEAD = 1.0, 1.75, 0.75
+_ROW_INCHES, _LEFT, _HEAD = 0.82, 1.2, 0.75
 
 
 def main() -> None:
@@ -181,8 +181,8 @@ def _write(rows: list[dict[str, Any]], pictures: dict[str, dict[str, np.ndarray]
     lines = [
         "# Tensor and NODDI of real diffusion series", "",
         f"`{command}`: {len(rows)} series as they came, not harmonized and not preprocessed; the "
-        "tensor by DIPY (weighted least squares, up to b=1500 s/mm2 where that suffices), NODDI by "
-        f"AMICO where there are two shells ({', '.join(with_noddi) or 'none'}). Medians in white "
+        "tensor by DIPY (weighted least squares, up to b=1500 s/mm2 where that suffices), NODDI "
+        f"by AMICO where there are two shells ({', '.join(with_noddi) or 'none'}). Medians in white "
         "and grey matter as the tensor tells them; the last columns are shares of voxels x "
         "volumes. Research software, not for diagnosis.", "",
         "People, protocols and voxels differ: rows are not to be compared as sites. With few "
