@@ -164,6 +164,7 @@ def _draw(pictures: dict[str, dict[str, np.ndarray]], path: Path) -> None:
                 inch_per_mm=_ROW_INCHES / largest,
             )
     path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.figure.set_dpi(90)  # keeps the file below 300 kB
     sheet.save(path)
 
 
@@ -182,8 +183,8 @@ def _write(rows: list[dict[str, Any]], pictures: dict[str, dict[str, np.ndarray]
         "# Tensor and NODDI of real diffusion series", "",
         f"`{command}`: {len(rows)} series as they came, not harmonized and not preprocessed; the "
         "tensor by DIPY (weighted least squares, up to b=1500 s/mm2 where that suffices), NODDI "
-        f"by AMICO where there are two shells ({', '.join(with_noddi) or 'none'}). Medians in white "
-        "and grey matter as the tensor tells them; the last columns are shares of voxels x "
+        f"by AMICO where there are two shells ({', '.join(with_noddi) or 'none'}). Medians in "
+        "white and grey matter as the tensor tells them; the last columns are shares of voxels x "
         "volumes. Research software, not for diagnosis.", "",
         "People, protocols and voxels differ: rows are not to be compared as sites. With few "
         "directions and little signal FA is too high, most of all in grey matter.", "",
