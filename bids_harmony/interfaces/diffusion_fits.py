@@ -195,7 +195,7 @@ def _about_fit(
         "VolumesUsed": [int(v) for v in volumes],
         "ShellsUsed": {f"{s.nominal:g}": len(s.volumes) for s in used.shells},
         "FittedVoxels": int(np.count_nonzero(fitted)),
-        # Two fits can be compared only if their series are in one unit: this tells.
+        # Fits of two series can be compared only in one unit; orders of magnitude would tell.
         "MedianB0Signal": float(f"{np.median(b0):.6g}"),
     }
 

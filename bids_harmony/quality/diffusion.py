@@ -242,8 +242,8 @@ def _describe(key: str) -> dict[str, str]:
         text = "Share of voxels and volumes inside the brain with negative signal"
         return {"Description": f"{text}, {stage}", "Units": "1"}
     if key == "b0_ratio_median":
-        text = "Median ratio of the mean b=0 signals, harmonized over source"
-        return {"Description": f"{text}: the two are in one unit", "Units": "1"}
+        text = "Median ratio of the mean b=0 signals inside the brain, harmonized over source"
+        return {"Description": text, "Units": "1"}
     if key.startswith("attenuation_b"):
         text = f"Median inside the brain of the mean S/S0 at b={parts[1][1:]} s/mm2"
         return {"Description": f"{text}, {stage}", "Units": "1"}

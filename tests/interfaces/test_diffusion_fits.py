@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from nipype.interfaces.base import isdefined
+from nipype.pipeline.engine import Node, Workflow
 
 from bids_harmony.bids.dataset import Scan
 from bids_harmony.bids.site import SiteEvidence
@@ -345,3 +346,33 @@ def test_two_series_are_compared_in_numbers_and_pictures(phantom, tmp_path):
     fa = nib.load(tmp_path / "by_labels_0/fa.nii.gz").get_fdata()[white == 2]
     assert row["fa_wm_median_source"] == pytest.approx(float(fa[0]))
     assert row["fa_gm_median_source"] is None
+
+
+def test_in_a_graph_what_was_not_fitted_is_passed_over(one_shell, tmp_path):
+    graph = Workflow("graph", base_dir=str(tmp_path / "work"))
+    settings = Settings(
+        bids_dir=tmp_path / "raw",
+        output_dir=tmp_path / "out",
+        target_site="COI",
+        analysis_level="participant",
+    )
+    own = one_shell.inputs
+    series = {"source_file": own.pop("in_file"), "harmonized_file": str(one_shell.dwi)}
+    compare = Node(CompareFits(title="t", **series, **own), name="compare")
+    for model, interface in (("tensor", FitTensor), ("noddi", FitNoddi)):
+        fit = Node(interface(**one_shell.inputs), name=f"fit_{model}")
+        write = Node(
+            WriteMaps(scan=source_scan(tmp_path / "raw"), settings=settings, input_hash="h"),
+            name=f"write_{model}",
+        )
+        fields = [("map_files", "map_files"), ("record_file", "record_file")]
+        graph.connect([(fit, write, fields)])
+        graph.connect(fit, "map_files", compare, f"source_{model}")
+        graph.connect(fit, "map_files", compare, f"harmonized_{model}")
+    graph.connect(graph.get_node("fit_noddi"), "statement", compare, "note")
+    graph.run(plugin="Linear")
+    names = {p.name for p in (tmp_path / "out").rglob("*.nii.gz")}
+    assert len(names) == 5 and all("model-tensor" in name for name in names)
+    row = json.loads((tmp_path / "work/graph/compare/quality.json").read_text())["quality"]
+    assert row["v1_angle_wm_p95_deg"] == 0
+    assert row["fa_wm_median_source"] == row["fa_wm_median_harmonized"] > 0.3
