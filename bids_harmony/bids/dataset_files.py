@@ -19,7 +19,7 @@ BIDS_VERSION = "1.11.0"
 
 # Names that BIDS does not know (yet). "figures" without a slash: with one, the validator still
 # complains.
-_BIDSIGNORE = ("*_xfm.*", "figures", "*.html", "models", "logs")
+_BIDSIGNORE = ("*_xfm.*", "*_dwimap.*", "figures", "*.html", "models", "logs")
 
 _README = """\
 # Harmonized brain images
