@@ -24,7 +24,7 @@ def make_gradients(count=20, shells=(1000.0, 2000.0), b0=6):
 def make_series(gradients, *, seed=0, noise=0.0, b_scale=1.0, person=1.0, drift=0.0, gain=1000.0):
     """Water in the middle, white matter on one side, grey on the other; the edge is no brain."""
     rng = np.random.default_rng(seed)
-    b, (x, y, z) = b_scale * gradients.bvals, gradients.bvecs.T
+    b, x = b_scale * gradients.bvals, gradients.bvecs[:, 0]
     white = np.exp(-b * person * (ACROSS + (ALONG - ACROSS) * x**2))
     grey, water = np.exp(-b * person * GREY), 2 * np.exp(-b * WATER)
     signal = np.zeros((*SHAPE, len(b)))

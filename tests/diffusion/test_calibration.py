@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from tests.diffusion.simple_series import WATER, make_gradients, make_series
 
 from bids_harmony.diffusion.calibration import (
     QUANTILES,
@@ -13,6 +12,7 @@ from bids_harmony.diffusion.calibration import (
     shell_order,
 )
 from bids_harmony.diffusion.gradients import Shell
+from tests.diffusion.simple_series import WATER, make_gradients, make_series
 
 SCALE = 2000.0
 

@@ -67,5 +67,5 @@ def test_a_look_survives_its_file_and_a_damaged_file_is_told(tmp_path):
     assert changed.digest != look.digest
     for text in ("{", '{"site": "a"}', '{"site": "a", "scans": [["x", {"noise": 1}]]}', "[]"):
         (tmp_path / "look.json").write_text(text)
-        with pytest.raises(DataError, match="look.json"):
+        with pytest.raises(DataError, match="cannot be read"):
             SeriesLook.read(tmp_path / "look.json")
