@@ -38,8 +38,10 @@ ORDER = 4
 MOSTLY_WATER = 2.0e-3
 """mm2/s; a voxel whose neighbours all exceed this holds no tissue to speak of."""
 FEWEST_WATER_VOXELS = 20
-WATER_B = (400.0, 1600.0)
+WATER_B = (400.0, 1300.0)
 """s/mm2; below, perfusion counts, above, water's signal is gone."""
+WATER_LIMITS = (2.4e-3, 3.8e-3)
+"""mm2/s; pulsation adds to what diffuses, tissue takes away; beyond, it was something else."""
 ANISOTROPIC_SHARE = 0.25
 """Share of the brain with the strongest order 2: white matter."""
 QUANTILES = np.linspace(0, 100, 101)
@@ -198,8 +200,8 @@ def free_water_diffusivity(
     Returns
     -------
     float
-        mm2/s, the median; NaN where fewer than `FEWEST_WATER_VOXELS` are found or no shell has a
-        b-value within `WATER_B`.
+        mm2/s, the median; NaN where fewer than `FEWEST_WATER_VOXELS` are found, no shell has a
+        b-value within `WATER_B`, or the value cannot be that of water.
     """
     usable = [s for s in gradients.shells if WATER_B[0] <= s.b <= WATER_B[1]]
     if not usable:
@@ -213,7 +215,8 @@ def free_water_diffusivity(
     pure = ndimage.binary_erosion(image > MOSTLY_WATER, np.ones((3, 3, 3)))[mask]
     if np.count_nonzero(pure) < FEWEST_WATER_VOXELS:
         return float("nan")
-    return float(np.median(diffusivity[pure]))
+    found = float(np.median(diffusivity[pure]))
+    return found if WATER_LIMITS[0] <= found <= WATER_LIMITS[1] else float("nan")
 
 
 def rician_amplitude(mean: Array, noise: float) -> Array:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bids_harmony.diffusion.calibration import look_at_scan
-from bids_harmony.diffusion.looks import SeriesLook
-from bids_harmony.diffusion.shell_models import AttenuationModel, RishModel, b_scale
+from bids_harmony.diffusion.looks import SeriesLook, b_scale
+from bids_harmony.diffusion.shell_models import AttenuationModel, RishModel
 from bids_harmony.diffusion.tensor import fit_tensor
 from tests.diffusion.simple_series import SHAPE, make_gradients, make_series
 
@@ -59,12 +59,17 @@ def test_gradients_that_are_too_strong_are_seen_and_undone():
     assert abs(mine / goal - 1) < 0.008
 
 
-def test_what_no_gradient_can_do_is_not_corrected(caplog):
-    far = site("FAR", b_scale=1.2)
-    assert b_scale(far, site("COI")) == 1
-    assert "free water" in caplog.text
-    unknown = SeriesLook("X", tuple((k, replace(v, water=float("nan"))) for k, v in far.scans))
-    assert b_scale(unknown, far) == 1
+def test_gradients_are_not_corrected_where_free_water_says_nothing():
+    source, target = site("GE", b_scale=1.06), site("COI")
+    assert b_scale(source, target) > 1.05
+    alone = SeriesLook("GE", source.scans[:1])
+    assert b_scale(alone, target) == 1
+    dry = SeriesLook("X", tuple((k, replace(v, water=float("nan"))) for k, v in source.scans))
+    assert b_scale(dry, target) == 1
+    # Scans of one site that differ by as much as the sites do.
+    scattered = zip(source.scans, (2.9e-3, 3.1e-3, 3.4e-3), strict=True)
+    looks = tuple((k, replace(v, water=water)) for (k, v), water in scattered)
+    assert b_scale(SeriesLook("X", looks), target) == 1
 
 
 def test_anisotropy_that_is_noise_goes_and_water_becomes_isotropic():
