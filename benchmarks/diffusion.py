@@ -329,10 +329,11 @@ def _markdown(record: dict[str, Any]) -> str:
         f"`{record['command']}`, {record['minutes']} minutes, {record['machine']['processor']}."
         if isinstance(record.get("machine"), dict) and "processor" in record["machine"]
         else f"`{record['command']}`, {record['minutes']} minutes.",
-        "CoV: between sites in regions of white matter, %. RMSE: to the truth, per voxel. V1: median "
-        "angle to the truth; turned: to the scan as it came (floor: to another scan).",
+        "CoV: between sites in regions of white matter, %. RMSE: to the truth, per voxel; MD in",
+        "1e-3 mm2/s. V1: median angle to the truth, degrees; turned: to the scan as it came",
+        "(floor: to another scan).",
         "",
-        "| way | CoV FA | MD | NDI | ODI | RMSE FA | MD (1e-3 mm2/s) | NDI | ODI | V1 (deg) | turned | s |",
+        "| way | CoV FA | MD | NDI | ODI | RMSE FA | MD | NDI | ODI | V1 | turned | s |",
         "|---|" + "---:|" * 11,
     ]
     for row in record["table"]:
