@@ -11,7 +11,7 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, is
 from bids_harmony.exceptions import CannotCreateOutput
 from bids_harmony.interfaces.base import Adapter
 
-__all__ = ["WriteAnatomy", "WriteHarmonized", "figure_path"]
+__all__ = ["WriteAnatomy", "WriteHarmonized", "copy_output", "figure_path"]
 
 
 class _WriterInput(BaseInterfaceInputSpec):
@@ -53,7 +53,7 @@ class WriteAnatomy(Adapter):
             (self.inputs.mask_file, mask, {"Type": "Brain", "MaskKind": self.inputs.mask_kind}),
             (self.inputs.xfm_file, xfm, registered),
         ):
-            _copy(source, target)
+            copy_output(source, target)
             record = derived_sidecar(
                 scan, settings.bids_dir, resume_hash=self.inputs.input_hash, extra=extra
             )
@@ -88,12 +88,12 @@ class WriteHarmonized(Adapter):
         stripped = settings.skull_strip or self.inputs.mask_kind == "skull-stripped"
         if isdefined(self.inputs.reference_file):
             on_grid = harmonized_path(settings.output_dir, scan, target, space=REFERENCE)
-            _copy(self.inputs.reference_file, on_grid)
+            copy_output(self.inputs.reference_file, on_grid)
             self._describe(on_grid, record, stripped=True)
-        _copy(self.inputs.figure_file, figure_path(settings.output_dir, scan, target))
+        copy_output(self.inputs.figure_file, figure_path(settings.output_dir, scan, target))
         # The native image comes last: its sidecar tells later runs that the scan is finished.
         native = harmonized_path(settings.output_dir, scan, target)
-        _copy(self.inputs.in_file, native)
+        copy_output(self.inputs.in_file, native)
         self._describe(native, record, stripped=stripped)
         return {"out_file": str(native)}
 
@@ -138,7 +138,8 @@ def figure_path(output_dir: Path, scan: Any, target: str) -> Path:
     return Path(output_dir) / f"sub-{scan.subject}" / "figures" / f"{name}.png"
 
 
-def _copy(source: str, target: Path) -> None:
+def copy_output(source: str, target: Path) -> None:
+    """Copy a node's file into the derivative, whole or not at all; its folder is made."""
     from bids_harmony.imaging.atomic import write_atomically
 
     try:
