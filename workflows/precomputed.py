@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 def file_sha256(path: Path) -> str:
-    """sha256 of a file's bytes.
+    """sha256 of a file's bytes; a process reads a file once, until its size or time changes.
 
     Raises
     ------
@@ -40,12 +41,18 @@ def file_sha256(path: Path) -> str:
         When the file is not there or cannot be read.
     """
     try:
-        with open(path, "rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        state = path.stat()
+        return _bytes_sha256(path, state.st_size, state.st_mtime_ns)
     except FileNotFoundError as error:
         raise MissingInput("The file does not exist", where=str(path)) from error
     except OSError as error:
         raise InputOutputError("A file cannot be read", where=str(path), got=str(error)) from error
+
+
+@lru_cache(maxsize=4096)
+def _bytes_sha256(path: Path, size: int, mtime_ns: int) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def anatomy_hash(scan: Scan, settings: Settings, *, t1w: Scan | None = None) -> str:

@@ -9,43 +9,35 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bids_harmony import __version__
-from bids_harmony.bids.site import SiteEvidence, same_site
-from bids_harmony.exceptions import DataError, MissingInput, UsageError
-from bids_harmony.workflows.precomputed import file_sha256
+from bids_harmony.bids.site import same_site
+from bids_harmony.exceptions import DataError
+from bids_harmony.workflows.reference_images import (
+    LookOf,
+    are_given,
+    image_digests,
+    reference_images,
+    same_images,
+)
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bids_harmony.bids.dataset import Scan
     from bids_harmony.harmonizers import Harmonizer
+    from bids_harmony.model.encoder import Encoder
     from bids_harmony.settings import Settings
     from bids_harmony.training.bank_shelf import BankShelf
+    from bids_harmony.training.site_bank import SiteBank
     from bids_harmony.training.training_scans import TrainingScan
 
-__all__ = [
-    "LookOf",
-    "make_banks",
-    "missing_looks",
-    "reference_images",
-    "shelf_of",
-    "target_modalities",
-]
+__all__ = ["bank_recipe", "encoder_and_cells", "make_banks", "missing_looks", "shelf_of"]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class LookOf:
-    """What a bank is wanted of."""
-
-    site: str
-    modality: str
 
 
 def shelf_of(settings: Settings) -> BankShelf:
@@ -80,73 +72,39 @@ def missing_looks(
 
 
 def _is_known(look: LookOf, settings: Settings, harmonizer: Harmonizer) -> bool:
-    known = [s for s in harmonizer.sites(look.modality) if same_site(s, look.site)]
-    given = bool(settings.target_images) and same_site(look.site, str(settings.target_site))
-    shelved = shelf_of(settings).read(look.site, look.modality)
-    if shelved is None:
-        # A model's own bank will do, unless images were given in its place.
-        return bool(known) and not given
-    return _is_current(shelved[1], look, settings)
+    def among(sites: Sequence[str]) -> bool:
+        return any(same_site(site, look.site) for site in sites)
+
+    given = are_given(look, settings)
+    made_of = shelf_of(settings).made_of(look.site, look.modality)
+    if made_of is None:
+        # A bank of the model's own will do, unless images were given in its place.
+        return among(harmonizer.sites(look.modality)) and not given
+    was_given = bool(made_of.get("given"))
+    if not given and not was_given and among(harmonizer.own_sites(look.modality)):
+        return True
+    encoder, cells = encoder_and_cells(harmonizer)
+    return made_of.get("recipe") == bank_recipe(
+        settings, encoder_sha256=encoder.sha256, cells=cells
+    ) and same_images(made_of.get("images", {}), look, settings, given=was_given)
 
 
-def _is_current(made_of: dict[str, Any], look: LookOf, settings: Settings) -> bool:
-    if made_of.get("recipe") != _recipe(settings):
-        return False
-    images: dict[str, str] = made_of.get("images", {})
-    if settings.target_images and same_site(look.site, str(settings.target_site)):
-        now = {str(path): file_sha256(path) for path in _given(settings, look.modality)}
-        return images == now
-    try:
-        return all(file_sha256(settings.bids_dir / p) == digest for p, digest in images.items())
-    except MissingInput:
-        return False
+def bank_recipe(settings: Settings, *, encoder_sha256: str, cells: int) -> str:
+    """Hash of everything but the images that a bank depends on.
 
-
-def _recipe(settings: Settings) -> str:
-    """Hash of everything but the images that a bank depends on."""
+    The method is none of it: methods with one encoder and one grid share their banks.
+    """
     parts = {
         "version": __version__,
+        "encoder": encoder_sha256,
+        "cells": cells,
         "voxel_mm": settings.voxel_mm,
         "n4": settings.n4,
         "seed": settings.random_seed,
         "sloppy": settings.sloppy,
         "scans": settings.bank_scans,
-        "method": settings.method,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def reference_images(
-    look: LookOf, settings: Settings, everyone: Sequence[Scan]
-) -> tuple[Scan, ...]:
-    """Choose the scans that stand for a site: always the same, of as many people as there are.
-
-    Parameters
-    ----------
-    look : LookOf
-    settings : Settings
-        ``bank_scans``, and ``target_images``, which stand for the target where they are given.
-    everyone : sequence of Scan
-        All scans of the dataset.
-
-    Returns
-    -------
-    tuple of Scan
-        At most ``bank_scans``; empty where the site has no scan of the modality.
-    """
-    if settings.target_images and same_site(look.site, str(settings.target_site)):
-        return tuple(_given_scan(path, look) for path in _given(settings, look.modality))
-    own = sorted(
-        (s for s in everyone if s.modality == look.modality and same_site(s.site.site, look.site)),
-        key=lambda s: str(s.path),
-    )
-    # Another person tells more than another session: first one scan of each, then their second.
-    seen: Counter[str] = Counter()
-    order = []
-    for number, scan in enumerate(own):
-        order.append((seen[scan.subject], number))
-        seen[scan.subject] += 1
-    return tuple(own[number] for _, number in sorted(order)[: settings.bank_scans])
 
 
 def make_banks(
@@ -168,9 +126,12 @@ def make_banks(
     from bids_harmony.bids.dataset import find_scans
 
     shelf = shelf_of(settings)
-    encoder, cells = _bank_settings(harmonizer)
+    encoder, cells = encoder_and_cells(harmonizer)
     with shelf.locked():
         # Another job may have made them while this one waited.
+        looks = [look for look in looks if not _is_known(look, settings, harmonizer)]
+        _take_away_others(shelf, looks, settings)
+        # Where given images are gone, the model's own bank counts again.
         looks = [look for look in looks if not _is_known(look, settings, harmonizer)]
         if not looks:
             return
@@ -182,36 +143,48 @@ def make_banks(
             if not usable:
                 logger.warning("No usable %s scan of %s", look.modality, look.site)
                 continue
-            _shelve(settings, shelf, look, usable, ready, encoder, cells)
+            # Of images that were given, also one of no use: they are compared as a whole.
+            given = are_given(look, settings)
+            seen = scans if given else usable
+            made_of = {
+                "recipe": bank_recipe(settings, encoder_sha256=encoder.sha256, cells=cells),
+                "given": given,
+                "images": image_digests((scan.path for scan in seen), settings),
+            }
+            bank = _bank_of(look, [ready[s.label] for s in usable], settings, encoder, cells)
+            shelf.write(bank, made_of)
+            logger.info(
+                "%s %s is known from %d scan(s): %s",
+                look.site, look.modality, len(usable), ", ".join(bank.scans),
+            )  # fmt: skip
 
 
-def _shelve(
-    settings: Settings,
-    shelf: BankShelf,
-    look: LookOf,
-    scans: Sequence[Scan],
-    ready: dict[str, TrainingScan],
-    encoder: Any,
-    cells: int,
-) -> None:
+def _take_away_others(shelf: BankShelf, looks: Sequence[LookOf], settings: Settings) -> None:
+    """Remove banks of other given images, and those that stand where images are given now.
+
+    If no new one can be made, a run must not take the look that an earlier one was asked for. A
+    site's own outdated bank stays until there is a new one.
+    """
+    for look in looks:
+        made_of = shelf.made_of(look.site, look.modality) or {}
+        if made_of.get("given") or are_given(look, settings):
+            shelf.remove(look.site, look.modality)
+
+
+def _bank_of(
+    look: LookOf, scans: Sequence[TrainingScan], settings: Settings, encoder: Encoder, cells: int
+) -> SiteBank:
     from bids_harmony.training.site_bank import build_bank
     from bids_harmony.training.training_scans import load_scans
 
-    loaded = load_scans([ready[scan.label] for scan in scans], settings.voxel_mm)
-    bank = build_bank(
+    return build_bank(
         look.site,
         look.modality,
-        [(s.label, s.data, s.mask, s.scale) for s in loaded],
+        [(s.label, s.data, s.mask, s.scale) for s in load_scans(scans, settings.voxel_mm)],
         encoder,
         cells=cells,
         voxel_mm=settings.voxel_mm,
     )
-    images = {_place(scan.path, settings): file_sha256(scan.path) for scan in scans}
-    shelf.write(bank, {"recipe": _recipe(settings), "images": images})
-    logger.info(
-        "%s %s is known from %d scan(s): %s",
-        look.site, look.modality, len(scans), ", ".join(bank.scans),
-    )  # fmt: skip
 
 
 def _prepare(
@@ -238,17 +211,24 @@ def _prepare(
 
 
 @lru_cache(maxsize=1)
-def _default_encoder() -> Any:
+def _default_encoder() -> Encoder:
     from bids_harmony.model.encoder import load_encoder
 
     return load_encoder("mri")
 
 
-def _bank_settings(harmonizer: Harmonizer) -> tuple[Any, int]:
-    """Encoder of the codes, and cells of the grid on which detail is measured."""
+def encoder_and_cells(harmonizer: Harmonizer) -> tuple[Encoder, int]:
+    """Encoder of the codes, and cells of the grid on which detail is measured.
+
+    Raises
+    ------
+    DataError
+        The model was trained with an encoder that is not at hand.
+    """
     from bids_harmony.model.presets import DEFAULT_PRESET, preset
 
-    encoder = getattr(harmonizer, "encoder", _default_encoder())
+    # A method without a network is free to take any.
+    encoder = harmonizer.encoder if hasattr(harmonizer, "encoder") else _default_encoder()
     if encoder is None:
         raise DataError(
             "Sites that the model does not know need the encoder that it was trained with",
@@ -260,51 +240,3 @@ def _bank_settings(harmonizer: Harmonizer) -> tuple[Any, int]:
     network = getattr(harmonizer, "network", None)
     config = network.config if network is not None else preset(DEFAULT_PRESET)
     return encoder, config.aan.grid
-
-
-def _given(settings: Settings, modality: str) -> list[Path]:
-    return sorted(p for p in settings.target_images if _modality_of(p) == modality)
-
-
-def _modality_of(path: Path) -> str:
-    """Modality that the name of a target image tells; the image is there."""
-    from bids_harmony.settings import MODALITIES
-
-    suffix = path.name.partition(".")[0].rpartition("_")[2]
-    if suffix not in MODALITIES:
-        raise UsageError(
-            "The name of a target image does not tell its modality",
-            where=f"--target-image {path}",
-            expected=" or ".join(f"*_{kind}.nii.gz" for kind in MODALITIES),
-            got=path.name,
-            hint="Rename it, or link to it by such a name.",
-        )
-    if not path.is_file():
-        raise MissingInput("The target image does not exist", where=f"--target-image {path}")
-    return suffix
-
-
-def _given_scan(path: Path, look: LookOf) -> Scan:
-    from bids_harmony.bids.dataset import Scan
-
-    evidence = SiteEvidence(look.site, "--target-image")
-    entities = {"subject": f"target {path.name}", "suffix": look.modality}
-    return Scan(path, entities, look.modality, {}, evidence)
-
-
-def _place(path: Path, settings: Settings) -> str:
-    """Path below the dataset; of other images the whole path."""
-    if path.is_relative_to(settings.bids_dir):
-        return path.relative_to(settings.bids_dir).as_posix()
-    return str(path)
-
-
-def target_modalities(settings: Settings) -> set[str]:
-    """Modalities of the images that stand for the target.
-
-    Raises
-    ------
-    UsageError, MissingInput
-        A name tells no modality, or a file is not there.
-    """
-    return {_modality_of(path) for path in settings.target_images}

@@ -76,7 +76,7 @@ def find_target(settings: Settings, selection: ScanSelection, trained: Sequence[
     """
     asked = canonical_site(settings.target_site) or ""
     if settings.target_images:
-        from bids_harmony.workflows.site_banks import target_modalities
+        from bids_harmony.workflows.reference_images import target_modalities
 
         target_modalities(settings)
         return asked or GIVEN_SITE

@@ -7,9 +7,11 @@ scaling the coefficients of an order changes its energy and leaves fibres where 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-__all__ = ["SMOOTH", "rish_features", "scale_rish"]
+__all__ = ["SMOOTH", "Harmonics", "harmonics", "rish_features", "scale_rish"]
 
 Array = np.ndarray
 
@@ -45,9 +47,8 @@ def rish_features(
         The order is odd or negative, directions are too few for it, are not unit vectors or do
         not match the signal.
     """
-    _, fit, orders = _basis(shell_signal, bvecs, order, smooth)
-    energy = np.square(_applied(shell_signal, fit))
-    return np.add.reduceat(energy, np.searchsorted(orders, np.unique(orders)), axis=-1)
+    basis = _of_signal(shell_signal, bvecs, order, smooth)
+    return basis.energy(basis.coefficients(shell_signal))
 
 
 def scale_rish(signal: Array, bvecs: Array, scales: Array, *, smooth: float = SMOOTH) -> Array:
@@ -76,15 +77,63 @@ def scale_rish(signal: Array, bvecs: Array, scales: Array, *, smooth: float = SM
         As `rish_features`, for order 2 L - 2.
     """
     scales = np.asarray(scales)
-    basis, fit, orders = _basis(signal, bvecs, 2 * scales.shape[-1] - 2, smooth)
+    basis = _of_signal(signal, bvecs, 2 * scales.shape[-1] - 2, smooth)
     # Signal plus change, not scaled fit plus residual: a scale of 1 then adds exactly nothing.
-    coefficients = _applied(signal, fit)
-    change = coefficients * (scales - 1).astype(coefficients.dtype)[..., orders // 2]
-    return signal + _applied(change, basis)
+    coefficients = basis.coefficients(signal)
+    change = coefficients * (scales - 1).astype(coefficients.dtype)[..., basis.orders // 2]
+    return signal + basis.signal(change)
 
 
-def _basis(signal: Array, bvecs: Array, order: int, smooth: float) -> tuple[Array, Array, Array]:
-    """Harmonics (N, C), the fit of their coefficients (C, N) and the order of each (C,)."""
+@dataclass(frozen=True, eq=False)
+class Harmonics:
+    """Even spherical harmonics of the directions of one shell.
+
+    Attributes
+    ----------
+    basis : (N, C) float
+        Harmonics in the N directions.
+    fit : (C, N) float
+        Gives coefficients of a signal.
+    orders : (C,) int
+        Order of each coefficient: 0, 2, 2, 2, 2, 2, 4, ...
+    """
+
+    basis: Array
+    fit: Array
+    orders: Array
+
+    @property
+    def count(self) -> int:
+        """C."""
+        return len(self.orders)
+
+    def coefficients(self, signal: Array) -> Array:
+        """Coefficients (..., C) of a signal (..., N), in its precision."""
+        return _applied(signal, self.fit)
+
+    def signal(self, coefficients: Array) -> Array:
+        """Signal (..., N) of coefficients (..., C)."""
+        return _applied(coefficients, self.basis)
+
+    def energy(self, coefficients: Array) -> Array:
+        """Sum of squares of each order, (..., L)."""
+        return np.add.reduceat(np.square(coefficients), self._starts, axis=-1)
+
+    @property
+    def noise_energy(self) -> Array:
+        """Mean energy of each order in noise of unit variance, (L,)."""
+        return np.add.reduceat(np.square(self.fit).sum(axis=1), self._starts)
+
+    @property
+    def _starts(self) -> Array:
+        return np.searchsorted(self.orders, np.unique(self.orders))
+
+
+def harmonics(bvecs: Array, order: int, *, smooth: float = SMOOTH) -> Harmonics:
+    """Harmonics of a shell's directions.
+
+    Parameters and errors as in `rish_features`.
+    """
     # DIPY's import takes a second or more.
     from dipy.core.geometry import cart2sphere
     from dipy.reconst.shm import real_sh_descoteaux, smooth_pinv
@@ -92,8 +141,6 @@ def _basis(signal: Array, bvecs: Array, order: int, smooth: float) -> tuple[Arra
     bvecs = np.asarray(bvecs, dtype=float)
     if order < 0 or order % 2:
         raise ValueError(f"order must be even and not negative; got {order}")
-    if bvecs.shape != (signal.shape[-1], 3):
-        raise ValueError(f"bvecs must be ({signal.shape[-1]}, 3); got {bvecs.shape}")
     if not np.allclose(np.linalg.norm(bvecs, axis=1), 1, atol=1e-2):
         raise ValueError("bvecs must be unit vectors: b=0 does not belong to a shell")
     least = (order + 1) * (order + 2) // 2
@@ -102,7 +149,14 @@ def _basis(signal: Array, bvecs: Array, order: int, smooth: float) -> tuple[Arra
     _, theta, phi = cart2sphere(*bvecs.T)
     basis, _, orders = real_sh_descoteaux(order, theta, phi, legacy=False)
     penalty = np.sqrt(smooth) * orders * (orders + 1)
-    return basis, smooth_pinv(basis, penalty), orders
+    return Harmonics(basis, smooth_pinv(basis, penalty), orders)
+
+
+def _of_signal(signal: Array, bvecs: Array, order: int, smooth: float) -> Harmonics:
+    bvecs = np.asarray(bvecs, dtype=float)
+    if bvecs.shape != (signal.shape[-1], 3):
+        raise ValueError(f"bvecs must be ({signal.shape[-1]}, 3); got {bvecs.shape}")
+    return harmonics(bvecs, order, smooth=smooth)
 
 
 def _applied(data: Array, matrix: Array) -> Array:

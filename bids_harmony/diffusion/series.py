@@ -195,11 +195,12 @@ def write_series(series: Series, raw: np.ndarray, path: str | os.PathLike[str]) 
 
 def _write_voxels(series: Series, raw: np.ndarray, handle: Any) -> None:
     """Header and extensions as they are, then volume by volume."""
+    proxy: Any = series.image.dataobj
     header = series.image.header.copy()
     header.set_slope_inter(series.slope, series.intercept)
-    header["vox_offset"] = series.image.dataobj.offset
+    header["vox_offset"] = proxy.offset
     start = BytesIO()
     header.write_to(start)
-    handle.write(start.getvalue().ljust(series.image.dataobj.offset, b"\0"))
+    handle.write(start.getvalue().ljust(proxy.offset, b"\0"))
     for volume in range(raw.shape[3]):
         handle.write(raw[..., volume].tobytes(order="F"))

@@ -54,6 +54,10 @@ class Harmonizer(Protocol):
         """Sites that the method knows for a modality."""
         ...
 
+    def own_sites(self, modality: str) -> tuple[str, ...]:
+        """Those that it knows by itself, without banks made on the fly."""
+        ...
+
     def targets(self, modality: str) -> tuple[str, ...]:
         """Sites whose look the method can give; all, or the one that it was fitted for."""
         ...

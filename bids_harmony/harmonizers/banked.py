@@ -25,13 +25,14 @@ class Banked:
     model_dir : Path
         Folder that the level train wrote, or of the shipped model, which knows no site.
     shelf : BankShelf, optional
-        Banks of other sites, made on the fly. The model's own come before them, and its grid is
-        the shelf's.
+        Banks of other sites, made on the fly. The model's own come before them, but for those of
+        images that a user gave in a site's place. The model's grid is the shelf's.
     """
 
     def __init__(self, model_dir: Path, shelf: BankShelf | None = None) -> None:
         self.model_dir, self.shelf = Path(model_dir), shelf
         self.banks: dict[tuple[str, str], SiteBank] = {}
+        self._from_shelf: dict[tuple[str, str], SiteBank] = {}
         banks_file = self.model_dir / BANKS_FILE
         if shelf is None or banks_file.is_file():
             self.banks, self.voxel_mm = read_banks(self.model_dir)
@@ -61,8 +62,12 @@ class Banked:
 
     def sites(self, modality: str) -> tuple[str, ...]:
         """Sites with a bank for the modality, sorted."""
-        found = {site for site, kind in self.banks if kind == modality}
-        return tuple(sorted(found | set(self.shelf.sites(modality) if self.shelf else ())))
+        shelved = self.shelf.sites(modality) if self.shelf else ()
+        return tuple(sorted({*self.own_sites(modality), *shelved}))
+
+    def own_sites(self, modality: str) -> tuple[str, ...]:
+        """Sites with a bank in the model itself, sorted."""
+        return tuple(sorted(site for site, kind in self.banks if kind == modality))
 
     def targets(self, modality: str) -> tuple[str, ...]:
         """Sites whose look the method can give, sorted."""
@@ -70,11 +75,24 @@ class Banked:
 
     def has_bank(self, modality: str, site: str) -> bool:
         """Whether the site is known."""
-        if (site, modality) not in self.banks and self.shelf is not None:
-            found = self.shelf.read(site, modality)
-            if found is not None:
-                self.banks[site, modality] = found[0]
-        return (site, modality) in self.banks
+        return self._find(modality, site) is not None
+
+    def _find(self, modality: str, site: str) -> SiteBank | None:
+        key = site, modality
+        if key in self._from_shelf:
+            return self._from_shelf[key]
+        own = self.banks.get(key)
+        made_of = self.shelf.made_of(site, modality) if self.shelf else None
+        if self.shelf is None or made_of is None:
+            return own
+        # Only images that a user gave in the site's place come before what the model knows.
+        if own is not None and not made_of.get("given"):
+            return own
+        found = self.shelf.read(site, modality)
+        if found is None:
+            return own
+        self._from_shelf[key] = found[0]
+        return found[0]
 
     def bank(self, modality: str, site: str) -> SiteBank:
         """Give the bank of a site.
@@ -84,7 +102,8 @@ class Banked:
         SiteError
             Neither the model nor the shelf has one.
         """
-        if not self.has_bank(modality, site):
+        bank = self._find(modality, site)
+        if bank is None:
             raise SiteError(
                 f"The model knows no site {site!r} for {modality}",
                 where=str(self.model_dir),
@@ -92,7 +111,7 @@ class Banked:
                 got=site,
                 hint="Run the level train with scans of this site.",
             )
-        return self.banks[site, modality]
+        return bank
 
     def novelty(self, prepared: Prepared, modality: str) -> float | None:
         """How far a scan is from training, 1 at the border; None where a method cannot tell."""

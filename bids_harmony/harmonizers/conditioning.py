@@ -49,15 +49,13 @@ def pool_cells(data: Array, weight: Array, cells: int) -> tuple[Array, Array]:
     def total(volume: Array) -> Array:
         for axis in (0, 1):
             size = volume.shape[axis]
-            # Integral along the axis, read at the cells' edges.
-            summed = np.cumsum(volume, axis=axis, dtype=np.float64)
             low = np.arange(cells) * size // cells
             high = -(-np.arange(1, cells + 1) * size // cells)
-            upper = np.take(summed, high - 1, axis=axis)
-            lower = np.take(summed, np.maximum(low - 1, 0), axis=axis)
-            first = (slice(None),) * axis + (low == 0,)
-            lower[first] = 0
-            volume = upper - lower
+            parts = [
+                volume[(slice(None),) * axis + (slice(first, end),)].sum(axis, dtype=np.float64)
+                for first, end in zip(low, high, strict=True)
+            ]
+            volume = np.stack(parts, axis=axis)
         return np.moveaxis(volume, 2, 0)
 
     weight = np.asarray(weight, dtype=np.float32)

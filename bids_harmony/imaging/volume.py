@@ -27,7 +27,16 @@ from bids_harmony.imaging.checks import (
     read_content,
 )
 
-__all__ = ["Volume", "from_image", "read_volume", "to_native", "write_array", "write_image"]
+__all__ = [
+    "Volume",
+    "from_image",
+    "native_order",
+    "ras_order",
+    "read_volume",
+    "to_native",
+    "write_array",
+    "write_image",
+]
 
 GZIP_LEVEL = 3
 """1 costs 10 % more space, 6 three times the time."""
@@ -154,12 +163,12 @@ def to_native(
         header = source.header.copy()
         header.set_data_dtype(np.float32)
         header.set_slope_inter(1, 0)
-        image = type(source)(_native_order(volume, data).astype(np.float32), source.affine, header)
+        image = type(source)(native_order(volume, data).astype(np.float32), source.affine, header)
         return type(source).from_bytes(image.to_bytes()), 0
 
     raw, slope, intercept = _raw_voxels(source)
-    changed = _native_order(volume, data != volume.data)
-    wanted = (_native_order(volume, data)[changed].astype(np.float64) - intercept) / slope
+    changed = native_order(volume, data != volume.data)
+    wanted = (native_order(volume, data)[changed].astype(np.float64) - intercept) / slope
     n_clipped = 0
     if raw.dtype.kind in "iu":
         limits = np.iinfo(raw.dtype)
@@ -181,11 +190,18 @@ def _clipped_to(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return cast
 
 
-def _native_order(volume: Volume, data: np.ndarray) -> np.ndarray:
+def native_order(volume: Volume, data: np.ndarray) -> np.ndarray:
     """Undo the reordering to RAS+, trailing dimensions of length one included."""
     to_ras = orientations.io_orientation(volume.source.affine)
     back = orientations.ornt_transform(orientations.axcodes2ornt("RAS"), to_ras)
     return orientations.apply_orientation(data, back).reshape(volume.source.shape)
+
+
+def ras_order(volume: Volume, data: np.ndarray) -> np.ndarray:
+    """Reorder voxels of the volume's file to RAS+."""
+    to_ras = orientations.io_orientation(volume.source.affine)
+    native = data.reshape(volume.source.shape[:3])
+    return np.ascontiguousarray(orientations.apply_orientation(native, to_ras))
 
 
 def _raw_voxels(image: nib.Nifti1Image) -> tuple[np.ndarray, float, float]:

@@ -22,6 +22,7 @@ __all__ = [
     "bank_digest",
     "read_bank",
     "read_banks",
+    "read_made_of",
     "read_site",
     "write_bank",
     "write_banks",
@@ -117,8 +118,21 @@ def read_site(path: Path) -> str:
         The file cannot be read.
     """
     try:
-        with safe_open(path, framework="numpy") as file:
-            return str(_index_of(file.get_tensor(_INDEX))["banks"][0]["site"])
+        return str(_read_index(path)["banks"][0]["site"])
+    except _UNREADABLE as error:
+        raise _damaged(path, error) from error
+
+
+def read_made_of(path: Path) -> dict[str, Any]:
+    """What the bank that `write_bank` wrote was made of; no image is read for it.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read.
+    """
+    try:
+        return dict(_read_index(path).get("made_of", {}))
     except _UNREADABLE as error:
         raise _damaged(path, error) from error
 
@@ -149,6 +163,11 @@ def _write(path: Path, banks: Sequence[SiteBank], about: Mapping[str, Any]) -> N
     text = json.dumps({**about, "banks": index}, sort_keys=True)
     tensors[_INDEX] = np.frombuffer(text.encode(), dtype=np.uint8)
     write_bytes(save_tensors(tensors), path)
+
+
+def _read_index(path: Path) -> dict[str, Any]:
+    with safe_open(path, framework="numpy") as file:
+        return _index_of(file.get_tensor(_INDEX))
 
 
 def _index_of(packed: np.ndarray) -> dict[str, Any]:

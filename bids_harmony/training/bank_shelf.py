@@ -6,7 +6,9 @@ enough; what is made of them stays in ``OUT/models/banks`` for the next job.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,10 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from bids_harmony.exceptions import CannotCreateOutput
-from bids_harmony.training.bank_files import read_bank, read_site, write_bank
+from bids_harmony.training.bank_files import read_bank, read_made_of, read_site, write_bank
 from bids_harmony.training.site_bank import SiteBank
 
 __all__ = ["BankShelf"]
+
+logger = logging.getLogger(__name__)
+
+#: What a file system says that has no locks (some NFS and FUSE mounts).
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,7 @@ class BankShelf:
 
     def path(self, site: str, modality: str) -> Path:
         """File of a bank. Site names may hold any character, so that a hash tells them apart."""
-        slug = re.sub(r"[^A-Za-z0-9]+", "-", site).strip("-")[:32]
+        slug = re.sub(r"[^A-Za-z0-9]+", "-", site).strip("-")[:32] or "site"
         digest = hashlib.sha256(site.encode()).hexdigest()[:8]
         return self.folder / f"{slug}-{digest}_{modality}_{self.voxel_mm:g}mm.safetensors"
 
@@ -55,9 +62,28 @@ class BankShelf:
         bank, made_of, _ = read_bank(path)
         return bank, made_of
 
+    def made_of(self, site: str, modality: str) -> dict[str, Any] | None:
+        """What a bank was made of, or None where there is none; no image is read for it.
+
+        Raises
+        ------
+        DataError
+            The file is damaged.
+        """
+        path = self.path(site, modality)
+        return read_made_of(path) if path.is_file() else None
+
     def write(self, bank: SiteBank, made_of: Mapping[str, Any]) -> None:
-        """Write a bank in one step, with what it was made of."""
+        """Write a bank in one step, with what it was made of.
+
+        A true ``made_of["given"]`` says that a user gave images in the site's place: the bank then
+        comes before a model's own of that name.
+        """
         write_bank(self.path(bank.site, bank.modality), bank, self.voxel_mm, made_of)
+
+    def remove(self, site: str, modality: str) -> None:
+        """Take a bank off the shelf, if there is one."""
+        self.path(site, modality).unlink(missing_ok=True)
 
     def sites(self, modality: str) -> tuple[str, ...]:
         """Sites with a bank of the modality, sorted."""
@@ -70,14 +96,27 @@ class BankShelf:
 
         The lock goes with the process that holds it. Where a file system knows no locks, jobs do
         the same work twice and write the same bytes.
+
+        Raises
+        ------
+        CannotCreateOutput
+            The folder cannot be made or written to.
         """
         from filelock import FileLock
 
+        lock = FileLock(self.folder / ".lock")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
         except OSError as error:
-            raise CannotCreateOutput(
-                "The folder of site banks cannot be made", where=str(self.folder), got=str(error)
-            ) from error
-        with FileLock(self.folder / ".lock"):
+            if error.errno not in _NO_LOCKS:
+                raise CannotCreateOutput(
+                    "The folder of site banks cannot be made or written to",
+                    where=str(self.folder),
+                    got=str(error),
+                ) from error
+            logger.warning("No locks in %s: parallel jobs may work twice", self.folder)
+        try:
             yield
+        finally:
+            lock.release()

@@ -210,7 +210,8 @@ def balance_losses(
 
     The scale of the encoder decides how strong either loss is, so published weights mean little
     with another encoder. If the weighted gradient norms differ by more than `max_ratio`,
-    `lambda_art` becomes the weight that makes them equal.
+    `lambda_art` becomes the weight that makes them equal. Where one of the weights is 0, both
+    stay.
 
     Parameters
     ----------
@@ -246,8 +247,11 @@ def balance_losses(
             )
         norms.append(norm)
     norm_ac, norm_art = norms
-    ratio = (lambda_art * norm_art) / (lambda_ac * norm_ac)
-    rescaled = not 1 / max_ratio <= ratio <= max_ratio
+    # A loss that is switched off stays so.
+    rescaled = False
+    if lambda_ac > 0 and lambda_art > 0:
+        ratio = (lambda_art * norm_art) / (lambda_ac * norm_ac)
+        rescaled = not 1 / max_ratio <= ratio <= max_ratio
     weight = lambda_ac * norm_ac / norm_art if rescaled else lambda_art
     return LossBalance(lambda_ac, weight, norm_ac, norm_art, rescaled)
 

@@ -103,7 +103,7 @@ class SiteBank:
 
 
 @torch.inference_mode()
-def encode_heights(data: Array, encoder: Encoder, *, batch: int = 16) -> Array:
+def encode_heights(data: Array, encoder: Encoder, *, batch: int = 4) -> Array:
     """Encode the middle slice of every height bin.
 
     Parameters
@@ -111,6 +111,8 @@ def encode_heights(data: Array, encoder: Encoder, *, batch: int = 16) -> Array:
     data : (X, Y, Z) float32
         Scaled scan on the reference grid.
     encoder : Encoder
+    batch : int
+        Slices per pass. Few are faster: their feature maps stay in the processor's cache.
 
     Returns
     -------

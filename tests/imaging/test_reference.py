@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from nilearn.datasets import load_mni152_template
 
 from bids_harmony.imaging.reference import (
     REFERENCE,
@@ -9,6 +10,7 @@ from bids_harmony.imaging.reference import (
     reference_mask,
     reference_t1w,
 )
+from bids_harmony.imaging.resampling import resample_to_grid
 
 
 @pytest.mark.parametrize("voxel_mm", [1.0, 2.0, 3.0])
@@ -37,3 +39,11 @@ def test_grid_is_made_once_and_cannot_be_changed():
     assert reference_grid(2.0) is reference_grid(2.0)
     with pytest.raises(ValueError, match="read-only"):
         reference_grid(2.0).affine[0, 0] = 9
+
+
+def test_the_grid_of_the_templates_own_voxels_needs_no_interpolation():
+    data = np.asarray(load_mni152_template(resolution=1).dataobj, dtype=np.float32)
+    grid = reference_grid(1.0)
+    shown = resample_to_grid(data, load_mni152_template(1).affine, np.eye(4), grid, order=1)
+    template = reference_t1w(grid)
+    assert np.array_equal(template, np.where(reference_mask(grid), shown, 0))

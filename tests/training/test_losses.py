@@ -233,6 +233,14 @@ def test_an_unbalanced_pair_gets_equal_pull(weights):
     assert y.grad is not None
 
 
+@pytest.mark.parametrize(("lambda_ac", "lambda_art"), [(0.0, 2.0), (1.0, 0.0)])
+def test_a_loss_that_is_switched_off_stays_off(lambda_ac, lambda_art):
+    losses = quadratic_losses((1.0, 1e-4))
+    balance = balance_losses(*losses, lambda_ac=lambda_ac, lambda_art=lambda_art)
+    assert (balance.lambda_ac, balance.lambda_art) == (lambda_ac, lambda_art)
+    assert not balance.rescaled
+
+
 def test_no_gradient_no_balance():
     ac, art, y = quadratic_losses((0.0, 1.0))
     with pytest.raises(DataError, match="anatomical"):

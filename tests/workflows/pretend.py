@@ -24,6 +24,9 @@ class Multiply:
     def sites(self, modality: str) -> tuple[str, ...]:
         return ("A", "B")
 
+    def own_sites(self, modality: str) -> tuple[str, ...]:
+        return self.sites(modality)
+
     def apply(self, prepared: Any, *, modality: str, source_site: str, target_site: str):
         gain = np.float32(1) if source_site == target_site else GAIN
         return Applied(prepared.data * gain, 0.0)

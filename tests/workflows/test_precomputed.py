@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from dataclasses import replace
 
 import pytest
 
 from bids_harmony.bids.dataset import Scan
 from bids_harmony.bids.site import SiteEvidence
+from bids_harmony.exceptions import MissingInput
 from bids_harmony.settings import Settings
 from bids_harmony.workflows.cohort import companion_of
-from bids_harmony.workflows.precomputed import anatomy_hash, given_mask, harmonization_hash
+from bids_harmony.workflows.precomputed import (
+    anatomy_hash,
+    file_sha256,
+    given_mask,
+    harmonization_hash,
+)
 
 
 @pytest.fixture
@@ -83,3 +91,28 @@ def test_a_companion_is_a_t1w_of_the_same_session_else_of_the_same_person(scan):
     assert companion_of(t2w, [foreign, earlier, t2w]) is earlier
     assert companion_of(t2w, [foreign, t2w]) is None
     assert companion_of(own, [earlier, own]) is None
+
+
+def test_a_file_is_read_once_until_it_changes(tmp_path, monkeypatch):
+    reads = []
+    digest = hashlib.file_digest
+
+    def counted(stream, kind):
+        reads.append(stream.name)
+        return digest(stream, kind)
+
+    monkeypatch.setattr(hashlib, "file_digest", counted)
+    path = tmp_path / "image.nii"
+    path.write_bytes(b"voxels")
+    first = file_sha256(path)
+    assert first == file_sha256(path) == hashlib.sha256(b"voxels").hexdigest()
+    assert len(reads) == 1
+    path.write_bytes(b"longer voxels")
+    assert file_sha256(path) == hashlib.sha256(b"longer voxels").hexdigest()
+    # As many bytes, at another time.
+    path.write_bytes(b"LONGER VOXELS")
+    os.utime(path, ns=(1, 1))
+    assert file_sha256(path) == hashlib.sha256(b"LONGER VOXELS").hexdigest()
+    path.unlink()
+    with pytest.raises(MissingInput, match="does not exist"):
+        file_sha256(path)

@@ -14,9 +14,23 @@ from bids_harmony.bids.dataset import Scan, find_scans
 from bids_harmony.bids.dataset_files import write_dataset_files
 from bids_harmony.bids.site import SiteEvidence
 from bids_harmony.exceptions import ExitCode, MissingInput, UsageError
+from bids_harmony.imaging.reference import reference_grid, reference_t1w
 from bids_harmony.workflows import site_banks
 from bids_harmony.workflows.base import run_participant
-from bids_harmony.workflows.site_banks import LookOf, reference_images, target_modalities
+from bids_harmony.workflows.models import load_model
+from bids_harmony.workflows.reference_images import (
+    LookOf,
+    image_digests,
+    reference_images,
+    target_modalities,
+)
+from bids_harmony.workflows.site_banks import (
+    bank_recipe,
+    encoder_and_cells,
+    make_banks,
+    missing_looks,
+    shelf_of,
+)
 
 T1W = LookOf("B", "T1w")
 
@@ -86,6 +100,15 @@ def test_the_second_job_asks_the_dataset_nothing(zero_shot, monkeypatch):
     assert code == ExitCode.DONE
     assert {s["state"] for s in states.values()} == {"skipped"}
     assert before == {p: (os.stat(p).st_mtime_ns, p.read_bytes()) for p in shelf(zero_shot)}
+    # Another method's banks are the same; other preparation makes others.
+    scans = find_scans(zero_shot).scans
+    assert missing(replace(zero_shot, method="histogram"), scans) == []
+    for change in ({"n4": not zero_shot.n4}, {"bank_scans": 2}, {"random_seed": 1}):
+        assert set(missing(replace(zero_shot, **change), scans)) == {LookOf("A", "T1w"), T1W}
+
+
+def missing(settings, scans):
+    return missing_looks(settings, scans, load_model(settings)[1])
 
 
 def test_a_changed_image_of_the_target_makes_its_bank_anew(zero_shot):
@@ -149,3 +172,76 @@ def test_target_images_must_tell_their_modality_and_exist(zero_shot, tmp_path):
         target_modalities(replace(zero_shot, target_images=(tmp_path / "look.nii.gz",)))
     with pytest.raises(MissingInput, match="does not exist"):
         target_modalities(replace(zero_shot, target_images=(tmp_path / "look_T1w.nii.gz",)))
+
+
+@pytest.fixture
+def known(tmp_path, zero_shot):
+    """A model that knows site B, and an image that a user gives in B's place."""
+    from bids_harmony.model.encoder import load_encoder
+    from bids_harmony.training.bank_files import write_banks
+    from bids_harmony.training.site_bank import build_bank
+
+    def bank(gain):
+        data = (gain * reference_t1w(reference_grid(8.0))).astype(np.float32)
+        scans = [("a scan", data, data > 0, 1.0)]
+        encoder = load_encoder("random", widths=(2, 2, 2, 2))
+        return build_bank("B", "T1w", scans, encoder, cells=8, voxel_mm=8.0)
+
+    folder = tmp_path / "trained"
+    folder.mkdir()
+    (folder / "model.json").write_text("{}")
+    write_banks(folder, [bank(1.0)], 8.0)
+    # Inside the dataset: its place is told from there.
+    image = zero_shot.bids_dir / "sourcedata" / "look_T1w.nii.gz"
+    image.parent.mkdir()
+    image.write_bytes(b"an image")
+    plain = replace(zero_shot, method="histogram", model_dir=folder)
+    given = replace(plain, target_images=(image,))
+    encoder, cells = encoder_and_cells(load_model(plain)[1])
+    made_of = {
+        "recipe": bank_recipe(given, encoder_sha256=encoder.sha256, cells=cells),
+        "given": True,
+        "images": image_digests([image], given),
+    }
+    return plain, given, bank(0.5), made_of
+
+
+def landmarks_of(settings):
+    return load_model(settings)[1].bank("T1w", "B").landmarks
+
+
+def test_images_given_for_a_site_that_the_model_knows_make_a_bank(known):
+    plain, given, look, made_of = known
+    target = [s for s in find_scans(plain).scans if s.site.site == "B"]
+    assert missing(plain, target) == [] and missing(given, target) == [T1W]
+    shelf_of(given).write(look, made_of)
+    assert missing(given, target) == []
+    assert np.array_equal(landmarks_of(given), look.landmarks)
+    given.target_images[0].write_bytes(b"another")
+    assert missing(given, target) == [T1W]
+
+
+def test_the_models_own_bank_counts_again_without_the_images(known, tmp_path, monkeypatch):
+    plain, given, look, made_of = known
+    own = landmarks_of(plain)
+    shelf_of(given).write(look, made_of)
+    target = [s for s in find_scans(plain).scans if s.site.site == "B"]
+    assert missing(plain, target) == [T1W]
+
+    def never(*args, **kwargs):
+        raise AssertionError("scans were prepared for a site that the model knows")
+
+    monkeypatch.setattr(site_banks, "_prepare", never)
+    make_banks(plain, [T1W], load_model(plain)[1], tmp_path)
+    assert missing(plain, target) == []
+    assert np.array_equal(landmarks_of(plain), own)
+    assert not np.array_equal(own, look.landmarks)
+
+
+def test_a_site_is_not_shown_by_other_images_than_those_given(known, tmp_path, monkeypatch):
+    _, given, look, made_of = known
+    # A site's own scans made it; the image that is given now turns out to be of no use.
+    shelf_of(given).write(look, made_of | {"given": False, "images": {}})
+    monkeypatch.setattr(site_banks, "_prepare", lambda *args: {})
+    make_banks(given, [T1W], load_model(given)[1], tmp_path)
+    assert shelf_of(given).made_of("B", "T1w") is None

@@ -1,0 +1,341 @@
+"""Travelling subjects with diffusion series: what each way of harmonizing does to FA, MD, NDI, ODI.
+
+    python benchmarks/diffusion.py            about half an hour on one core
+    python benchmarks/diffusion.py --people 1 --modes rish --no-noddi
+
+Simulated people and scanners; the target is COI. Five people of each site, whom no other site has
+scanned, show its look; other people were scanned by all sites. Maps are fitted to every fourth
+voxel of white matter. `floor` are scans by the target itself; what they scatter is noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from diffusion_cohort import TARGET, Scan, bank_scans, simulate, travelling_scans
+from measure import provenance
+from tqdm import tqdm
+
+from bids_harmony.diffusion.calibration import QUANTILES
+from bids_harmony.diffusion.features import DWI_MODES, DWI_VOXEL_MM, prepare_series
+from bids_harmony.diffusion.harmonization import harmonize_series
+from bids_harmony.diffusion.looks import SeriesLook, build_series_banks
+from bids_harmony.diffusion.noddi import fit_noddi, noddi_possible
+from bids_harmony.diffusion.tensor import fit_tensor
+from bids_harmony.harmonizers import Harmonizer, load_harmonizer
+from bids_harmony.imaging.reference import reference_grid
+from bids_harmony.model.encoder import load_encoder
+from bids_harmony.phantom.diffusion_scanner import DIFFUSION_SITES
+from bids_harmony.training.bank_shelf import BankShelf
+from bids_harmony.training.start import SHIPPED_MODEL
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+SITES = tuple(site for site in DIFFUSION_SITES if site != TARGET)
+WHITE = 0.9
+EVERY = 4
+#: Regions: white matter in cubes of the reference space.
+CUBE_MM = 30.0
+FEWEST_VOXELS = 60
+MAPS = ("fa", "md", "ndi", "odi")
+_PACKAGES = ("torch", "numpy", "scipy", "dipy", "dmri-amico")
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Maps of one series in white matter, by name (V,), and main directions (V, 3)."""
+
+    maps: dict[str, Array]
+    v1: Array
+
+
+def main() -> None:
+    """Simulate, harmonize, fit, compare."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--people", type=int, default=3)
+    parser.add_argument("--sites", nargs="+", choices=SITES, default=list(SITES))
+    parser.add_argument("--modes", nargs="+", choices=DWI_MODES, default=list(DWI_MODES))
+    parser.add_argument("--no-noddi", action="store_true")
+    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "diffusion")
+    parser.add_argument("--result", type=Path, default=RESULTS / "diffusion.json")
+    options = parser.parse_args()
+    start = time.monotonic()
+    scans = options.folder / "scans"
+    simulate(scans)
+    harmonizer, looks = _looks(scans, options.folder / "banks", (TARGET, *options.sites))
+    people = [f"T{number + 1:02d}" for number in range(options.people)]
+    rows, regions = [], []
+    visits = [(person, site) for person in people for site in options.sites]
+    for person, site in tqdm(visits, "series", disable=None):
+        own = travelling_scans(scans, person, site)
+        for row, means in _visit(own, person, harmonizer, looks, options):
+            rows.append(row)
+            regions += means
+    rows += _combat(scans, rows, regions, options)
+    record = {
+        "name": "diffusion",
+        "command": "python benchmarks/diffusion.py",
+        "people": options.people,
+        "sites": options.sites,
+        "minutes": round((time.monotonic() - start) / 60, 1),
+        "looks": {s: {"water": looks[s].water, "noise": looks[s].noise} for s in looks},
+        "table": _table(rows, regions),
+        "rows": rows,
+    } | provenance(_PACKAGES)
+    options.result.parent.mkdir(parents=True, exist_ok=True)
+    options.result.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    text = _markdown(record)
+    options.result.with_suffix(".md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+def _looks(
+    scans: Path, folder: Path, sites: Sequence[str]
+) -> tuple[Harmonizer, dict[str, SeriesLook]]:
+    shelf = BankShelf(folder, DWI_VOXEL_MM)
+    folder.mkdir(parents=True, exist_ok=True)
+    harmonizer = load_harmonizer("ihf", SHIPPED_MODEL, shelf, batch_size=2)
+    encoder, grid = load_encoder("mri"), reference_grid(DWI_VOXEL_MM)
+    looks = {}
+    for site in tqdm(sites, "looks", disable=None):
+        path = folder / f"{site}.json"
+        if not path.is_file():
+            prepared = [
+                (s.label, prepare_series(s.series, s.gradients, s.brain, s.world, grid, "volume"))
+                for s in bank_scans(scans, site)
+            ]
+            cells = harmonizer.network.config.aan.grid
+            look, banks = build_series_banks(
+                site, prepared, encoder, cells=cells, voxel_mm=DWI_VOXEL_MM
+            )
+            for bank in banks:
+                shelf.write(bank, {})
+            look.write(path)
+        looks[site] = SeriesLook.read(path)
+    return harmonizer, looks
+
+
+def _visit(
+    own: dict[str, Scan],
+    person: str,
+    harmonizer: Harmonizer,
+    looks: dict[str, SeriesLook],
+    options: argparse.Namespace,
+) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    scan = own["scan"]
+    white = np.zeros(scan.mask.shape, dtype=bool)
+    white[scan.mask] = scan.truth["fr"][1] > WHITE
+    chosen = np.flatnonzero(white)[::EVERY]
+    cubes = _cubes(scan, chosen)
+    truth = _fit(own["twin"], own["twin"].voxels(), chosen, noddi=False)
+    true = truth.maps | {k: _of_mask(scan, scan.truth[k], chosen) for k in ("ndi", "odi")}
+    source, target = looks[scan.site], looks[TARGET]
+    ways: dict[str, Callable[[], Array]] = {
+        "floor": own["rescan"].voxels,
+        "none": scan.voxels,
+        "histogram": lambda: _histogram(scan, target),
+    }
+    for mode in options.modes:
+        ways[mode] = lambda mode=mode: _harmonized(scan, harmonizer, source, target, mode)
+    for name, make in ways.items():
+        begin = time.monotonic()
+        voxels = make()
+        seconds = time.monotonic() - begin
+        fitted = _fit(scan, voxels, chosen, noddi=not options.no_noddi)
+        cosine = np.abs((fitted.v1 * truth.v1).sum(1)).clip(0, 1)
+        row = {"way": name, "person": person, "site": scan.site, "seconds": round(seconds, 1)}
+        row["v1_deg"] = float(np.median(np.degrees(np.arccos(cosine))))
+        for key, values in fitted.maps.items():
+            row[f"{key}_bias"] = float(np.mean(values - true[key]))
+            row[f"{key}_rmse"] = float(np.sqrt(np.mean(np.square(values - true[key]))))
+        yield row, _means(fitted, cubes, {"way": name, "person": person, "site": scan.site})
+
+
+def _harmonized(
+    scan: Scan, harmonizer: Harmonizer, source: SeriesLook, target: SeriesLook, mode: str
+) -> Array:
+    result = harmonize_series(
+        scan.series, scan.gradients, scan.brain, scan.world, harmonizer,
+        source=source, target=target, mode=mode,
+    )  # fmt: skip
+    return result.raw[scan.mask].astype(np.float32)
+
+
+def _histogram(scan: Scan, target: SeriesLook) -> Array:
+    """Each shell's S/S0 of the scan itself to the target's distribution."""
+    voxels = scan.voxels()
+    mean = np.maximum(voxels[:, scan.gradients.b0].mean(1), 1)[:, None]
+    for shell in scan.gradients.shells:
+        ratio = voxels[:, shell.volumes] / mean
+        own = np.percentile(ratio[::4], QUANTILES)
+        matched = np.interp(ratio, own, target.quantiles(shell.nominal))
+        voxels[:, shell.volumes] = matched * mean
+    return voxels
+
+
+def _fit(scan: Scan, voxels: Array, chosen: Array, *, noddi: bool) -> Fitted:
+    """Fit the models to some voxels of the mask's, given all of them."""
+    some = voxels[np.searchsorted(np.flatnonzero(scan.mask), chosen)][:, None, None, :]
+    everywhere = np.ones(some.shape[:3], dtype=bool)
+    tensor = fit_tensor(some, everywhere, scan.gradients)
+    maps = {"fa": tensor.fa.ravel(), "md": tensor.md.ravel() * 1e3}
+    if noddi and not noddi_possible(scan.gradients):
+        found = fit_noddi(some, everywhere, scan.gradients)
+        maps |= {"ndi": found.ndi.ravel(), "odi": found.odi.ravel()}
+    return Fitted(maps, tensor.v1.reshape(-1, 3))
+
+
+def _of_mask(scan: Scan, values: Array, chosen: Array) -> Array:
+    return values[np.searchsorted(np.flatnonzero(scan.mask), chosen)]
+
+
+def _cubes(scan: Scan, chosen: Array) -> Array:
+    """Number of the reference space's cube that each voxel lies in, (V,)."""
+    voxels = np.stack(np.unravel_index(chosen, scan.mask.shape), axis=1)
+    place = scan.world @ scan.series.affine
+    cube = np.floor((voxels @ place[:3, :3].T + place[:3, 3]) / CUBE_MM).astype(int) + 50
+    return cube @ np.array([10_000, 100, 1])
+
+
+def _means(fitted: Fitted, cubes: Array, about: dict[str, Any]) -> list[dict[str, Any]]:
+    found = []
+    for cube in np.unique(cubes):
+        inside = cubes == cube
+        if inside.sum() >= FEWEST_VOXELS:
+            means = {key: float(values[inside].mean()) for key, values in fitted.maps.items()}
+            found.append(about | {"cube": int(cube)} | means)
+    return found
+
+
+def _combat(
+    scans: Path,
+    rows: list[dict[str, Any]],
+    regions: list[dict[str, Any]],
+    options: argparse.Namespace,
+) -> list[dict[str, Any]]:
+    """Region means of the raw maps less what people of a site differ by from the target's.
+
+    The linear model of ComBat (Johnson et al. 2007) for one region at a time: location of each
+    site, estimated from its five people and shrunk towards the mean over regions by empirical
+    Bayes. Appended to `regions`.
+    """
+    trained: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for site in (TARGET, *options.sites):
+        for scan in bank_scans(scans, site):
+            # White matter of people of the banks is not known: where the tensor says so.
+            tensor = fit_tensor(
+                scan.series.signal(...), scan.mask & _thin(scan.mask), scan.gradients
+            )
+            white = (tensor.fa > 0.35) & (tensor.md > 0) & (tensor.md < 1.1e-3)
+            chosen = np.flatnonzero(white)
+            maps = {"fa": tensor.fa[white], "md": tensor.md[white] * 1e3}
+            fitted = Fitted(maps, tensor.v1[white])
+            for mean in _means(fitted, _cubes(scan, chosen), {}):
+                for key in ("fa", "md"):
+                    trained.setdefault((site, key), []).append(mean | {"value": mean[key]})
+    for site in options.sites:
+        for key in ("fa", "md"):
+            shift = _shifts(trained[site, key], trained[TARGET, key])
+            for row in [r for r in regions if (r["way"], r["site"]) == ("none", site)]:
+                own = next(
+                    (
+                        r
+                        for r in regions
+                        if r["way"] == "combat"
+                        and all(r[k] == row[k] for k in ("person", "site", "cube"))
+                    ),
+                    None,
+                )
+                if own is None:
+                    own = {k: row[k] for k in ("person", "site", "cube")} | {"way": "combat"}
+                    regions.append(own)
+                own[key] = row[key] - shift.get(row["cube"], shift[-1])
+    return []
+
+
+def _thin(mask: Array) -> Array:
+    """One voxel in eight."""
+    kept = np.zeros_like(mask)
+    kept[::2, ::2, ::2] = True
+    return kept
+
+
+def _shifts(own: list[dict[str, Any]], goal: list[dict[str, Any]]) -> dict[int, float]:
+    """What a site's people exceed the target's by, per cube; -1 is the mean over cubes."""
+    raw: dict[int, tuple[float, float]] = {}
+    for cube in {r["cube"] for r in own} & {r["cube"] for r in goal}:
+        a, b = ([r["value"] for r in rows if r["cube"] == cube] for rows in (own, goal))
+        if len(a) > 1 and len(b) > 1:
+            error = np.var(a, ddof=1) / len(a) + np.var(b, ddof=1) / len(b)
+            raw[cube] = float(np.mean(a) - np.mean(b)), float(error)
+    shifts = np.array([shift for shift, _ in raw.values()])
+    middle = float(shifts.mean())
+    spread = max(float(shifts.var(ddof=1)) - float(np.mean([e for _, e in raw.values()])), 0.0)
+    shrunk = {c: middle + spread / (spread + e) * (s - middle) for c, (s, e) in raw.items()}
+    return shrunk | {-1: middle}
+
+
+def _table(rows: list[dict[str, Any]], regions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    table = []
+    for way in dict.fromkeys(r["way"] for r in regions):
+        own = [r for r in rows if r["way"] == way]
+        line: dict[str, Any] = {"way": way}
+        for key in MAPS:
+            line[f"{key}_cov_percent"] = _cov([r for r in regions if r["way"] == way], key)
+            errors = [r[f"{key}_rmse"] for r in own if f"{key}_rmse" in r]
+            line[f"{key}_rmse"] = float(np.mean(errors)) if errors else None
+        line["v1_deg"] = float(np.mean([r["v1_deg"] for r in own])) if own else None
+        line["seconds"] = float(np.mean([r["seconds"] for r in own])) if own else None
+        table.append(line)
+    return table
+
+
+def _cov(regions: list[dict[str, Any]], key: str) -> float | None:
+    """Coefficient of variation over sites in percent, mean over people and cubes."""
+    groups: dict[tuple[str, int], list[float]] = {}
+    for row in regions:
+        if key in row:
+            groups.setdefault((row["person"], row["cube"]), []).append(row[key])
+    most = max((len(values) for values in groups.values()), default=0)
+    if most < 2:
+        return None
+    full = [np.array(values) for values in groups.values() if len(values) == most]
+    return float(np.mean([100 * v.std(ddof=1) / v.mean() for v in full]))
+
+
+def _markdown(record: dict[str, Any]) -> str:
+    lines = [
+        f"# Diffusion: {record['people']} people at {len(record['sites'])} sites",
+        "",
+        f"`{record['command']}`, {record['minutes']} minutes, {record['machine']['processor']}."
+        if isinstance(record.get("machine"), dict) and "processor" in record["machine"]
+        else f"`{record['command']}`, {record['minutes']} minutes.",
+        "CoV: between sites in regions of white matter, %. RMSE: to the truth, per voxel.",
+        "",
+        "| way | CoV FA | MD | NDI | ODI | RMSE FA | MD (1e-3 mm2/s) | NDI | ODI | V1 (deg) | s |",
+        "|---|" + "---:|" * 10,
+    ]
+    for row in record["table"]:
+        keys = [f"{k}_cov_percent" for k in MAPS] + [f"{k}_rmse" for k in MAPS]
+        digits = [2] * 4 + [4] * 4
+        cells = [
+            "" if row[k] is None else f"{row[k]:.{d}f}" for k, d in zip(keys, digits, strict=True)
+        ]
+        cells += ["" if row[k] is None else f"{row[k]:.1f}" for k in ("v1_deg", "seconds")]
+        lines.append(f"| {row['way']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""Travelling subjects with diffusion series: simulated once, kept as voxels of the brain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from tqdm import tqdm
+
+from bids_harmony.diffusion.gradients import Gradients
+from bids_harmony.diffusion.series import Series
+from bids_harmony.imaging.mask import BrainMask
+from bids_harmony.imaging.reference import reference_grid
+from bids_harmony.phantom.anatomy import Anatomy, make_anatomy
+from bids_harmony.phantom.cohort import CohortPlan, Participant, draw_participants, place
+from bids_harmony.phantom.diffusion import acquire_series
+from bids_harmony.phantom.diffusion_scanner import DIFFUSION_SITES, gradient_scheme
+from bids_harmony.phantom.microstructure import Microstructure, make_microstructure, placed
+
+__all__ = ["TARGET", "Scan", "bank_scans", "simulate", "travelling_scans"]
+
+Array = np.ndarray
+
+TARGET = "COI"
+PEOPLE_PER_SITE, TRAVELLING, SEED = 5, 3, 77
+#: The noise-free twin is stored with four times the gain: whole numbers would round too coarsely.
+TWIN_GAIN = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """One series.
+
+    Attributes
+    ----------
+    label, site : str
+    series : Series
+    gradients : Gradients
+        Directions along the axes of the grid.
+    mask : (X, Y, Z) bool
+    world : (4, 4) float
+        Scanner RAS+ mm to reference RAS+ mm: the pose in which the person was put there.
+    truth : dict of str to (V,) float32
+        True maps in the brain's voxels, of travelling subjects.
+    """
+
+    label: str
+    site: str
+    series: Series
+    gradients: Gradients
+    mask: Array
+    world: Array
+    truth: dict[str, Array]
+
+    @property
+    def brain(self) -> BrainMask:
+        """The mask as the application has it."""
+        return BrainMask(self.mask, "given")
+
+    def voxels(self) -> Array:
+        """Signal in the brain, (V, N) float32."""
+        return self.series.signal(self.mask)
+
+
+def simulate(folder: Path) -> None:
+    """Draw the cohort, or what of it is missing, into a folder of ``.npz``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = CohortPlan(tuple(DIFFUSION_SITES), TARGET, PEOPLE_PER_SITE, TRAVELLING, seed=SEED)
+    grid = reference_grid(2.0)
+    for person in tqdm(draw_participants(plan), "people", disable=None):
+        names = [_name("c" if person.travelling else "b", site, person) for site in person.poses]
+        if all((folder / f"{name}.npz").is_file() for name in names):
+            continue
+        anatomy = make_anatomy(grid, person.seed)
+        truth = make_microstructure(anatomy, age=person.age)
+        for index in range(len(person.poses)):
+            _simulate_visit(folder, person, index, anatomy, truth)
+
+
+def _simulate_visit(
+    folder: Path, person: Participant, index: int, anatomy: Anatomy, truth: Microstructure
+) -> None:
+    site, pose = list(person.poses.items())[index]
+    scanner = DIFFUSION_SITES[site]
+    scheme = gradient_scheme(scanner)
+    lying, affine = place(anatomy, scanner.voxel_mm, pose)
+    own = placed(truth, lying)
+    seed = person.seed * 100 + index * 10 + 9
+    about = {
+        "mask": np.packbits(lying.mask), "shape": lying.mask.shape, "affine": affine,
+        "pose": pose, "b": scheme.b_values, "d": scheme.directions,
+    }  # fmt: skip
+
+    def keep(kind: str, series: Array, **more: Array) -> None:
+        voxels = np.clip(np.rint(series[lying.mask]), 0, np.iinfo(np.int16).max).astype(np.int16)
+        np.savez(folder / f"{_name(kind, site, person)}.npz", vox=voxels, **about, **more)
+
+    series = acquire_series(lying, own, scanner, scheme, seed)
+    if not person.travelling:
+        keep("b", series)
+        return
+    maps = {"fr": lying.fractions[:, lying.mask], "ndi": own.ndi[lying.mask]}
+    maps |= {"odi": own.odi[lying.mask], "fwf": own.fwf[lying.mask]}
+    keep("t", series, **{k: v.astype(np.float16) for k, v in maps.items()})
+    goal = DIFFUSION_SITES[TARGET]
+    twin = acquire_series(lying, own, goal, scheme, seed + 7, False, scan_field=False)
+    keep("w", TWIN_GAIN * twin)
+    keep("c", acquire_series(lying, own, goal, scheme, seed + 7, True, scan_field=True))
+
+
+def _name(kind: str, site: str, person: Participant) -> str:
+    return f"{kind}_{site}_{person.label}"
+
+
+def bank_scans(folder: Path, site: str) -> Iterator[Scan]:
+    """The people whom only this site has scanned."""
+    for path in sorted(folder.glob(f"b_{site}_*.npz")):
+        yield _load(path)
+
+
+def travelling_scans(folder: Path, person: str, site: str) -> dict[str, Scan]:
+    """A travelling subject at a site.
+
+    Returns
+    -------
+    dict
+        ``scan``; ``twin``, what the target would have taken without noise; ``rescan``, the same
+        with the target's noise and field. All on one grid, with the same gradients.
+    """
+    kinds = {"scan": "t", "twin": "w", "rescan": "c"}
+    return {name: _load(folder / f"{kind}_{site}_{person}.npz") for name, kind in kinds.items()}
+
+
+def _load(path: Path) -> Scan:
+    with np.load(path, allow_pickle=False) as file:
+        shape = tuple(int(n) for n in file["shape"])
+        mask = np.unpackbits(file["mask"])[: np.prod(shape)].reshape(shape).astype(bool)
+        raw = np.zeros((*shape, file["vox"].shape[1]), dtype=np.int16)
+        raw[mask] = file["vox"]
+        truth = {k: file[k].astype(np.float32) for k in ("fr", "ndi", "odi", "fwf") if k in file}
+        image = nib.Nifti1Image(raw, file["affine"])
+        series = Series(raw, 1.0, 0.0, image, path)
+        gradients = Gradients(file["b"], file["d"])
+        kind, site, label = path.stem.split("_")
+        world = np.linalg.inv(file["pose"])
+    return Scan(f"{kind}-{label}", site, series, gradients, mask, world, truth)

@@ -1,0 +1,240 @@
+"""What a scanner does to a diffusion series, measured in the series itself.
+
+Two quantities need no other person to compare with. The noise is seen in the repeated b=0 volumes.
+The gradients' true strength is seen in the ventricles: water at body temperature diffuses equally
+fast in everyone, so that a scanner whose b-values are 4 % too high finds it 4 % too fast. What is
+left of a site is the level of its rotation-invariant features, which people differ in as well.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from scipy import ndimage, special, stats
+
+from bids_harmony.diffusion.gradients import Gradients, Shell
+from bids_harmony.diffusion.rish import harmonics
+from bids_harmony.diffusion.series import Series
+
+__all__ = [
+    "FREE_WATER",
+    "ORDER",
+    "ScanLook",
+    "free_water_diffusivity",
+    "look_at_scan",
+    "noise_sd",
+    "rician_amplitude",
+    "shell_order",
+]
+
+Array = np.ndarray
+
+FREE_WATER = 3.0e-3
+"""mm2/s; diffusivity of water at 37 degrees Celsius (Holz et al. 2000, PCCP 2:4740)."""
+ORDER = 4
+"""Highest order of spherical harmonics that is harmonized."""
+MOSTLY_WATER = 2.0e-3
+"""mm2/s; a voxel whose neighbours all exceed this holds no tissue to speak of."""
+FEWEST_WATER_VOXELS = 20
+WATER_B = (400.0, 1600.0)
+"""s/mm2; below, perfusion counts, above, water's signal is gone."""
+ANISOTROPIC_SHARE = 0.25
+"""Share of the brain with the strongest order 2: white matter."""
+QUANTILES = np.linspace(0, 100, 101)
+
+
+@dataclass(frozen=True)
+class ScanLook:
+    """What one series shows of its scanner.
+
+    Attributes
+    ----------
+    noise : float
+        Standard deviation of the noise as a share of the scale q of the mean b=0; NaN where it
+        could not be measured.
+    water : float
+        Apparent diffusivity of free water, mm2/s; NaN where too little was seen.
+    levels : dict of b to tuple of float
+        Logarithm of the level of each even order (0, 2, ...) in white matter, of S/S0, for every
+        shell (nominal b, s/mm2), as a scanner with true b-values and without noise would show it.
+    quantiles : dict of b to tuple of float
+        Quantiles 0 to 100 % of S/S0 in the brain.
+    """
+
+    noise: float
+    water: float
+    levels: dict[float, tuple[float, ...]]
+    quantiles: dict[float, tuple[float, ...]]
+
+    def to_json(self) -> str:
+        """One line of text; `from_json` reads it back."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> ScanLook:
+        """Read what `to_json` wrote."""
+        record = json.loads(text)
+        by_shell = {
+            name: {float(b): tuple(values) for b, values in record[name].items()}
+            for name in ("levels", "quantiles")
+        }
+        return cls(float(record["noise"]), float(record["water"]), **by_shell)
+
+
+def look_at_scan(series: Series, gradients: Gradients, mask: Array, scale: float) -> ScanLook:
+    """Measure what a series shows of its scanner.
+
+    Parameters
+    ----------
+    series : Series
+    gradients : Gradients
+    mask : (X, Y, Z) bool
+        Brain, in the voxel order of the series.
+    scale : float
+        q of the mean b=0, in the series' unit.
+
+    Returns
+    -------
+    ScanLook
+    """
+    b0 = series.signal(np.s_[..., gradients.b0])[mask]
+    mean = np.maximum(b0.mean(axis=1), 1e-3 * scale)
+    noise = noise_sd(b0)
+    if not np.isfinite(noise):
+        noise = _residual_sd(series, gradients, mask)
+    known = noise if np.isfinite(noise) else 0.0
+    water = free_water_diffusivity(series, gradients, mask, mean, known)
+    exponent = FREE_WATER / water if np.isfinite(water) else 1.0
+    levels, quantiles = {}, {}
+    anisotropic: Array | None = None
+    for shell in gradients.shells:
+        ratio = series.signal(np.s_[..., shell.volumes])[mask] / mean[:, None]
+        quantiles[shell.nominal] = tuple(np.percentile(ratio[::4], QUANTILES).tolist())
+        basis = harmonics(gradients.bvecs[shell.volumes], shell_order(shell))
+        fitted = basis.signal(basis.coefficients(ratio))
+        coefficients = basis.coefficients(np.maximum(fitted, 1e-6) ** np.float32(exponent))
+        energy = basis.energy(coefficients)
+        if anisotropic is None and energy.shape[1] > 1:
+            anisotropic = energy[:, 1] >= np.quantile(energy[:, 1], 1 - ANISOTROPIC_SHARE)
+        # A shell that carries no order 2 cannot show where white matter is.
+        where = np.ones(len(energy), bool) if anisotropic is None else anisotropic
+        added = basis.noise_energy * np.square(known / np.median(mean[where]))
+        level = np.median(energy[where], axis=0) - added
+        levels[shell.nominal] = tuple((np.log(np.maximum(level, 1e-8)) / 2).tolist())
+    share = noise / scale
+    return ScanLook(float(share), float(water), levels, quantiles)
+
+
+def shell_order(shell: Shell) -> int:
+    """Highest even order, up to `ORDER`, that a shell's directions carry with some to spare."""
+    for order in range(ORDER, 0, -2):
+        if len(shell.volumes) >= (order + 1) * (order + 2) // 2 + 3:
+            return order
+    return 0
+
+
+def noise_sd(b0: Array) -> float:
+    """Standard deviation of the noise from repeated b=0 volumes.
+
+    Parameters
+    ----------
+    b0 : (V, R) float32
+        Signal of V brain voxels in R volumes.
+
+    Returns
+    -------
+    float
+        In the unit of `b0`; NaN for a single volume. The median over bright voxels, where
+        magnitudes are Gaussian; slow drift of the whole brain does not count.
+    """
+    repeats = b0.shape[1] - 1
+    if repeats < 1:
+        return float("nan")
+    typical = np.median(b0, axis=0)
+    level = b0 * (typical.mean() / np.maximum(typical, 1e-6))
+    mean = level.mean(axis=1)
+    variance = level.var(axis=1, ddof=1)[mean > np.median(mean) / 2]
+    # The median of a chi-square is below its mean.
+    return float(np.sqrt(np.median(variance) * repeats / stats.chi2.median(repeats)))
+
+
+def _residual_sd(series: Series, gradients: Gradients, mask: Array) -> float:
+    """Noise from what spherical harmonics leave of the weakest shell; NaN with few directions."""
+    shell = gradients.shells[0]
+    basis = harmonics(gradients.bvecs[shell.volumes], shell_order(shell), smooth=0.0)
+    left = len(shell.volumes) - basis.count
+    if left < 5:
+        return float("nan")
+    signal = series.signal(np.s_[..., shell.volumes])[mask]
+    residual = signal - basis.signal(basis.coefficients(signal))
+    squares = np.square(residual).sum(axis=1)
+    return float(np.sqrt(np.median(squares) / stats.chi2.median(left)))
+
+
+def free_water_diffusivity(
+    series: Series, gradients: Gradients, mask: Array, b0: Array, noise: float
+) -> float:
+    """Apparent diffusivity in voxels that hold nothing but water.
+
+    Parameters
+    ----------
+    series : Series
+    gradients : Gradients
+    mask : (X, Y, Z) bool
+    b0 : (V,) float32
+        Mean b=0 signal of the mask's voxels.
+    noise : float
+        Its standard deviation in one volume, in the same unit.
+
+    Returns
+    -------
+    float
+        mm2/s, the median; NaN where fewer than `FEWEST_WATER_VOXELS` are found or no shell has a
+        b-value within `WATER_B`.
+    """
+    usable = [s for s in gradients.shells if WATER_B[0] <= s.b <= WATER_B[1]]
+    if not usable:
+        return float("nan")
+    shell = min(usable, key=lambda s: abs(s.b - 1000))
+    weighted = series.signal(np.s_[..., shell.volumes])[mask].mean(axis=1)
+    amplitude = np.maximum(rician_amplitude(weighted, noise), 1e-3 * b0)
+    diffusivity = -np.log(amplitude / b0) / shell.b
+    image = np.zeros(mask.shape, dtype=np.float32)
+    image[mask] = diffusivity
+    pure = ndimage.binary_erosion(image > MOSTLY_WATER, np.ones((3, 3, 3)))[mask]
+    if np.count_nonzero(pure) < FEWEST_WATER_VOXELS:
+        return float("nan")
+    return float(np.median(diffusivity[pure]))
+
+
+def rician_amplitude(mean: Array, noise: float) -> Array:
+    """Amplitude whose magnitude has a given mean under Rician noise.
+
+    Parameters
+    ----------
+    mean : ndarray of float
+        Mean magnitudes.
+    noise : float
+        Standard deviation in each channel, same unit.
+
+    Returns
+    -------
+    ndarray of float
+        0 where the mean is that of noise alone or less (Koay and Basser 2006, J Magn Reson
+        179:317; here by a table).
+    """
+    if noise <= 0:
+        return np.maximum(mean, 0)
+    amplitudes, means = _rician_table()
+    ratio = mean / noise
+    return np.where(ratio < means[-1], np.interp(ratio, means, amplitudes), ratio) * noise
+
+
+def _rician_table() -> tuple[Array, Array]:
+    """Amplitudes in units of the noise, and the mean magnitude of each."""
+    amplitudes = np.linspace(0, 12, 2401)
+    x = np.square(amplitudes) / 4
+    bessel = (1 + 2 * x) * special.ive(0, x) + 2 * x * special.ive(1, x)
+    return amplitudes, np.sqrt(np.pi / 2) * bessel

@@ -1,0 +1,223 @@
+"""A diffusion series with the look of another site: the signal changes, the gradients do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from tqdm import tqdm
+
+from bids_harmony.bids.site import same_site
+from bids_harmony.diffusion.calibration import look_at_scan
+from bids_harmony.diffusion.features import B0_KEY, DEFAULT_DWI_MODE, prepared_volume, shell_key
+from bids_harmony.diffusion.gradients import Gradients, match_shells
+from bids_harmony.diffusion.looks import SeriesLook
+from bids_harmony.diffusion.series import Series, mean_b0
+from bids_harmony.diffusion.shell_models import AttenuationModel, RishModel, ShellModel, b_scale
+from bids_harmony.harmonizers import Harmonizer
+from bids_harmony.imaging.mask import BrainMask
+from bids_harmony.imaging.native import return_to_native
+from bids_harmony.imaging.prepared import Prepared, prepare
+from bids_harmony.imaging.reference import reference_grid
+from bids_harmony.imaging.volume import Volume, from_image, native_order, ras_order
+
+__all__ = ["SeriesResult", "harmonize_series"]
+
+Array = np.ndarray
+
+B0_RATIO_LIMITS = (0.2, 5.0)
+"""The mean b=0 changes by at most these factors; dark voxels would take any."""
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesResult:
+    """A harmonized series.
+
+    Attributes
+    ----------
+    raw : (X, Y, Z, N)
+        Voxels as they are stored, in the data type and voxel order of the series; its own array
+        where nothing was to be done.
+    n_clipped : int
+        Voxels that did not fit the integer type.
+    quality : dict of str to float or None
+        `b_scale`, the gradients' strength relative to the target's as seen in free water;
+        `noise_share` and `target_noise_share`, noise relative to the scale; `lowered_share`, share
+        of signals that would have come to exceed the mean b=0 and were brought down to it.
+    before, after : (X, Y, Z) float32
+        Mean b=0 in the voxel order of the series.
+    """
+
+    raw: Array
+    n_clipped: int
+    quality: dict[str, float | None]
+    before: Array
+    after: Array
+
+
+def harmonize_series(
+    series: Series,
+    gradients: Gradients,
+    mask: BrainMask,
+    world: Array,
+    harmonizer: Harmonizer,
+    *,
+    source: SeriesLook,
+    target: SeriesLook,
+    mode: str = DEFAULT_DWI_MODE,
+) -> SeriesResult:
+    """Give a series the look of another site.
+
+    Parameters
+    ----------
+    series : Series
+    gradients : Gradients
+        Of its volumes.
+    mask : BrainMask
+        Brain on the grid of the mean b=0 image, RAS+ voxel order.
+    world : (4, 4) float
+        Native RAS+ mm to reference RAS+ mm.
+    harmonizer : Harmonizer
+        With banks of both sites for the mean b=0 (`features.B0_KEY`), and in the mode ``volume``
+        for the shells (`features.shell_key`).
+    source, target : SeriesLook
+        Of the scan's own site and of the target.
+    mode : str
+        One of `features.DWI_MODES`.
+
+    Returns
+    -------
+    SeriesResult
+        The series' own voxels, bit for bit, where both sites are one. No signal becomes negative
+        that was not, and none exceeds the mean b=0 that did not.
+
+    Raises
+    ------
+    DataError
+        The target has no shell like one of the series'.
+    SiteError
+        The harmonizer has no bank of a site.
+    """
+    match_shells([s.b for s in gradients.shells], target.shells)
+    volume = from_image(mean_b0(series, gradients), series.path)
+    before = native_order(volume, volume.data)
+    if same_site(source.site, target.site):
+        return SeriesResult(series.raw, 0, {}, before, before)
+    prepared = prepare(volume, mask, world, reference_grid(harmonizer.voxel_mm))
+    images = _Images(volume, mask, prepared, harmonizer, source.site, target.site)
+    wanted = native_order(volume, images.changed(prepared, volume, B0_KEY))
+    ratio = np.divide(wanted, before, out=np.ones_like(before), where=before > 0)
+    ratio = np.clip(ratio, *B0_RATIO_LIMITS)
+    inside = native_order(volume, mask.data)
+    look = look_at_scan(series, gradients, inside, prepared.scale)
+    output = _Output(series, series.raw.copy(), before, before * ratio)
+    if mode == "volume":
+        changed = _by_volume(series, gradients, images, output)
+    else:
+        model: ShellModel = AttenuationModel(source, target)
+        if mode == "rish":
+            model = RishModel(
+                gradients, inside, _voxel_mm(series), prepared.scale, look, source, target
+            )
+        changed = _by_shell(series, gradients, inside, ratio, model, output)
+    signals = int(np.count_nonzero(inside)) * int(np.count_nonzero(~gradients.b0))
+    lowered = sum(changed) / max(1, signals)
+    quality = {
+        "b_scale": b_scale(source, target) if mode == "rish" else None,
+        "noise_share": look.noise,
+        "target_noise_share": target.noise,
+        "lowered_share": lowered,
+    }
+    told = {k: v if v is not None and np.isfinite(v) else None for k, v in quality.items()}
+    return SeriesResult(output.raw, sum(output.n_clipped), told, before, output.mean)
+
+
+def _by_shell(
+    series: Series,
+    gradients: Gradients,
+    inside: Array,
+    ratio: Array,
+    model: ShellModel,
+    output: _Output,
+) -> Iterator[int]:
+    """Change b=0 volumes by the ratio of the mean, and weighted ones by the model as well."""
+    for index in np.flatnonzero(gradients.b0):
+        output.write(int(index), series.signal(np.s_[..., int(index)]) * ratio)
+    least = np.float32(1e-3) * np.percentile(output.before[inside], 99.5)
+    mean = np.maximum(output.before[inside], least).astype(np.float32)
+    for shell in tqdm(gradients.shells, "shells", disable=None):
+        signal = series.signal(np.s_[..., shell.volumes])[inside]
+        signal = model(shell, signal, mean)
+        for place, index in enumerate(shell.volumes):
+            whole = series.signal(np.s_[..., int(index)])
+            whole[inside] = signal[:, place]
+            yield output.write(int(index), whole * ratio, at_most_mean=True)
+
+
+def _by_volume(
+    series: Series, gradients: Gradients, images: _Images, output: _Output
+) -> Iterator[int]:
+    """Change every volume as an image."""
+    keys = {int(i): shell_key(s.nominal) for s in gradients.shells for i in s.volumes}
+    for index in tqdm(range(series.shape[3]), "volumes", disable=None):
+        data = ras_order(images.volume, series.signal(np.s_[..., index]))
+        scan = Volume(data, images.volume.affine, images.volume.source, images.volume.path)
+        prepared = prepared_volume(data, images.volume, images.prepared)
+        changed = images.changed(prepared, scan, keys.get(index, B0_KEY))
+        whole = native_order(images.volume, changed)
+        yield output.write(index, whole, at_most_mean=index in keys)
+
+
+@dataclass(frozen=True, eq=False)
+class _Images:
+    """Harmonizes images that lie as the mean b=0 does."""
+
+    volume: Volume
+    mask: BrainMask
+    prepared: Prepared
+    harmonizer: Harmonizer
+    source_site: str
+    target_site: str
+
+    def changed(self, prepared: Prepared, scan: Volume, key: str) -> Array:
+        """The image with the target's look, on its own grid in RAS+ order."""
+        applied = self.harmonizer.apply(
+            prepared, modality=key, source_site=self.source_site, target_site=self.target_site
+        )
+        return return_to_native(scan, self.mask, prepared, applied.data).data
+
+
+@dataclass(frozen=True, eq=False)
+class _Output:
+    """The new voxels, filled volume by volume."""
+
+    series: Series
+    raw: Array
+    before: Array
+    mean: Array
+    n_clipped: list[int] = field(default_factory=list)
+
+    def write(self, index: int, signal: Array, *, at_most_mean: bool = False) -> int:
+        """Store one volume; give the number of signals that were brought down to the mean b=0."""
+        old = self.series.signal(np.s_[..., index])
+        signal = np.maximum(signal, np.minimum(old, 0))
+        lowered = 0
+        if at_most_mean:
+            over = (signal > self.mean) & (old <= self.before)
+            lowered = int(np.count_nonzero(over))
+            signal = np.where(over, self.mean, signal)
+        changed = signal != old
+        stored = (signal[changed].astype(np.float64) - self.series.intercept) / self.series.slope
+        if self.raw.dtype.kind in "iu":
+            limits = np.iinfo(self.raw.dtype)
+            stored = np.rint(stored)
+            outside = (stored < limits.min) | (stored > limits.max)
+            self.n_clipped.append(int(np.count_nonzero(outside)))
+            stored = np.clip(stored, limits.min, limits.max)
+        self.raw[..., index][changed] = stored.astype(self.raw.dtype)
+        return lowered
+
+
+def _voxel_mm(series: Series) -> Array:
+    return np.asarray(np.linalg.norm(series.affine[:3, :3], axis=0))

@@ -1,0 +1,167 @@
+"""What one site's scanner makes of a shell, turned into what another's makes of it.
+
+A model maps the signals of a shell's volumes in brain voxels, (V, N), given the mean b=0 signal of
+these voxels. Receive fields and gain cancel in S/S0 and are no business of these models.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from bids_harmony.diffusion.calibration import ScanLook, shell_order
+from bids_harmony.diffusion.gradients import Gradients, Shell, match_shells
+from bids_harmony.diffusion.looks import SeriesLook, order_scales
+from bids_harmony.diffusion.rish import harmonics
+
+__all__ = ["AttenuationModel", "RishModel", "ShellModel", "b_scale"]
+
+_log = logging.getLogger(__name__)
+
+Array = np.ndarray
+
+B_SCALE_LIMITS = (0.9, 1.1)
+"""Gradients are calibrated to a few per cent; what is beyond is something else."""
+ENERGY_MM = 2.0
+"""Standard deviation of the Gaussian over which the energy of an order is averaged."""
+LEAST_SIGNAL = 0.05
+"""Of an order's energy at least this share is taken for signal, whatever the noise."""
+ORDER_LIMITS = (0.3, 2.0)
+"""Coefficients of an order are scaled within these limits."""
+
+ShellModel = Callable[[Shell, Array, Array], Array]
+"""(shell, signal (V, N), mean b=0 (V,)) to new signal (V, N), float32."""
+
+
+def b_scale(source: SeriesLook, target: SeriesLook) -> float:
+    """How much stronger the source's gradients are than the target's, seen in free water.
+
+    Returns
+    -------
+    float
+        1 where one of the sites' scans do not show free water, or where both differ by more than
+        gradients can.
+    """
+    ratio = source.water / target.water
+    if not np.isfinite(ratio):
+        return 1.0
+    if not B_SCALE_LIMITS[0] <= ratio <= B_SCALE_LIMITS[1]:
+        _log.warning(
+            "free water diffuses %.0f %% faster in scans of %s than of %s; too much for a "
+            "difference of gradients, not corrected",
+            100 * (ratio - 1),
+            source.site,
+            target.site,
+        )
+        return 1.0
+    return float(ratio)
+
+
+@dataclass(frozen=True, eq=False)
+class AttenuationModel:
+    """S/S0 of a shell from the source site's quantiles to the target's.
+
+    Attributes
+    ----------
+    source, target : SeriesLook
+    """
+
+    source: SeriesLook
+    target: SeriesLook
+
+    def __call__(self, shell: Shell, signal: Array, mean: Array) -> Array:
+        """Map the signals of one shell."""
+        before, after = (
+            look.quantiles(b)
+            for look, b in zip(
+                (self.source, self.target), _both(shell, self.source, self.target), strict=True
+            )
+        )
+        ratio = signal / mean[:, None]
+        # The change of the knots, so that equal sites leave every bit as it is.
+        change = np.interp(ratio, before, after - before).astype(np.float32)
+        return signal + change * mean[:, None]
+
+
+@dataclass(frozen=True, eq=False)
+class RishModel:
+    """Gradient strength, noise and level, order by order of spherical harmonics.
+
+    In turn: S/S0 is raised to the power that takes the b-values of the source's gradients to those
+    of the target's (`b_scale`); the energy of each order but the first is freed of the scan's
+    noise and given the target's, averaged over 2 mm; what the sites' levels then still differ by
+    counts as far as it is beyond the differences between people (`looks.order_scales`). Only the
+    part that the harmonics explain is changed; directions stay (Mirzaalian et al. 2016).
+
+    Attributes
+    ----------
+    gradients : Gradients
+    inside : (X, Y, Z) bool
+        Brain; its voxels are those of the signals.
+    voxel_mm : (3,) float
+    scale : float
+        q of the mean b=0, in the unit of the signals.
+    scan : ScanLook
+        Of the series itself.
+    source, target : SeriesLook
+    """
+
+    gradients: Gradients
+    inside: Array
+    voxel_mm: Array
+    scale: float
+    scan: ScanLook
+    source: SeriesLook
+    target: SeriesLook
+
+    def __call__(self, shell: Shell, signal: Array, mean: Array) -> Array:
+        """Change the signals of one shell."""
+        b_source, b_target = _both(shell, self.source, self.target)
+        basis = harmonics(self.gradients.bvecs[shell.volumes], shell_order(shell))
+        explained = basis.signal(basis.coefficients(signal))
+        positive = np.maximum(explained, np.float32(1e-6 * self.scale))
+        power = np.float32(1 / b_scale(self.source, self.target))
+        level = mean[:, None]
+        changed = np.where(explained > 0, level * (positive / level) ** power, explained)
+        coefficients = basis.coefficients(changed)
+        scales = self._noise_scales(basis.energy(coefficients), basis.noise_energy)
+        learned = order_scales(self.source.levels(b_source), self.target.levels(b_target))
+        scales[:, : len(learned)] *= learned[: scales.shape[1]].astype(np.float32)
+        scales = np.clip(scales, *ORDER_LIMITS)
+        wanted = basis.signal(coefficients * scales[:, basis.orders // 2])
+        return signal + (wanted - explained)
+
+    def _noise_scales(self, energy: Array, unit: Array) -> Array:
+        """Factors (V, L) that give each order the energy it would have in the target's noise."""
+        scales = np.ones_like(energy)
+        noise = self.scan.noise if np.isfinite(self.scan.noise) else self.source.noise
+        if not np.isfinite(noise) or not np.isfinite(self.target.noise):
+            return scales
+        own, other = np.square(noise * self.scale), np.square(self.target.noise * self.scale)
+        for order in range(1, energy.shape[1]):
+            local = self._local(energy[:, order])
+            signal = np.maximum(local - unit[order] * own, LEAST_SIGNAL * local)
+            wanted = signal + unit[order] * other
+            scales[:, order] = np.sqrt(wanted / np.maximum(local, np.finfo(np.float32).tiny))
+        return scales
+
+    def _local(self, values: Array) -> Array:
+        """Mean of the voxels around each, weighted by a Gaussian, within the brain."""
+        sigma = ENERGY_MM / np.asarray(self.voxel_mm)
+        image = np.zeros(self.inside.shape, dtype=np.float32)
+        image[self.inside] = values
+        total = ndimage.gaussian_filter(image, sigma, mode="constant", truncate=3.0)
+        weight = ndimage.gaussian_filter(
+            self.inside.astype(np.float32), sigma, mode="constant", truncate=3.0
+        )
+        return (total / np.maximum(weight, 1e-3))[self.inside]
+
+
+def _both(shell: Shell, source: SeriesLook, target: SeriesLook) -> tuple[float, float]:
+    """Nominal b-values under which both sites know a shell."""
+    found = [look.shells[match_shells([shell.b], look.shells)[0]] for look in (source, target)]
+    return found[0], found[1]

@@ -1,0 +1,155 @@
+"""Which images stand for a site, and whether they are still those that a bank was made of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bids_harmony.bids.site import SiteEvidence, same_site
+from bids_harmony.exceptions import MissingInput, UsageError
+from bids_harmony.workflows.precomputed import file_sha256
+
+if TYPE_CHECKING:
+    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.settings import Settings
+
+__all__ = [
+    "LookOf",
+    "are_given",
+    "choose_scans",
+    "image_digests",
+    "reference_images",
+    "same_images",
+    "target_modalities",
+]
+
+
+@dataclass(frozen=True)
+class LookOf:
+    """What a bank is wanted of."""
+
+    site: str
+    modality: str
+
+
+def are_given(look: LookOf, settings: Settings) -> bool:
+    """Whether a user named images that stand for the site (``--target-image``)."""
+    return bool(settings.target_images) and same_site(look.site, str(settings.target_site))
+
+
+def reference_images(
+    look: LookOf, settings: Settings, everyone: Sequence[Scan]
+) -> tuple[Scan, ...]:
+    """Choose the scans that stand for a site: those that were named for it, or its own.
+
+    Parameters
+    ----------
+    look : LookOf
+    settings : Settings
+        ``bank_scans``, and ``target_images``, which stand for the target where they are given.
+    everyone : sequence of Scan
+        All scans of the dataset.
+
+    Returns
+    -------
+    tuple of Scan
+        Empty where the site has no scan of the modality.
+    """
+    if are_given(look, settings):
+        return tuple(_given_scan(path, look) for path in _given(settings, look.modality))
+    own = [
+        s for s in everyone if s.modality == look.modality and same_site(s.site.site, look.site)
+    ]
+    return choose_scans(own, settings.bank_scans)
+
+
+def choose_scans(scans: Iterable[Scan], count: int) -> tuple[Scan, ...]:
+    """Choose at most `count` scans: always the same, of as many people as there are."""
+    ordered = sorted(scans, key=lambda s: str(s.path))
+    # Another person tells more than another session: first one scan of each, then their second.
+    seen: Counter[str] = Counter()
+    order = []
+    for number, scan in enumerate(ordered):
+        order.append((seen[scan.subject], number))
+        seen[scan.subject] += 1
+    return tuple(ordered[number] for _, number in sorted(order)[:count])
+
+
+def image_digests(paths: Iterable[Path], settings: Settings) -> dict[str, str]:
+    """sha256 of images, by their path below the dataset; of other images by the whole path."""
+    return {_place(path, settings): file_sha256(path) for path in paths}
+
+
+def same_images(
+    digests: Mapping[str, str], look: LookOf, settings: Settings, *, given: bool
+) -> bool:
+    """Whether images are still what they were.
+
+    Parameters
+    ----------
+    digests : mapping
+        `image_digests` of then.
+    look : LookOf
+    settings : Settings
+    given : bool
+        Whether they were given for the site, and not its own. Images that are given must be just
+        those of then. A site's own are not chosen again: that would ask the whole dataset.
+    """
+    if given != are_given(look, settings):
+        return False
+    if given:
+        return dict(digests) == image_digests(_given(settings, look.modality), settings)
+    try:
+        return all(file_sha256(settings.bids_dir / p) == then for p, then in digests.items())
+    except MissingInput:
+        return False
+
+
+def target_modalities(settings: Settings) -> set[str]:
+    """Modalities of the images that stand for the target.
+
+    Raises
+    ------
+    UsageError, MissingInput
+        A name tells no modality, or a file is not there.
+    """
+    return {_modality_of(path) for path in settings.target_images}
+
+
+def _given(settings: Settings, modality: str) -> list[Path]:
+    return sorted(p for p in settings.target_images if _modality_of(p) == modality)
+
+
+def _modality_of(path: Path) -> str:
+    """Modality that the name of a target image tells; the image is there."""
+    from bids_harmony.settings import MODALITIES
+
+    suffix = path.name.partition(".")[0].rpartition("_")[2]
+    if suffix not in MODALITIES:
+        raise UsageError(
+            "The name of a target image does not tell its modality",
+            where=f"--target-image {path}",
+            expected=" or ".join(f"*_{kind}.nii.gz" for kind in MODALITIES),
+            got=path.name,
+            hint="Rename it, or link to it by such a name.",
+        )
+    if not path.is_file():
+        raise MissingInput("The target image does not exist", where=f"--target-image {path}")
+    return suffix
+
+
+def _given_scan(path: Path, look: LookOf) -> Scan:
+    from bids_harmony.bids.dataset import Scan
+
+    evidence = SiteEvidence(look.site, "--target-image")
+    entities = {"subject": f"target {path.name}", "suffix": look.modality}
+    return Scan(path, entities, look.modality, {}, evidence)
+
+
+def _place(path: Path, settings: Settings) -> str:
+    if path.is_relative_to(settings.bids_dir):
+        return path.relative_to(settings.bids_dir).as_posix()
+    return str(path)
