@@ -27,6 +27,7 @@ __all__ = [
     "scans_table_path",
     "sidecar_path",
     "source_entities",
+    "table_paths",
     "target_label",
     "transform_path",
 ]
@@ -117,6 +118,12 @@ def transform_path(output_dir: Path, scan: Scan, *, to: str, extension: str = ".
 def sidecar_path(path: Path) -> Path:
     """The JSON file beside an image, a transform or a table."""
     return path.with_name(file_stem(path) + ".json")
+
+
+def table_paths(image: Path) -> tuple[Path, Path]:
+    """Where b-values and directions of a diffusion series go: beside it, named alike."""
+    bval, bvec = (image.with_name(f"{file_stem(image)}.{kind}") for kind in ("bval", "bvec"))
+    return bval, bvec
 
 
 def scans_table_path(output_dir: Path, subject: str, session: str | None) -> Path:
