@@ -142,7 +142,7 @@ def _gradients_of(scan: Scan, settings: Settings) -> Gradients:
     from bids_harmony.diffusion.series import open_series
 
     try:
-        shape = nib.load(scan.path).shape
+        shape = nib.load(scan.path).shape  # type: ignore[attr-defined]
     except (OSError, ValueError, nib.filebasedimages.ImageFileError):
         shape = ()
     # What else is wrong with an image is told by whoever reads all of it.

@@ -155,9 +155,9 @@ def _derivative(output_dir: Path, scan: Scan, ending: str, space: str | None) ->
     parts = source_entities(scan.path).split("_")
     # A name has one ``desc`` and one ``space``: ours take the place of a preprocessed source's.
     described = next((p.removeprefix("desc-") for p in parts if p.startswith("desc-")), "")
-    if described and "desc-" in ending:
-        parts.remove(f"desc-{described}")
-        if described != "preproc":
+    if described == "preproc" or "desc-" in ending:
+        parts = [part for part in parts if not part.startswith("desc-")]
+        if described not in ("", "preproc"):
             # Two series that only ``desc`` tells apart stay apart.
             ending = re.sub(r"desc-(\w)", lambda m: f"desc-{described}{m[1].upper()}", ending)
     if space:

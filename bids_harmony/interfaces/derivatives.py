@@ -54,6 +54,8 @@ class WriteAnatomy(Adapter):
             (self.inputs.xfm_file, xfm, registered),
         ):
             copy_output(source, target)
+            if reference := _spatial_reference(target, scan, settings.bids_dir):
+                extra = extra | {"SpatialReference": reference}
             record = derived_sidecar(
                 scan, settings.bids_dir, resume_hash=self.inputs.input_hash, extra=extra
             )

@@ -111,7 +111,7 @@ def test_preprocessed_series_are_found_and_named_by_one_desc(preprocessed):
     assert mask_path(out, scan) == folder / f"{stem}_desc-brain_mask.nii.gz"
     on_template = harmonized_path(out, found.scans[0], "COI", space="MNI152NLin2009aSym")
     assert on_template.name == "sub-01_space-MNI152NLin2009aSym_desc-harmonizedCOI_T1w.nii.gz"
-    assert transform_path(out, scan, to="X").parent == folder
+    assert transform_path(out, scan, to="X") == folder / f"{stem}_from-dwi_to-X_mode-image_xfm.txt"
 
 
 def test_series_that_only_desc_tells_apart_do_not_share_a_name(preprocessed):
