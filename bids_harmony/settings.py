@@ -23,6 +23,7 @@ from bids_harmony.settings_training import TrainingSettings
 
 __all__ = [
     "DEVICES",
+    "DWI_MODES",
     "KEEP_WORKDIR",
     "LEVELS",
     "METHODS",
@@ -37,8 +38,10 @@ __all__ = [
 ]
 
 LEVELS = ("participant", "train")
-MODALITIES = ("T1w", "T2w", "FLAIR")
+MODALITIES = ("T1w", "T2w", "FLAIR", "dwi")
 METHODS = tuple(METHOD_NEEDS)
+# Those of diffusion.features, whose libraries are not loaded for --help; a test compares them.
+DWI_MODES = ("rish", "attenuation", "volume")
 DEVICES = ("auto", "cpu", "cuda", "cuda:N")
 PRECISIONS = ("float32",)
 # Settings that the package ships: the paper's training, and that of `make demo`.
@@ -104,6 +107,10 @@ class Settings:
     on_ood: str = "warn"
     # True: the brain alone is written, the head outside is zero.
     skull_strip: bool = False
+    # What of a diffusion series is harmonized, one of `DWI_MODES`.
+    dwi_mode: str = DWI_MODES[0]
+    # s/mm2; up to here a volume of a diffusion series counts as b=0.
+    b0_threshold: float = 50.0
     # mm; spacing of the reference grid, that of the template.
     voxel_mm: float = 1.0
     output_spaces: tuple[str, ...] = ("native",)
@@ -147,6 +154,7 @@ class Settings:
         check_choice("method", self.method, METHODS)
         if self.analysis_level == "train":
             check_training_target(self.method, self.target_site)
+        check_choice("dwi_mode", self.dwi_mode, DWI_MODES)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("keep_workdir", self.keep_workdir, KEEP_WORKDIR)
         check_choice("on_ood", self.on_ood, ON_OOD)
@@ -157,7 +165,9 @@ class Settings:
         ):
             check_choice("device", self.device, DEVICES)
         check_positive(self, ("batch_size", "voxel_mm", "bank_scans"))
-        check_not_negative(self, ("nprocs", "omp_nthreads", "memory_mb", "random_seed"))
+        check_not_negative(
+            self, ("nprocs", "omp_nthreads", "memory_mb", "random_seed", "b0_threshold")
+        )
         for name, value in self._machine_defaults().items():
             if getattr(self, name) == 0:
                 object.__setattr__(self, name, value)

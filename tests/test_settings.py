@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bids_harmony import resources
+from bids_harmony import settings as settings_module
 from bids_harmony.exceptions import MissingInput, UsageError
 from bids_harmony.settings import Settings, TrainingSettings, read_settings_file
 
@@ -163,3 +164,10 @@ def test_methods_for_one_target_site_are_not_trained_without_it(tmp_path):
         Settings(*places, method="cgan")
     assert Settings(*places, method="cgan", target_site="COI").method == "cgan"
     assert Settings(*places, method="histogram-n4").target_site is None
+
+
+def test_modes_of_diffusion_are_those_of_the_core():
+    from bids_harmony.diffusion.features import DEFAULT_DWI_MODE, DWI_MODES
+
+    assert settings_module.DWI_MODES == DWI_MODES
+    assert Settings(Path("b"), Path("o"), "participant").dwi_mode == DEFAULT_DWI_MODE

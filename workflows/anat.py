@@ -88,6 +88,8 @@ class Model:
         The scan's site as the banks spell it.
     source_scans, target_scans : tuple of str
         Labels of the scans behind these banks.
+    source_look, target_look : Path, optional
+        For diffusion series: files of the sites' looks.
     """
 
     method: str
@@ -101,6 +103,19 @@ class Model:
     source_site: str = ""
     source_scans: tuple[str, ...] = ()
     target_scans: tuple[str, ...] = ()
+    source_look: Path | None = None
+    target_look: Path | None = None
+
+    def for_sidecar(self) -> dict[str, Any]:
+        """As `bids.sidecar.harmonized_sidecar` takes it."""
+        return {
+            "Name": self.name or self.method,
+            "Version": self.version or None,
+            "SHA256": self.sha256,
+            "SiteBanksSHA256": self.identity,
+            "SourceSiteScans": list(self.source_scans),
+            "TargetSiteScans": list(self.target_scans),
+        }
 
 
 def scan_wf_name(label: str) -> str:
@@ -304,14 +319,7 @@ def init_anat_harmonize_wf(
             settings=settings,
             input_hash=input_hash,
             target_site=target_site,
-            model={
-                "Name": model.name or model.method,
-                "Version": model.version or None,
-                "SHA256": model.sha256,
-                "SiteBanksSHA256": model.identity,
-                "SourceSiteScans": list(model.source_scans),
-                "TargetSiteScans": list(model.target_scans),
-            },
+            model=model.for_sidecar(),
             device=model.device,
         ),
         name="write_harmonized",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,24 +63,20 @@ def run_participant(
         When there is no model.
     """
     from bids_harmony.bids.derivative import is_complete
-    from bids_harmony.bids.naming import harmonized_path, sidecar_path
+    from bids_harmony.bids.naming import harmonized_path, sidecar_path, table_paths
     from bids_harmony.workflows.anat import init_anat_harmonize_wf
     from bids_harmony.workflows.cohort import companion_of
+    from bids_harmony.workflows.dwi import init_dwi_harmonize_wf
     from bids_harmony.workflows.precomputed import harmonization_hash
 
     target = str(settings.target_site)
     log_dir = log_dir or new_log_folder(settings)
-    model, harmonizer = load_model(settings)
-    # Banks are on the grid of the model, which is the settings' for the shipped one.
-    on_grid = replace(settings, voxel_mm=harmonizer.voxel_mm)
-    if looks := missing_looks(on_grid, scans, harmonizer):
-        make_banks(on_grid, looks, harmonizer, log_dir)
-        model, harmonizer = load_model(settings)
+    model_of = _models_of(settings, scans, log_dir)
     statuses: dict[str, ScanStatus] = {}
     pending: dict[str, tuple[str, Model]] = {}
     for scan in scans:
         try:
-            own = model_of_scan(model, harmonizer, scan, target)
+            own = model_of(scan)
             wanted = harmonization_hash(
                 scan,
                 settings,
@@ -91,7 +87,9 @@ def run_participant(
         except BidsHarmonyError as error:
             statuses[scan.label] = failed_status(scan, error)
             continue
-        if is_complete(sidecar_path(harmonized_path(settings.output_dir, scan, target)), wanted):
+        image = harmonized_path(settings.output_dir, scan, target)
+        beside = table_paths(image) if scan.gradients else ()
+        if is_complete(sidecar_path(image), wanted) and all(p.is_file() for p in beside):
             logger.info(
                 "%s: harmonized from the same input, model and settings before, skipping",
                 scan.label,
@@ -102,7 +100,8 @@ def run_participant(
 
     def init_scan_wf(scan: Scan) -> Workflow:
         wanted, own = pending[scan.label]
-        return init_anat_harmonize_wf(
+        init_wf = init_dwi_harmonize_wf if scan.gradients else init_anat_harmonize_wf
+        return init_wf(
             scan=scan, settings=settings, model=own, target_site=target, input_hash=wanted
         )
 
@@ -114,6 +113,42 @@ def run_participant(
     write_status(log_dir, [statuses[scan.label] for scan in scans])
     clear_work(settings, "participant_wf", scans, statuses)
     return exit_code_of(statuses.values())
+
+
+def _models_of(
+    settings: Settings, scans: Sequence[Scan], log_dir: Path
+) -> Callable[[Scan], Model]:
+    """What of the model counts for each scan; sites that it does not know are looked at first."""
+    from bids_harmony.workflows.series_models import models_of_series
+
+    target = str(settings.target_site)
+    images = [scan for scan in scans if not scan.gradients]
+    series = [scan for scan in scans if scan.gradients]
+    if images:
+        model, harmonizer = load_model(settings)
+        # Banks are on the grid of the model, which is the settings' for the shipped one.
+        on_grid = replace(settings, voxel_mm=harmonizer.voxel_mm)
+        if looks := missing_looks(on_grid, images, harmonizer):
+            make_banks(on_grid, looks, harmonizer, log_dir)
+            model, harmonizer = load_model(settings)
+    of_series: Callable[[Scan], Model] | None = None
+    refused: BidsHarmonyError | None = None
+    if series:
+        try:
+            of_series = models_of_series(settings, series, log_dir)
+        except BidsHarmonyError as error:
+            if not images:
+                raise
+            refused = error
+
+    def model_of(scan: Scan) -> Model:
+        if not scan.gradients:
+            return model_of_scan(model, harmonizer, scan, target)
+        if of_series is None:
+            raise refused or AssertionError("no series was announced")
+        return of_series(scan)
+
+    return model_of
 
 
 def _left_out(status: ScanStatus, settings: Settings) -> ScanStatus:
@@ -169,11 +204,13 @@ def _write_quality_rows(settings: Settings, scans: Sequence[Scan], target: str) 
     from bids_harmony.bids.derivative import write_scans_rows
     from bids_harmony.bids.naming import harmonized_path, sidecar_path
     from bids_harmony.quality.changes import DESCRIPTIONS
+    from bids_harmony.quality.series import SERIES_DESCRIPTIONS
 
     described: dict[str, Any] = {
         "source_site": {"Description": "Site where the source image was acquired"},
         "target_site": {"Description": "Site whose look the image has taken"},
         **DESCRIPTIONS,
+        **SERIES_DESCRIPTIONS,
     }
     # The two columns above say it; a table has no type for yes and no.
     del described["same_site"]

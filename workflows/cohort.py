@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nipype.pipeline.engine import Workflow
 
 from bids_harmony.workflows.anat import init_anat_fit_wf, scan_wf_name
+from bids_harmony.workflows.dwi import init_dwi_fit_wf
 from bids_harmony.workflows.precomputed import anatomy_hash, find_fitted
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from bids_harmony.settings import Settings
 
 __all__ = ["companion_of", "init_cohort_wf", "scan_folder"]
+
+
+# Name of the graph in a scan's graph that fits mask and transform.
+_FIT = "fit_wf"
 
 
 def companion_of(scan: Scan, scans: Sequence[Scan]) -> Scan | None:
@@ -76,7 +81,8 @@ def init_cohort_wf(
         fitted = find_fitted(scan, settings, wanted)
         if fitted.written:
             t1w = None
-        anat_fit_wf = init_anat_fit_wf(
+        init_fit_wf = init_dwi_fit_wf if scan.modality == "dwi" else init_anat_fit_wf
+        fit_wf = init_fit_wf(
             scan=scan,
             settings=settings,
             input_hash=wanted,
@@ -84,15 +90,16 @@ def init_cohort_wf(
             with_t1w=t1w is not None,
             # Images from outside the dataset have no place in its derivative.
             keep=scan.path.is_relative_to(settings.bids_dir),
+            name=_FIT,
         )
         graph = graphs[scan.label] = Workflow(scan_wf_name(scan.label))
-        graph.add_nodes([anat_fit_wf])
+        graph.add_nodes([fit_wf])
         cohort.add_nodes([graph])
         if t1w is not None:
-            anat_fit_wf.inputs.inputnode.t1w_file = str(t1w.path)
-            before, inner = fit(t1w), anat_fit_wf.name
+            fit_wf.inputs.inputnode.t1w_file = str(t1w.path)
+            before = fit(t1w)
             fields = [("mask_file", "t1w_mask"), ("xfm_file", "t1w_xfm")]
-            links = [(f"{inner}.outputnode.{a}", f"{inner}.inputnode.{b}") for a, b in fields]
+            links = [(f"{_FIT}.outputnode.{a}", f"{_FIT}.inputnode.{b}") for a, b in fields]
             cohort.connect([(before, graph, links)])
         return graph
 
@@ -101,5 +108,5 @@ def init_cohort_wf(
         apply_wf = init_scan_wf(scan)
         fields = ("mask_file", "mask_kind", "xfm_file")
         links = [(f"outputnode.{field}", f"inputnode.{field}") for field in fields]
-        graph.connect([(graph.get_node("anat_fit_wf"), apply_wf, links)])
+        graph.connect([(graph.get_node(_FIT), apply_wf, links)])
     return cohort

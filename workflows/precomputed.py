@@ -87,13 +87,14 @@ def harmonization_hash(
             "skull_strip": settings.skull_strip,
             "output_spaces": sorted(settings.output_spaces),
             "precision": settings.precision,
+            **({"dwi_mode": settings.dwi_mode} if scan.gradients else {}),
         }
     )
 
 
 def _anatomy_parts(scan: Scan, settings: Settings, t1w: Scan | None) -> dict[str, Any]:
     mask = given_mask(scan, settings)
-    return {
+    parts: dict[str, Any] = {
         "version": __version__,
         "image": file_sha256(scan.path),
         "mask": file_sha256(mask) if mask else None,
@@ -101,6 +102,10 @@ def _anatomy_parts(scan: Scan, settings: Settings, t1w: Scan | None) -> dict[str
         "seed": settings.random_seed,
         "sloppy": settings.sloppy,
     }
+    if scan.gradients:
+        parts["tables"] = [file_sha256(table) for table in scan.gradients]
+        parts["b0_threshold"] = settings.b0_threshold
+    return parts
 
 
 def find_fitted(scan: Scan, settings: Settings, wanted: str) -> Fitted:
@@ -135,31 +140,39 @@ def find_fitted(scan: Scan, settings: Settings, wanted: str) -> Fitted:
 def given_mask(scan: Scan, settings: Settings) -> Path | None:
     """Brain mask of a scan in the folders of ``--derivatives``, or None; the closest name wins.
 
-    A mask belongs to a scan if its entities are among the scan's: pipelines that average repeated
-    scans drop ``run``. Transforms of other pipelines lead to other templates or are not linear;
-    they are not used.
+    An input that is a derivative itself (preprocessed series) may have the mask beside the scan. A
+    mask belongs to a scan if its entities are among the scan's: pipelines that average repeated
+    scans drop ``run``, and a mask in another ``space`` lies elsewhere. Transforms of other
+    pipelines lead to other templates or are not linear; they are not used.
     """
-    for name, folder in settings.derivatives.items():
+    folders = {"": settings.bids_dir, **settings.derivatives}
+    for name, folder in folders.items():
         exact = mask_path(folder, scan)
         if exact.is_file():
             return exact
-        if scan.modality != "T1w":
+        if scan.modality not in ("T1w", "dwi"):
             continue
         found = max(
-            _t1w_masks(folder, scan), key=lambda p: (len(source_entities(p)), str(p)), default=None
+            _brain_masks(folder, scan),
+            key=lambda p: (len(source_entities(p)), str(p)),
+            default=None,
         )
         if found is not None:
             return found
-        logger.warning("%s: no brain mask in the derivatives %s (%s)", scan.label, name, folder)
+        if name:
+            logger.warning(
+                "%s: no brain mask in the derivatives %s (%s)", scan.label, name, folder
+            )
     return None
 
 
-def _t1w_masks(folder: Path, scan: Scan) -> Iterator[Path]:
+def _brain_masks(folder: Path, scan: Scan) -> Iterator[Path]:
     own = set(source_entities(scan.path).split("_")) | {"desc-brain"}
     subject = folder / f"sub-{scan.subject}"
-    places = [subject / "anat"]
+    kind = "dwi" if scan.modality == "dwi" else "anat"
+    places = [subject / kind]
     if scan.session:
-        places.append(subject / f"ses-{scan.session}" / "anat")
+        places.append(subject / f"ses-{scan.session}" / kind)
     for place in places:
         for path in place.glob(f"sub-{scan.subject}*_desc-brain_mask.nii*"):
             if set(file_stem(path).split("_")[:-1]) <= own:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bids_harmony.bids.gradient_tables import gradient_tables
 from bids_harmony.bids.site import SiteEvidence, same_site
 from bids_harmony.exceptions import MissingInput, UsageError
 from bids_harmony.workflows.precomputed import file_sha256
@@ -138,6 +139,8 @@ def _modality_of(path: Path) -> str:
         )
     if not path.is_file():
         raise MissingInput("The target image does not exist", where=f"--target-image {path}")
+    if suffix == "dwi":
+        gradient_tables(path, path.parent)
     return suffix
 
 
@@ -146,7 +149,8 @@ def _given_scan(path: Path, look: LookOf) -> Scan:
 
     evidence = SiteEvidence(look.site, "--target-image")
     entities = {"subject": f"target {path.name}", "suffix": look.modality}
-    return Scan(path, entities, look.modality, {}, evidence)
+    gradients = gradient_tables(path, path.parent) if look.modality == "dwi" else None
+    return Scan(path, entities, look.modality, {}, evidence, gradients)
 
 
 def _place(path: Path, settings: Settings) -> str:

@@ -27,6 +27,7 @@ __all__ = [
     "clear_work",
     "failed_status",
     "new_log_folder",
+    "node_record",
     "prepare_scans",
     "run_scans",
     "write_status",
@@ -118,7 +119,9 @@ def prepare_scans(
     ready = []
     for scan in work:
         if statuses[scan.label].state == "done":
-            prepared = _node(records, settings, name, scan, "prepare").folder / "prepared.npz"
+            prepared = (
+                node_record(records, settings, name, scan, "prepare").folder / "prepared.npz"
+            )
             ready.append(
                 TrainingScan(scan.label, scan.subject, scan.modality, scan.site.site, prepared)
             )
@@ -132,9 +135,10 @@ def failed_status(scan: Scan, error: BidsHarmonyError) -> ScanStatus:
     return ScanStatus(scan.label, "failed", failure.error, failure.message, failure.exit_code)
 
 
-def _node(
+def node_record(
     records: dict[str, NodeRecord], settings: Settings, name: str, scan: Scan, node: str
 ) -> NodeRecord:
+    """What became of one node of a scan's graph."""
     from bids_harmony.workflows.cohort import scan_folder
 
     folder = scan_folder(settings, name, scan)

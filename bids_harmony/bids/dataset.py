@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bids_harmony.bids.gradient_tables import gradient_tables
 from bids_harmony.bids.inventory import (
     Inventory,
     check_dataset,
@@ -55,11 +56,13 @@ class Scan:
         PyBIDS entities of the file name as text (``subject``, ``session``, ``acquisition``,
         ``datatype``, ...).
     modality : str
-        ``T1w``, ``T2w`` or ``FLAIR``.
+        ``T1w``, ``T2w``, ``FLAIR`` or ``dwi``.
     metadata : mapping
         Sidecar fields after BIDS inheritance.
     site : SiteEvidence
         Where it was acquired and how that is known.
+    gradients : (Path, Path), optional
+        bval and bvec file of a diffusion series, its own or inherited.
     """
 
     path: Path
@@ -67,6 +70,7 @@ class Scan:
     modality: str
     metadata: Mapping[str, Any]
     site: SiteEvidence
+    gradients: tuple[Path, Path] | None = None
 
     @property
     def subject(self) -> str:
@@ -173,7 +177,9 @@ def find_scans(
             if error := table_errors.get(entities["subject"]) or _input_error(path, inventory):
                 raise error
             evidence = _site(path, entities, metadata, settings, tables, known)
-            scans.append(Scan(path, entities, entities["suffix"], metadata, evidence))
+            modality = entities["suffix"]
+            gradients = gradient_tables(path, root) if modality == "dwi" else None
+            scans.append(Scan(path, entities, modality, metadata, evidence, gradients))
         except BidsHarmonyError as problem:
             problems.append(Problem(file_stem(path), path, problem))
     for sidecar, error in inventory.sidecars.items():

@@ -19,7 +19,9 @@ BIDS_VERSION = "1.11.0"
 
 # Names that BIDS does not know (yet). "figures" without a slash: with one, the validator still
 # complains.
-_BIDSIGNORE = ("*_xfm.*", "*_dwimap.*", "figures", "*.html", "models", "logs")
+_BIDSIGNORE = (
+    "*_xfm.*", "*_dwi.bval", "*_dwi.bvec", "*_dwimap.*", "figures", "*.html", "models", "logs",
+)  # fmt: skip
 
 _README = """\
 # Harmonized brain images
@@ -29,9 +31,10 @@ Made by bids_harmony {version} from the dataset "{name}". Research software, not
 Every `*_desc-harmonized<Site>_<modality>.nii.gz` lies on the grid of the scan it was made from and
 shows that scan with the look of the site in its name. The JSON beside it tells the source, the
 site the scan came from and how that is known, the model, the seed and the quality numbers; the
-`scans.tsv` of each subject or session lists these numbers. `*_mask.nii.gz` is the brain mask that
-was used, `*_xfm.txt` the transform to the template (ITK, physical coordinates). `descriptions.tsv`
-explains every `desc` label, `logs/` holds one folder per run.
+`scans.tsv` of each subject or session lists these numbers. A diffusion series keeps its b-values
+and directions: `.bval` and `.bvec` are copies of the source's. `*_mask.nii.gz` is the brain mask
+that was used, `*_xfm.txt` the transform to the template (ITK, physical coordinates).
+`descriptions.tsv` explains every `desc` label, `logs/` holds one folder per run.
 """
 
 
@@ -54,7 +57,7 @@ def write_dataset_files(settings: Settings, targets: Mapping[str, str] | None = 
     write_text(output / "README.md", _README.format(version=__version__, name=name))
     write_text(output / ".bidsignore", "".join(f"{line}\n" for line in _BIDSIGNORE))
     labels = {
-        "brain": "Brain mask on the grid of the T1w scan",
+        "brain": "Brain mask on the grid of the T1w scan (anat) or of the diffusion series (dwi)",
         "brainT2w": "Brain mask on the grid of the T2w scan",
         "brainFLAIR": "Brain mask on the grid of the FLAIR scan",
     }

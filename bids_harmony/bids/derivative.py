@@ -169,7 +169,8 @@ def write_scans_rows(
     rows : mapping of Path to mapping
         Of each image (absolute path) its extra columns.
     descriptions : mapping
-        Of each extra column its description (``Description``, ``Units``, ...).
+        Of each extra column its description (``Description``, ``Units``, ...); those of columns
+        that the table does not have are left out.
 
     Returns
     -------
@@ -185,11 +186,13 @@ def write_scans_rows(
         ],
         key="filename",
     )
+    # Other rows may have columns that these have not: an earlier run's, of another modality.
+    columns = read_tsv(table)[0]
     write_json(
         table.with_suffix(".json"),
         {
             "filename": {"Description": "Image, relative to the folder of this table"},
-            **descriptions,
+            **{name: text for name, text in descriptions.items() if name in columns},
         },
     )
     return table

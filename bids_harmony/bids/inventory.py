@@ -22,6 +22,7 @@ from bids_harmony.exceptions import (
 )
 
 __all__ = [
+    "IMAGE_FOLDERS",
     "Inventory",
     "check_dataset",
     "list_subjects",
@@ -29,6 +30,10 @@ __all__ = [
     "sidecar_applies",
     "take_inventory",
 ]
+
+
+#: Folders of a subject or session in which the images lie.
+IMAGE_FOLDERS = ("anat", "dwi")
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,7 @@ def take_inventory(
         for folder, names, files in os.walk(
             Path(bids_dir) / f"sub-{subject}", onerror=note, followlinks=True
         ):
-            names[:] = sorted(name for name in names if name.startswith("ses-") or name == "anat")
+            names[:] = sorted(n for n in names if n.startswith("ses-") or n in IMAGE_FOLDERS)
             for path in _sidecars(folder, files, suffixes):
                 try:
                     read_json_object(path)

@@ -28,6 +28,7 @@ __all__ = [
     "scans_table_path",
     "sidecar_path",
     "source_entities",
+    "table_paths",
     "target_label",
     "transform_path",
 ]
@@ -102,9 +103,9 @@ def mask_path(output_dir: Path, scan: Scan, *, space: str | None = None) -> Path
 
     BIDS gives a mask no entity for the image it was drawn on, and images of one session on
     different grids would take the same name; so masks of anything but T1w carry the modality in
-    their ``desc``.
+    their ``desc``. That of a diffusion series lies in another folder and needs none.
     """
-    kind = "" if scan.modality == "T1w" else scan.modality
+    kind = "" if scan.modality in ("T1w", "dwi") else scan.modality
     return _derivative(output_dir, scan, f"desc-brain{kind}_mask.nii.gz", space)
 
 
@@ -142,6 +143,12 @@ def sidecar_path(path: Path) -> Path:
     return path.with_name(file_stem(path) + ".json")
 
 
+def table_paths(image: Path) -> tuple[Path, Path]:
+    """Where b-values and directions of a diffusion series go: beside it, named alike."""
+    bval, bvec = (image.with_name(f"{file_stem(image)}.{kind}") for kind in ("bval", "bvec"))
+    return bval, bvec
+
+
 def scans_table_path(output_dir: Path, subject: str, session: str | None) -> Path:
     """``sub-X[_ses-Y]_scans.tsv`` in the folder of its session or subject."""
     return _unit_folder(output_dir, subject, session) / f"{_unit(subject, session)}_scans.tsv"
@@ -169,7 +176,15 @@ def bids_uri(path: Path, root: Path, dataset: str = "raw") -> str:
 
 def _derivative(output_dir: Path, scan: Scan, ending: str, space: str | None) -> Path:
     parts = source_entities(scan.path).split("_")
+    # A name has one ``desc`` and one ``space``: ours take the place of a preprocessed source's.
+    described = next((p.removeprefix("desc-") for p in parts if p.startswith("desc-")), "")
+    if described == "preproc" or "desc-" in ending:
+        parts = [part for part in parts if not part.startswith("desc-")]
+        if described not in ("", "preproc"):
+            # Two series that only ``desc`` tells apart stay apart.
+            ending = re.sub(r"desc-(\w)", lambda m: f"desc-{described}{m[1].upper()}", ending)
     if space:
+        parts = [part for part in parts if not part.startswith("space-")]
         late = (i for i, part in enumerate(parts) if part.startswith(_AFTER_SPACE))
         parts.insert(next(late, len(parts)), f"space-{space}")
     datatype = scan.entities.get("datatype", "anat")

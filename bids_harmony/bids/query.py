@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_harmony.bids.filters import selected_sessions, to_query
-from bids_harmony.bids.inventory import Inventory
+from bids_harmony.bids.inventory import IMAGE_FOLDERS, Inventory, check_dataset
 from bids_harmony.exceptions import BidsHarmonyError, DataError, NotBidsError, UsageError
 from bids_harmony.settings import Settings
 
@@ -21,6 +21,8 @@ Found = tuple[Path, dict[str, str], dict[str, Any]]
 
 # Reconstructions that are no magnitude image.
 _NOT_MAGNITUDE = ("phase", "real", "imag")
+# In a derivative: resampled to a template, which is not the person's own anatomy any more.
+_TEMPLATES = ("MNI",)
 
 
 def query_images(
@@ -97,18 +99,23 @@ def _query_pybids(
     wanted = "|".join(map(re.escape, subjects))
     ignore = [
         re.compile(rf"^/sub-(?!(?:{wanted})(?:/|_|$))"),
-        # Of the root only its files and the subjects; of a subject only sessions and anatomical
-        # images.
+        # Of the root only its files and the subjects; of a subject only sessions and the folders
+        # that hold images.
         re.compile(r"^/(?!sub-)(?:[^/.]+$|[^/]+/)"),
-        re.compile(r"^/sub-[^/]+(?:/ses-[^/]+)?/(?!ses-|anat)[^/._]+(?:/|$)"),
+        re.compile(
+            rf"^/sub-[^/]+(?:/ses-[^/]+)?/(?!ses-|(?:{'|'.join(IMAGE_FOLDERS)})(?:/|$))"
+            r"[^/._]+(?:/|$)"
+        ),
         *(
             re.compile(f"^{re.escape('/' + p.relative_to(root).as_posix())}$")
             for p in (*inventory.sidecars, *inventory.folders)
         ),
     ]
     validate = not settings.skip_bids_validation
+    # The names of derivatives (``space``, ``desc``) are none that BIDS allows in raw datasets.
+    derivative = check_dataset(root).get("DatasetType") == "derivative"
     indexer = BIDSLayoutIndexer(
-        validate=validate,
+        validate=validate and not derivative,
         ignore=ignore,
         suffix=list(modalities),
         extension=[".nii", ".nii.gz", ".json"],
@@ -147,7 +154,9 @@ def _query_pybids(
             entities = {
                 name: str(value) for name, value in file.get_entities(metadata=False).items()
             }
-            if entities.get("part") not in _NOT_MAGNITUDE:
+            if entities.get("part") in _NOT_MAGNITUDE:
+                continue
+            if not entities.get("space", "").startswith(_TEMPLATES):
                 found.append((Path(file.path), entities, dict(file.get_metadata())))
     return found
 

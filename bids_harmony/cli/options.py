@@ -93,7 +93,8 @@ def _add_sites(group: argparse._ArgumentGroup) -> None:
         type=Path,
         metavar="FILE",
         help="images that show the target look instead of a site's own scans; each named by its "
-        "modality, as in my_T1w.nii.gz (then --target-site is only their name)",
+        "modality, as in my_T1w.nii.gz (then --target-site is only their name); a my_dwi.nii.gz "
+        "has its .bval and .bvec beside it",
     )
     group.add_argument(
         "--bank-scans",
@@ -149,6 +150,18 @@ def _add_harmonization(group: argparse._ArgumentGroup) -> None:
         "n4",
         "--n4",
         help="correct the bias field before (takes away part of the site effect)",
+    )
+    group.add_argument(
+        "--dwi-mode",
+        choices=settings.DWI_MODES,
+        help="diffusion series by rotation-invariant features of each shell, by the attenuation "
+        f"of each shell, or volume by volume {shown_default('dwi_mode')}",
+    )
+    group.add_argument(
+        "--b0-threshold",
+        type=float,
+        metavar="B",
+        help=f"b-value, s/mm2, up to which a volume counts as b=0 {shown_default('b0_threshold')}",
     )
     group.add_argument(
         "--voxel-mm",

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
-from bids_harmony.bids.dataset import find_scans
+from bids_harmony.bids.dataset import ScanSelection, find_scans
 from bids_harmony.bids.dataset_files import write_dataset_files
 from bids_harmony.cli.participant import find_target
 from bids_harmony.cli.plan import format_plan, record_problems, report_problems, worst_code
-from bids_harmony.exceptions import ExitCode
+from bids_harmony.exceptions import ExitCode, NothingSelected
 from bids_harmony.methods import METHOD_NEEDS
 from bids_harmony.settings import Settings
 
 __all__ = ["follow", "run"]
+
+logger = logging.getLogger(__name__)
 
 
 def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
@@ -30,7 +33,7 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
     ExitCode
         `DONE` when the model was written and every selected scan could be used.
     """
-    selection = find_scans(settings)
+    selection = _without_series(find_scans(settings))
     if METHOD_NEEDS[settings.method].target_at_training:
         settings = replace(settings, target_site=find_target(settings, selection))
     if settings.dry_run:
@@ -45,6 +48,28 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
         code = ExitCode(run_train(settings, selection.scans, log_dir=log_dir))
     record_problems(log_dir, selection.problems)
     return worst_code(code, selection.problems)
+
+
+def _without_series(selection: ScanSelection) -> ScanSelection:
+    """Leave diffusion series out: their sites are looked at when the participant level needs it.
+
+    Raises
+    ------
+    NothingSelected
+        There is nothing else.
+    """
+    scans = tuple(scan for scan in selection.scans if scan.modality != "dwi")
+    problems = tuple(p for p in selection.problems if not p.label.endswith("_dwi"))
+    if n_series := len(selection.scans) - len(scans):
+        logger.info("%d diffusion series are left out: they need no training", n_series)
+        if not scans and not problems:
+            raise NothingSelected(
+                "There is nothing to train on",
+                expected="T1w, T2w or FLAIR scans",
+                got=f"{n_series} diffusion series, which need no training",
+                hint="Run the level participant.",
+            )
+    return ScanSelection(scans, problems)
 
 
 def follow(settings: Settings) -> ExitCode:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["Applied", "Harmonizer", "finish", "load_harmonizer"]
 
 
+#: Methods that need more of a site than a bank.
+_TRAINED_FOR_SITES = ("cgan", "simix", "ssimh", "histogram-n4")
+
+
 @dataclass(frozen=True, eq=False)
 class Applied:
     """What a harmonizer made of a scan.
@@ -100,6 +104,7 @@ def load_harmonizer(
     *,
     device: str = "cpu",
     batch_size: int = 8,
+    own_banks: bool = True,
 ) -> Harmonizer:
     """Load a fitted method from a model folder.
 
@@ -114,11 +119,15 @@ def load_harmonizer(
     device : str
     batch_size : int
         Slices per pass.
+    own_banks : bool
+        False leaves a model's own banks and their grid aside: only the shelf counts, as for
+        diffusion series.
 
     Raises
     ------
     UsageError
-        There is no such method.
+        There is no such method, or it does not go by banks on a shelf and its own are not to
+        count.
     MissingInput, DataError
         The folder was not made by the level train, or for another method.
     """
@@ -132,7 +141,15 @@ def load_harmonizer(
     if method not in METHOD_NEEDS:
         raise UsageError("Unknown method", expected=", ".join(METHOD_NEEDS), got=repr(method))
     if method == "ihf":
-        return IHF(model_dir, shelf, device=device, batch_size=batch_size)
+        return IHF(model_dir, shelf, device=device, batch_size=batch_size, own_banks=own_banks)
+    if method in _TRAINED_FOR_SITES and not own_banks:
+        raise UsageError(
+            f"The method {method} does not harmonize diffusion series",
+            where="--method",
+            expected=", ".join(m for m in METHOD_NEEDS if m not in _TRAINED_FOR_SITES),
+            got=method,
+            hint="It knows only what it was trained with; leave the series out with --modalities.",
+        )
     if method == "cgan":
         return CGAN(model_dir, device=device, batch_size=batch_size)
     if method == "simix":
@@ -142,5 +159,5 @@ def load_harmonizer(
     if method == "histogram-n4":
         return HistogramN4(model_dir)
     if method in ("none", "blur"):
-        return Control(method, model_dir, shelf)
-    return Histogram(method, model_dir, shelf)
+        return Control(method, model_dir, shelf, own_banks=own_banks)
+    return Histogram(method, model_dir, shelf, own_banks=own_banks)

@@ -27,14 +27,18 @@ class Banked:
     shelf : BankShelf, optional
         Banks of other sites, made on the fly. The model's own come before them, but for those of
         images that a user gave in a site's place. The model's grid is the shelf's.
+    own_banks : bool
+        False leaves the model's own banks and their grid aside: only the shelf counts.
     """
 
-    def __init__(self, model_dir: Path, shelf: BankShelf | None = None) -> None:
+    def __init__(
+        self, model_dir: Path, shelf: BankShelf | None = None, *, own_banks: bool = True
+    ) -> None:
         self.model_dir, self.shelf = Path(model_dir), shelf
         self.banks: dict[tuple[str, str], SiteBank] = {}
         self._from_shelf: dict[tuple[str, str], SiteBank] = {}
         banks_file = self.model_dir / BANKS_FILE
-        if shelf is None or banks_file.is_file():
+        if shelf is None or (own_banks and banks_file.is_file()):
             self.banks, self.voxel_mm = read_banks(self.model_dir)
             self.sha256 = hashlib.sha256(banks_file.read_bytes()).hexdigest()
         else:

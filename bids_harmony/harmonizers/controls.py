@@ -27,10 +27,19 @@ class Control(Banked):
         calls that better than the scan rewards the loss of detail.
     model_dir : Path
     shelf : BankShelf, optional
+    own_banks : bool
+        As for `Banked`.
     """
 
-    def __init__(self, method: str, model_dir: Path, shelf: BankShelf | None = None) -> None:
-        super().__init__(model_dir, shelf)
+    def __init__(
+        self,
+        method: str,
+        model_dir: Path,
+        shelf: BankShelf | None = None,
+        *,
+        own_banks: bool = True,
+    ) -> None:
+        super().__init__(model_dir, shelf, own_banks=own_banks)
         self.name, self.version = method, __version__
 
     def apply(

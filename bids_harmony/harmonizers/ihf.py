@@ -31,6 +31,8 @@ class IHF(Banked):
     device : str
     batch_size : int
         Slices per pass; the result does not depend on it beyond rounding.
+    own_banks : bool
+        As for `Banked`.
     """
 
     name = "ihf"
@@ -42,8 +44,9 @@ class IHF(Banked):
         *,
         device: str = "cpu",
         batch_size: int = 8,
+        own_banks: bool = True,
     ) -> None:
-        super().__init__(model_dir, shelf)
+        super().__init__(model_dir, shelf, own_banks=own_banks)
         self.network, self.metadata = load_model(model_dir, device)
         self.device, self.batch_size = device, batch_size
         extra = self.metadata["extra"]

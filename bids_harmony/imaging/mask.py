@@ -43,12 +43,12 @@ class BrainMask:
     ----------
     data : ndarray (X, Y, Z) bool
         On the RAS+ grid of the scan's volume.
-    kind : {"given", "skull-stripped", "deepbet", "T1w", "template"}
+    kind : {"given", "skull-stripped", "deepbet", "T1w", "template", "median-otsu"}
         Where it comes from.
     """
 
     data: np.ndarray
-    kind: Literal["given", "skull-stripped", "deepbet", "T1w", "template"]
+    kind: Literal["given", "skull-stripped", "deepbet", "T1w", "template", "median-otsu"]
 
 
 def _foreground(volume: Volume) -> tuple[np.ndarray, float]:

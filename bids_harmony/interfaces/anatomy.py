@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bids_harmony.imaging.volume import Volume
 
 __all__ = ["BrainFromAnatomy", "BrainFromImage", "BrainFromTemplate", "ReuseBrain"]
-__all__ += ["RegisterToAnatomy", "RegisterToReference", "read_brain"]
+__all__ += ["RegisterToAnatomy", "RegisterToReference", "MaskOutput", "read_brain", "save_brain"]
 
 
 # Not File(exists=True): a broken link or an unreadable file is told by the reader, with its exit
@@ -24,7 +24,9 @@ class _ScanInput(BaseInterfaceInputSpec):
     in_file = File(mandatory=True, desc="scan as the dataset holds it")
 
 
-class _MaskOutput(TraitedSpec):
+class MaskOutput(TraitedSpec):
+    """What every adapter gives that masks a brain."""
+
     mask_file = File(exists=True, desc="brain mask on the scan's own grid")
     kind = traits.Str(desc="how the mask was made")
 
@@ -46,14 +48,14 @@ class BrainFromImage(Adapter):
     class input_spec(_ScanInput):
         device = traits.Str("cpu", usedefault=True, nohash=True)
 
-    output_spec = _MaskOutput
+    output_spec = MaskOutput
 
     def _adapt(self, folder: Path) -> dict:
         from bids_harmony.imaging.mask import brain_mask
         from bids_harmony.imaging.volume import read_volume
 
         volume = read_volume(self.inputs.in_file)
-        return _save_brain(brain_mask(volume, device=self.inputs.device), volume, folder)
+        return save_brain(brain_mask(volume, device=self.inputs.device), volume, folder)
 
 
 class ReuseBrain(Adapter):
@@ -62,7 +64,7 @@ class ReuseBrain(Adapter):
     class input_spec(_ScanInput):
         given_mask = File(mandatory=True, desc="mask in the world coordinates of the scan")
 
-    output_spec = _MaskOutput
+    output_spec = MaskOutput
 
     def _adapt(self, folder: Path) -> dict:
         from bids_harmony.imaging.mask import BrainMask, transfer_mask
@@ -75,7 +77,7 @@ class ReuseBrain(Adapter):
         ):
             moved = transfer_mask(mask, given.affine, volume, np.eye(4))
             mask = BrainMask(moved.data, "given")
-        return _save_brain(mask, volume, folder)
+        return save_brain(mask, volume, folder)
 
 
 class BrainFromAnatomy(Adapter):
@@ -86,7 +88,7 @@ class BrainFromAnatomy(Adapter):
         to_t1w = File(exists=True, mandatory=True, desc="scan to T1w, ITK text")
         t1w_xfm = File(exists=True, mandatory=True, desc="T1w to reference, ITK text")
 
-    output_spec = _MaskOutput
+    output_spec = MaskOutput
 
     def _adapt(self, folder: Path) -> dict:
         from bids_harmony.imaging.mask import (
@@ -110,7 +112,7 @@ class BrainFromAnatomy(Adapter):
                 read_transform(self.inputs.to_t1w),
                 to_reference=read_transform(self.inputs.t1w_xfm),
             )
-        return _save_brain(mask, volume, folder)
+        return save_brain(mask, volume, folder)
 
 
 class BrainFromTemplate(Adapter):
@@ -119,7 +121,7 @@ class BrainFromTemplate(Adapter):
     class input_spec(_ScanInput):
         xfm_file = File(exists=True, mandatory=True, desc="scan to reference, ITK text")
 
-    output_spec = _MaskOutput
+    output_spec = MaskOutput
 
     def _adapt(self, folder: Path) -> dict:
         from bids_harmony.imaging.mask import brain_mask, is_skull_stripped, template_mask
@@ -131,7 +133,7 @@ class BrainFromTemplate(Adapter):
             mask = brain_mask(volume)
         else:
             mask = template_mask(volume, read_transform(self.inputs.xfm_file))
-        return _save_brain(mask, volume, folder)
+        return save_brain(mask, volume, folder)
 
 
 class RegisterToReference(Adapter):
@@ -213,7 +215,7 @@ def read_brain(mask_file: str | Path, kind: Any = "given") -> BrainMask:
     return BrainMask(read_volume(mask_file).data > 0.5, kind)
 
 
-def _save_brain(mask: BrainMask, volume: Volume, folder: Path) -> dict:
+def save_brain(mask: BrainMask, volume: Volume, folder: Path) -> dict:
     """Write a mask in the voxel order, shape and orientation of the scan's file."""
     from bids_harmony.imaging.volume import to_native, write_image
 

@@ -54,6 +54,8 @@ class WriteAnatomy(Adapter):
             (self.inputs.xfm_file, xfm, registered),
         ):
             copy_output(source, target)
+            if reference := _spatial_reference(target, scan, settings.bids_dir):
+                extra = extra | {"SpatialReference": reference}
             record = derived_sidecar(
                 scan, settings.bids_dir, resume_hash=self.inputs.input_hash, extra=extra
             )
@@ -97,7 +99,14 @@ class WriteHarmonized(Adapter):
         self._describe(native, record, stripped=stripped)
         return {"out_file": str(native)}
 
-    def _describe(self, image: Path, record: dict[str, Any], *, stripped: bool) -> None:
+    def _describe(
+        self,
+        image: Path,
+        record: dict[str, Any],
+        *,
+        stripped: bool,
+        extra: dict[str, Any] | None = None,
+    ) -> None:
         from bids_harmony.bids.derivative import write_json
         from bids_harmony.bids.naming import bids_uri, mask_path, sidecar_path, transform_path
         from bids_harmony.bids.sidecar import harmonized_sidecar
@@ -126,8 +135,20 @@ class WriteHarmonized(Adapter):
                 seed=settings.random_seed,
                 out_of_distribution=record["out_of_distribution"],
                 quality=record["quality"],
+                spatial_reference=_spatial_reference(image, scan, settings.bids_dir),
+                extra=extra,
             ),
         )
+
+
+def _spatial_reference(image: Path, scan: Any, bids_dir: Path) -> Any:
+    """Of an image that keeps the ``space`` of a preprocessed source: the source's, or itself."""
+    from bids_harmony.bids.naming import bids_uri
+
+    space = scan.entities.get("space")
+    if space is None or f"_space-{space}_" not in image.name:
+        return None
+    return scan.metadata.get("SpatialReference", bids_uri(scan.path, bids_dir))
 
 
 def figure_path(output_dir: Path, scan: Any, target: str) -> Path:

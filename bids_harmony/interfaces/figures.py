@@ -10,7 +10,7 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, tr
 
 from bids_harmony.interfaces.base import Adapter
 
-__all__ = ["DrawChange"]
+__all__ = ["DrawChange", "DrawSeriesChange"]
 
 
 class DrawChange(Adapter):
@@ -53,4 +53,44 @@ class DrawChange(Adapter):
             note=f"Brain on the reference grid. {note}",
             units="fraction of the scan's scale",
         )
+        return {"out_file": str(folder / "figure.png")}
+
+
+class DrawSeriesChange(Adapter):
+    """Draw mean b=0 and one shell of a diffusion series: source, harmonized and change."""
+
+    class input_spec(BaseInterfaceInputSpec):
+        look_file = File(exists=True, mandatory=True, desc="arrays that `HarmonizeSeries` left")
+        quality_file = File(exists=True, mandatory=True)
+        title = traits.Str(mandatory=True)
+
+    class output_spec(TraitedSpec):
+        out_file = File(exists=True)
+
+    def _adapt(self, folder: Path) -> dict:
+        from bids_harmony.reports.series import series_figure
+
+        quality = json.loads(Path(self.inputs.quality_file).read_text())["quality"]
+        shown = {
+            "b0_rmse_brain": "change of b=0 (RMSE)",
+            "b_scale": "gradients relative to the target's",
+            "noise_share": "noise",
+            "target_noise_share": "target's noise",
+        }
+        note = ", ".join(
+            f"{text} {quality[key]:.4f}"
+            for key, text in shown.items()
+            if quality.get(key) is not None
+        )
+        with np.load(self.inputs.look_file) as look:
+            series_figure(
+                (look["b0_source"], look["b0_harmonized"]),
+                (look["shell_source"], look["shell_harmonized"]),
+                look["mask"],
+                look["affine"],
+                folder / "figure.png",
+                shell_name=f"b = {float(look['b']):.0f} s/mm²",
+                title=self.inputs.title,
+                note=f"On the series' own grid. {note}",
+            )
         return {"out_file": str(folder / "figure.png")}

@@ -170,7 +170,8 @@ class PrepareForTraining(Adapter):
         return {"prepared_file": str(folder / "prepared.npz")}
 
 
-@lru_cache(maxsize=1)
+# Two: scans and diffusion series of one process take turns.
+@lru_cache(maxsize=2)
 def harmonizer(
     method: str,
     model_dir: str,
@@ -179,13 +180,21 @@ def harmonizer(
     voxel_mm: float,
     device: str,
     batch_size: int,
+    own_banks: bool = True,
 ) -> Any:
     """Load a model once per process; `sha256` makes a model that changed on disk another one."""
     from bids_harmony.harmonizers import load_harmonizer
     from bids_harmony.training.bank_shelf import BankShelf
 
     shelf = BankShelf(Path(shelf_dir), voxel_mm) if shelf_dir else None
-    return load_harmonizer(method, Path(model_dir), shelf, device=device, batch_size=batch_size)
+    return load_harmonizer(
+        method,
+        Path(model_dir),
+        shelf,
+        device=device,
+        batch_size=batch_size,
+        own_banks=own_banks,
+    )
 
 
 def _refuse_or_warn(in_file: str, novelty: float, highest: float, on_ood: str) -> None:

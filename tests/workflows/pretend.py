@@ -53,7 +53,13 @@ class Multiply:
 
 
 def load_harmonizer(
-    method: str, model_dir: Path, shelf: Any, *, device: str, batch_size: int
+    method: str,
+    model_dir: Path,
+    shelf: Any,
+    *,
+    device: str,
+    batch_size: int,
+    own_banks: bool = True,
 ) -> Multiply:
     return Multiply()
 

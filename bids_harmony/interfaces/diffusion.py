@@ -1,0 +1,250 @@
+"""Diffusion series as files: mean b=0, brain, preparation for banks, harmonization, output."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, traits
+
+from bids_harmony.interfaces.anatomy import MaskOutput, read_brain, save_brain
+from bids_harmony.interfaces.base import Adapter
+from bids_harmony.interfaces.derivatives import WriteHarmonized, copy_output, figure_path
+
+if TYPE_CHECKING:
+    from bids_harmony.diffusion.gradients import Gradients
+    from bids_harmony.diffusion.series import Series
+
+__all__ = ["BrainFromB0", "HarmonizeSeries", "MeanB0", "PrepareSeries", "WriteSeries"]
+
+
+class _SeriesInput(BaseInterfaceInputSpec):
+    # Not File(exists=True): the readers tell what is wrong, with an exit code.
+    in_file = File(mandatory=True, desc="series as the dataset holds it")
+    bval_file = File(mandatory=True)
+    bvec_file = File(mandatory=True)
+    b0_threshold = traits.Float(50.0, usedefault=True, desc="s/mm2")
+
+
+class _PlacedInput(_SeriesInput):
+    mask_file = File(exists=True, mandatory=True, desc="on the grid of the series")
+    mask_kind = traits.Str("given", usedefault=True)
+    xfm_file = File(exists=True, mandatory=True, desc="series to reference, ITK text")
+    mode = traits.Str(mandatory=True, desc="one of diffusion.features.DWI_MODES")
+
+
+class MeanB0(Adapter):
+    """Average the volumes without diffusion weighting, after every check of series and tables."""
+
+    input_spec = _SeriesInput
+
+    class output_spec(TraitedSpec):
+        out_file = File(exists=True, desc="float32, on the grid of the series")
+
+    def _adapt(self, folder: Path) -> dict:
+        from bids_harmony.diffusion.series import mean_b0
+        from bids_harmony.imaging.volume import write_image
+
+        series, gradients = _read(self.inputs)
+        write_image(mean_b0(series, gradients), folder / "mean_b0.nii.gz")
+        return {"out_file": str(folder / "mean_b0.nii.gz")}
+
+
+class BrainFromB0(Adapter):
+    """Mask the brain of a series in its mean b=0 image."""
+
+    class input_spec(BaseInterfaceInputSpec):
+        in_file = File(exists=True, mandatory=True, desc="mean b=0")
+
+    output_spec = MaskOutput
+
+    def _adapt(self, folder: Path) -> dict:
+        from bids_harmony.diffusion.brain import brain_of_b0
+        from bids_harmony.imaging.volume import read_volume
+
+        volume = read_volume(self.inputs.in_file)
+        return save_brain(brain_of_b0(volume), volume, folder)
+
+
+class PrepareSeries(Adapter):
+    """Take from a series what shows its scanner, for the look of its site."""
+
+    input_spec = _PlacedInput
+
+    class output_spec(TraitedSpec):
+        prepared_file = File(exists=True, desc=".npz, diffusion.features.PreparedSeries")
+
+    def _adapt(self, folder: Path) -> dict:
+        from bids_harmony.diffusion.features import DWI_VOXEL_MM, prepare_series
+        from bids_harmony.imaging.reference import reference_grid
+        from bids_harmony.imaging.registration import read_transform
+
+        series, gradients = _read(self.inputs)
+        prepared = prepare_series(
+            series,
+            gradients,
+            read_brain(self.inputs.mask_file, self.inputs.mask_kind),
+            read_transform(self.inputs.xfm_file),
+            reference_grid(DWI_VOXEL_MM),
+            self.inputs.mode,
+        )
+        prepared.save(folder / "prepared.npz")
+        return {"prepared_file": str(folder / "prepared.npz")}
+
+
+class HarmonizeSeries(Adapter):
+    """Harmonize one series to a target site, on its own grid; its directions stay as they are."""
+
+    class input_spec(_PlacedInput):
+        method = traits.Str(mandatory=True)
+        model_dir = traits.Directory(mandatory=True, nohash=True)
+        model_sha256 = traits.Str(mandatory=True, nohash=True)
+        identity = traits.Str(mandatory=True, desc="stands in the hash for what counts of a model")
+        shelf_dir = traits.Str(mandatory=True, nohash=True, desc="banks and looks of sites")
+        # By their identity, which these files are part of.
+        source_look = File(mandatory=True, nohash=True)
+        target_look = File(mandatory=True, nohash=True)
+        skull_strip = traits.Bool(False, usedefault=True)
+        seed = traits.Int(0, usedefault=True)
+        # Where and how fast, not what.
+        device = traits.Str("cpu", usedefault=True, nohash=True)
+        batch_size = traits.Int(8, usedefault=True, nohash=True)
+        use_gpu = traits.Bool(False, usedefault=True, nohash=True)
+        num_threads = traits.Int(1, usedefault=True, nohash=True)
+
+    class output_spec(TraitedSpec):
+        out_file = File(exists=True, desc="harmonized series, in the form of the input's file")
+        look_file = File(exists=True, desc="arrays for the figure, on the grid of the series")
+        quality_file = File(exists=True, desc="quality numbers and provenance, JSON")
+
+    def _adapt(self, folder: Path) -> dict:
+        import torch
+
+        from bids_harmony.diffusion.features import DWI_VOXEL_MM
+        from bids_harmony.diffusion.harmonization import harmonize_series
+        from bids_harmony.diffusion.looks import SeriesLook
+        from bids_harmony.diffusion.series import write_series
+        from bids_harmony.imaging.intensity import robust_scale
+        from bids_harmony.imaging.registration import read_transform
+        from bids_harmony.imaging.volume import native_order, read_volume
+        from bids_harmony.interfaces.harmonization import harmonizer
+        from bids_harmony.quality.series import series_row
+
+        inputs = self.inputs
+        torch.set_num_threads(inputs.num_threads)
+        torch.manual_seed(inputs.seed)
+        series, gradients = _read(inputs)
+        brain = read_brain(inputs.mask_file, inputs.mask_kind)
+        model = harmonizer(
+            inputs.method,
+            inputs.model_dir,
+            inputs.model_sha256,
+            inputs.shelf_dir,
+            DWI_VOXEL_MM,
+            inputs.device,
+            inputs.batch_size,
+            own_banks=False,
+        )
+        result = harmonize_series(
+            series,
+            gradients,
+            brain,
+            read_transform(inputs.xfm_file),
+            model,
+            source=SeriesLook.read(Path(inputs.source_look)),
+            target=SeriesLook.read(Path(inputs.target_look)),
+            mode=inputs.mode,
+        )
+        inside = native_order(read_volume(inputs.mask_file), brain.data)
+        raw = _without_head(series, result.raw, inside) if inputs.skull_strip else result.raw
+        write_series(series, raw, folder / "harmonized.nii.gz")
+
+        scale = robust_scale(result.before, inside)
+        record = {
+            "quality": result.quality | series_row(result.before, result.after, inside, scale),
+            "n_clipped": int(result.n_clipped),
+            "out_of_distribution": None,
+            "scale": float(scale),
+            "shells": [shell.nominal for shell in gradients.shells],
+        }
+        (folder / "quality.json").write_text(json.dumps(record, indent=2) + "\n")
+        _save_look(folder / "look.npz", series, raw, gradients, inside, scale)
+        return {
+            "out_file": str(folder / "harmonized.nii.gz"),
+            "look_file": str(folder / "look.npz"),
+            "quality_file": str(folder / "quality.json"),
+        }
+
+
+class WriteSeries(WriteHarmonized):
+    """Write a harmonized series, copies of its tables, its figure and its sidecar."""
+
+    _always_run = True
+
+    def _adapt(self, folder: Path) -> dict:
+        from bids_harmony.bids.naming import harmonized_path, table_paths
+
+        scan, settings, target = self.inputs.scan, self.inputs.settings, self.inputs.target_site
+        record = json.loads(Path(self.inputs.quality_file).read_text())
+        stripped = settings.skull_strip or self.inputs.mask_kind == "skull-stripped"
+        copy_output(self.inputs.figure_file, figure_path(settings.output_dir, scan, target))
+        image = harmonized_path(settings.output_dir, scan, target)
+        copy_output(self.inputs.in_file, image)
+        for source, copy in zip(scan.gradients, table_paths(image), strict=True):
+            copy_output(str(source), copy)
+        # The sidecar comes last: it tells later runs that the scan is finished.
+        self._describe(
+            image,
+            record,
+            stripped=stripped,
+            extra={
+                "DiffusionMode": settings.dwi_mode,
+                "B0Threshold": settings.b0_threshold,
+                "Shells": record["shells"],
+            },
+        )
+        return {"out_file": str(image)}
+
+
+def _read(inputs: Any) -> tuple[Series, Gradients]:
+    from bids_harmony.diffusion.gradient_files import read_gradients
+    from bids_harmony.diffusion.series import open_series
+
+    series = open_series(inputs.in_file)
+    gradients = read_gradients(
+        inputs.bval_file, inputs.bvec_file, series.shape[3], b0_threshold=inputs.b0_threshold
+    )
+    return series, gradients
+
+
+def _without_head(series: Series, raw: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Stored voxels whose signal is 0, or the nearest that can be stored, outside the brain."""
+    nothing = (0.0 - series.intercept) / series.slope
+    if raw.dtype.kind in "iu":
+        limits = np.iinfo(raw.dtype)
+        nothing = float(np.clip(np.rint(nothing), limits.min, limits.max))
+    return np.where(inside[..., None], raw, raw.dtype.type(nothing))
+
+
+def _save_look(
+    path: Path,
+    series: Series,
+    raw: np.ndarray,
+    gradients: Gradients,
+    inside: np.ndarray,
+    scale: float,
+) -> None:
+    """Mean b=0 and mean S/S0 of the lowest shell, before and after, in the series' voxel order."""
+    from bids_harmony.diffusion.series import mean_b0
+    from bids_harmony.quality.series import mean_attenuation
+
+    shell = gradients.shells[0]
+    arrays = {}
+    for name, one in (("source", series), ("harmonized", replace(series, raw=raw))):
+        mean = np.asarray(mean_b0(one, gradients).dataobj, np.float32)
+        arrays[f"b0_{name}"] = mean / np.float32(scale)
+        arrays[f"shell_{name}"] = mean_attenuation(one, shell, mean)
+    np.savez(path, **arrays, mask=inside, affine=series.affine, b=shell.nominal)  # type: ignore[arg-type]

@@ -1,0 +1,243 @@
+"""Graphs for diffusion series: fit (mean b=0, mask, registration), harmonize, prepare for looks.
+
+All that is anatomy happens on the mean b=0 image, which is one more contrast of the person; the
+series itself is read by the node that changes it and by the one that takes its look.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nipype.interfaces.utility import IdentityInterface
+from nipype.pipeline.engine import Node, Workflow
+
+from bids_harmony.interfaces.anatomy import RegisterToAnatomy, RegisterToReference, ReuseBrain
+from bids_harmony.interfaces.derivatives import WriteAnatomy
+from bids_harmony.interfaces.diffusion import (
+    BrainFromB0,
+    HarmonizeSeries,
+    MeanB0,
+    PrepareSeries,
+    WriteSeries,
+)
+from bids_harmony.interfaces.figures import DrawSeriesChange
+from bids_harmony.workflows.anat import Fitted, Model
+
+if TYPE_CHECKING:
+    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.settings import Settings
+
+__all__ = ["init_dwi_fit_wf", "init_dwi_harmonize_wf", "init_dwi_prepare_wf"]
+
+logger = logging.getLogger(__name__)
+
+# Peak memory of a node in GiB; a series of 140 x 140 x 90 voxels and 150 volumes has 0.5 GiB as
+# stored, and is held twice while it is changed.
+_MEM_SERIES, _MEM_HARMONIZE, _MEM_MASK, _MEM_REGISTER, _MEM_WRITE = 1.5, 3.0, 1.0, 1.5, 1.5
+_NOTHING_FITTED = Fitted()
+_FITTED = ("mask_file", "mask_kind", "xfm_file")
+
+
+def init_dwi_fit_wf(
+    *,
+    scan: Scan,
+    settings: Settings,
+    input_hash: str,
+    fitted: Fitted = _NOTHING_FITTED,
+    with_t1w: bool = False,
+    keep: bool = True,
+    name: str = "dwi_fit_wf",
+) -> Workflow:
+    """Mask the brain of a series and register it to the reference template, by its mean b=0.
+
+    The mask is that of an earlier run or of another pipeline where there is one. With a T1w of the
+    same person the series goes rigidly to it, and through it to the template.
+
+    Parameters
+    ----------
+    scan, settings, input_hash, fitted, with_t1w, keep, name
+        As for `anat.init_anat_fit_wf`; the scan has `gradients`.
+
+    Returns
+    -------
+    Workflow
+        Inputs ``inputnode``: ``t1w_file``, ``t1w_mask``, ``t1w_xfm``. Outputs ``outputnode``:
+        ``mask_file``, ``mask_kind``, ``xfm_file``.
+    """
+    workflow = Workflow(name)
+    inputnode = Node(IdentityInterface(["t1w_file", "t1w_mask", "t1w_xfm"]), name="inputnode")
+    outputnode = Node(IdentityInterface(list(_FITTED)), name="outputnode")
+    if fitted.mask is not None:
+        logger.info("%s: found precomputed mask, skipping: %s", scan.label, fitted.mask)
+    if fitted.written:
+        logger.info("%s: found precomputed transform, skipping: %s", scan.label, fitted.xfm)
+        outputnode.inputs.mask_file = str(fitted.mask)
+        outputnode.inputs.mask_kind = fitted.mask_kind
+        outputnode.inputs.xfm_file = str(fitted.xfm)
+        workflow.add_nodes([inputnode, outputnode])
+        return workflow
+
+    # Stage 1: one image that stands for the series.
+    mean_b0 = Node(
+        MeanB0(**_tables(scan, settings)),
+        name="mean_b0",
+        mem_gb=_MEM_SERIES,
+    )
+
+    # Stage 2: the brain.
+    if fitted.mask is None:
+        brain: Any = BrainFromB0()
+    else:
+        brain = ReuseBrain(given_mask=str(fitted.mask))
+    mask_brain = Node(brain, name="mask_brain", mem_gb=_MEM_MASK)
+
+    # Stage 3: the transform to the reference.
+    words = {"modality": "dwi", "seed": settings.random_seed, "sloppy": settings.sloppy}
+    if with_t1w:
+        register = Node(RegisterToAnatomy(**words), name="register", mem_gb=_MEM_REGISTER)
+        fields = [(f, f) for f in ("t1w_file", "t1w_mask", "t1w_xfm")]
+        workflow.connect([(inputnode, register, fields)])
+    else:
+        register = Node(RegisterToReference(**words), name="register", mem_gb=_MEM_REGISTER)
+        workflow.connect([(mask_brain, register, [("mask_file", "mask_file")])])
+        workflow.add_nodes([inputnode])
+    masks = [("mask_file", "mask_file"), ("kind", "mask_kind")]
+    workflow.connect(
+        [
+            (mean_b0, mask_brain, [("out_file", "in_file")]),
+            (mean_b0, register, [("out_file", "in_file")]),
+            (mask_brain, outputnode, masks),
+            (register, outputnode, [("xfm_file", "xfm_file")]),
+        ]
+    )
+
+    # Stage 4: into the derivative, for later runs and other programs.
+    if keep:
+        write_anatomy = Node(
+            WriteAnatomy(scan=scan, settings=settings, input_hash=input_hash),
+            name="write_anatomy",
+            mem_gb=_MEM_WRITE,
+        )
+        registered = [("xfm_file", "xfm_file"), ("similarity", "similarity")]
+        workflow.connect(
+            [(mask_brain, write_anatomy, masks), (register, write_anatomy, registered)]
+        )
+    return workflow
+
+
+def init_dwi_harmonize_wf(
+    *,
+    scan: Scan,
+    settings: Settings,
+    model: Model,
+    target_site: str,
+    input_hash: str,
+    name: str = "dwi_harmonize_wf",
+) -> Workflow:
+    """Harmonize one series, draw what changed and write the derivative.
+
+    Parameters
+    ----------
+    scan, settings, target_site, input_hash, name
+        As for `anat.init_anat_harmonize_wf`.
+    model : Model
+        With the looks of both sites.
+
+    Returns
+    -------
+    Workflow
+        Inputs ``inputnode``: ``mask_file``, ``mask_kind``, ``xfm_file``.
+    """
+    workflow = Workflow(name)
+    inputnode = Node(IdentityInterface(list(_FITTED)), name="inputnode")
+    harmonize = Node(
+        HarmonizeSeries(
+            **_tables(scan, settings),
+            mode=settings.dwi_mode,
+            method=model.method,
+            model_dir=str(model.folder),
+            model_sha256=model.sha256,
+            identity=model.identity,
+            shelf_dir=str(model.shelf),
+            source_look=str(model.source_look),
+            target_look=str(model.target_look),
+            skull_strip=settings.skull_strip,
+            seed=settings.random_seed,
+            device=model.device,
+            batch_size=settings.batch_size,
+            use_gpu=model.device != "cpu",
+        ),
+        name="harmonize",
+        n_procs=settings.omp_nthreads,
+        mem_gb=_MEM_HARMONIZE,
+    )
+    draw_change = Node(
+        DrawSeriesChange(title=f"{scan.label}: {scan.site.site} to {target_site}"),
+        name="draw_change",
+        mem_gb=_MEM_WRITE,
+    )
+    write_harmonized = Node(
+        WriteSeries(
+            scan=scan,
+            settings=settings,
+            input_hash=input_hash,
+            target_site=target_site,
+            model=model.for_sidecar(),
+            device=model.device,
+        ),
+        name="write_harmonized",
+        mem_gb=_MEM_WRITE,
+    )
+    made = [("look_file", "look_file"), ("quality_file", "quality_file")]
+    written = [("out_file", "in_file"), ("quality_file", "quality_file")]
+    workflow.connect(
+        [
+            (inputnode, harmonize, [(f, f) for f in _FITTED]),
+            (inputnode, write_harmonized, [("mask_kind", "mask_kind")]),
+            (harmonize, draw_change, made),
+            (harmonize, write_harmonized, written),
+            (draw_change, write_harmonized, [("out_file", "figure_file")]),
+        ]
+    )
+    return workflow
+
+
+def init_dwi_prepare_wf(
+    *, scan: Scan, settings: Settings, name: str = "dwi_prepare_wf"
+) -> Workflow:
+    """Take from one series what shows its scanner.
+
+    Parameters
+    ----------
+    scan : Scan
+    settings : Settings
+    name : str
+
+    Returns
+    -------
+    Workflow
+        Inputs ``inputnode``: ``mask_file``, ``mask_kind``, ``xfm_file``. Its node ``prepare``
+        leaves ``prepared.npz``.
+    """
+    workflow = Workflow(name)
+    inputnode = Node(IdentityInterface(list(_FITTED)), name="inputnode")
+    prepare = Node(
+        PrepareSeries(**_tables(scan, settings), mode=settings.dwi_mode),
+        name="prepare",
+        mem_gb=_MEM_SERIES,
+    )
+    workflow.connect([(inputnode, prepare, [(f, f) for f in _FITTED])])
+    return workflow
+
+
+def _tables(scan: Scan, settings: Settings) -> dict[str, Any]:
+    """Inputs of every node that reads the series."""
+    bval, bvec = scan.gradients or (Path(), Path())
+    return {
+        "in_file": str(scan.path),
+        "bval_file": str(bval),
+        "bvec_file": str(bvec),
+        "b0_threshold": settings.b0_threshold,
+    }

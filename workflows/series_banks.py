@@ -1,0 +1,210 @@
+"""How sites show themselves in diffusion series: looks and banks, made of a handful of series.
+
+What is wanted of a series is known only from its own shells, so that a site is looked at as a
+whole: one look, one bank of its mean b=0, and in the mode ``volume`` one of each shell. They lie
+beside the banks of other scans in ``OUT/models/banks``. The bank of the mean b=0 is written last
+and tells what all of them were made of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bids_harmony.exceptions import MissingInput
+from bids_harmony.workflows.precomputed import file_sha256
+from bids_harmony.workflows.reference_images import (
+    LookOf,
+    are_given,
+    image_digests,
+    reference_images,
+    same_images,
+)
+from bids_harmony.workflows.site_banks import bank_recipe, encoder_and_cells
+
+if TYPE_CHECKING:
+    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.diffusion.features import PreparedSeries
+    from bids_harmony.harmonizers import Harmonizer
+    from bids_harmony.settings import Settings
+    from bids_harmony.training.bank_shelf import BankShelf
+
+__all__ = ["is_known", "look_at", "look_path", "series_shelf"]
+
+logger = logging.getLogger(__name__)
+
+
+def series_shelf(settings: Settings) -> BankShelf:
+    """The shelf of the output folder, on the grid of diffusion series."""
+    from bids_harmony.diffusion.features import DWI_VOXEL_MM
+    from bids_harmony.training.bank_shelf import BankShelf
+
+    return BankShelf(settings.output_dir / "models" / "banks", DWI_VOXEL_MM)
+
+
+def look_path(shelf: BankShelf, site: str) -> Path:
+    """File of a site's look, beside its banks."""
+    return shelf.path(site, "dwi").with_suffix(".json")
+
+
+def is_known(site: str, settings: Settings, harmonizer: Harmonizer) -> bool:
+    """Whether a site's look is there, and made of images, tables and settings as they are now."""
+    from bids_harmony.diffusion.features import B0_KEY
+
+    shelf, look = series_shelf(settings), LookOf(site, "dwi")
+    made_of = shelf.made_of(site, B0_KEY)
+    if made_of is None or made_of.get("recipe") not in _recipes(settings, harmonizer):
+        return False
+    if not look_path(shelf, site).is_file():
+        return False
+    try:
+        tables = all(
+            file_sha256(settings.bids_dir / path) == then
+            for path, then in made_of.get("tables", {}).items()
+        )
+    except MissingInput:
+        return False
+    given = bool(made_of.get("given"))
+    return tables and same_images(made_of.get("images", {}), look, settings, given=given)
+
+
+def _recipes(settings: Settings, harmonizer: Harmonizer) -> tuple[str, ...]:
+    """Hashes of what a site's look depends on besides its series; the first is that of this run.
+
+    Looks that were made for the mode ``volume`` serve the others as well.
+    """
+    from bids_harmony.diffusion.features import DWI_VOXEL_MM
+
+    encoder, cells = encoder_and_cells(harmonizer)
+    # Series are not corrected by N4.
+    as_series = replace(settings, voxel_mm=DWI_VOXEL_MM, n4=False)
+    common = bank_recipe(as_series, encoder_sha256=encoder.sha256, cells=cells)
+    found = []
+    for with_volumes in dict.fromkeys((settings.dwi_mode == "volume", True)):
+        parts = [common, settings.b0_threshold, with_volumes]
+        found.append(hashlib.sha256(json.dumps(parts).encode()).hexdigest())
+    return tuple(found)
+
+
+def look_at(
+    sites: Sequence[str], settings: Settings, harmonizer: Harmonizer, log_dir: Path
+) -> None:
+    """Put looks and banks of the sites that are not known on the shelf; other jobs wait.
+
+    Parameters
+    ----------
+    sites : sequence of str
+    settings : Settings
+    harmonizer : Harmonizer
+        Tells which network the banks are for.
+    log_dir : Path
+    """
+    from bids_harmony.bids.dataset import find_scans
+
+    shelf = series_shelf(settings)
+    with shelf.locked():
+        # Another job may have looked at them while this one waited.
+        sites = [site for site in sites if not is_known(site, settings, harmonizer)]
+        if not sites:
+            return
+        for site in sites:
+            _forget(shelf, site)
+        everyone = find_scans(settings, whole_dataset=True).scans
+        chosen = {
+            site: reference_images(LookOf(site, "dwi"), settings, everyone) for site in sites
+        }
+        ready = _prepare(settings, chosen, everyone, log_dir)
+        for site, scans in chosen.items():
+            usable = [scan for scan in scans if scan.label in ready]
+            if usable:
+                _shelve(site, scans, usable, ready, settings, harmonizer)
+            else:
+                logger.warning("No usable diffusion series of %s", site)
+
+
+def _forget(shelf: BankShelf, site: str) -> None:
+    """Remove all that is known of a site; shells that it has no more must not stay behind."""
+    from bids_harmony.diffusion.features import B0_KEY
+
+    shelf.remove(site, B0_KEY)
+    look_path(shelf, site).unlink(missing_ok=True)
+    for path in shelf.folder.glob(shelf.path(site, "dwi-b*").name):
+        path.unlink(missing_ok=True)
+
+
+def _prepare(
+    settings: Settings,
+    chosen: dict[str, tuple[Scan, ...]],
+    everyone: Sequence[Scan],
+    log_dir: Path,
+) -> dict[str, PreparedSeries]:
+    """Take what is needed from the chosen series; of those that could be used, by label."""
+    from bids_harmony.diffusion.features import PreparedSeries
+    from bids_harmony.workflows.dwi import init_dwi_prepare_wf
+    from bids_harmony.workflows.running import node_record, run_scans
+
+    work = {scan.label: scan for scans in chosen.values() for scan in scans}
+    given = [scan for scan in work.values() if scan not in everyone]
+    name = "series_banks_wf"
+    statuses, records = run_scans(
+        settings,
+        name,
+        list(work.values()),
+        [*everyone, *given],
+        lambda scan: init_dwi_prepare_wf(scan=scan, settings=settings),
+        log_dir,
+    )
+    ready = {}
+    for label, scan in work.items():
+        if statuses[label].state == "done":
+            folder = node_record(records, settings, name, scan, "prepare").folder
+            ready[label] = PreparedSeries.load(folder / "prepared.npz")
+        else:
+            logger.warning("Not among those that show a site's look: %s", statuses[label].message)
+    return ready
+
+
+def _shelve(
+    site: str,
+    scans: Sequence[Scan],
+    usable: Sequence[Scan],
+    ready: dict[str, PreparedSeries],
+    settings: Settings,
+    harmonizer: Harmonizer,
+) -> None:
+    from bids_harmony.diffusion.features import B0_KEY, DWI_VOXEL_MM
+    from bids_harmony.diffusion.looks import build_series_banks
+
+    encoder, cells = encoder_and_cells(harmonizer)
+    look, banks = build_series_banks(
+        site,
+        [(scan.label, ready[scan.label]) for scan in usable],
+        encoder,
+        cells=cells,
+        voxel_mm=DWI_VOXEL_MM,
+    )
+    given = are_given(LookOf(site, "dwi"), settings)
+    seen = scans if given else usable
+    tables = {table for scan in seen for table in scan.gradients or ()}
+    made_of: dict[str, Any] = {
+        "recipe": _recipes(settings, harmonizer)[0],
+        "given": given,
+        "images": image_digests((scan.path for scan in seen), settings),
+        "tables": image_digests(sorted(tables), settings),
+    }
+    shelf = series_shelf(settings)
+    look.write(look_path(shelf, site))
+    for bank in sorted(banks, key=lambda bank: bank.modality == B0_KEY):
+        shelf.write(bank, made_of)
+    logger.info(
+        "Diffusion at %s is known from %d series (b = %s s/mm2): %s",
+        site,
+        len(usable),
+        ", ".join(f"{b:g}" for b in look.shells),
+        ", ".join(look.labels),
+    )

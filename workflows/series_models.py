@@ -1,0 +1,151 @@
+"""Which model a run uses for diffusion series, and what of it counts for one of them.
+
+The weights are those for other scans; a model's own banks are on another grid and do not count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bids_harmony.bids.site import same_site
+from bids_harmony.exceptions import SiteError
+from bids_harmony.workflows.anat import Model
+from bids_harmony.workflows.series_banks import is_known, look_at, look_path, series_shelf
+
+if TYPE_CHECKING:
+    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.diffusion.gradients import Gradients
+    from bids_harmony.harmonizers import Harmonizer
+    from bids_harmony.settings import Settings
+
+__all__ = ["models_of_series"]
+
+
+def models_of_series(
+    settings: Settings, series: Sequence[Scan], log_dir: Path
+) -> Callable[[Scan], Model]:
+    """Load the model, see to it that the sites of some series are known, and tell what counts.
+
+    Parameters
+    ----------
+    settings : Settings
+        With a `target_site`.
+    series : sequence of Scan
+    log_dir : Path
+
+    Returns
+    -------
+    callable
+        Gives the model as it counts for one of the series.
+
+    Raises
+    ------
+    UsageError, MissingInput, DataError
+        There is no model, or it cannot be used for series.
+    """
+    model, harmonizer = _load(settings)
+    wanted = _sites(settings, series)
+    if any(not is_known(site, settings, harmonizer) for site in wanted):
+        look_at(wanted, settings, harmonizer, log_dir)
+        model, harmonizer = _load(settings)
+    return lambda scan: _model_of(scan, model, harmonizer, settings)
+
+
+def _load(settings: Settings) -> tuple[Model, Harmonizer]:
+    from bids_harmony.harmonizers import load_harmonizer
+    from bids_harmony.resources import resolve_device
+    from bids_harmony.workflows.models import model_folder
+
+    folder, shelf = model_folder(settings), series_shelf(settings)
+    harmonizer = load_harmonizer(
+        settings.method,
+        folder,
+        shelf,
+        device="cpu",
+        batch_size=settings.batch_size,
+        own_banks=False,
+    )
+    model = Model(
+        settings.method,
+        folder,
+        harmonizer.sha256,
+        str(resolve_device(settings.device)),
+        harmonizer.name,
+        harmonizer.version,
+        shelf.folder,
+    )
+    return model, harmonizer
+
+
+def _sites(settings: Settings, series: Sequence[Scan]) -> list[str]:
+    target = str(settings.target_site)
+    own = (s.site.site for s in series if not same_site(s.site.site, target))
+    return list(dict.fromkeys([target, *own]))
+
+
+def _model_of(scan: Scan, model: Model, harmonizer: Harmonizer, settings: Settings) -> Model:
+    """What of the model counts for a series: weights, banks and looks of its site and the target.
+
+    Raises
+    ------
+    SiteError
+        Nothing is known of one of the sites.
+    MissingInput, InputOutputError, DataError
+        The series' tables cannot be used, or the target site has no shell like one of its shells.
+        Told here, before anything is written.
+    """
+    from bids_harmony.diffusion.features import B0_KEY, shell_key
+    from bids_harmony.diffusion.gradients import match_shells
+    from bids_harmony.diffusion.looks import SeriesLook
+
+    gradients = _gradients_of(scan, settings)
+    target = str(settings.target_site)
+    source = target if same_site(scan.site.site, target) else scan.site.site
+    shelf = series_shelf(settings)
+    for site, which in ((target, "target site's"), (source, "site's own")):
+        if not harmonizer.has_bank(B0_KEY, site):
+            raise SiteError(
+                f"Nothing shows the {which} diffusion series",
+                where=scan.label,
+                expected="a usable series of that site in the dataset",
+                got=site,
+                hint="Name series that do with --target-image, or leave this one out with "
+                "--modalities.",
+            )
+    looks = [SeriesLook.read(look_path(shelf, site)) for site in (source, target)]
+    match_shells([shell.b for shell in gradients.shells], looks[1].shells)
+    keys = [B0_KEY]
+    if settings.dwi_mode == "volume":
+        keys += [shell_key(b) for b in sorted({b for look in looks for b in look.shells})]
+    parts = [harmonizer.identity(key, source, target) for key in keys]
+    parts += [look.digest for look in looks]
+    return replace(
+        model,
+        identity=hashlib.sha256(" ".join(parts).encode()).hexdigest(),
+        source_site=source,
+        source_scans=looks[0].labels,
+        target_scans=looks[1].labels,
+        source_look=look_path(shelf, source),
+        target_look=look_path(shelf, target),
+    )
+
+
+def _gradients_of(scan: Scan, settings: Settings) -> Gradients:
+    """The series' gradients, from its tables and the header of its image."""
+    import nibabel as nib
+
+    from bids_harmony.diffusion.gradient_files import read_gradients
+    from bids_harmony.diffusion.series import open_series
+
+    try:
+        shape = nib.load(scan.path).shape  # type: ignore[attr-defined]
+    except (OSError, ValueError, nib.filebasedimages.ImageFileError):
+        shape = ()
+    # What else is wrong with an image is told by whoever reads all of it.
+    n_volumes = shape[3] if len(shape) == 4 else open_series(scan.path).shape[3]
+    bval, bvec = scan.gradients or (scan.path, scan.path)
+    return read_gradients(bval, bvec, n_volumes, b0_threshold=settings.b0_threshold)
