@@ -23,6 +23,7 @@ from bids_harmony.settings_training import TrainingSettings
 
 __all__ = [
     "DEVICES",
+    "DWI_FITS",
     "DWI_MODES",
     "KEEP_WORKDIR",
     "LEVELS",
@@ -32,6 +33,7 @@ __all__ = [
     "OUTPUT_SPACES",
     "PRECISIONS",
     "SHIPPED_CONFIGS",
+    "TENSOR_METHODS",
     "Settings",
     "TrainingSettings",
     "read_settings_file",
@@ -42,6 +44,8 @@ MODALITIES = ("T1w", "T2w", "FLAIR", "dwi")
 METHODS = tuple(METHOD_NEEDS)
 # Those of diffusion.features, whose libraries are not loaded for --help; a test compares them.
 DWI_MODES = ("rish", "attenuation", "volume")
+DWI_FITS = ("tensor", "noddi")
+TENSOR_METHODS = ("WLS", "RESTORE")
 DEVICES = ("auto", "cpu", "cuda", "cuda:N")
 PRECISIONS = ("float32",)
 # Settings that the package ships: the paper's training, and that of `make demo`.
@@ -109,6 +113,10 @@ class Settings:
     skull_strip: bool = False
     # What of a diffusion series is harmonized, one of `DWI_MODES`.
     dwi_mode: str = DWI_MODES[0]
+    # Models that are fitted before and after; NODDI where scheme and installation allow it.
+    dwi_fits: tuple[str, ...] = DWI_FITS
+    # Weighted least squares; RESTORE leaves outliers out and takes some hundred times as long.
+    tensor_method: str = "WLS"
     # s/mm2; up to here a volume of a diffusion series counts as b=0.
     b0_threshold: float = 50.0
     # mm; spacing of the reference grid, that of the template.
@@ -155,6 +163,16 @@ class Settings:
         if self.analysis_level == "train":
             check_training_target(self.method, self.target_site)
         check_choice("dwi_mode", self.dwi_mode, DWI_MODES)
+        for name in self.dwi_fits:
+            check_choice("dwi_fits", name, DWI_FITS)
+        if self.dwi_fits and "tensor" not in self.dwi_fits:
+            raise UsageError(
+                "NODDI is fitted beside the tensor only",
+                where="--dwi-fits",
+                expected="tensor, tensor noddi, or nothing",
+                got=" ".join(self.dwi_fits),
+            )
+        check_choice("tensor_method", self.tensor_method, TENSOR_METHODS)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("keep_workdir", self.keep_workdir, KEEP_WORKDIR)
         check_choice("on_ood", self.on_ood, ON_OOD)

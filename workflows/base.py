@@ -204,6 +204,7 @@ def _write_quality_rows(settings: Settings, scans: Sequence[Scan], target: str) 
     from bids_harmony.bids.derivative import write_scans_rows
     from bids_harmony.bids.naming import harmonized_path, sidecar_path
     from bids_harmony.quality.changes import DESCRIPTIONS
+    from bids_harmony.quality.diffusion import diffusion_descriptions
     from bids_harmony.quality.series import SERIES_DESCRIPTIONS
 
     described: dict[str, Any] = {
@@ -217,9 +218,10 @@ def _write_quality_rows(settings: Settings, scans: Sequence[Scan], target: str) 
     units: dict[tuple[str, str | None], dict[Path, dict[str, Any]]] = {}
     for scan in scans:
         image = harmonized_path(settings.output_dir, scan, target)
-        quality = json.loads(sidecar_path(image).read_text(encoding="utf-8")).get(
-            "HarmonizationQuality", {}
-        )
+        sidecar = json.loads(sidecar_path(image).read_text(encoding="utf-8"))
+        fits = sidecar.get("DiffusionQuality", {})
+        described |= diffusion_descriptions(fits)
+        quality = sidecar.get("HarmonizationQuality", {}) | fits
         row = {"source_site": scan.site.site, "target_site": target, **quality}
         row.pop("same_site", None)
         units.setdefault((scan.subject, scan.session), {})[image] = row

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
+from bids_harmony.exceptions import DataError
 from bids_harmony.interfaces.anatomy import RegisterToAnatomy, RegisterToReference, ReuseBrain
 from bids_harmony.interfaces.derivatives import WriteAnatomy
 from bids_harmony.interfaces.diffusion import (
@@ -24,6 +25,7 @@ from bids_harmony.interfaces.diffusion import (
 )
 from bids_harmony.interfaces.figures import DrawSeriesChange
 from bids_harmony.workflows.anat import Fitted, Model
+from bids_harmony.workflows.dwi_fits import init_dwi_maps_wf
 
 if TYPE_CHECKING:
     from bids_harmony.bids.dataset import Scan
@@ -201,7 +203,49 @@ def init_dwi_harmonize_wf(
             (draw_change, write_harmonized, [("out_file", "figure_file")]),
         ]
     )
+    if settings.dwi_fits and _carries_tensor(scan, settings):
+        _connect_fits(workflow, scan, settings, target_site, input_hash)
     return workflow
+
+
+def _carries_tensor(scan: Scan, settings: Settings) -> bool:
+    """Whether anything can be fitted; clinical series may have three directions."""
+    from bids_harmony.diffusion.tensor import tensor_volumes
+    from bids_harmony.workflows.series_models import gradients_of
+
+    try:
+        tensor_volumes(gradients_of(scan, settings))
+    except DataError as error:
+        logger.warning("%s is harmonized, but no model is fitted: %s", scan.label, error)
+        return False
+    return True
+
+
+def _connect_fits(
+    workflow: Workflow, scan: Scan, settings: Settings, target_site: str, input_hash: str
+) -> None:
+    """Fit before and after; the harmonized series is finished when its maps are written."""
+    dwi_maps_wf = init_dwi_maps_wf(
+        scan=scan, settings=settings, target_site=target_site, input_hash=input_hash
+    )
+    inputnode, harmonize, write_harmonized = (
+        workflow.get_node(name) for name in ("inputnode", "harmonize", "write_harmonized")
+    )
+    workflow.connect(
+        [
+            (inputnode, dwi_maps_wf, [("mask_file", "inputnode.mask_file")]),
+            (harmonize, dwi_maps_wf, [("out_file", "inputnode.harmonized_file")]),
+            (
+                dwi_maps_wf,
+                write_harmonized,
+                [
+                    ("outputnode.map_files", "map_files"),
+                    ("outputnode.quality_file", "fits_file"),
+                    ("outputnode.figure_files", "fit_figures"),
+                ],
+            ),
+        ]
+    )
 
 
 def init_dwi_prepare_wf(

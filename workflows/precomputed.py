@@ -87,9 +87,17 @@ def harmonization_hash(
             "skull_strip": settings.skull_strip,
             "output_spaces": sorted(settings.output_spaces),
             "precision": settings.precision,
-            **({"dwi_mode": settings.dwi_mode} if scan.gradients else {}),
+            **(_series_parts(settings) if scan.gradients else {}),
         }
     )
+
+
+def _series_parts(settings: Settings) -> dict[str, Any]:
+    return {
+        "dwi_mode": settings.dwi_mode,
+        "dwi_fits": sorted(settings.dwi_fits),
+        "tensor_method": settings.tensor_method,
+    }
 
 
 def _anatomy_parts(scan: Scan, settings: Settings, t1w: Scan | None) -> dict[str, Any]:

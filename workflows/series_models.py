@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bids_harmony.harmonizers import Harmonizer
     from bids_harmony.settings import Settings
 
-__all__ = ["models_of_series"]
+__all__ = ["gradients_of", "models_of_series"]
 
 
 def models_of_series(
@@ -102,7 +102,7 @@ def _model_of(scan: Scan, model: Model, harmonizer: Harmonizer, settings: Settin
     from bids_harmony.diffusion.gradients import match_shells
     from bids_harmony.diffusion.looks import SeriesLook
 
-    gradients = _gradients_of(scan, settings)
+    gradients = gradients_of(scan, settings)
     target = str(settings.target_site)
     source = target if same_site(scan.site.site, target) else scan.site.site
     shelf = series_shelf(settings)
@@ -134,7 +134,7 @@ def _model_of(scan: Scan, model: Model, harmonizer: Harmonizer, settings: Settin
     )
 
 
-def _gradients_of(scan: Scan, settings: Settings) -> Gradients:
+def gradients_of(scan: Scan, settings: Settings) -> Gradients:
     """The series' gradients, from its tables and the header of its image."""
     import nibabel as nib
 

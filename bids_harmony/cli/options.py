@@ -158,6 +158,18 @@ def _add_harmonization(group: argparse._ArgumentGroup) -> None:
         f"of each shell, or volume by volume {shown_default('dwi_mode')}",
     )
     group.add_argument(
+        "--dwi-fits",
+        nargs="*",
+        choices=settings.DWI_FITS,
+        help="models fitted to diffusion series before and after; nothing after the option: none "
+        f"{shown_default('dwi_fits')}",
+    )
+    group.add_argument(
+        "--tensor-method",
+        choices=settings.TENSOR_METHODS,
+        help=f"weighted least squares, or robust and slow {shown_default('tensor_method')}",
+    )
+    group.add_argument(
         "--b0-threshold",
         type=float,
         metavar="B",

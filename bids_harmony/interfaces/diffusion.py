@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, traits
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    InputMultiPath,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
 
 from bids_harmony.interfaces.anatomy import MaskOutput, read_brain, save_brain
 from bids_harmony.interfaces.base import Adapter
@@ -184,13 +191,27 @@ class WriteSeries(WriteHarmonized):
 
     _always_run = True
 
+    class input_spec(WriteHarmonized.input_spec):
+        # Written by others; this node comes after them, for its sidecar says that all is there.
+        map_files = InputMultiPath(File(exists=True))
+        fits_file = File(exists=True, desc="what `CompareFits` measured")
+        fit_figures = InputMultiPath(File(exists=True))
+
     def _adapt(self, folder: Path) -> dict:
         from bids_harmony.bids.naming import harmonized_path, table_paths
 
         scan, settings, target = self.inputs.scan, self.inputs.settings, self.inputs.target_site
         record = json.loads(Path(self.inputs.quality_file).read_text())
         stripped = settings.skull_strip or self.inputs.mask_kind == "skull-stripped"
-        copy_output(self.inputs.figure_file, figure_path(settings.output_dir, scan, target))
+        figure = figure_path(settings.output_dir, scan, target)
+        copy_output(self.inputs.figure_file, figure)
+        figures = self.inputs.fit_figures if isdefined(self.inputs.fit_figures) else []
+        for fitted in figures:
+            own = f"{figure.stem}_{Path(fitted).stem}{figure.suffix}"
+            copy_output(fitted, figure.with_name(own))
+        fits: dict[str, Any] = {}
+        if isdefined(self.inputs.fits_file):
+            fits = json.loads(Path(self.inputs.fits_file).read_text())["quality"]
         image = harmonized_path(settings.output_dir, scan, target)
         copy_output(self.inputs.in_file, image)
         for source, copy in zip(scan.gradients, table_paths(image), strict=True):
@@ -204,6 +225,7 @@ class WriteSeries(WriteHarmonized):
                 "DiffusionMode": settings.dwi_mode,
                 "B0Threshold": settings.b0_threshold,
                 "Shells": record["shells"],
+                **({"DiffusionQuality": fits} if fits else {}),
             },
         )
         return {"out_file": str(image)}

@@ -105,6 +105,24 @@ def test_sidecar_and_table_tell_what_was_done(harmonized):
     assert set(json.loads(table.with_suffix(".json").read_text())) == set(columns)
 
 
+def test_maps_before_and_after_lie_beside_the_series(harmonized):
+    image = output_of(harmonized.out, "sub-T01_ses-GE_dwi")
+    shape = nib.load(image).shape[:3]
+    stem = "sub-T01_ses-GE_model"
+    for state in ("source", f"harmonized{TARGET}"):
+        for name in ("tensor_param-fa", "tensor_param-md", "noddi_param-ndi", "noddi_param-odi"):
+            path = image.with_name(f"{stem}-{name}_desc-{state}_dwimap.nii.gz")
+            assert nib.load(path).shape == shape
+            assert np.any(nib.load(path).get_fdata() > 0)
+            assert beside(path, ".json").is_file()
+    sidecar = json.loads(beside(image, ".json").read_text())
+    medians = [sidecar["DiffusionQuality"][f"md_white_median_{s}"] for s in ("source", "harmonized")]
+    # GE's gradients are stronger than its table says.
+    assert medians[1] < medians[0]
+    figures = {p.name for p in harmonized.out.glob("sub-T01/figures/*_dwi_*.png")}
+    assert {name.rpartition("_")[2] for name in figures} == {"maps.png", "densities.png"}
+
+
 def test_traveller_comes_nearer_to_what_the_target_would_have_seen(harmonized, raw):
     label = "sub-T01_ses-GE_dwi"
     twin_path = raw.parent / "twins" / SERIES[label] / "sub-T01_ses-GE_desc-twin_dwi.nii.gz"
