@@ -33,6 +33,7 @@ from bids_harmony.harmonizers import Harmonizer, load_harmonizer
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.phantom.diffusion_scanner import DIFFUSION_SITES
+from bids_harmony.quality.diffusion import angle_between
 from bids_harmony.training.bank_shelf import BankShelf
 from bids_harmony.training.start import SHIPPED_MODEL
 
@@ -193,15 +194,15 @@ def _fit(scan: Scan, voxels: Array, chosen: Array, *, noddi: bool) -> Fitted:
     tensor = fit_tensor(some, everywhere, scan.gradients)
     maps = {"fa": tensor.fa.ravel(), "md": tensor.md.ravel() * 1e3}
     if noddi and noddi_possible(scan.gradients)[0]:
-        found = fit_noddi(some, everywhere, scan.gradients)
+        with tempfile.TemporaryDirectory() as folder:
+            found = fit_noddi(some, everywhere, scan.gradients, Path(folder))
         maps |= {"ndi": found.ndi.ravel(), "odi": found.odi.ravel()}
     return Fitted(maps, tensor.v1.reshape(-1, 3))
 
 
 def _turn(first: Array, second: Array) -> float:
     """Median angle between directions, degrees; signs mean nothing."""
-    cosine = np.abs((first * second).sum(axis=1)).clip(0, 1)
-    return float(np.median(np.degrees(np.arccos(cosine))))
+    return float(np.nanmedian(angle_between(first, second)))
 
 
 def _of_mask(scan: Scan, values: Array, chosen: Array) -> Array:

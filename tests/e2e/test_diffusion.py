@@ -116,9 +116,12 @@ def test_maps_before_and_after_lie_beside_the_series(harmonized):
             assert np.any(nib.load(path).get_fdata() > 0)
             assert beside(path, ".json").is_file()
     sidecar = json.loads(beside(image, ".json").read_text())
-    medians = [sidecar["DiffusionQuality"][f"md_white_median_{s}"] for s in ("source", "harmonized")]
-    # GE's gradients are stronger than its table says.
-    assert medians[1] < medians[0]
+    measured = sidecar["DiffusionQuality"]
+    for state in ("source", "harmonized"):
+        assert 0.3 < measured[f"fa_wm_median_{state}"] < 0.9
+        assert 0.3 < measured[f"ndi_wm_median_{state}"] < 0.9
+    table = image.parents[1] / "sub-T01_ses-GE_scans.tsv"
+    assert "fa_wm_median_harmonized" in table.read_text().splitlines()[0].split("\t")
     figures = {p.name for p in harmonized.out.glob("sub-T01/figures/*_dwi_*.png")}
     assert {name.rpartition("_")[2] for name in figures} == {"maps.png", "densities.png"}
 
