@@ -22,6 +22,7 @@ __all__ = [
     "file_stem",
     "harmonized_description",
     "harmonized_path",
+    "map_path",
     "mask_path",
     "report_path",
     "scans_table_path",
@@ -106,6 +107,28 @@ def mask_path(output_dir: Path, scan: Scan, *, space: str | None = None) -> Path
     """
     kind = "" if scan.modality in ("T1w", "dwi") else scan.modality
     return _derivative(output_dir, scan, f"desc-brain{kind}_mask.nii.gz", space)
+
+
+def map_path(output_dir: Path, scan: Scan, parameter: str, *, target: str | None = None) -> Path:
+    """Where a map of a diffusion model goes, fitted to the source or to a harmonized series.
+
+    Names are those of a draft (BIDS extension proposal 16).
+
+    Parameters
+    ----------
+    output_dir : Path
+    scan : Scan
+        The source series.
+    parameter : str
+        A key of `diffusion.maps.MAPS`.
+    target : str, optional
+        Site that the series was harmonized to; None for the source.
+    """
+    from bids_harmony.diffusion.maps import MAPS
+
+    label = "source" if target is None else harmonized_description(target)
+    ending = f"model-{MAPS[parameter].model}_param-{parameter}_desc-{label}_dwimap.nii.gz"
+    return _derivative(output_dir, scan, ending, None)
 
 
 def transform_path(output_dir: Path, scan: Scan, *, to: str, extension: str = ".txt") -> Path:

@@ -38,8 +38,10 @@ ORDER = 4
 MOSTLY_WATER = 2.0e-3
 """mm2/s; a voxel whose neighbours all exceed this holds no tissue to speak of."""
 FEWEST_WATER_VOXELS = 20
-WATER_B = (400.0, 1600.0)
+WATER_B = (400.0, 1300.0)
 """s/mm2; below, perfusion counts, above, water's signal is gone."""
+WATER_LIMITS = (2.4e-3, 3.8e-3)
+"""mm2/s; pulsation adds to what diffuses, tissue takes away; beyond, it was something else."""
 ANISOTROPIC_SHARE = 0.25
 """Share of the brain with the strongest order 2: white matter."""
 QUANTILES = np.linspace(0, 100, 101)
@@ -58,7 +60,8 @@ class ScanLook:
         Apparent diffusivity of free water, mm2/s; NaN where too little was seen.
     levels : dict of b to tuple of float
         Logarithm of the level of each even order (0, 2, ...) in white matter, of S/S0, for every
-        shell (nominal b, s/mm2), as a scanner with true b-values and without noise would show it.
+        shell (nominal b, s/mm2), as a scanner with true b-values and without noise would show it;
+        NaN where it was mostly noise.
     quantiles : dict of b to tuple of float
         Quantiles 0 to 100 % of S/S0 in the brain.
     """
@@ -114,17 +117,23 @@ def look_at_scan(series: Series, gradients: Gradients, mask: Array, scale: float
         quantiles[shell.nominal] = tuple(np.percentile(ratio[::4], QUANTILES).tolist())
         basis = harmonics(gradients.bvecs[shell.volumes], shell_order(shell))
         fitted = basis.signal(basis.coefficients(ratio))
-        coefficients = basis.coefficients(np.maximum(fitted, 1e-6) ** np.float32(exponent))
-        energy = basis.energy(coefficients)
+        true_b = np.maximum(fitted, 1e-6) ** np.float32(exponent)
+        energy = basis.energy(basis.coefficients(ratio + (true_b - fitted)))
         if anisotropic is None and energy.shape[1] > 1:
             anisotropic = energy[:, 1] >= np.quantile(energy[:, 1], 1 - ANISOTROPIC_SHARE)
         # A shell that carries no order 2 cannot show where white matter is.
         where = np.ones(len(energy), bool) if anisotropic is None else anisotropic
         added = basis.noise_energy * np.square(known / np.median(mean[where]))
-        level = np.median(energy[where], axis=0) - added
-        levels[shell.nominal] = tuple((np.log(np.maximum(level, 1e-8)) / 2).tolist())
+        levels[shell.nominal] = _log_levels(np.median(energy[where], axis=0), added)
     share = noise / scale
     return ScanLook(float(share), float(water), levels, quantiles)
+
+
+def _log_levels(energy: Array, noise: Array) -> tuple[float, ...]:
+    """Half the logarithm of energies without noise; NaN where most of an energy is noise."""
+    seen = energy > 2 * noise
+    free = np.where(seen, energy - noise, 1.0)
+    return tuple(np.where(seen, np.log(free) / 2, np.nan).tolist())
 
 
 def shell_order(shell: Shell) -> int:
@@ -191,8 +200,8 @@ def free_water_diffusivity(
     Returns
     -------
     float
-        mm2/s, the median; NaN where fewer than `FEWEST_WATER_VOXELS` are found or no shell has a
-        b-value within `WATER_B`.
+        mm2/s, the median; NaN where fewer than `FEWEST_WATER_VOXELS` are found, no shell has a
+        b-value within `WATER_B`, or the value cannot be that of water.
     """
     usable = [s for s in gradients.shells if WATER_B[0] <= s.b <= WATER_B[1]]
     if not usable:
@@ -206,7 +215,8 @@ def free_water_diffusivity(
     pure = ndimage.binary_erosion(image > MOSTLY_WATER, np.ones((3, 3, 3)))[mask]
     if np.count_nonzero(pure) < FEWEST_WATER_VOXELS:
         return float("nan")
-    return float(np.median(diffusivity[pure]))
+    found = float(np.median(diffusivity[pure]))
+    return found if WATER_LIMITS[0] <= found <= WATER_LIMITS[1] else float("nan")
 
 
 def rician_amplitude(mean: Array, noise: float) -> Array:
@@ -229,7 +239,8 @@ def rician_amplitude(mean: Array, noise: float) -> Array:
         return np.maximum(mean, 0)
     amplitudes, means = _rician_table()
     ratio = mean / noise
-    return np.where(ratio < means[-1], np.interp(ratio, means, amplitudes), ratio) * noise
+    bright = np.sqrt(np.maximum(np.square(ratio) - 1, 0))
+    return np.where(ratio < means[-1], np.interp(ratio, means, amplitudes), bright) * noise
 
 
 def _rician_table() -> tuple[Array, Array]:

@@ -12,9 +12,9 @@ from bids_harmony.bids.site import same_site
 from bids_harmony.diffusion.calibration import look_at_scan
 from bids_harmony.diffusion.features import B0_KEY, DEFAULT_DWI_MODE, prepared_volume, shell_key
 from bids_harmony.diffusion.gradients import Gradients, match_shells
-from bids_harmony.diffusion.looks import SeriesLook
+from bids_harmony.diffusion.looks import SeriesLook, b_scale
 from bids_harmony.diffusion.series import Series, mean_b0
-from bids_harmony.diffusion.shell_models import AttenuationModel, RishModel, ShellModel, b_scale
+from bids_harmony.diffusion.shell_models import AttenuationModel, RishModel, ShellModel
 from bids_harmony.harmonizers import Harmonizer
 from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.native import return_to_native

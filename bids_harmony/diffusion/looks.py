@@ -17,7 +17,7 @@ from bids_harmony.imaging.atomic import write_atomically
 from bids_harmony.model.encoder import Encoder
 from bids_harmony.training.site_bank import SiteBank, build_bank
 
-__all__ = ["SeriesLook", "build_series_banks", "order_scales"]
+__all__ = ["SeriesLook", "b_scale", "build_series_banks", "order_scales", "shrunk_shift"]
 
 
 @dataclass(frozen=True)
@@ -140,13 +140,42 @@ def build_series_banks(
     return look, banks
 
 
-def order_scales(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Factors that bring the levels of one site to those of another, as far as they are known.
+def shrunk_shift(source: np.ndarray, target: np.ndarray, beyond: float) -> np.ndarray:
+    """Difference of two sites' means as far as people cannot be its cause.
 
     The difference of two means over a handful of people is mostly a difference of people. It is
-    shrunk by what is known of its error, d (1 - se^2 / d^2), and to nothing where it is within it:
-    the positive-part estimator of James and Stein (1961), one dimension at a time, in the spirit
-    of ComBat's empirical Bayes (Johnson et al. 2007, Biostatistics 8:118).
+    shrunk by what is known of its error, d (1 - (k se / d)^2), and to nothing within k standard
+    errors: a positive-part estimator as that of James and Stein (1961), one dimension at a time,
+    in the spirit of ComBat's empirical Bayes (Johnson et al. 2007, Biostatistics 8:118).
+
+    Parameters
+    ----------
+    source, target : (scans, L) float
+        The same L quantities in the scans of either site.
+    beyond : float
+        k.
+
+    Returns
+    -------
+    (L,) float
+        Target minus source; 0 where either site has a single scan, or a value is NaN.
+    """
+    if min(len(source), len(target)) < 2:
+        return np.zeros(source.shape[1])
+    shift = target.mean(axis=0) - source.mean(axis=0)
+    squares = sum(np.square(part - part.mean(axis=0)).sum(axis=0) for part in (source, target))
+    variance = squares / (len(source) + len(target) - 2)
+    error = variance * (1 / len(source) + 1 / len(target))
+    kept = np.maximum(1 - beyond**2 * error / np.maximum(np.square(shift), 1e-12), 0)
+    return np.where(np.isfinite(shift), kept * shift, 0.0)
+
+
+BEYOND_LEVEL = 3.0
+"""Standard errors: some ten levels are compared for each pair of sites."""
+
+
+def order_scales(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Factors that bring the levels of one site to those of another, as far as they are known.
 
     Parameters
     ----------
@@ -156,16 +185,27 @@ def order_scales(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     Returns
     -------
     (L,) float
-        For coefficients of each order; all 1 where either site has a single scan.
+        For coefficients of each order; 1 where nothing is known (`shrunk_shift`).
     """
     orders = min(source.shape[1], target.shape[1])
-    if min(len(source), len(target)) < 2:
-        return np.ones(orders)
-    source, target = source[:, :orders], target[:, :orders]
-    shift = target.mean(axis=0) - source.mean(axis=0)
-    pooled = np.square(source - source.mean(axis=0)).sum(axis=0)
-    pooled = pooled + np.square(target - target.mean(axis=0)).sum(axis=0)
-    variance = pooled / (len(source) + len(target) - 2)
-    error = variance * (1 / len(source) + 1 / len(target))
-    kept = np.maximum(1 - error / np.maximum(np.square(shift), 1e-12), 0)
-    return np.exp(kept * shift)
+    return np.exp(shrunk_shift(source[:, :orders], target[:, :orders], BEYOND_LEVEL))
+
+
+BEYOND_WATER = 2.0
+"""Standard errors; one number is compared."""
+
+
+def b_scale(source: SeriesLook, target: SeriesLook) -> float:
+    """How much stronger the source's gradients are than the target's, seen in free water.
+
+    Returns
+    -------
+    float
+        1 where fewer than two scans of either site show free water, or where both differ by no
+        more than scans of one site do.
+    """
+    own, other = (
+        np.log([[look.water] for _, look in site.scans if np.isfinite(look.water)]).reshape(-1, 1)
+        for site in (source, target)
+    )
+    return float(np.exp(-shrunk_shift(own, other, BEYOND_WATER)[0]))

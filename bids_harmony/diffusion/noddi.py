@@ -8,7 +8,9 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from bids_harmony.diffusion.tensor import tensor_volumes
 from bids_harmony.diffusion.voxels import fittable_voxels
 from bids_harmony.exceptions import DataError, MissingProgram
 
-__all__ = ["NoddiMaps", "fit_noddi", "noddi_possible"]
+__all__ = ["NODDI_PARAMETERS", "NoddiMaps", "fit_noddi", "noddi_installed", "noddi_possible"]
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +31,8 @@ LEAST_DIRECTIONS = 6
 """A shell counts when it has so many volumes; the model's authors ask for 30 and more."""
 HARMONICS, DIRECTIONS = 12, 500
 """Order and number of directions of AMICO's kernels: its defaults."""
+NODDI_PARAMETERS = {"ParallelDiffusivity": 1.7e-3, "IsotropicDiffusivity": 3.0e-3}
+"""mm2/s; AMICO's defaults for living tissue."""
 VOXELS_AT_ONCE = 10_000
 """Bounds the memory (100 volumes: some 30 MB); one axis of a NIfTI-1 file holds up to 32 767."""
 
@@ -56,7 +60,7 @@ class NoddiMaps:
 
 
 def noddi_possible(gradients: Gradients) -> tuple[bool, str]:
-    """Whether a scheme can carry NODDI.
+    """Whether a scheme can carry NODDI; says nothing about whether AMICO is installed.
 
     Parameters
     ----------
@@ -79,6 +83,11 @@ def noddi_possible(gradients: Gradients) -> tuple[bool, str]:
     )
 
 
+def noddi_installed() -> bool:
+    """Whether AMICO is there, an optional dependency."""
+    return find_spec("amico") is not None
+
+
 def fit_noddi(
     data: np.ndarray,
     mask: np.ndarray,
@@ -99,8 +108,8 @@ def fit_noddi(
         Of the N volumes. Within a shell the volumes' b-values are replaced by their median,
         rounded to 1 s/mm2: AMICO takes each distinct number for a shell.
     work_dir : path-like
-        An existing folder. Kernels are made anew in a temporary folder inside, for AMICO reuses
-        those of another scheme without a word.
+        An existing folder; what AMICO needs on disk lies in a temporary folder inside. Kernels
+        are made once for a scheme and process.
     voxels_at_once : int
         Bounds the memory; does not change a bit of the result.
 
@@ -126,6 +135,7 @@ def fit_noddi(
     tensor_volumes(gradients, highest_b=np.inf)
     fitted = fittable_voxels(data, mask, gradients)
     amico = _import_amico()
+    _say_licence()
 
     where = np.argwhere(fitted)
     # AMICO squeezes arrays and fails on a single voxel: parts of equal size leave none over, and
@@ -137,25 +147,57 @@ def fit_noddi(
     parts = np.array_split(where, n_parts)
     maps = np.zeros((*fitted.shape, 3), np.float32)
     with tempfile.TemporaryDirectory(prefix="amico-", dir=work_dir) as folder:
-        _write_scheme(gradients, Path(folder, "scheme.txt"))
         with _amico_session(amico, folder):
-            evaluation = amico.Evaluation(folder, ".")
-            evaluation.set_config("nthreads", 1)
-            evaluation.set_config("BLAS_nthreads", 1)
-            for number, part in enumerate(parts):
+            scheme = _Scheme(_scheme_text(gradients), folder)
+            evaluation = _evaluation(amico, scheme)
+            for part in parts:
                 at = tuple(part.T)
-                _write_voxels(data[at], Path(folder, "voxels.nii"))
-                evaluation.load_data("voxels.nii", "scheme.txt", b0_thr=0)
-                if number == 0:
-                    evaluation.set_model("NODDI")
-                    evaluation.generate_kernels(regenerate=True, lmax=HARMONICS, ndirs=DIRECTIONS)
-                    evaluation.load_kernels()
+                _load_voxels(evaluation, data[at], folder)
+                evaluation.model.scheme = evaluation.scheme
+                evaluation.KERNELS, evaluation.htable = _kernels(scheme)
                 evaluation.fit()
                 order = [evaluation.model.maps_name.index(n) for n in ("NDI", "ODI", "FWF")]
                 maps[at] = evaluation.RESULTS["MAPs"][:, 0, 0][:, order]
     _log.info("NODDI in %d voxels; %s", 1 if alone else len(where), reason)
     ndi, odi, fwf = (np.ascontiguousarray(maps[..., i]) for i in range(3))
     return NoddiMaps(ndi, odi, fwf, fitted)
+
+
+@dataclass(frozen=True)
+class _Scheme:
+    """AMICO's text of a scheme, and a folder to work in, which makes no difference."""
+
+    text: str
+    folder: str = field(compare=False)
+
+
+@lru_cache(maxsize=1)
+def _kernels(scheme: _Scheme) -> tuple[Any, Any]:
+    """Responses of the model's compartments, and AMICO's table of directions.
+
+    Built once for a scheme in each process: the series before and after harmonization share it.
+    Kept in memory, for what lies in a folder AMICO would take for any other scheme as well.
+    """
+    amico = _import_amico()
+    # Not amico.setup(): that computes, in minutes, what other numbers of directions need.
+    amico.lut.precompute_rotation_matrices(HARMONICS, DIRECTIONS)
+    evaluation = _evaluation(amico, scheme)
+    _load_voxels(evaluation, np.ones((2, scheme.text.count("\n") - 1)), scheme.folder)
+    evaluation.generate_kernels(regenerate=True, lmax=HARMONICS, ndirs=DIRECTIONS)
+    evaluation.load_kernels()
+    return evaluation.KERNELS, evaluation.htable
+
+
+def _evaluation(amico: Any, scheme: _Scheme) -> Any:
+    """AMICO's session on a scheme, in its folder, with one thread."""
+    Path(scheme.folder, "scheme.txt").write_text(scheme.text)
+    evaluation = amico.Evaluation(scheme.folder, ".")
+    evaluation.set_config("nthreads", 1)
+    evaluation.set_config("BLAS_nthreads", 1)
+    evaluation.set_config("lmax", HARMONICS)
+    evaluation.set_config("ndirs", DIRECTIONS)
+    evaluation.set_model("NODDI")
+    return evaluation
 
 
 def _import_amico() -> Any:
@@ -172,6 +214,15 @@ def _import_amico() -> Any:
     return amico
 
 
+@lru_cache(maxsize=1)
+def _say_licence() -> None:
+    """Once in each process."""
+    _log.warning(
+        "NODDI is fitted by AMICO (Daducci et al., NeuroImage 2015), whose licence allows "
+        "research and education only; cite it with the results."
+    )
+
+
 @contextlib.contextmanager
 def _amico_session(amico: Any, folder: str) -> Iterator[None]:
     """AMICO with its files in one folder, its words in the log, its exits turned into errors."""
@@ -183,8 +234,6 @@ def _amico_session(amico: Any, folder: str) -> Iterator[None]:
         amico.lut.dipy_home = folder
         amico.set_verbose(1)
         with contextlib.redirect_stdout(words):
-            # Not amico.setup(): that computes, in minutes, what other numbers of directions need.
-            amico.lut.precompute_rotation_matrices(HARMONICS, DIRECTIONS)
             yield
     except SystemExit as error:
         raise DataError(
@@ -197,21 +246,24 @@ def _amico_session(amico: Any, folder: str) -> Iterator[None]:
             _log.info("AMICO: %s", words.getvalue().strip())
 
 
-def _write_scheme(gradients: Gradients, path: Path) -> None:
+def _scheme_text(gradients: Gradients) -> str:
     """Directions and b-values in AMICO's own form, one value for each shell."""
     bvals = np.zeros_like(gradients.bvals)
     for shell in gradients.shells:
         bvals[shell.volumes] = round(shell.b)
+    text = io.StringIO()
     np.savetxt(
-        path,
+        text,
         np.column_stack([gradients.bvecs, bvals]),
         fmt="%.17g",
         header="VERSION: BVECTOR",
         comments="",
     )
+    return text.getvalue()
 
 
-def _write_voxels(signals: np.ndarray, path: Path) -> None:
-    """A list of voxels as an image, which is what AMICO reads."""
+def _load_voxels(evaluation: Any, signals: np.ndarray, folder: str) -> None:
+    """Give AMICO a list of voxels as an image, which is what it reads."""
     packed = np.ascontiguousarray(signals, dtype=np.float32)[:, None, None, :]
-    nib.save(nib.Nifti1Image(packed, np.eye(4)), path)
+    nib.save(nib.Nifti1Image(packed, np.eye(4)), Path(folder, "voxels.nii"))
+    evaluation.load_data("voxels.nii", "scheme.txt", b0_thr=0)

@@ -6,7 +6,6 @@ these voxels. Receive fields and gain cancel in S/S0 and are no business of thes
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,17 +14,13 @@ from scipy import ndimage
 
 from bids_harmony.diffusion.calibration import ScanLook, shell_order
 from bids_harmony.diffusion.gradients import Gradients, Shell, match_shells
-from bids_harmony.diffusion.looks import SeriesLook, order_scales
+from bids_harmony.diffusion.looks import SeriesLook, b_scale, order_scales
 from bids_harmony.diffusion.rish import harmonics
 
-__all__ = ["AttenuationModel", "RishModel", "ShellModel", "b_scale"]
-
-_log = logging.getLogger(__name__)
+__all__ = ["AttenuationModel", "RishModel", "ShellModel"]
 
 Array = np.ndarray
 
-B_SCALE_LIMITS = (0.9, 1.1)
-"""Gradients are calibrated to a few per cent; what is beyond is something else."""
 ENERGY_MM = 2.0
 """Standard deviation of the Gaussian over which the energy of an order is averaged."""
 LEAST_SIGNAL = 0.05
@@ -35,30 +30,6 @@ ORDER_LIMITS = (0.3, 2.0)
 
 ShellModel = Callable[[Shell, Array, Array], Array]
 """(shell, signal (V, N), mean b=0 (V,)) to new signal (V, N), float32."""
-
-
-def b_scale(source: SeriesLook, target: SeriesLook) -> float:
-    """How much stronger the source's gradients are than the target's, seen in free water.
-
-    Returns
-    -------
-    float
-        1 where one of the sites' scans do not show free water, or where both differ by more than
-        gradients can.
-    """
-    ratio = source.water / target.water
-    if not np.isfinite(ratio):
-        return 1.0
-    if not B_SCALE_LIMITS[0] <= ratio <= B_SCALE_LIMITS[1]:
-        _log.warning(
-            "free water diffuses %.0f %% faster in scans of %s than of %s; too much for a "
-            "difference of gradients, not corrected",
-            100 * (ratio - 1),
-            source.site,
-            target.site,
-        )
-        return 1.0
-    return float(ratio)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,14 +97,14 @@ class RishModel:
         positive = np.maximum(explained, np.float32(1e-6 * self.scale))
         power = np.float32(1 / b_scale(self.source, self.target))
         level = mean[:, None]
-        changed = np.where(explained > 0, level * (positive / level) ** power, explained)
-        coefficients = basis.coefficients(changed)
+        stronger = np.where(explained > 0, level * (positive / level) ** power, explained)
+        moved = signal + (stronger - explained)
+        coefficients = basis.coefficients(moved)
         scales = self._noise_scales(basis.energy(coefficients), basis.noise_energy)
         learned = order_scales(self.source.levels(b_source), self.target.levels(b_target))
         scales[:, : len(learned)] *= learned[: scales.shape[1]].astype(np.float32)
         scales = np.clip(scales, *ORDER_LIMITS)
-        wanted = basis.signal(coefficients * scales[:, basis.orders // 2])
-        return signal + (wanted - explained)
+        return moved + basis.signal(coefficients * (scales[:, basis.orders // 2] - 1))
 
     def _noise_scales(self, energy: Array, unit: Array) -> Array:
         """Factors (V, L) that give each order the energy it would have in the target's noise."""

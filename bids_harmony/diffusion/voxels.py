@@ -2,12 +2,77 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 
 from bids_harmony.diffusion.gradients import Gradients
+from bids_harmony.diffusion.series import Series
 from bids_harmony.exceptions import DataError, ImageError
+from bids_harmony.imaging.checks import check_shape, parse_nifti, read_content
 
-__all__ = ["fittable_voxels"]
+__all__ = ["fittable_voxels", "read_labels", "read_mask"]
+
+SAME_GRID_MM = 0.01
+"""Affines of one grid differ by rounding only."""
+
+
+def read_mask(path: str | os.PathLike[str], series: Series) -> np.ndarray:
+    """Read the brain mask of a series in the voxel order of the series' file.
+
+    Parameters
+    ----------
+    path : path-like
+        On the grid of the series, voxel for voxel; above 0.5 is brain.
+    series : Series
+
+    Returns
+    -------
+    ndarray (X, Y, Z) bool
+
+    Raises
+    ------
+    MissingInput, InputOutputError, ImageError
+        As `series.open_series`.
+    DataError
+        The mask lies on another grid.
+    """
+    return _on_grid(path, series) > 0.5
+
+
+def read_labels(path: str | os.PathLike[str], series: Series) -> np.ndarray:
+    """Read tissue labels on the grid of a series, as `read_mask` reads a mask.
+
+    Returns
+    -------
+    ndarray (X, Y, Z) uint8
+    """
+    return np.rint(_on_grid(path, series)).astype(np.uint8)
+
+
+def _on_grid(path: str | os.PathLike[str], series: Series) -> np.ndarray:
+    path = Path(path)
+    image = parse_nifti(read_content(path), path)
+    check_shape(image, str(path))
+    same = image.shape[:3] == series.shape[:3] and np.allclose(
+        image.affine, series.affine, atol=SAME_GRID_MM
+    )
+    if not same:
+        raise DataError(
+            "The mask or segmentation is not on the grid of the series",
+            where=str(path),
+            expected=_grid(series.shape, series.affine),
+            got=_grid(image.shape, image.affine),
+            hint="Make it on the mean b=0 image, in the voxel order of the series' file.",
+        )
+    return np.asarray(image.dataobj, dtype=np.float32).reshape(image.shape[:3])
+
+
+def _grid(shape: tuple[int, ...], affine: np.ndarray) -> str:
+    size = "x".join(str(n) for n in shape[:3])
+    corner = ", ".join(f"{mm:.2f}" for mm in affine[:3, 3])
+    return f"{size} voxels from ({corner}) mm"
 
 
 def fittable_voxels(data: np.ndarray, mask: np.ndarray, gradients: Gradients) -> np.ndarray:

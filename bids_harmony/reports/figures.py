@@ -27,10 +27,10 @@ from bids_harmony.reports.planes import (
     voxel_sizes,
 )
 
-__all__ = ["mosaic_figure", "subject_figure"]
+__all__ = ["BLUE", "VERMILION", "draw_densities", "mosaic_figure", "subject_figure"]
 
 # Okabe and Ito's colours, told apart by all readers; the strokes differ as well.
-_BLUE, _VERMILION = "#0072B2", "#D55E00"
+BLUE, VERMILION = "#0072B2", "#D55E00"
 _CHANGE_LABEL = "harmonized − source"
 _COLUMN = 2.5  # inches
 
@@ -162,8 +162,8 @@ def subject_figure(
 
     grid = np.linspace(0, 1.2 * top, 400)
     curves = [
-        ("source", density_curve(source[mask], grid), _BLUE, "--"),
-        ("harmonized", density_curve(harmonized[mask], grid), _VERMILION, "-"),
+        ("source", density_curve(source[mask], grid), BLUE, "--"),
+        ("harmonized", density_curve(harmonized[mask], grid), VERMILION, "-"),
     ]
     if target_quantiles is not None:
         density = density_of_quantiles(target_quantiles, grid, target_probabilities)
@@ -171,7 +171,7 @@ def subject_figure(
     elif look is not None and visible.any():
         curves.append((target_name, density_curve(look[visible], grid), BLACK, ":"))
     panel = sheet.panel(left + 0.1, below, width - left - 1.1, densities_height)
-    _draw_densities(panel, grid, curves, units)
+    draw_densities(panel, grid, curves, f"intensity inside the brain mask ({units})")
     sheet.save(path)
 
 
@@ -260,15 +260,15 @@ def mosaic_figure(
     sheet.save(path)
 
 
-def _draw_densities(
-    panel: Any, grid: NDArray, curves: list[tuple[str, NDArray, str, str]], units: str
+def draw_densities(
+    panel: Any, grid: NDArray, curves: list[tuple[str, NDArray, str, str]], label: str
 ) -> None:
-    """Intensity densities inside the brain, on one axis."""
+    """Draw densities on one axis; a curve is its name, values on the grid, colour and stroke."""
     for name, density, colour, stroke in curves:
         panel.plot(grid, density, color=colour, linestyle=stroke, linewidth=1.6, label=name)
     panel.set(xlim=(grid[0], grid[-1]), yticks=[])
     panel.set_ylim(bottom=0)
-    panel.set_xlabel(f"intensity inside the brain mask ({units})", fontsize=9, color=INK)
+    panel.set_xlabel(label, fontsize=9, color=INK)
     panel.set_ylabel("density", fontsize=9, color=INK)
     panel.tick_params(labelsize=8, colors=INK, width=0.6, length=3)
     for side, spine in panel.spines.items():

@@ -87,3 +87,14 @@ def test_tables_and_reports():
         "o/sub-01/ses-A/sub-01_ses-A_scans.tsv"
     )
     assert naming.report_path(Path("o"), "01", None) == Path("o/sub-01.html")
+
+
+def test_maps_are_named_by_model_parameter_and_series():
+    source = scan("sub-01/dwi/sub-01_dir-AP_dwi.nii.gz", "dwi", datatype="dwi")
+    folder = Path("/out/sub-01/dwi")
+    assert naming.map_path(Path("/out"), source, "fa") == (
+        folder / "sub-01_dir-AP_model-tensor_param-fa_desc-source_dwimap.nii.gz"
+    )
+    assert naming.map_path(Path("/out"), source, "odi", target="site COI") == (
+        folder / "sub-01_dir-AP_model-noddi_param-odi_desc-harmonizedCOI_dwimap.nii.gz"
+    )

@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from bids_harmony.diffusion import noddi
 from bids_harmony.diffusion.gradient_files import read_gradients
 from bids_harmony.diffusion.gradients import Gradients
 from bids_harmony.diffusion.noddi import fit_noddi, noddi_possible
@@ -82,6 +83,31 @@ def test_no_bit_depends_on_the_parts_or_on_jitter(ours, noisy, multishell, tmp_p
     assert capfd.readouterr().out == ""
 
 
+def test_kernels_are_shared_by_fits_of_one_scheme_only(
+    ours, amico, noisy, multishell, tmp_path, monkeypatch
+):
+    data, mask = noisy
+    fit_noddi(data, mask, multishell, tmp_path)
+    built = []
+    generate = amico.Evaluation.generate_kernels
+    monkeypatch.setattr(
+        amico.Evaluation,
+        "generate_kernels",
+        lambda self, **how: (built.append(1), generate(self, **how)),
+    )
+    again = fit_noddi(data, mask, multishell, tmp_path)
+    assert not built
+    # The same numbers of volumes and shells, other directions: AMICO itself would not notice.
+    turned = Gradients(multishell.bvals, multishell.bvecs[:, [1, 2, 0]] * [1, -1, 1])
+    other = fit_noddi(data, mask, turned, tmp_path)
+    assert len(built) == 1
+    noddi._kernels.cache_clear()
+    anew = fit_noddi(data, mask, turned, tmp_path)
+    for name in MAPS:
+        np.testing.assert_array_equal(getattr(again, name), getattr(ours[0], name))
+        np.testing.assert_array_equal(getattr(other, name), getattr(anew, name))
+
+
 def test_a_single_voxel_is_fitted(ours, noisy, multishell, tmp_path):
     data, mask = noisy
     one = np.zeros_like(mask)
@@ -100,6 +126,7 @@ def test_an_exit_of_amico_is_an_error_with_its_words(
     def give_up(self, *_, **__):
         ERROR("the kernels are gone")
 
+    noddi._kernels.cache_clear()
     monkeypatch.setattr(amico.lut, "precompute_rotation_matrices", lambda *_: None)
     monkeypatch.setattr(amico.Evaluation, "generate_kernels", give_up)
     before = amico.lut.dipy_home, amico.get_verbose()

@@ -1,0 +1,265 @@
+"""Do sites agree on diffusion maps, and is what should differ between people kept?
+
+Regions are equal-size blocks of the template's white matter: no atlas decides which differences
+are seen, and every number stands for as many voxels as any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bids_harmony.exceptions import DataError
+
+__all__ = [
+    "AgeEffect",
+    "age_effect_kept",
+    "block_medians",
+    "coefficient_of_variation",
+    "truth_row",
+    "white_matter_blocks",
+]
+
+
+def white_matter_blocks(
+    white: NDArray[np.bool_], n_blocks: int = 64, *, voxel_mm: ArrayLike = (1.0, 1.0, 1.0)
+) -> NDArray[np.int32]:
+    """Cut white matter into compact blocks of equally many voxels.
+
+    The set is halved again and again across its longest extent (a k-d tree, Bentley 1975).
+
+    Parameters
+    ----------
+    white : (X, Y, Z) bool
+        White matter of the template.
+    n_blocks : int
+        Sizes differ by one voxel for each halving at most.
+    voxel_mm : (3,) float
+        Edges of a voxel.
+
+    Returns
+    -------
+    (X, Y, Z) int32
+        1 to `n_blocks`; 0 outside.
+
+    Raises
+    ------
+    DataError
+        Fewer voxels than blocks.
+    """
+    voxels = np.argwhere(white)
+    if len(voxels) < n_blocks:
+        raise DataError(
+            "Too little white matter to cut",
+            expected=f"{n_blocks} voxels and more",
+            got=str(len(voxels)),
+        )
+    at = voxels * np.asarray(voxel_mm, dtype=float)
+    parts = [(np.arange(len(voxels)), n_blocks)]
+    labels = np.zeros(white.shape, np.int32)
+    label = 0
+    while parts:
+        part, n = parts.pop()
+        if n == 1:
+            label += 1
+            labels[tuple(voxels[part].T)] = label
+            continue
+        axis = int(np.argmax(np.ptp(at[part], axis=0)))
+        order = part[np.argsort(at[part, axis], kind="stable")]
+        middle = round(len(order) * (n // 2) / n)
+        parts += [(order[middle:], n - n // 2), (order[:middle], n // 2)]
+    return labels
+
+
+def block_medians(
+    data: NDArray, blocks: NDArray, where: NDArray[np.bool_], *, least_share: float = 0.5
+) -> NDArray[np.float64]:
+    """Median of a map in each block.
+
+    Parameters
+    ----------
+    data : (X, Y, Z) float
+        A map on the grid of the blocks.
+    blocks : (X, Y, Z) int
+        As `white_matter_blocks` gives them.
+    where : (X, Y, Z) bool
+        Voxels of the map that are known: fitted, and inside the field of view.
+    least_share : float
+        A block of which less is known has no median.
+
+    Returns
+    -------
+    (blocks,) float64
+        In the unit of the map; NaN where too little is known.
+    """
+    medians = np.full(int(blocks.max()), np.nan)
+    for index in range(len(medians)):
+        block = blocks == index + 1
+        known = block & where
+        if known.sum() >= max(1, least_share * block.sum()):
+            medians[index] = np.median(data[known])
+    return medians
+
+
+def coefficient_of_variation(values: ArrayLike) -> NDArray[np.float64]:
+    """Variation between scans of the same people, relative to the mean, region by region.
+
+    Across sites it is the site effect with noise; across repeated scans at one site, computed the
+    same way, it is the scan-rescan floor below which no harmonization can go.
+
+    Parameters
+    ----------
+    values : (people, scans, regions) array-like
+        Such as `block_medians` of each scan; NaN where a region was not seen.
+
+    Returns
+    -------
+    (regions,) float64
+        Root of the variance within people (mean over those with two scans and more; n - 1 in
+        the denominator) over the mean of all scans. NaN where nobody has two.
+
+    Raises
+    ------
+    DataError
+        Not three axes.
+    """
+    data = np.asarray(values, dtype=np.float64)
+    if data.ndim != 3:
+        raise DataError(
+            "Values must be by person, scan and region", expected="three axes", got=str(data.shape)
+        )
+    known = np.isfinite(data)
+    count = known.sum(axis=1)
+    filled = np.where(known, data, 0.0)
+    own_mean = filled.sum(axis=1) / np.maximum(count, 1)
+    squares = np.where(known, (data - own_mean[:, None]) ** 2, 0.0).sum(axis=1)
+    usable = count > 1
+    variance = np.where(usable, squares / np.maximum(count - 1, 1), 0.0)
+    people = usable.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        within = np.sqrt(variance.sum(axis=0) / people)
+        mean = (own_mean * usable).sum(axis=0) / people
+        return np.where(people > 0, within / np.abs(mean), np.nan)
+
+
+def truth_row(
+    maps: Mapping[str, NDArray], truth: Mapping[str, NDArray], where: NDArray[np.bool_]
+) -> dict[str, float]:
+    """Error of maps against the truth of a phantom.
+
+    Parameters
+    ----------
+    maps, truth : mapping of parameter to (X, Y, Z) float
+        Compared where both have a parameter.
+    where : (X, Y, Z) bool
+
+    Returns
+    -------
+    dict
+        ``<parameter>_rmse`` and ``<parameter>_bias`` (map minus truth), in the unit of the map.
+    """
+    from bids_harmony.quality.image_metrics import rmse
+
+    row = {}
+    for name in maps.keys() & truth.keys():
+        row[f"{name}_rmse"] = rmse(truth[name], maps[name], mask=where)
+        error = maps[name][where].astype(np.float64) - truth[name][where]
+        row[f"{name}_bias"] = float(error.mean())
+    return dict(sorted(row.items()))
+
+
+@dataclass(frozen=True)
+class AgeEffect:
+    """Slope on age before and after.
+
+    Attributes
+    ----------
+    slope_before, slope_after : float
+        Unit of the values a year.
+    ratio : float
+        After over before; 1 is an effect kept whole.
+    low, high : float
+        Confidence interval of the ratio; infinite where the slope before may be zero, since then
+        any ratio is possible.
+    """
+
+    slope_before: float
+    slope_after: float
+    ratio: float
+    low: float
+    high: float
+
+
+def age_effect_kept(
+    age: ArrayLike,
+    before: ArrayLike,
+    after: ArrayLike,
+    *,
+    sites: Sequence[str] | None = None,
+    confidence: float = 0.95,
+) -> AgeEffect:
+    """Share of the effect of age that is left, with Fieller's confidence interval.
+
+    Both slopes come from the same people, so that their errors go together; the interval
+    (Fieller, J R Stat Soc B 16:175, 1954) holds every ratio r for which `after` - r `before` has
+    no slope that differs from zero.
+
+    Parameters
+    ----------
+    age : (people,) array-like
+        Years.
+    before, after : (people,) array-like
+        A value of each person, such as the median FA of white matter; in one unit.
+    sites : sequence of str, optional
+        Of each person. Slopes are then those within sites: a site whose people are older and
+        whose scanner shows higher values would otherwise make an effect of age.
+    confidence : float
+
+    Returns
+    -------
+    AgeEffect
+
+    Raises
+    ------
+    DataError
+        Fewer than four people, unequal numbers, or people of one age.
+    """
+    from scipy.stats import linregress, t
+
+    x, a, b = (np.asarray(v, dtype=np.float64) for v in (age, before, after))
+    if not x.shape == a.shape == b.shape or x.ndim != 1 or len(x) < 4 or np.ptp(x) == 0:
+        raise DataError(
+            "Ages and values do not make a slope",
+            expected="one age and two values for each of four people and more, of several ages",
+            got=f"{x.shape}, {a.shape}, {b.shape}",
+        )
+    names = [""] * len(x) if sites is None else list(sites)
+    group = np.unique(np.asarray(names), return_inverse=True)[1]
+    size = np.bincount(group)
+    x, a, b = (v - (np.bincount(group, v) / size)[group] for v in (x, a, b))
+    free = len(x) - len(size) - 1
+    if free < 1 or np.ptp(x) == 0:
+        raise DataError(
+            "Too few people for the effect of age within sites",
+            expected="more people than sites and one",
+            got=f"{len(x)} people of {len(size)} sites",
+        )
+    first, second = linregress(x, a), linregress(x, b)
+    slope, other = float(first.slope), float(second.slope)
+    # The covariance of two slopes from the variances of both and of their sum.
+    together = (linregress(x, a + b).stderr ** 2 - first.stderr**2 - second.stderr**2) / 2
+    # linregress knows of one mean only, and divides by n - 2.
+    limit = float(t.ppf((1 + confidence) / 2, free)) ** 2 * (len(x) - 2) / free
+    # (other - r slope)^2 <= limit (Vb - 2 r Vab + r^2 Va), a quadratic in r.
+    square = slope**2 - limit * first.stderr**2
+    middle = slope * other - limit * together
+    rest = other**2 - limit * second.stderr**2
+    ratio = other / slope if slope else float("nan")
+    if square <= 0:
+        return AgeEffect(slope, other, ratio, float("-inf"), float("inf"))
+    half = np.sqrt(max(middle**2 - square * rest, 0.0))
+    low, high = float((middle - half) / square), float((middle + half) / square)
+    return AgeEffect(slope, other, ratio, low, high)

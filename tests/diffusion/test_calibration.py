@@ -1,0 +1,99 @@
+"""Noise and gradient strength are found in the series itself, as they were put in."""
+
+import numpy as np
+import pytest
+
+from bids_harmony.diffusion.calibration import (
+    QUANTILES,
+    ScanLook,
+    look_at_scan,
+    noise_sd,
+    rician_amplitude,
+    shell_order,
+)
+from bids_harmony.diffusion.gradients import Shell
+from tests.diffusion.simple_series import WATER, make_gradients, make_series
+
+SCALE = 2000.0
+
+
+def look(gradients=None, **scanner):
+    gradients = gradients or make_gradients()
+    series, mask = make_series(gradients, **scanner)
+    return look_at_scan(series, gradients, mask, SCALE)
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.05])
+def test_noise_is_found_in_repeated_volumes(noise):
+    assert look(noise=noise).noise == pytest.approx(noise * 1000 / SCALE, rel=0.04)
+    # A drift of the whole brain is no noise.
+    assert look(noise=noise, drift=-0.1).noise == pytest.approx(noise * 1000 / SCALE, rel=0.08)
+
+
+def test_noise_is_found_in_the_directions_when_nothing_was_repeated():
+    found = look(make_gradients(count=30, b0=1), noise=0.03).noise
+    assert found == pytest.approx(0.03 * 1000 / SCALE, rel=0.15)
+
+
+def test_a_single_volume_tells_no_noise():
+    assert np.isnan(noise_sd(np.ones((10, 1), np.float32)))
+
+
+@pytest.mark.parametrize("b_scale", [0.95, 1.0, 1.06])
+def test_free_water_tells_the_strength_of_the_gradients(b_scale):
+    assert look(noise=0.03, b_scale=b_scale).water == pytest.approx(WATER * b_scale, rel=0.01)
+
+
+def test_without_water_or_a_fitting_shell_nothing_is_said():
+    gradients = make_gradients(shells=(2000.0,))
+    assert np.isnan(look(gradients).water)
+    gradients = make_gradients()
+    series, mask = make_series(gradients)
+    mask[8:12] = False
+    assert np.isnan(look_at_scan(series, gradients, mask, SCALE).water)
+
+
+def test_levels_do_not_depend_on_gradients_and_little_on_noise():
+    clean, strong, noisy = look(), look(b_scale=1.05), look(noise=0.04)
+    for b in (1000.0, 2000.0):
+        assert np.allclose(clean.levels[b][:2], strong.levels[b][:2], atol=0.01)
+        assert np.allclose(clean.levels[b][:2], noisy.levels[b][:2], atol=0.06)
+    other = look(person=1.1)
+    assert other.levels[1000.0][0] < clean.levels[1000.0][0] - 0.02
+
+
+def test_an_order_that_is_mostly_noise_has_no_level():
+    gradients = make_gradients(count=30)
+    assert np.isnan(look(gradients, noise=0.1).levels[1000.0][2])
+    assert np.isfinite(look(gradients).levels[2000.0]).all()
+
+
+def test_quantiles_are_those_of_the_attenuation():
+    gradients = make_gradients()
+    series, mask = make_series(gradients)
+    found = look_at_scan(series, gradients, mask, SCALE).quantiles[1000.0]
+    weighted = series.signal(np.s_[..., gradients.bvals == 1000])[mask]
+    ratio = weighted / series.signal(np.s_[..., gradients.b0])[mask].mean(1)[:, None]
+    assert np.allclose(found, np.percentile(ratio, QUANTILES), atol=0.02)
+
+
+def test_looks_survive_their_text():
+    made = look(noise=0.1)
+    again = ScanLook.from_json(made.to_json())
+    assert again.to_json() == made.to_json()
+    assert again.quantiles == made.quantiles
+
+
+def test_rician_amplitudes_undo_the_mean_of_magnitudes():
+    rng = np.random.default_rng(3)
+    for amplitude in (0.5, 1.0, 3.0, 20.0):
+        real, imaginary = rng.standard_normal((2, 400_000))
+        mean = np.hypot(amplitude + real, imaginary).mean()
+        assert rician_amplitude(np.array([mean]), 1.0)[0] == pytest.approx(amplitude, abs=0.02)
+    assert rician_amplitude(np.array([0.3]), 1.0)[0] == 0
+    assert rician_amplitude(np.array([0.3, -1]), 0.0).tolist() == [0.3, 0]
+
+
+@pytest.mark.parametrize(("count", "order"), [(6, 0), (9, 2), (17, 2), (18, 4), (90, 4)])
+def test_few_directions_carry_low_orders(count, order):
+    assert shell_order(Shell(1000.0, np.arange(count), 0.0)) == order

@@ -1,0 +1,123 @@
+"""A shell of one scanner becomes that of another, where the truth of both is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bids_harmony.diffusion.calibration import look_at_scan
+from bids_harmony.diffusion.looks import SeriesLook, b_scale
+from bids_harmony.diffusion.shell_models import AttenuationModel, RishModel
+from bids_harmony.diffusion.tensor import fit_tensor
+from tests.diffusion.simple_series import SHAPE, make_gradients, make_series
+
+GRADIENTS = make_gradients(30)
+SCALE = 2000.0
+
+
+def site(name, people=(0.97, 1.0, 1.03), **scanner):
+    looks = []
+    for number, person in enumerate(people):
+        series, mask = make_series(GRADIENTS, seed=number + 10, person=person, **scanner)
+        looks.append((f"{name}{number}", look_at_scan(series, GRADIENTS, mask, SCALE)))
+    return SeriesLook(name, tuple(looks))
+
+
+def signals(series, mask):
+    mean = np.maximum(series.signal(np.s_[..., GRADIENTS.b0])[mask].mean(1), 1)
+    return {s.b: series.signal(np.s_[..., s.volumes])[mask] for s in GRADIENTS.shells}, mean
+
+
+def rish(series, mask, source, target):
+    look = look_at_scan(series, GRADIENTS, mask, SCALE)
+    return RishModel(GRADIENTS, mask, np.full(3, 2.0), SCALE, look, source, target)
+
+
+def harmonized(series, mask, model):
+    """Mean diffusivity and anisotropy of white matter after all shells went through a model."""
+    own, mean = signals(series, mask)
+    data = series.signal(...)
+    for shell in GRADIENTS.shells:
+        volumes = np.zeros((*SHAPE, len(shell.volumes)), np.float32)
+        volumes[mask] = model(shell, own[shell.b], mean) if model else own[shell.b]
+        data[..., shell.volumes] = volumes
+    white = np.zeros(SHAPE, bool)
+    white[2:8, 2:-2, 2:-2] = True
+    fit = fit_tensor(data, white, GRADIENTS)
+    return float(fit.md[white].mean()), float(fit.fa[white].mean())
+
+
+def test_gradients_that_are_too_strong_are_seen_and_undone():
+    source, target = site("GE", noise=0.02, b_scale=1.06), site("COI", noise=0.02)
+    assert b_scale(source, target) == pytest.approx(1.06, rel=0.005)
+    series, mask = make_series(GRADIENTS, seed=1, noise=0.02, b_scale=1.06)
+    twin, _ = make_series(GRADIENTS, seed=1, noise=0.02)
+    raw, _ = harmonized(series, mask, None)
+    mine, _ = harmonized(series, mask, rish(series, mask, source, target))
+    goal, _ = harmonized(twin, mask, None)
+    assert abs(raw / goal - 1) > 0.04
+    assert abs(mine / goal - 1) < 0.008
+
+
+def test_gradients_are_not_corrected_where_free_water_says_nothing():
+    source, target = site("GE", b_scale=1.06), site("COI")
+    assert b_scale(source, target) > 1.05
+    alone = SeriesLook("GE", source.scans[:1])
+    assert b_scale(alone, target) == 1
+    dry = SeriesLook("X", tuple((k, replace(v, water=float("nan"))) for k, v in source.scans))
+    assert b_scale(dry, target) == 1
+    # Scans of one site that differ by as much as the sites do.
+    scattered = zip(source.scans, (2.9e-3, 3.1e-3, 3.4e-3), strict=True)
+    looks = tuple((k, replace(v, water=water)) for (k, v), water in scattered)
+    assert b_scale(SeriesLook("X", looks), target) == 1
+
+
+def test_anisotropy_that_is_noise_goes_and_water_becomes_isotropic():
+    source, target = site("GE", noise=0.08), site("COI", noise=0.01)
+    series, mask = make_series(GRADIENTS, seed=1, noise=0.08)
+    twin, _ = make_series(GRADIENTS, seed=2, noise=0.01)
+    grey = np.zeros(SHAPE, bool)
+    grey[12:18, 2:-2, 2:-2] = True
+
+    def anisotropy(given, model):
+        own, mean = signals(given, mask)
+        data = given.signal(...)
+        for shell in GRADIENTS.shells:
+            volumes = np.zeros((*SHAPE, len(shell.volumes)), np.float32)
+            volumes[mask] = model(shell, own[shell.b], mean) if model else own[shell.b]
+            data[..., shell.volumes] = volumes
+        return float(fit_tensor(data, grey, GRADIENTS).fa[grey].mean())
+
+    raw, goal = anisotropy(series, None), anisotropy(twin, None)
+    mine = anisotropy(series, rish(series, mask, source, target))
+    assert raw > 2 * goal
+    assert mine - goal < 0.5 * (raw - goal)
+
+
+def test_a_level_that_people_cannot_explain_is_brought_to_the_target():
+    people = (0.99, 1.0, 1.01, 0.995, 1.005)
+    target = site("COI", people)
+    lifted = tuple(
+        (k, replace(v, levels={b: (x[0] + 0.2, *x[1:]) for b, x in v.levels.items()}))
+        for k, v in site("GE", people).scans
+    )
+    series, mask = make_series(GRADIENTS, seed=1)
+    shell = GRADIENTS.shells[0]
+    own, mean = signals(series, mask)
+    model = rish(series, mask, SeriesLook("GE", lifted), target)
+    change = model(shell, own[shell.b], mean).mean() / own[shell.b].mean()
+    assert change == pytest.approx(np.exp(-0.2), rel=0.03)
+
+
+def test_attenuation_goes_from_quantiles_to_quantiles_and_stays_where_they_are_equal():
+    source, target = site("GE", noise=0.02, b_scale=1.08), site("COI", noise=0.02)
+    series, mask = make_series(GRADIENTS, seed=1, noise=0.02, b_scale=1.08)
+    own, mean = signals(series, mask)
+    shell = GRADIENTS.shells[0]
+    same = AttenuationModel(source, source)(shell, own[shell.b], mean)
+    assert np.array_equal(same, own[shell.b])
+    new = AttenuationModel(source, target)(shell, own[shell.b], mean) / mean[:, None]
+    found = np.percentile(new, [20, 50, 80])
+    wanted = target.quantiles(1000.0)[[20, 50, 80]]
+    before = np.percentile(own[shell.b] / mean[:, None], [20, 50, 80])
+    assert (np.abs(found - wanted) < 0.4 * np.abs(before - wanted)).all()

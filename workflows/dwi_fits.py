@@ -1,0 +1,114 @@
+"""Graph of the models that are fitted to a series before and after harmonization."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nipype.interfaces.utility import IdentityInterface, Merge
+from nipype.pipeline.engine import Node, Workflow
+
+from bids_harmony.interfaces.diffusion_fits import FitNoddi, FitTensor, WriteMaps
+from bids_harmony.interfaces.diffusion_quality import CompareFits
+
+if TYPE_CHECKING:
+    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.settings import Settings
+
+__all__ = ["init_dwi_maps_wf"]
+
+# Peak memory of a node in GiB: a series of 140 x 140 x 81 voxels and 103 volumes as numbers.
+_MEM_FIT, _MEM_COMPARE, _MEM_WRITE = 2.5, 1.5, 0.5
+
+
+def init_dwi_maps_wf(
+    *,
+    scan: Scan,
+    settings: Settings,
+    target_site: str,
+    input_hash: str,
+    name: str = "dwi_maps_wf",
+) -> Workflow:
+    """Fit a series and its harmonized twin, write the maps, and compare them.
+
+    The same node does both, with the same inputs but for the series.
+
+    Parameters
+    ----------
+    scan : Scan
+        With `gradients`.
+    settings : Settings
+        ``dwi_fits`` names the models; at least the tensor.
+    target_site, input_hash
+        As for `anat.init_anat_harmonize_wf`.
+    name : str
+
+    Returns
+    -------
+    Workflow
+        Inputs ``inputnode``: ``harmonized_file``, ``mask_file``. Outputs ``outputnode``:
+        ``map_files`` (all that were written), ``quality_file``, ``figure_files``.
+    """
+    workflow = Workflow(name)
+    inputnode = Node(IdentityInterface(["harmonized_file", "mask_file"]), name="inputnode")
+    outputs = ["map_files", "quality_file", "figure_files"]
+    outputnode = Node(IdentityInterface(outputs), name="outputnode")
+    bval, bvec = scan.gradients or ("", "")
+    tables: dict[str, Any] = {
+        "bval_file": str(bval),
+        "bvec_file": str(bvec),
+        "b0_threshold": settings.b0_threshold,
+    }
+    compare = Node(
+        CompareFits(
+            source_file=str(scan.path),
+            title=f"{scan.label}: {scan.site.site} to {target_site}",
+            **tables,
+        ),
+        name="compare_fits",
+        mem_gb=_MEM_COMPARE,
+    )
+    models: dict[str, Any] = {"tensor": FitTensor}
+    if "noddi" in settings.dwi_fits:
+        models["noddi"] = FitNoddi
+    gather = Node(Merge(2 * len(models), no_hash=True), name="gather_maps")
+    place = 0
+    for model, adapter in models.items():
+        own = {"method": settings.tensor_method} if model == "tensor" else {}
+        for state in ("source", "harmonized"):
+            fit = Node(adapter(**tables, **own), name=f"fit_{model}_{state}", mem_gb=_MEM_FIT)
+            write = Node(
+                WriteMaps(scan=scan, settings=settings, input_hash=input_hash),
+                name=f"write_{model}_{state}",
+                mem_gb=_MEM_WRITE,
+            )
+            if state == "source":
+                fit.inputs.in_file = str(scan.path)
+            else:
+                write.inputs.target_site = target_site
+                workflow.connect(inputnode, "harmonized_file", fit, "in_file")
+            place += 1
+            workflow.connect(
+                [
+                    (inputnode, fit, [("mask_file", "mask_file")]),
+                    (fit, write, [("map_files", "map_files"), ("record_file", "record_file")]),
+                    (fit, compare, [("map_files", f"{state}_{model}")]),
+                    (write, gather, [("out_files", f"in{place}")]),
+                ]
+            )
+            if (model, state) == ("noddi", "harmonized"):
+                workflow.connect(fit, "statement", compare, "note")
+    figures = Node(Merge(2, no_hash=True), name="gather_figures")
+    workflow.connect(
+        [
+            (
+                inputnode,
+                compare,
+                [("mask_file", "mask_file"), ("harmonized_file", "harmonized_file")],
+            ),
+            (compare, figures, [("maps_figure", "in1"), ("densities_figure", "in2")]),
+            (compare, outputnode, [("quality_file", "quality_file")]),
+            (figures, outputnode, [("out", "figure_files")]),
+            (gather, outputnode, [("out", "map_files")]),
+        ]
+    )
+    return workflow
