@@ -40,7 +40,7 @@ def test_the_brain_is_found_in_a_head(head):
     found = brain_of_b0(volume(data))
     assert found.kind == "median-otsu"
     overlap = 2 * np.sum(found.data & brain) / (found.data.sum() + brain.sum())
-    assert overlap > 0.93
+    assert overlap > 0.9
 
 
 def test_a_second_bright_piece_is_no_brain(head):
