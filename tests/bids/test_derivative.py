@@ -133,3 +133,14 @@ def test_run_log(raw):
     assert again["random_seed"] == 7 and "provenance" not in again
     assert "run_id" in (run_log.folder / "settings.toml").read_text()
     assert start_run(settings, command="").run_id != run_log.run_id
+
+
+def test_only_columns_that_a_table_has_are_described(tmp_path):
+    described = {"rmse": {"Description": "one"}, "noise": {"Description": "two"}}
+    for name in ("rmse", "noise"):
+        image = tmp_path / f"sub-01/anat/sub-01_desc-{name}_T1w.nii.gz"
+        table = write_scans_rows(tmp_path, "01", None, {image: {name: 1.0}}, described)
+        # Those of earlier rows stay.
+        columns = table.read_text().splitlines()[0].split("\t")
+        assert set(json.loads(table.with_suffix(".json").read_text())) == set(columns)
+    assert set(columns) == {"filename", "rmse", "noise"}

@@ -281,3 +281,15 @@ def test_as_a_module():
     assert run.returncode == 0 and run.stdout.startswith("bids_harmony 0.")
     run = subprocess.run([sys.executable, "-m", "bids_harmony"], capture_output=True, text=True)
     assert run.returncode == 64
+
+
+def test_train_leaves_diffusion_series_out(call, workflow, cohort):
+    cohort.image("sub-01/dwi/sub-01_dwi", InstitutionName="COI")
+    for kind in ("bval", "bvec"):
+        (cohort.root / f"sub-01/dwi/sub-01_dwi.{kind}").write_text("0\n")
+    # Another one cannot be used, which is no concern of training.
+    cohort.image("sub-02/dwi/sub-02_dwi", InstitutionName="COI")
+    code, _, told = call(level="train")
+    assert code == 0
+    assert "1 diffusion series are left out" in told
+    assert {scan.modality for scan in workflow.calls[0][1]} == {"T1w", "T2w"}

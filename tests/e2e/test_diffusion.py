@@ -203,7 +203,7 @@ def one_volume(stem: Path) -> None:
         (change_table("bvec", lambda v: 0.5 * v), 65, ["not of unit length", ".bvec"]),
         (change_table("bvec", with_nan), 65, ["not finite", ".bvec"]),
         (change_table("bval", lambda b: 1.6 * b), 65, ["no shell like", "b=1600", "b=2000"]),
-        (one_volume, 65, ["four dimensions", f"{BAD}.nii.gz"]),
+        (one_volume, 65, ["not a series of volumes", f"{BAD}.nii.gz"]),
     ],
     ids=["no-bvec", "count", "all-b0", "length", "NaN", "shells", "3-D"],
 )

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bids_harmony.exceptions import SiteError
+from bids_harmony.exceptions import SiteError, UsageError
+from bids_harmony.harmonizers import load_harmonizer
 from bids_harmony.harmonizers.banked import Banked
 from bids_harmony.training.bank_files import write_banks
 from bids_harmony.training.bank_shelf import BankShelf
@@ -64,3 +65,17 @@ def test_the_shelf_tells_what_the_model_does_not_know(model, shelf, other_look):
     assert banked.has_bank("T1w", "new") and "new" in banked.sites("T1w")
     assert banked.own_sites("T1w") == ("COI", "GE")
     assert np.array_equal(look_of(banked, "new"), other_look.landmarks)
+
+
+def test_a_models_own_banks_can_be_left_aside(world, model, shelf):
+    finer = replace(shelf, voxel_mm=2.0)
+    banked = Banked(model, finer, own_banks=False)
+    assert banked.voxel_mm == 2.0
+    assert banked.sites("T1w") == () and not banked.has_bank("T1w", "COI")
+    assert Banked(model, finer).voxel_mm == 5.0
+
+
+@pytest.mark.parametrize("method", ["cgan", "simix", "ssimh", "histogram-n4"])
+def test_a_method_without_banks_on_a_shelf_says_so(model, shelf, method):
+    with pytest.raises(UsageError, match="does not harmonize diffusion series"):
+        load_harmonizer(method, model, shelf, own_banks=False)

@@ -116,3 +116,56 @@ def test_a_file_is_read_once_until_it_changes(tmp_path, monkeypatch):
     path.unlink()
     with pytest.raises(MissingInput, match="does not exist"):
         file_sha256(path)
+
+
+@pytest.fixture
+def series(tmp_path):
+    """A preprocessed series in a derivative, with its tables."""
+    folder = tmp_path / "bids/sub-1/dwi"
+    folder.mkdir(parents=True)
+    stem = "sub-1_space-ACPC_desc-preproc_dwi"
+    paths = [folder / f"{stem}{kind}" for kind in (".nii.gz", ".bval", ".bvec")]
+    for path in paths:
+        path.write_bytes(b"content")
+    entities = {"subject": "1", "datatype": "dwi", "space": "ACPC"}
+    return Scan(paths[0], entities, "dwi", {}, SiteEvidence("A", "test"), tuple(paths[1:]))
+
+
+def test_a_mask_beside_a_preprocessed_series_is_its_own(series, settings):
+    for name in (
+        "sub-1_desc-brain_mask",
+        "sub-1_space-T1w_desc-brain_mask",
+        "sub-1_space-ACPC_mask",
+    ):
+        (series.path.parent / f"{name}.nii.gz").write_bytes(b"mask")
+    plain = series.path.with_name("sub-1_desc-brain_mask.nii.gz")
+    assert given_mask(series, settings) == plain
+    own = series.path.with_name("sub-1_space-ACPC_desc-brain_mask.nii.gz")
+    own.write_bytes(b"mask")
+    assert given_mask(series, settings) == own
+    # Of another pipeline's series, not of its T1w scan.
+    own.unlink()
+    plain.unlink()
+    _touch(settings, "sub-1/anat/sub-1_desc-brain_mask.nii.gz")
+    assert given_mask(series, settings) is None
+    other = _touch(settings, "sub-1/dwi/sub-1_space-ACPC_desc-brain_mask.nii.gz")
+    assert given_mask(series, settings) == other
+
+
+def test_tables_threshold_and_mode_are_part_of_a_series_hash(series, scan, settings):
+    def both(settings=settings, scan=series):
+        fit = anatomy_hash(scan, settings)
+        return fit, harmonization_hash(scan, settings, target_site="B", model_sha256="m")
+
+    fit, whole = both()
+    other_mode = replace(settings, dwi_mode="volume")
+    assert both(other_mode)[0] == fit and both(other_mode)[1] != whole
+    other_threshold = replace(settings, b0_threshold=10.0)
+    assert both(other_threshold)[0] != fit
+    for table in series.gradients:
+        table.write_bytes(b"something else")
+        changed = both()
+        assert changed[0] != fit and changed[1] != whole
+        table.write_bytes(b"content")
+    # Nothing of it touches other scans.
+    assert both(replace(other_mode, b0_threshold=10.0), scan) == both(scan=scan)

@@ -1,0 +1,144 @@
+"""Looks of sites in diffusion series: kept while images, tables and settings are the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from bids_harmony.bids.dataset import Scan, ScanSelection
+from bids_harmony.bids.site import SiteEvidence
+from bids_harmony.diffusion.features import B0_KEY
+from bids_harmony.settings import Settings
+from bids_harmony.training.site_bank import SiteBank
+from bids_harmony.workflows import series_banks
+from bids_harmony.workflows.series_banks import is_known, look_at, look_path, series_shelf
+
+HARMONIZER = SimpleNamespace(encoder=SimpleNamespace(sha256="e"))
+
+
+def series(folder, subject: str, site: str) -> Scan:
+    stem = folder / f"sub-{subject}_dwi"
+    paths = [stem.with_suffix(kind) for kind in (".nii", ".bval", ".bvec")]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    entities = {"subject": subject, "suffix": "dwi"}
+    return Scan(paths[0], entities, "dwi", {}, SiteEvidence(site, "test"), tuple(paths[1:]))
+
+
+def bank(site: str, key: str, scans: tuple[str, ...]) -> SiteBank:
+    empty = np.ones((2, 2, 2))
+    return SiteBank(
+        site=site, modality=key, mean_image=empty, landmarks=np.ones(11), quantiles=np.ones(101),
+        codes=np.ones((1, 2)), texture=np.ones((1, 1, 1, 1)), tissue_means=np.ones(3),
+        field=np.ones(20), scale=1.0, scans=scans,
+    )  # fmt: skip
+
+
+class Look:
+    shells = (1000.0,)
+
+    def __init__(self, labels):
+        self.labels = labels
+
+    def write(self, path):
+        path.write_text(" ".join(self.labels))
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    """Four people at two sites; preparation and banks are pretended, and counted."""
+    settings = Settings(
+        tmp_path / "bids", tmp_path / "out", "participant", target_site="A", bank_scans=2
+    )
+    people = [
+        series(settings.bids_dir / f"sub-{n}" / "dwi", n, s)
+        for n, s in zip("1234", "AAAB", strict=True)
+    ]
+    made, broken, shells = [], set(), ["dwi-b1000", "dwi-b2000"]
+
+    def find_scans(settings, *, whole_dataset):
+        assert whole_dataset
+        return ScanSelection(tuple(people), ())
+
+    def prepare(settings, chosen, everyone, log_dir):
+        labels = {scan.label for scans in chosen.values() for scan in scans} - broken
+        return dict.fromkeys(labels)
+
+    def build(site, scans, encoder, *, cells, voxel_mm):
+        labels = tuple(label for label, _ in scans)
+        made.append((site, labels))
+        return Look(labels), [bank(site, key, labels) for key in (B0_KEY, *shells)]
+
+    monkeypatch.setattr("bids_harmony.bids.dataset.find_scans", find_scans)
+    monkeypatch.setattr("bids_harmony.diffusion.looks.build_series_banks", build)
+    monkeypatch.setattr(series_banks, "_prepare", prepare)
+    return SimpleNamespace(
+        settings=settings, people=people, made=made, broken=broken, shells=shells, log=tmp_path
+    )
+
+
+def look(world, settings=None):
+    look_at(["A", "B"], settings or world.settings, HARMONIZER, world.log)
+
+
+def test_a_site_is_looked_at_once_by_as_many_people_as_asked_for(world):
+    assert not is_known("A", world.settings, HARMONIZER)
+    look(world)
+    assert world.made == [("A", ("sub-1_dwi", "sub-2_dwi")), ("B", ("sub-4_dwi",))]
+    assert is_known("A", world.settings, HARMONIZER)
+    look(world)
+    assert len(world.made) == 2
+
+
+@pytest.mark.parametrize("spoilt", [".nii", ".bval", ".bvec", "look", "bank"])
+def test_what_has_changed_is_looked_at_again_and_no_more(world, spoilt):
+    look(world)
+    shelf = series_shelf(world.settings)
+    if spoilt == "look":
+        look_path(shelf, "A").unlink()
+    elif spoilt == "bank":
+        shelf.remove("A", B0_KEY)
+    else:
+        world.people[0].path.with_suffix(spoilt).write_bytes(b"another content")
+    world.shells.remove("dwi-b2000")
+    look(world)
+    assert [site for site, _ in world.made] == ["A", "B", "A"]
+    # A shell that the site has no more is forgotten.
+    assert shelf.read("A", "dwi-b1000") and shelf.read("A", "dwi-b2000") is None
+    assert shelf.read("B", "dwi-b2000")
+
+
+def test_settings_that_count_and_settings_that_do_not(world):
+    volumes = replace(world.settings, dwi_mode="volume")
+    look(world)
+    assert not is_known("A", volumes, HARMONIZER)
+    assert not is_known("A", replace(world.settings, b0_threshold=10.0), HARMONIZER)
+    assert is_known("A", replace(world.settings, voxel_mm=3.0, n4=True), HARMONIZER)
+    assert is_known("A", replace(world.settings, dwi_mode="attenuation"), HARMONIZER)
+    look(world, volumes)
+    # What was made for single volumes serves the others.
+    assert is_known("A", world.settings, HARMONIZER)
+
+
+def test_a_series_of_no_use_stands_for_no_site(world, caplog):
+    world.broken.update({"sub-1_dwi", "sub-4_dwi"})
+    look(world)
+    assert world.made == [("A", ("sub-2_dwi",))]
+    assert "No usable diffusion series of B" in caplog.text
+    assert not is_known("B", world.settings, HARMONIZER)
+
+
+def test_given_series_stand_for_the_target_until_they_are_gone(world, tmp_path):
+    look(world)
+    given = series(tmp_path / "given", "x", "A")
+    asked = replace(world.settings, target_images=(given.path,))
+    assert not is_known("A", asked, HARMONIZER) and is_known("B", asked, HARMONIZER)
+    look(world, asked)
+    assert world.made[2:] == [("A", ("sub-x_dwi",))]
+    assert is_known("A", asked, HARMONIZER) and not is_known("A", world.settings, HARMONIZER)
+    given.gradients[0].write_bytes(b"another content")
+    assert not is_known("A", asked, HARMONIZER)
