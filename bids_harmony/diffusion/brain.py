@@ -17,7 +17,9 @@ series."""
 PASSES = 4
 """Times that the filter is applied, as in DIPY."""
 SMALLEST_BRAIN_ML = 200.0
-"""Less is no brain, not even a newborn's."""
+"""Less is no brain, not even a newborn's ..."""
+SLAB_SHARE = 0.15
+"""... but a slab of a few slices, where it fills so much of the field of view."""
 
 
 def brain_of_b0(volume: Volume) -> BrainMask:
@@ -51,12 +53,13 @@ def brain_of_b0(volume: Volume) -> BrainMask:
     if n_pieces:
         inside = ndimage.binary_fill_holes(labels == 1 + np.bincount(labels.flat)[1:].argmax())
     millilitres = np.count_nonzero(inside) * abs(np.linalg.det(volume.affine[:3, :3])) / 1e3
-    if millilitres < SMALLEST_BRAIN_ML:
+    if millilitres < SMALLEST_BRAIN_ML and inside.mean() < SLAB_SHARE:
         raise ImageError(
             "no brain was found in the mean b=0 image",
             where=str(volume.path or "volume"),
-            expected=f"a brain of {SMALLEST_BRAIN_ML:g} ml and more",
-            got=f"{millilitres:.0f} ml",
+            expected=f"a brain of {SMALLEST_BRAIN_ML:g} ml and more, or a slab that it fills by "
+            f"{SLAB_SHARE:.0%}",
+            got=f"{millilitres:.0f} ml, {inside.mean():.0%}",
             hint="Give a brain mask with --derivatives.",
         )
     return BrainMask(np.asarray(inside, bool), "median-otsu")

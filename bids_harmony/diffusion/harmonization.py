@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy import ndimage
 from tqdm import tqdm
 
 from bids_harmony.bids.site import same_site
@@ -28,6 +29,10 @@ Array = np.ndarray
 
 B0_RATIO_LIMITS = (0.2, 5.0)
 """The mean b=0 changes by at most these factors; dark voxels would take any."""
+
+
+FADE_MM = 8.0
+"""Distance from the brain at which a series is left as it was."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,9 +112,9 @@ def harmonize_series(
     prepared = prepare(volume, mask, world, reference_grid(harmonizer.voxel_mm))
     images = _Images(volume, mask, prepared, harmonizer, source.site, target.site)
     wanted = native_order(volume, images.changed(prepared, volume, B0_KEY))
-    ratio = np.divide(wanted, before, out=np.ones_like(before), where=before > 0)
-    ratio = np.clip(ratio, *B0_RATIO_LIMITS)
     inside = native_order(volume, mask.data)
+    ratio = np.divide(wanted, before, out=np.ones_like(before), where=inside & (before > 0))
+    ratio = _faded(np.clip(ratio, *B0_RATIO_LIMITS), inside, _voxel_mm(series))
     look = look_at_scan(series, gradients, inside, prepared.scale)
     output = _Output(series, series.raw.copy(), before, before * ratio)
     if mode == "volume":
@@ -217,6 +222,16 @@ class _Output:
             stored = np.clip(stored, limits.min, limits.max)
         self.raw[..., index][changed] = stored.astype(self.raw.dtype)
         return lowered
+
+
+def _faded(ratio: Array, inside: Array, voxel_mm: Array) -> Array:
+    """Carry a ratio over the edge of the brain, and let it end at 1: air has no look."""
+    sigma = FADE_MM / 2 / voxel_mm
+    weight = ndimage.gaussian_filter(inside.astype(np.float32), sigma, mode="constant")
+    total = ndimage.gaussian_filter(np.where(inside, np.log(ratio), 0), sigma, mode="constant")
+    distance = ndimage.distance_transform_edt(~inside, sampling=voxel_mm)
+    share = np.maximum(1 - distance / FADE_MM, 0) / np.maximum(weight, 1e-3)
+    return np.where(inside, ratio, np.exp(total * share)).astype(np.float32)
 
 
 def _voxel_mm(series: Series) -> Array:

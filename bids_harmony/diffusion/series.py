@@ -105,7 +105,8 @@ def open_series(path: str | os.PathLike[str]) -> Series:
     check_series_shape(image, where)
     check_orientation(image, where)
     proxy: Any = image.dataobj
-    raw = np.asarray(proxy.get_unscaled())
+    # Further dimensions of length one say nothing.
+    raw = np.asarray(proxy.get_unscaled()).reshape(image.shape[:4])
     series = Series(raw, float(proxy.slope), float(proxy.inter), image, path)
     _check_signal(series)
     return series

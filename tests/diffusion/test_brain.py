@@ -63,3 +63,11 @@ def test_too_little_is_no_brain(head):
     data[0, 0, 0] = 11
     with pytest.raises(ImageError, match="no brain was found in the mean b=0"):
         brain_of_b0(volume(data))
+
+
+def test_a_slab_that_is_full_of_brain_is_enough(head):
+    data, brain = head
+    slab = from_image(nib.Nifti1Image(np.ascontiguousarray(data[14:42, 10:50, 19:21]), AFFINE))
+    found = brain_of_b0(slab)
+    assert np.count_nonzero(found.data) * 0.08 < 200
+    assert np.mean(found.data == brain[14:42, 10:50, 19:21]) > 0.9

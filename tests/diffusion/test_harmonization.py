@@ -3,6 +3,7 @@
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from bids_harmony.diffusion.features import B0_KEY, DWI_MODES, PreparedSeries, prepare_series
 from bids_harmony.diffusion.harmonization import harmonize_series
@@ -110,6 +111,17 @@ def test_signals_keep_their_bounds_and_the_input_stays(sites, mode):
     was_below = series.raw[..., weighted] <= before
     # Rounding to whole numbers may add one.
     assert (result.raw[..., weighted] <= after + 1)[was_below].all()
+
+
+@pytest.mark.parametrize("mode", ["rish", "attenuation"])
+def test_air_far_from_the_brain_is_left_as_it_was(sites, mode):
+    series, mask = scan("RAS", seed=1, noise=0.02, gain=3000.0, b_scale=1.05)
+    noisy = np.where(mask.data[..., None], series.raw, 40).astype(np.int16)
+    with_air = Series(noisy, 1.0, 0.0, nib.Nifti1Image(noisy, series.affine), None)
+    result = run(sites, with_air, mask, mode)
+    far = ~ndimage.binary_dilation(mask.data, iterations=2)
+    assert far.any() and np.array_equal(result.raw[far], noisy[far])
+    assert (result.raw[mask.data] != noisy[mask.data]).any()
 
 
 def test_the_orientation_on_disk_does_not_matter(sites):

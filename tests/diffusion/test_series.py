@@ -55,6 +55,13 @@ def test_signals_are_scaled_as_the_header_says(tmp_path, data):
     assert series.shape == data.shape
 
 
+def test_a_fifth_dimension_of_length_one_is_passed_over(tmp_path, data):
+    series = open_series(written(tmp_path / "dwi.nii", data[..., None]))
+    assert series.shape == data.shape
+    write_series(series, series.raw, tmp_path / "again.nii")
+    assert (tmp_path / "again.nii").read_bytes() == (tmp_path / "dwi.nii").read_bytes()
+
+
 def test_the_mean_is_over_volumes_without_weighting(tmp_path, data):
     series = open_series(written(tmp_path / "dwi.nii.gz", data))
     bvals = np.array([0, 1000, 5, 1000, 1000, 1000, 0.0])
