@@ -242,9 +242,7 @@ def _proofs(
 def _real(
     options: argparse.Namespace, work: Work, seeds: Sequence[int], record: dict[str, Any]
 ) -> dict[str, Any]:
-    plan = plan_of(options.quick, seeds[0])
-    models = {"ihf": ("ihf", draw_folder(plan, work) / "models" / "ihf")}
-    return {"real": real_pairs(work.folder, models)}
+    return {"real": real_pairs(work.folder)}
 
 
 _PARTS = {

@@ -2,10 +2,9 @@
 
     python benchmarks/travelling_real.py --work build/travelling
 
-Few and small, so an illustration and no proof. What is known of a protocol (its *bank*) comes from
-other people's scans only. No other person was scanned with the protocol of any source scan, so
-methods that need a bank of the source site cannot run honestly, unless the caller has a model that
-knows the sites of a pair; those that know the target alone can.
+Few and small, so an illustration and no proof. What is known of the target's protocol (its *bank*)
+comes from other people's scans only; what methods need to know of the source's comes from the scan
+itself, as in a dataset in which it is the only one of its site.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ from __future__ import annotations
 import argparse
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,7 +30,12 @@ from bids_harmony.imaging.prepared import Prepared, prepare
 from bids_harmony.imaging.reference import ReferenceGrid, reference_grid
 from bids_harmony.imaging.registration import register_rigid, register_to_reference
 from bids_harmony.imaging.volume import Volume, read_volume
+from bids_harmony.model.encoder import load_encoder
+from bids_harmony.model.presets import DEFAULT_PRESET, preset
 from bids_harmony.quality.travelling import score_against_twin
+from bids_harmony.training.bank_shelf import BankShelf
+from bids_harmony.training.site_bank import build_bank
+from bids_harmony.training.start import SHIPPED_MODEL
 
 __all__ = ["PAIRS", "Pair", "real_pairs"]
 
@@ -113,21 +118,13 @@ PAIRS = (
 )  # fmt: skip
 
 
-def real_pairs(
-    work_folder: Path,
-    models: Mapping[str, tuple[str, Path]] | None = None,
-    *,
-    voxel_mm: float = 2.0,
-) -> list[dict[str, Any]]:
+def real_pairs(work_folder: Path, *, voxel_mm: float = 2.0) -> list[dict[str, Any]]:
     """Distance between the two scans of every pair, as they are and harmonized.
 
     Parameters
     ----------
     work_folder : Path
         Prepared scans are kept in ``real`` below it; delete that when preparation changes.
-    models : mapping of row name to (method, model folder), optional
-        Applied where their banks know both sites of a pair from other people; else a line says
-        why not.
     voxel_mm : float
         Of the reference grid.
 
@@ -152,7 +149,7 @@ def real_pairs(
         for modality in pair.modalities:
             source, target = _prepared_pair(pair, modality, grid, cache)
             bank = [_prepared_alone(stem, modality, grid, cache) for stem in pair.bank]
-            rows += _rows(pair, modality, source, target, bank, models or {})
+            rows += _rows(pair, modality, source, target, bank)
     return rows
 
 
@@ -162,7 +159,6 @@ def _rows(
     source: Prepared,
     target: Prepared,
     bank: Sequence[Prepared],
-    models: Mapping[str, tuple[str, Path]],
 ) -> Iterator[dict[str, Any]]:
     mask = source.mask & target.mask
     names = [stem.rpartition("/")[2] for stem in pair.bank]
@@ -173,7 +169,7 @@ def _rows(
         even = without_bias(source.data, source.mask, source.grid)
         matched = _matched_even(even, source.mask, bank)
         images += [("n4", even, ""), ("histogram-n4", matched, ", ".join(names))]
-    images += _modelled(pair, modality, source, models)
+    images += _from_the_box(pair, modality, source, bank)
     for method, data, made_of in images:
         score = score_against_twin(data, target.data, mask)
         yield {
@@ -207,32 +203,34 @@ def _matched_even(even: Array, mask: Array, bank: Sequence[Prepared]) -> Array:
     return landmark_map(even, landmarks(even, mask), wanted)
 
 
-@lru_cache(maxsize=16)
-def _model(method: str, folder: Path) -> Any:
-    return load_harmonizer(method, folder)
-
-
-def _modelled(
-    pair: Pair, modality: str, source: Prepared, models: Mapping[str, tuple[str, Path]]
+def _from_the_box(
+    pair: Pair, modality: str, source: Prepared, bank: Sequence[Prepared]
 ) -> Iterator[tuple[str, Array, str]]:
-    """Given models, where they know both sites and have not seen the person."""
-    for name, (method, folder) in models.items():
-        harmonizer = _model(method, Path(folder))
-        sites = {pair.source_site, pair.target_site}
-        if unknown := sites - set(harmonizer.sites(modality)):
-            print(f"real pairs: {name} has no bank of {', '.join(sorted(unknown))} {modality}")
-            continue
-        made_of = sorted({s for site in sites for s in harmonizer.bank(modality, site).scans})
-        if any(pair.person in label for label in made_of):
-            print(f"real pairs: {name} has seen {pair.person}, not applied")
-            continue
-        applied = harmonizer.apply(
-            source,
-            modality=modality,
-            source_site=pair.source_site,
-            target_site=pair.target_site,
-        )
-        yield name, applied.data, ", ".join(made_of)
+    """The shipped model as ``participant`` applies it.
+
+    The source's site is known from the scan itself, where it is the only one there; the target's
+    from the other people's scans.
+    """
+    names = [stem.rpartition("/")[2] for stem in pair.bank]
+    scans = {pair.source_site: [("itself", source)]}
+    scans[pair.target_site] = list(zip(names, bank, strict=True))
+    with tempfile.TemporaryDirectory() as folder:
+        shelf = BankShelf(Path(folder), source.grid.voxel_mm)
+        encoder, cells = load_encoder("mri"), preset(DEFAULT_PRESET).aan.grid
+        for site, own in scans.items():
+            made = [(label, p.data, p.mask, p.scale) for label, p in own]
+            shelf.write(
+                build_bank(site, modality, made, encoder, cells=cells, voxel_mm=shelf.voxel_mm),
+                {},
+            )
+        for method in ("histogram-tissue", "ihf"):
+            applied = load_harmonizer(method, SHIPPED_MODEL, shelf).apply(
+                source,
+                modality=modality,
+                source_site=pair.source_site,
+                target_site=pair.target_site,
+            )
+            yield method, applied.data, ", ".join(names)
 
 
 def _prepared_pair(
