@@ -26,7 +26,7 @@ lint: $(INSTALLED)
 
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --no-input -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --no-input -c constraints.txt -e '.[test,noddi]'
 	touch $@
 
 clean:
