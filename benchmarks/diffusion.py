@@ -75,7 +75,7 @@ def main() -> None:
     start = time.monotonic()
     scans = options.folder / "scans"
     simulate(scans)
-    harmonizer, looks = _looks(scans, options.folder / "banks", (TARGET, *options.sites))
+    harmonizer, looks = load_looks(options.folder, (TARGET, *options.sites))
     people = [f"T{number + 1:02d}" for number in range(options.people)]
     rows, regions = [], []
     visits = [(person, site) for person in people for site in options.sites]
@@ -102,9 +102,9 @@ def main() -> None:
     print(text)
 
 
-def _looks(
-    scans: Path, folder: Path, sites: Sequence[str]
-) -> tuple[Harmonizer, dict[str, SeriesLook]]:
+def load_looks(work: Path, sites: Sequence[str]) -> tuple[Harmonizer, dict[str, SeriesLook]]:
+    """The shipped model, and what five people of each site show; made where they are missing."""
+    scans, folder = work / "scans", work / "banks"
     shelf = BankShelf(folder, DWI_VOXEL_MM)
     folder.mkdir(parents=True, exist_ok=True)
     harmonizer = load_harmonizer("ihf", SHIPPED_MODEL, shelf, batch_size=2)
@@ -150,7 +150,7 @@ def _visit(
         "histogram": lambda: _histogram(scan, target),
     }
     for mode in options.modes:
-        ways[mode] = lambda mode=mode: _harmonized(scan, harmonizer, source, target, mode)
+        ways[mode] = lambda mode=mode: harmonized_voxels(scan, harmonizer, source, target, mode)
     for name, make in ways.items():
         begin = time.monotonic()
         voxels = make()
@@ -166,7 +166,7 @@ def _visit(
         yield row, _means(fitted, cubes, {"way": name, "person": person, "site": scan.site})
 
 
-def _harmonized(
+def harmonized_voxels(
     scan: Scan, harmonizer: Harmonizer, source: SeriesLook, target: SeriesLook, mode: str
 ) -> Array:
     result = harmonize_series(

@@ -20,7 +20,7 @@ from bids_harmony.phantom.diffusion import acquire_series
 from bids_harmony.phantom.diffusion_scanner import DIFFUSION_SITES, gradient_scheme
 from bids_harmony.phantom.microstructure import Microstructure, make_microstructure, placed
 
-__all__ = ["TARGET", "Scan", "bank_scans", "simulate", "travelling_scans"]
+__all__ = ["TARGET", "Scan", "ages", "bank_scans", "simulate", "travelling_scans"]
 
 Array = np.ndarray
 
@@ -68,9 +68,8 @@ class Scan:
 def simulate(folder: Path) -> None:
     """Draw the cohort, or what of it is missing, into a folder of ``.npz``."""
     folder.mkdir(parents=True, exist_ok=True)
-    plan = CohortPlan(tuple(DIFFUSION_SITES), TARGET, PEOPLE_PER_SITE, TRAVELLING, seed=SEED)
     grid = reference_grid(2.0)
-    for person in tqdm(draw_participants(plan), "people", disable=None):
+    for person in tqdm(draw_participants(_plan()), "people", disable=None):
         names = [_name("c" if person.travelling else "b", site, person) for site in person.poses]
         if all((folder / f"{name}.npz").is_file() for name in names):
             continue
@@ -109,6 +108,16 @@ def _simulate_visit(
     twin = acquire_series(lying, own, goal, scheme, seed + 7, False, scan_field=False)
     keep("w", TWIN_GAIN * twin)
     keep("c", acquire_series(lying, own, goal, scheme, seed + 7, True, scan_field=True))
+
+
+def ages() -> dict[str, int]:
+    """Years of everyone whom one site has scanned, by the label of the scan."""
+    drawn = draw_participants(_plan())
+    return {f"b-{p.label}": p.age for p in drawn if not p.travelling}
+
+
+def _plan() -> CohortPlan:
+    return CohortPlan(tuple(DIFFUSION_SITES), TARGET, PEOPLE_PER_SITE, TRAVELLING, seed=SEED)
 
 
 def _name(kind: str, site: str, person: Participant) -> str:
