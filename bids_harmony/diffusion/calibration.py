@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import ndimage, special, stats
@@ -26,7 +27,9 @@ __all__ = [
     "look_at_scan",
     "noise_sd",
     "rician_amplitude",
+    "rician_mean",
     "shell_order",
+    "steepness",
 ]
 
 Array = np.ndarray
@@ -44,6 +47,8 @@ WATER_LIMITS = (2.4e-3, 3.8e-3)
 """mm2/s; pulsation adds to what diffuses, tissue takes away; beyond, it was something else."""
 ANISOTROPIC_SHARE = 0.25
 """Share of the brain with the strongest order 2: white matter."""
+STEEPNESS_LIMITS = (0.4, 1.0)
+"""White matter has some 0.85 at b = 1000 and 0.65 at b = 2000 s/mm2, water 1."""
 QUANTILES = np.linspace(0, 100, 101)
 
 
@@ -110,14 +115,16 @@ def look_at_scan(series: Series, gradients: Gradients, mask: Array, scale: float
     known = noise if np.isfinite(noise) else 0.0
     water = free_water_diffusivity(series, gradients, mask, mean, known)
     exponent = FREE_WATER / water if np.isfinite(water) else 1.0
+    steep = steepness(series, gradients, mask, mean, known)
     levels, quantiles = {}, {}
     anisotropic: Array | None = None
-    for shell in gradients.shells:
+    for place, shell in enumerate(gradients.shells):
         ratio = series.signal(np.s_[..., shell.volumes])[mask] / mean[:, None]
         quantiles[shell.nominal] = tuple(np.percentile(ratio[::4], QUANTILES).tolist())
         basis = harmonics(gradients.bvecs[shell.volumes], shell_order(shell))
         fitted = basis.signal(basis.coefficients(ratio))
-        true_b = np.maximum(fitted, 1e-6) ** np.float32(exponent)
+        own = 1 + steep[place][:, None] * np.float32(exponent - 1)
+        true_b = np.maximum(fitted, 1e-6) ** own
         energy = basis.energy(basis.coefficients(ratio + (true_b - fitted)))
         if anisotropic is None and energy.shape[1] > 1:
             anisotropic = energy[:, 1] >= np.quantile(energy[:, 1], 1 - ANISOTROPIC_SHARE)
@@ -219,6 +226,50 @@ def free_water_diffusivity(
     return found if WATER_LIMITS[0] <= found <= WATER_LIMITS[1] else float("nan")
 
 
+def steepness(
+    series: Series, gradients: Gradients, mask: Array, b0: Array, noise: float
+) -> list[Array]:
+    """How the mean signal of each shell falls with b, relative to a single exponential.
+
+    Where b-values are too high by a share, log-signals are too low by this times that share:
+    d ln(S) / d ln(b) over ln(S/S0), from the parabola in b through b=0, the shell and the one
+    nearest to it (the cumulant expansion, Jensen et al. 2005, Magn Reson Med 53:1432).
+
+    Parameters
+    ----------
+    series : Series
+    gradients : Gradients
+    mask : (X, Y, Z) bool
+    b0 : (V,) float32
+        Mean b=0 signal of the mask's voxels.
+    noise : float
+        Its standard deviation in one volume, same unit.
+
+    Returns
+    -------
+    list of (V,) float32
+        Of each shell, within `STEEPNESS_LIMITS`; 1 where there is one shell.
+    """
+    logs = []
+    for shell in gradients.shells:
+        weighted = series.signal(np.s_[..., shell.volumes])[mask].mean(axis=1)
+        amplitude = np.maximum(rician_amplitude(weighted, noise), 1e-3 * b0)
+        logs.append(np.minimum(np.log(amplitude / b0), -1e-3))
+    bs = [shell.b for shell in gradients.shells]
+    found = []
+    for j, b in enumerate(bs):
+        others = [k for k in range(len(bs)) if k != j]
+        if not others:
+            found.append(np.ones_like(b0))
+            continue
+        k = min(others, key=lambda k: abs(bs[k] - b))
+        # ln S = -b D + b^2 q through both: D from either, q from their difference.
+        curve = (logs[k] / bs[k] - logs[j] / b) / (bs[k] - b)
+        relative = 1 + curve * b**2 / logs[j]
+        found.append(np.clip(relative, *STEEPNESS_LIMITS).astype(np.float32))
+    return found
+
+
 def rician_amplitude(mean: Array, noise: float) -> Array:
     """Amplitude whose magnitude has a given mean under Rician noise.
 
@@ -243,6 +294,29 @@ def rician_amplitude(mean: Array, noise: float) -> Array:
     return np.where(ratio < means[-1], np.interp(ratio, means, amplitudes), bright) * noise
 
 
+def rician_mean(amplitude: Array, noise: float) -> Array:
+    """Mean magnitude of an amplitude under Rician noise, the inverse of `rician_amplitude`.
+
+    Parameters
+    ----------
+    amplitude : ndarray of float
+        Not negative.
+    noise : float
+        Standard deviation in each channel, same unit.
+
+    Returns
+    -------
+    ndarray of float
+    """
+    if noise <= 0:
+        return amplitude
+    amplitudes, means = _rician_table()
+    ratio = amplitude / noise
+    bright = np.sqrt(np.square(ratio) + 1)
+    return np.where(ratio < amplitudes[-1], np.interp(ratio, amplitudes, means), bright) * noise
+
+
+@lru_cache(maxsize=1)
 def _rician_table() -> tuple[Array, Array]:
     """Amplitudes in units of the noise, and the mean magnitude of each."""
     amplitudes = np.linspace(0, 12, 2401)

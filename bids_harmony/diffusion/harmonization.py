@@ -10,7 +10,7 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from bids_harmony.bids.site import same_site
-from bids_harmony.diffusion.calibration import look_at_scan
+from bids_harmony.diffusion.calibration import ScanLook, look_at_scan, steepness
 from bids_harmony.diffusion.features import B0_KEY, DEFAULT_DWI_MODE, prepared_volume, shell_key
 from bids_harmony.diffusion.gradients import Gradients, match_shells
 from bids_harmony.diffusion.looks import SeriesLook, b_scale
@@ -122,9 +122,7 @@ def harmonize_series(
     else:
         model: ShellModel = AttenuationModel(source, target)
         if mode == "rish":
-            model = RishModel(
-                gradients, inside, _voxel_mm(series), prepared.scale, look, source, target
-            )
+            model = _rish_model(series, gradients, inside, prepared.scale, look, source, target)
         changed = _by_shell(series, gradients, inside, ratio, model, output)
     signals = int(np.count_nonzero(inside)) * int(np.count_nonzero(~gradients.b0))
     lowered = sum(changed) / max(1, signals)
@@ -136,6 +134,23 @@ def harmonize_series(
     }
     told = {k: v if v is not None and np.isfinite(v) else None for k, v in quality.items()}
     return SeriesResult(output.raw, sum(output.n_clipped), told, before, output.mean)
+
+
+def _rish_model(
+    series: Series,
+    gradients: Gradients,
+    inside: Array,
+    scale: float,
+    look: ScanLook,
+    source: SeriesLook,
+    target: SeriesLook,
+) -> RishModel:
+    mean = np.asarray(mean_b0(series, gradients).dataobj, np.float32)[inside]
+    noise = look.noise * scale if np.isfinite(look.noise) else 0.0
+    found = steepness(series, gradients, inside, np.maximum(mean, np.float32(1e-3) * scale), noise)
+    by_shell = {s.b: own for s, own in zip(gradients.shells, found, strict=True)}
+    voxel_mm = _voxel_mm(series)
+    return RishModel(gradients, inside, voxel_mm, scale, look, source, target, by_shell)
 
 
 def _by_shell(

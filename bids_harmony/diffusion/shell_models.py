@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from bids_harmony.diffusion.calibration import ScanLook, shell_order
+from bids_harmony.diffusion.calibration import ScanLook, rician_amplitude, rician_mean, shell_order
 from bids_harmony.diffusion.gradients import Gradients, Shell, match_shells
 from bids_harmony.diffusion.looks import SeriesLook, b_scale, order_scales
 from bids_harmony.diffusion.rish import harmonics
@@ -62,8 +62,9 @@ class AttenuationModel:
 class RishModel:
     """Gradient strength, noise and level, order by order of spherical harmonics.
 
-    In turn: S/S0 is raised to the power that takes the b-values of the source's gradients to those
-    of the target's (`b_scale`); the energy of each order but the first is freed of the scan's
+    In turn: mean magnitudes are freed of the scan's Rician floor, S/S0 is raised to the power that
+    takes the b-values of the source's gradients to those of the target's (`b_scale`, `steepness`),
+    and the target's floor goes in; the energy of each order but the first is freed of the scan's
     noise and given the target's, averaged over 2 mm; what the sites' levels then still differ by
     counts as far as it is beyond the differences between people (`looks.order_scales`). Only the
     part that the harmonics explain is changed; directions stay (Mirzaalian et al. 2016).
@@ -79,6 +80,8 @@ class RishModel:
     scan : ScanLook
         Of the series itself.
     source, target : SeriesLook
+    steepness : dict of b to (V,) float32
+        `calibration.steepness` of each shell (`Shell.b`).
     """
 
     gradients: Gradients
@@ -88,17 +91,22 @@ class RishModel:
     scan: ScanLook
     source: SeriesLook
     target: SeriesLook
+    steepness: dict[float, Array]
 
     def __call__(self, shell: Shell, signal: Array, mean: Array) -> Array:
         """Change the signals of one shell."""
         b_source, b_target = _both(shell, self.source, self.target)
         basis = harmonics(self.gradients.bvecs[shell.volumes], shell_order(shell))
         explained = basis.signal(basis.coefficients(signal))
-        positive = np.maximum(explained, np.float32(1e-6 * self.scale))
-        power = np.float32(1 / b_scale(self.source, self.target))
+        own, other = self._noise
         level = mean[:, None]
-        stronger = np.where(explained > 0, level * (positive / level) ** power, explained)
-        moved = signal + (stronger - explained)
+        steep = self.steepness[shell.b][:, None]
+        power = 1 + steep * (1 / b_scale(self.source, self.target) - 1)
+        # The change of the mean magnitude: from the source's floor to the target's.
+        before = rician_amplitude(explained, own)
+        after = level * (np.maximum(before, 1e-6 * self.scale) / level) ** power
+        change = rician_mean(after, other) - rician_mean(before, own)
+        moved = signal + change.astype(np.float32)
         coefficients = basis.coefficients(moved)
         scales = self._noise_scales(basis.energy(coefficients), basis.noise_energy)
         learned = order_scales(self.source.levels(b_source), self.target.levels(b_target))
@@ -106,13 +114,18 @@ class RishModel:
         scales = np.clip(scales, *ORDER_LIMITS)
         return moved + basis.signal(coefficients * (scales[:, basis.orders // 2] - 1))
 
+    @property
+    def _noise(self) -> tuple[float, float]:
+        """Standard deviation of the scan's noise and of the target's; both 0 if one is unknown."""
+        own = self.scan.noise if np.isfinite(self.scan.noise) else self.source.noise
+        if not np.isfinite(own) or not np.isfinite(self.target.noise):
+            return 0.0, 0.0
+        return own * self.scale, self.target.noise * self.scale
+
     def _noise_scales(self, energy: Array, unit: Array) -> Array:
         """Factors (V, L) that give each order the energy it would have in the target's noise."""
         scales = np.ones_like(energy)
-        noise = self.scan.noise if np.isfinite(self.scan.noise) else self.source.noise
-        if not np.isfinite(noise) or not np.isfinite(self.target.noise):
-            return scales
-        own, other = np.square(noise * self.scale), np.square(self.target.noise * self.scale)
+        own, other = np.square(self._noise)
         for order in range(1, energy.shape[1]):
             local = self._local(energy[:, order])
             signal = np.maximum(local - unit[order] * own, LEAST_SIGNAL * local)

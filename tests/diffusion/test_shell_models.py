@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bids_harmony.diffusion.calibration import look_at_scan
+from bids_harmony.diffusion.calibration import look_at_scan, steepness
 from bids_harmony.diffusion.looks import SeriesLook, b_scale
 from bids_harmony.diffusion.shell_models import AttenuationModel, RishModel
 from bids_harmony.diffusion.tensor import fit_tensor
@@ -30,7 +30,10 @@ def signals(series, mask):
 
 def rish(series, mask, source, target):
     look = look_at_scan(series, GRADIENTS, mask, SCALE)
-    return RishModel(GRADIENTS, mask, np.full(3, 2.0), SCALE, look, source, target)
+    mean = np.maximum(series.signal(np.s_[..., GRADIENTS.b0])[mask].mean(1), 1)
+    found = steepness(series, GRADIENTS, mask, mean, look.noise * SCALE)
+    steep = {s.b: own for s, own in zip(GRADIENTS.shells, found, strict=True)}
+    return RishModel(GRADIENTS, mask, np.full(3, 2.0), SCALE, look, source, target, steep)
 
 
 def harmonized(series, mask, model):
