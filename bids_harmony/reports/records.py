@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bids_harmony.bids.naming import file_stem, scans_table_path, sidecar_path
+from bids_harmony.bids.site import same_site
 from bids_harmony.exceptions import ExitCode
 
 __all__ = [
@@ -113,7 +114,7 @@ def unit_of(label: str) -> Unit | None:
 
 
 def read_runs(output_dir: Path) -> list[RunRecord]:
-    """All runs of which there is a ``status.json``, the oldest first.
+    """Runs of the participant level of which there is a ``status.json``, the oldest first.
 
     What cannot be read (a run that was killed while it wrote) is passed over.
     """
@@ -123,6 +124,8 @@ def read_runs(output_dir: Path) -> list[RunRecord]:
         if not status:
             continue
         settings = _toml(path.with_name("settings.toml"))
+        if settings.get("analysis_level", "participant") != "participant":
+            continue
         provenance = settings.pop("provenance", {})
         scans = status.get("scans")
         runs.append(
@@ -199,7 +202,7 @@ def read_scans(output_dir: Path, unit: Unit, runs: Iterable[RunRecord]) -> list[
                     for other, plain in on_grid.items()
                     if plain == path and other != path
                 ),
-                _made_by(label, runs),
+                _made_by(label, str(record["HarmonizationTarget"]), runs),
             )
         )
     return scans
@@ -230,9 +233,14 @@ def failed_scans(unit: Unit, runs: Iterable[RunRecord]) -> list[FailedScan]:
     return failed
 
 
-def _made_by(label: str, runs: list[RunRecord]) -> RunRecord | None:
-    made = (r for r in reversed(runs) if r.scans.get(label, {}).get("state") == "done")
-    return next(made, None)
+def _made_by(label: str, target: str, runs: list[RunRecord]) -> RunRecord | None:
+    for run in reversed(runs):
+        asked = run.settings.get("target_site")
+        if run.scans.get(label, {}).get("state") == "done" and (
+            not asked or same_site(str(asked), target)
+        ):
+            return run
+    return None
 
 
 def read_descriptions(output_dir: Path, unit: Unit) -> dict[str, Any]:

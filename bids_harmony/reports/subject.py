@@ -67,6 +67,10 @@ class _Shown:
     pictures: Mapping[str, _Picture] = field(default_factory=dict)
 
     @property
+    def title(self) -> str:
+        return f"{self.scan.label} to {self.scan.sidecar.get('HarmonizationTarget')}"
+
+    @property
     def source(self) -> Mapping[str, Any]:
         found = self.scan.sidecar.get("HarmonizationSource")
         return found if isinstance(found, Mapping) else {}
