@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bids_harmony.exceptions import InputOutputError, NothingSelected
 
 if TYPE_CHECKING:
-    from bids_harmony.reports.records import RunRecord, Unit
+    from bids_harmony.reports.runs import RunRecord, Unit
     from bids_harmony.settings import Settings
 
 __all__ = ["write_pages", "write_pages_again"]
@@ -31,7 +31,8 @@ def write_pages(settings: Settings, log_dir: Path) -> None:
         ``logs/<run>``, whose ``status.json`` names the scans.
     """
     from bids_harmony.reports.methods_text import done_by_scans, planned, write_citation
-    from bids_harmony.reports.records import read_runs, read_scans, unit_of
+    from bids_harmony.reports.records import read_scans
+    from bids_harmony.reports.runs import read_runs, unit_of
 
     try:
         labels = json.loads((log_dir / "status.json").read_text(encoding="utf-8"))["scans"]
@@ -59,7 +60,8 @@ def write_pages_again(settings: Settings) -> None:
     InputOutputError
         When a page could not be made; the others were.
     """
-    from bids_harmony.reports.records import find_units, read_runs
+    from bids_harmony.reports.records import find_units
+    from bids_harmony.reports.runs import read_runs
 
     runs = read_runs(settings.output_dir)
     units = find_units(

@@ -6,58 +6,22 @@ at any time, on another machine and without the raw data.
 
 from __future__ import annotations
 
-import json
 import re
-import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from bids_harmony.bids.naming import file_stem, scans_table_path, sidecar_path
 from bids_harmony.bids.site import same_site
-from bids_harmony.exceptions import ExitCode
+from bids_harmony.reports.runs import RunRecord, Unit, read_object, unit_of
 
-__all__ = [
-    "FailedScan",
-    "RunRecord",
-    "ScanRecord",
-    "Unit",
-    "failed_scans",
-    "find_units",
-    "read_descriptions",
-    "read_runs",
-    "read_scans",
-    "unit_of",
-]
+__all__ = ["ScanRecord", "find_units", "read_descriptions", "read_scans"]
 
-_LABEL = re.compile(r"sub-([0-9a-zA-Z+]+)(?:_ses-([0-9a-zA-Z+]+))?(?=_|$)")
-#: Fields that every harmonized image has in its sidecar, and nothing else.
+# The source may have had a description of its own, which stands before ours.
 _OUR_NAME = re.compile(r"_desc-[0-9a-zA-Z]*harmonized[0-9a-zA-Z]*_(?!dwimap)", re.IGNORECASE)
+#: Fields that every harmonized image has in its sidecar, and nothing else.
 _OURS = {"HarmonizationMethod", "HarmonizationTarget"}
-
-
-class Unit(NamedTuple):
-    """A participant, or one session of a participant: what has a page of its own."""
-
-    subject: str
-    session: str | None = None
-
-    @property
-    def label(self) -> str:
-        """As file names begin: ``sub-01_ses-A``."""
-        return f"sub-{self.subject}" + (f"_ses-{self.session}" if self.session else "")
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """``logs/<run>``: when, with which settings and software, and what became of each scan."""
-
-    run_id: str
-    started: str = ""
-    scans: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,51 +59,6 @@ class ScanRecord:
         return file_stem(self.image).rpartition("_")[2]
 
 
-@dataclass(frozen=True)
-class FailedScan:
-    """A scan that the newest run which tried could not work on."""
-
-    label: str
-    run_id: str
-    error: str
-    message: str
-    meaning: str
-    left_out: bool = False
-
-
-def unit_of(label: str) -> Unit | None:
-    """The participant or session of a scan's label; None for anything else."""
-    found = _LABEL.match(label)
-    return Unit(found[1], found[2]) if found else None
-
-
-def read_runs(output_dir: Path) -> list[RunRecord]:
-    """Runs of the participant level of which there is a ``status.json``, the oldest first.
-
-    What cannot be read (a run that was killed while it wrote) is passed over.
-    """
-    runs = []
-    for path in Path(output_dir).glob("logs/*/status.json"):
-        status = _json_object(path)
-        if not status:
-            continue
-        settings = _toml(path.with_name("settings.toml"))
-        if settings.get("analysis_level", "participant") != "participant":
-            continue
-        provenance = settings.pop("provenance", {})
-        scans = status.get("scans")
-        runs.append(
-            RunRecord(
-                str(status.get("run_id", path.parent.name)),
-                str(status.get("started", "")),
-                scans if isinstance(scans, dict) else {},
-                settings,
-                provenance if isinstance(provenance, dict) else {},
-            )
-        )
-    return sorted(runs, key=lambda run: (run.started, run.run_id))
-
-
 def find_units(
     output_dir: Path,
     runs: Iterable[RunRecord],
@@ -155,7 +74,8 @@ def find_units(
     subjects, sessions : collection of str
         Labels without prefix; empty means all.
     """
-    labels = [path.name for path in Path(output_dir).glob("sub-*/**/*armonized*.json")]
+    sidecars = Path(output_dir).glob("sub-*/**/*.json")
+    labels = [path.name for path in sidecars if _OUR_NAME.search(path.name)]
     labels += [label for run in runs for label in run.scans]
     units = {unit for label in labels if (unit := unit_of(label)) is not None}
     return sorted(
@@ -176,7 +96,7 @@ def read_scans(output_dir: Path, unit: Unit, runs: Iterable[RunRecord]) -> list[
     figures = output_dir / f"sub-{unit.subject}" / "figures"
     images: dict[Path, dict[str, Any]] = {}
     for path in sorted(folder.glob(f"*/{unit.label}_*.json")):
-        record = _json_object(path)
+        record = read_object(path)
         if _OURS <= set(record) and _OUR_NAME.search(path.name):
             images[path] = record
     # The copy on another grid has the same name with a "space" more.
@@ -208,31 +128,6 @@ def read_scans(output_dir: Path, unit: Unit, runs: Iterable[RunRecord]) -> list[
     return scans
 
 
-def failed_scans(unit: Unit, runs: Iterable[RunRecord]) -> list[FailedScan]:
-    """Scans of a unit that the newest run which tried them did not harmonize."""
-    newest: dict[str, tuple[RunRecord, Mapping[str, Any]]] = {}
-    for run in runs:
-        newest |= {label: (run, s) for label, s in run.scans.items() if unit_of(label) == unit}
-    failed = []
-    for label, (run, status) in sorted(newest.items()):
-        message = str(status.get("message", ""))
-        if status.get("state") != "failed" and not status.get("error"):
-            continue
-        code = status.get("exit_code", 1)
-        known = code in list(ExitCode) and code != ExitCode.DONE
-        failed.append(
-            FailedScan(
-                label,
-                run.run_id,
-                str(status.get("error", "")),
-                message,
-                ExitCode(code).meaning if known else "left out",
-                left_out=status.get("state") != "failed",
-            )
-        )
-    return failed
-
-
 def _made_by(label: str, target: str, runs: list[RunRecord]) -> RunRecord | None:
     for run in reversed(runs):
         asked = run.settings.get("target_site")
@@ -246,7 +141,7 @@ def _made_by(label: str, target: str, runs: list[RunRecord]) -> RunRecord | None
 def read_descriptions(output_dir: Path, unit: Unit) -> dict[str, Any]:
     """Descriptions of the columns of the unit's ``scans.tsv``."""
     table = scans_table_path(output_dir, unit.subject, unit.session)
-    return _json_object(table.with_suffix(".json"))
+    return read_object(table.with_suffix(".json"))
 
 
 def _pictures(figures: Path, stem: str) -> dict[str, Path]:
@@ -263,23 +158,8 @@ def _beside(output_dir: Path, uri: str | None) -> dict[str, Any]:
     """Sidecar of a file of this derivative, named by its BIDS URI."""
     if not uri or not uri.startswith("bids::"):
         return {}
-    return _json_object(sidecar_path(output_dir / uri.removeprefix("bids::")))
+    return read_object(sidecar_path(output_dir / uri.removeprefix("bids::")))
 
 
 def _without_space(path: Path) -> Path:
     return path.with_name(re.sub(r"_space-[0-9a-zA-Z+]+", "", path.name))
-
-
-def _json_object(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}

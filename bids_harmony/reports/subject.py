@@ -19,14 +19,8 @@ from bids_harmony.bids.naming import report_path, sidecar_path
 from bids_harmony.reports.album import inline_pictures
 from bids_harmony.reports.explanations import Finding, quality_findings, scan_warnings
 from bids_harmony.reports.methods_text import done_by_scans, methods_text
-from bids_harmony.reports.records import (
-    RunRecord,
-    ScanRecord,
-    Unit,
-    failed_scans,
-    read_descriptions,
-    read_scans,
-)
+from bids_harmony.reports.records import ScanRecord, read_descriptions, read_scans
+from bids_harmony.reports.runs import RunRecord, Unit, failed_scans
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -108,7 +102,7 @@ def write_subject_page(
     output_dir : Path
     unit : Unit
     runs : sequence of RunRecord
-        All of the output folder, the oldest first (`records.read_runs`).
+        All of the output folder, the oldest first (`runs.read_runs`).
     level : {"root", "subject", "session"}
         Folder of the page, as in ``--report-output-level``.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from bids_harmony.reports.records import Unit, find_units, read_runs, read_scans, unit_of
+from bids_harmony.reports.records import find_units, read_scans
+from bids_harmony.reports.runs import Unit, read_runs, unit_of
 from tests.reports.conftest import add_run
 
 

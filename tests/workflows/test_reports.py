@@ -19,7 +19,7 @@ PICTURES = ("before", "after", "target", "change", "densities", "mask", "registr
 @pytest.fixture
 def written(finished, tmp_path):
     """Settings of a finished run whose output may be spoiled."""
-    settings = replace(finished[0], output_dir=tmp_path / "out")
+    settings = replace(finished[0], output_dir=tmp_path / "written")
     shutil.copytree(finished[0].output_dir, settings.output_dir)
     return settings
 
