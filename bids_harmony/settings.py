@@ -32,6 +32,7 @@ __all__ = [
     "ON_OOD",
     "OUTPUT_SPACES",
     "PRECISIONS",
+    "REPORT_LEVELS",
     "SHIPPED_CONFIGS",
     "TENSOR_METHODS",
     "Settings",
@@ -54,6 +55,7 @@ _CONFIG_FOLDER = Path(__file__).resolve().parent / "data" / "configs"
 ON_OOD = ("warn", "skip", "error")
 KEEP_WORKDIR = ("always", "on-failure", "never")
 OUTPUT_SPACES = ("native", "MNI152NLin2009aSym")
+REPORT_LEVELS = ("root", "subject", "session")
 
 # More threads than this inside one task bring nothing in slices of 200 x 200 pixels; more tasks
 # do.
@@ -146,6 +148,16 @@ class Settings:
     # "no", "yes" (tracebacks on the screen) or "pdb" (debugger at the first crash).
     debug: str = "no"
     dry_run: bool = False
+
+    # --- reports
+    # Make the pages again from what is on disk, and harmonize nothing.
+    reports_only: bool = False
+    # Write the methods text of such a run, and harmonize nothing.
+    boilerplate_only: bool = False
+    # Folder of the pages.
+    report_output_level: str = "root"
+
+    # --- log
     # Number of -v on the command line.
     verbosity: int = 0
 
@@ -176,6 +188,7 @@ class Settings:
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("keep_workdir", self.keep_workdir, KEEP_WORKDIR)
         check_choice("on_ood", self.on_ood, ON_OOD)
+        check_choice("report_output_level", self.report_output_level, REPORT_LEVELS)
         check_choice("debug", self.debug, ("no", "yes", "pdb"))
         kind, colon, index = self.device.partition(":")
         if kind not in ("auto", "cpu", "cuda") or (

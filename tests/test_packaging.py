@@ -135,3 +135,10 @@ def test_editable_install(checkout, tmp_path):
     _pip("install", "-e", checkout, "--target", target)
     file, _ = _python(f"import site; site.addsitedir({str(target)!r})\n{SHOW}", cwd=tmp_path)
     assert Path(file).resolve() == checkout / "workflows" / "__init__.py"
+
+
+def test_wheel_holds_the_templates_of_pages(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    templates = list((ROOT / "bids_harmony" / "reports" / "templates").iterdir())
+    assert len(templates) >= 4
+    assert {str(p.relative_to(ROOT)) for p in templates} <= names

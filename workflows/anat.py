@@ -308,7 +308,9 @@ def init_anat_harmonize_wf(
     )
     draw_change = Node(
         DrawChange(
-            title=f"{scan.label}: {scan.site.site} to {target_site}", target_site=target_site
+            title=f"{scan.label}: {scan.site.site} to {target_site}",
+            target_site=target_site,
+            in_file=str(scan.path),
         ),
         name="draw_change",
         mem_gb=_MEM_WRITE,
@@ -341,7 +343,12 @@ def init_anat_harmonize_wf(
                 write_harmonized,
                 written if harmonize.inputs.on_reference else [written[0], written[2]],
             ),
-            (draw_change, write_harmonized, [("out_file", "figure_file")]),
+            (inputnode, draw_change, [("mask_file", "mask_file")]),
+            (
+                draw_change,
+                write_harmonized,
+                [("out_file", "figure_file"), ("picture_files", "picture_files")],
+            ),
         ]
     )
     return workflow

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bids_harmony.exceptions import BidsHarmonyError, ExitCode, OutOfRange
 from bids_harmony.workflows.models import load_model, model_of_scan, trained_folder
+from bids_harmony.workflows.reports import write_pages
 from bids_harmony.workflows.running import (
     clear_work,
     failed_status,
@@ -41,7 +42,7 @@ def run_participant(
 
     A scan whose output was made from the same input, model and settings is skipped, also with an
     empty work folder. A scan that fails stops no other, but for those that need it (a T2w its
-    T1w).
+    T1w). At the end, the page of every participant or session is written.
 
     Parameters
     ----------
@@ -111,6 +112,7 @@ def run_participant(
     written = [s for s in scans if _has_output(statuses[s.label])]
     _write_quality_rows(settings, written, target)
     write_status(log_dir, [statuses[scan.label] for scan in scans])
+    write_pages(settings, log_dir)
     clear_work(settings, "participant_wf", scans, statuses)
     return exit_code_of(statuses.values())
 

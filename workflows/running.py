@@ -154,12 +154,14 @@ def new_log_folder(settings: Settings) -> Path:
 
 
 def write_status(log_dir: Path, statuses: Sequence[ScanStatus]) -> None:
-    """Add the scans to the run's ``status.json``, which may hold the run's own state."""
+    """Add the scans to the run's ``status.json``, which may hold the run's own state and scans
+    that were left out."""
     from bids_harmony.bids.derivative import write_json
 
     path = log_dir / "status.json"
     record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    write_json(path, record | {"scans": {status.label: status.to_dict() for status in statuses}})
+    scans = record.get("scans", {}) | {status.label: status.to_dict() for status in statuses}
+    write_json(path, record | {"scans": scans})
 
 
 def clear_work(

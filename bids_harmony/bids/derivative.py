@@ -25,6 +25,7 @@ from bids_harmony.bids.table import read_tsv
 from bids_harmony.exceptions import CannotCreateOutput, ExitCode, InputOutputError, TryAgain
 from bids_harmony.imaging.atomic import write_atomically
 from bids_harmony.settings import Settings
+from bids_harmony.software import software_versions
 
 __all__ = [
     "HASH_FIELD",
@@ -249,6 +250,7 @@ def start_run(settings: Settings, *, command: str) -> RunLog:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "started": run_log.started,
+        "software": software_versions(),
     }
     write_text(
         run_log.folder / "settings.toml",

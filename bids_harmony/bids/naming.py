@@ -154,9 +154,15 @@ def scans_table_path(output_dir: Path, subject: str, session: str | None) -> Pat
     return _unit_folder(output_dir, subject, session) / f"{_unit(subject, session)}_scans.tsv"
 
 
-def report_path(output_dir: Path, subject: str, session: str | None) -> Path:
-    """``sub-X[_ses-Y].html`` at the root of the derivative."""
-    return Path(output_dir) / f"{_unit(subject, session)}.html"
+def report_path(
+    output_dir: Path, subject: str, session: str | None, *, level: str = "root"
+) -> Path:
+    """``sub-X[_ses-Y].html`` at the root of the derivative, or in the subject's or session's
+    folder."""
+    folder = Path(output_dir)
+    if level != "root":
+        folder = _unit_folder(folder, subject, session if level == "session" else None)
+    return folder / f"{_unit(subject, session)}.html"
 
 
 def bids_uri(path: Path, root: Path, dataset: str = "raw") -> str:

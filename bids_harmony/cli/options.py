@@ -24,6 +24,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_harmonization(parser.add_argument_group("Harmonization and output"))
     _add_resources(parser.add_argument_group("Resources"))
     _add_running(parser.add_argument_group("Running"))
+    _add_reports(parser.add_argument_group("Reports"))
 
 
 def _add_selection(group: argparse._ArgumentGroup) -> None:
@@ -301,6 +302,25 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
     # Accepted because launchers of other BIDS Apps pass it; there is no telemetry to switch off.
     group.add_argument(
         "--notrack", action=_Nothing, nargs=0, help="accepted; nothing is ever tracked"
+    )
+
+
+def _add_reports(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--reports-only",
+        action="store_true",
+        help="make the pages of participants again from the output folder; harmonize nothing",
+    )
+    group.add_argument(
+        "--boilerplate-only",
+        "--boilerplate_only",
+        action="store_true",
+        help="write the methods text with its citations into logs/; harmonize nothing",
+    )
+    group.add_argument(
+        "--report-output-level",
+        choices=settings.REPORT_LEVELS,
+        help=f"folder of the pages {shown_default('report_output_level')}",
     )
 
 

@@ -85,7 +85,8 @@ def parse_settings(argv: Sequence[str]) -> Settings:
     record["derivatives"] = {k: _absolute(v) for k, v in record.get("derivatives", {}).items()}
     asked = Settings.from_dict(record, where="command line")
     named = asked.target_site or asked.target_images
-    if asked.analysis_level == "participant" and not named:
+    harmonizes = not (asked.reports_only or asked.boilerplate_only)
+    if asked.analysis_level == "participant" and harmonizes and not named:
         raise UsageError(
             "The participant level needs a target site",
             where="--target-site",

@@ -26,6 +26,8 @@ GIVEN_SITE = "reference"
 def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
     """Find scans and sites, check the target, and harmonize, or with ``--dry-run`` show the plan.
 
+    With ``--reports-only`` or ``--boilerplate-only`` only texts are written.
+
     Parameters
     ----------
     settings : Settings
@@ -37,6 +39,8 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
     ExitCode
         `DONE` when every selected scan was harmonized.
     """
+    if (settings.reports_only or settings.boilerplate_only) and not settings.dry_run:
+        return _write_texts(settings)
     trained = model_sites(settings)
     selection = find_scans(settings, known_sites=trained)
     settings = replace(settings, target_site=find_target(settings, selection, trained))
@@ -44,6 +48,8 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
         print(format_plan(settings, selection))
         return worst_code(ExitCode.DONE, selection.problems)
     report_problems(selection)
+    # Before the pages are made, which show them.
+    record_problems(log_dir, selection.problems)
     code = ExitCode.DONE
     # Without a usable scan nothing is written: the problems are the whole answer.
     if selection.scans and not (settings.stop_on_first_crash and selection.problems):
@@ -51,8 +57,19 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
 
         write_dataset_files(settings)
         code = ExitCode(run_participant(settings, selection.scans, log_dir=log_dir))
-    record_problems(log_dir, selection.problems)
     return worst_code(code, selection.problems)
+
+
+def _write_texts(settings: Settings) -> ExitCode:
+    if settings.boilerplate_only:
+        from bids_harmony.reports.methods_text import planned, write_citation
+
+        logger.info("Methods text: %s", write_citation(settings.output_dir, planned(settings)))
+    if settings.reports_only:
+        from bids_harmony.workflows.reports import write_pages_again
+
+        write_pages_again(settings)
+    return ExitCode.DONE
 
 
 def find_target(settings: Settings, selection: ScanSelection, trained: Sequence[str] = ()) -> str:

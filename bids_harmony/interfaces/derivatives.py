@@ -6,7 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, isdefined, traits
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    InputMultiPath,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
 
 from bids_harmony.exceptions import CannotCreateOutput
 from bids_harmony.interfaces.base import Adapter
@@ -72,6 +79,7 @@ class WriteHarmonized(Adapter):
         in_file = File(exists=True, mandatory=True)
         reference_file = File(exists=True)
         figure_file = File(exists=True, mandatory=True)
+        picture_files = InputMultiPath(File(exists=True), desc="of the subject page")
         quality_file = File(exists=True, mandatory=True)
         mask_kind = traits.Str(mandatory=True)
         target_site = traits.Str(mandatory=True)
@@ -92,7 +100,10 @@ class WriteHarmonized(Adapter):
             on_grid = harmonized_path(settings.output_dir, scan, target, space=REFERENCE)
             copy_output(self.inputs.reference_file, on_grid)
             self._describe(on_grid, record, stripped=True)
-        copy_output(self.inputs.figure_file, figure_path(settings.output_dir, scan, target))
+        figure = figure_path(settings.output_dir, scan, target)
+        copy_output(self.inputs.figure_file, figure)
+        for picture in self.inputs.picture_files if isdefined(self.inputs.picture_files) else ():
+            copy_output(picture, figure.with_name(f"{figure.stem}_{Path(picture).name}"))
         # The native image comes last: its sidecar tells later runs that the scan is finished.
         native = harmonized_path(settings.output_dir, scan, target)
         copy_output(self.inputs.in_file, native)

@@ -1,4 +1,4 @@
-"""The figure of a scan, as a file."""
+"""The figure of a scan and the pictures of its report, as files."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ import json
 from pathlib import Path
 
 import numpy as np
-from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, traits
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    OutputMultiPath,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
 
 from bids_harmony.interfaces.base import Adapter
 
 __all__ = ["DrawChange", "DrawSeriesChange"]
+
+UNITS = "fraction of the scan's scale"
 
 
 class DrawChange(Adapter):
@@ -21,12 +30,16 @@ class DrawChange(Adapter):
         quality_file = File(exists=True, mandatory=True)
         title = traits.Str(mandatory=True)
         target_site = traits.Str(mandatory=True)
+        in_file = File(exists=True, desc="the scan, to show its mask on it")
+        mask_file = File(exists=True, desc="brain mask on the scan's grid")
 
     class output_spec(TraitedSpec):
         out_file = File(exists=True)
+        picture_files = OutputMultiPath(File(exists=True), desc="of the subject page")
 
     def _adapt(self, folder: Path) -> dict:
         from bids_harmony.reports.figures import subject_figure
+        from bids_harmony.reports.pictures import draw_look
 
         quality = json.loads(Path(self.inputs.quality_file).read_text())["quality"]
         shown = {"rmse_brain": "change (RMSE)", "wasserstein_source": "distance to target before"}
@@ -51,9 +64,49 @@ class DrawChange(Adapter):
             target_quantiles=arrays["quantiles"],
             target_name=self.inputs.target_site,
             note=f"Brain on the reference grid. {note}",
-            units="fraction of the scan's scale",
+            units=UNITS,
         )
-        return {"out_file": str(folder / "figure.png")}
+        pictures = draw_look(
+            source,
+            harmonized,
+            target,
+            arrays["mask"],
+            arrays["affine"],
+            folder,
+            target_name=self.inputs.target_site,
+            target_quantiles=arrays["quantiles"],
+            units=UNITS,
+        )
+        pictures += self._outlines(source, arrays["affine"], folder)
+        return {
+            "out_file": str(folder / "figure.png"),
+            "picture_files": [str(picture) for picture in pictures],
+        }
+
+    def _outlines(self, source: np.ndarray, affine: np.ndarray, folder: Path) -> list[Path]:
+        """The scan with its mask, and on the reference grid with the template's outlines."""
+        from bids_harmony.imaging.reference import (
+            reference_grid,
+            reference_mask,
+            reference_tissues,
+        )
+        from bids_harmony.imaging.volume import read_volume
+        from bids_harmony.interfaces.anatomy import read_brain
+        from bids_harmony.reports.pictures import BRAIN_COLOUR, WHITE_MATTER_COLOUR, draw_outlines
+
+        drawn = [folder / "registration.png"]
+        grid = reference_grid(float(np.abs(affine[0, 0])))
+        template = {
+            BRAIN_COLOUR: reference_mask(grid),
+            WHITE_MATTER_COLOUR: reference_tissues(grid)[1] > 0.5,
+        }
+        draw_outlines(source, template, affine, drawn[0])
+        if isdefined(self.inputs.in_file) and isdefined(self.inputs.mask_file):
+            volume = read_volume(self.inputs.in_file)
+            brain = read_brain(self.inputs.mask_file).data
+            drawn.append(folder / "mask.png")
+            draw_outlines(volume.data, {BRAIN_COLOUR: brain}, volume.affine, drawn[1])
+        return drawn
 
 
 class DrawSeriesChange(Adapter):

@@ -121,16 +121,18 @@ class Sheet:
     ----------
     width, height : float
         Inches.
+    footer : str
+        Small words at the lower right; none in a picture whose page says them.
     """
 
-    def __init__(self, width: float, height: float) -> None:
+    def __init__(self, width: float, height: float, footer: str = FOOTER) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         self.width, self.height = width, height
         self.figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
         FigureCanvasAgg(self.figure)
-        self.text(width - 0.1, 0.15, FOOTER, size=8, colour=FAINT, ha="right")
+        self.text(width - 0.1, 0.15, footer, size=8, colour=FAINT, ha="right")
 
     def text(
         self,
@@ -180,14 +182,8 @@ class Sheet:
         )
         grey = style["cmap"] == "gray"
         panel.set_facecolor("black" if grey else drawn.cmap(0.5))
-        if outline is not None and outline.any() and not outline.all():
-            panel.contour(
-                outline.astype(float),
-                levels=[0.5],
-                extent=extent,
-                colors=_OUTLINE[style["cmap"]],
-                linewidths=0.7,
-            )
+        if outline is not None:
+            self.outline(panel, outline, pixel, _OUTLINE[style["cmap"]])
         # The panel as laid out: matplotlib shrinks the active position to the aspect of the image.
         place = panel.get_position(original=True)
         x_reach = place.width * self.width / inch_per_mm / 2
@@ -210,6 +206,26 @@ class Sheet:
                 path_effects=[withStroke(linewidth=2, foreground=halo)],
             )
         return drawn
+
+    def outline(
+        self,
+        panel: Any,
+        inside: NDArray[np.bool_],
+        pixel: tuple[float, float],
+        colour: str,
+        width: float = 0.7,
+    ) -> None:
+        """Draw the border of an (up, right) mask over an image of its shape; `width` in points."""
+        if not inside.any() or inside.all():
+            return
+        up, right = inside.shape[0] * pixel[1] / 2, inside.shape[1] * pixel[0] / 2
+        panel.contour(
+            inside.astype(float),
+            levels=[0.5],
+            extent=(-right, right, -up, up),
+            colors=colour,
+            linewidths=width,
+        )
 
     def colour_bar(
         self, drawn: Any, box: tuple[float, float, float, float], label: str, *, beyond: bool

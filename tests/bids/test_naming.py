@@ -10,6 +10,7 @@ from bids_harmony.bids import naming
 from bids_harmony.bids.dataset import Scan
 from bids_harmony.bids.site import SiteEvidence
 from bids_harmony.exceptions import UsageError
+from bids_harmony.settings import REPORT_LEVELS
 
 
 def scan(name: str, modality: str = "T1w", **entities: str) -> Scan:
@@ -87,6 +88,10 @@ def test_tables_and_reports():
         "o/sub-01/ses-A/sub-01_ses-A_scans.tsv"
     )
     assert naming.report_path(Path("o"), "01", None) == Path("o/sub-01.html")
+    pages = [naming.report_path(Path("o"), "01", "A", level=level) for level in REPORT_LEVELS]
+    assert {page.name for page in pages} == {"sub-01_ses-A.html"}
+    folders = [page.parent for page in pages]
+    assert folders == [Path("o"), Path("o/sub-01"), Path("o/sub-01/ses-A")]
 
 
 def test_maps_are_named_by_model_parameter_and_series():

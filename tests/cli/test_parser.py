@@ -71,6 +71,10 @@ def test_defaults_are_those_of_the_settings():
         ("--stop-on-first-crash", "stop_on_first_crash", True),
         ("--dry-run", "dry_run", True),
         ("--sloppy", "sloppy", True),
+        ("--reports-only", "reports_only", True),
+        ("--boilerplate-only", "boilerplate_only", True),
+        ("--boilerplate_only", "boilerplate_only", True),
+        ("--report-output-level session", "report_output_level", "session"),
         ("--debug", "debug", "yes"),
         ("--debug pdb", "debug", "pdb"),
         ("-vv", "verbosity", 2),
@@ -161,6 +165,11 @@ def test_unknown_level_lists_those_there_are():
     with pytest.raises(UnknownLevel, match="participant or train") as caught:
         parse_settings(["bids", "out", "group"])
     assert caught.value.exit_code == 17
+
+
+@pytest.mark.parametrize("flag", ["--reports-only", "--boilerplate-only"])
+def test_texts_need_no_target(flag):
+    assert parse_settings(["bids", "out", "participant", flag]).target_site is None
 
 
 def test_training_needs_no_target():

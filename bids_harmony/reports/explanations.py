@@ -1,0 +1,226 @@
+"""The numbers of a scan in plain words, each with the value beyond which somebody should look.
+
+The thresholds are reasons to look at the pictures. None of them says that a scan is good or bad.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+from bids_harmony.training.training_range import UNUSUAL
+
+__all__ = ["Finding", "quality_findings", "scan_warnings"]
+
+#: Dice overlap with the template's brain and normalized mutual information of two images.
+_LEAST_DICE, _LEAST_INFORMATION = 0.85, 1.05
+_LEAST_SCANS = 5
+
+
+@dataclass(frozen=True)
+class _Explained:
+    """A number: what it is called, what it means, and between which values nobody need look."""
+
+    name: str
+    words: str
+    lowest: float | None = None
+    highest: float | None = None
+    unit: str = ""
+
+
+_EXPLAINED = {
+    "rmse_brain": _Explained(
+        "Change inside the brain",
+        "Typical size of the change, as a fraction of the scan's brightest tissue. Large means "
+        "that the two sites differ much in brightness or contrast, or that something went wrong.",
+        highest=0.25,
+    ),
+    "ssim_brain": _Explained(
+        "Structure kept (SSIM)",
+        "How alike source and harmonized are in small neighbourhoods; 1 is equal. A change of "
+        "contrast or noise lowers it as well, moved or lost edges lower it more.",
+        lowest=0.75,
+    ),
+    "ms_ssim_brain": _Explained(
+        "Structure kept at all scales (MS-SSIM)",
+        "The same from fine to coarse; 1 is equal.",
+        lowest=0.80,
+    ),
+    "psnr_brain_db": _Explained(
+        "Likeness to the source (PSNR)",
+        "The change once more, in decibels: higher is more alike. A strong site effect makes it "
+        "low without any fault.",
+        unit="dB",
+    ),
+    "wasserstein_source": _Explained(
+        "Distance to the target before",
+        "How far brain intensities lie from those of the target site, on average, as a fraction "
+        "of the scan's brightest tissue.",
+    ),
+    "wasserstein_harmonized": _Explained(
+        "Distance to the target after", "The same after harmonization; it should have fallen."
+    ),
+    "change_outside_mask_share": _Explained(
+        "Change outside the brain",
+        "Share of all change that lies in the head outside the brain mask. There the intensity "
+        "map of the brain is continued, so that the head stays whole.",
+    ),
+    "nyquist_share": _Explained(
+        "Checkerboard pattern",
+        "Share of the change at the finest pattern that voxels can show. Networks that go wrong "
+        "leave such patterns.",
+        highest=0.05,
+    ),
+    "round_trip_error": _Explained(
+        "Error of the network's way there and back",
+        "Without modulation the network gives back its input; this is the largest deviation, "
+        "rounding alone.",
+        highest=1e-4,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One number as the page shows it.
+
+    Attributes
+    ----------
+    name, value, words : str
+    threshold : str
+        Such as "at most 0.25"; empty where there is none.
+    look : bool
+        The value is beyond the threshold.
+    """
+
+    name: str
+    value: str
+    words: str
+    threshold: str = ""
+    look: bool = False
+
+
+def quality_findings(
+    sidecar: Mapping[str, Any],
+    transform: Mapping[str, Any],
+    described: Mapping[str, Any] | None = None,
+) -> tuple[list[Finding], list[Finding]]:
+    """Explain the numbers in the sidecars of a harmonized image and of its transform.
+
+    Parameters
+    ----------
+    sidecar, transform : mapping
+    described : mapping, optional
+        Descriptions of the columns of ``scans.tsv``, for numbers that are not explained here.
+
+    Returns
+    -------
+    explained, others : list of Finding
+        None and texts are left out.
+    """
+    quality = sidecar.get("HarmonizationQuality")
+    quality = dict(quality) if isinstance(quality, Mapping) else {}
+    quality = {key: value for key, value in quality.items() if _is_number(value)}
+    before = quality.get("wasserstein_source")
+    same = isinstance(sidecar.get("HarmonizationQuality"), Mapping) and (
+        sidecar["HarmonizationQuality"].get("same_site") is True
+    )
+    findings = []
+    for key, explained in _EXPLAINED.items():
+        highest = explained.highest
+        if key == "wasserstein_harmonized":
+            highest = before
+        elif key == "rmse_brain" and same:
+            highest = 0.0
+        if key in quality:
+            findings.append(_finding(explained, quality[key], explained.lowest, highest))
+    score = sidecar.get("OutOfDistributionScore")
+    if _is_number(score):
+        words = "How unlike the scan is to all that the model was trained on; about 1 is usual."
+        findings.append(_finding(_Explained("Novelty for the model", words), score, None, UNUSUAL))
+    similarity = transform.get("RegistrationSimilarity")
+    if _is_number(similarity):
+        # A Dice overlap is at most 1, a normalized mutual information at least 1.
+        dice = similarity <= 1
+        words = (
+            "Overlap (Dice) of the brain mask with the template's brain after registration."
+            if dice
+            else "Normalized mutual information with the image it was registered to (1 to 2)."
+        )
+        lowest = _LEAST_DICE if dice else _LEAST_INFORMATION
+        findings.append(_finding(_Explained("Registration", words), similarity, lowest, None))
+    return findings, [
+        _finding(_Explained(key, _description(described, key)), value, None, None)
+        for key, value in quality.items()
+        if key not in _EXPLAINED
+    ]
+
+
+def scan_warnings(sidecar: Mapping[str, Any], mask: Mapping[str, Any]) -> list[str]:
+    """What a reader must know before trusting an image, in sentences; what to do at their end."""
+    source = sidecar.get("HarmonizationSource")
+    source = source if isinstance(source, Mapping) else {}
+    told = [
+        f"Statements about the site contradict each other: {text}. Taken: {source.get('Site')}. "
+        "Name the right site with --source-site or --site-map if this is wrong."
+        for text in _texts(source.get("Contradictions"))
+    ]
+    score = sidecar.get("OutOfDistributionScore")
+    if _is_number(score) and score > UNUSUAL:
+        told.append(
+            f"The scan is unlike all that the model was trained on (score {score:.2f}, usual up "
+            f"to {UNUSUAL:g}). Look at the image, its mask and its modality before using it."
+        )
+    transform = sidecar.get("IntensityTransform")
+    clipped = transform.get("ClippedVoxels") if isinstance(transform, Mapping) else None
+    if _is_number(clipped) and clipped > 0:
+        told.append(
+            f"{clipped:g} voxels did not fit the integer type of the scan and were cut off at its "
+            "end. Look for flat bright spots."
+        )
+    if mask.get("MaskKind") == "template":
+        told.append(
+            "There was no T1w scan of this person: the brain mask is that of the template. Look "
+            "at its outline, or give a mask with --derivatives."
+        )
+    few = sidecar.get("TargetSiteScans")
+    if isinstance(few, list) and 0 < len(few) < _LEAST_SCANS:
+        told.append(
+            f"The look of the target site is known from {len(few)} "
+            f"scan{'s' if len(few) > 1 else ''}; with {_LEAST_SCANS} it is steady. Give more "
+            "scans of that site if there are any."
+        )
+    return told
+
+
+def _finding(
+    explained: _Explained, value: float, lowest: float | None, highest: float | None
+) -> Finding:
+    bounds = [f"at least {lowest:.3g}"] if lowest is not None else []
+    bounds += [f"at most {highest:.3g}"] if highest is not None else []
+    beyond = (lowest is not None and value < lowest) or (highest is not None and value > highest)
+    shown = f"{value:.1f}" if explained.unit == "dB" else f"{value:.3g}"
+    return Finding(
+        explained.name,
+        f"{shown} {explained.unit}".strip(),
+        explained.words,
+        " and ".join(bounds),
+        beyond,
+    )
+
+
+def _description(described: Mapping[str, Any] | None, key: str) -> str:
+    column = (described or {}).get(key)
+    if not isinstance(column, Mapping):
+        return ""
+    words, units = str(column.get("Description", "")), column.get("Units")
+    return f"{words} [{units}]" if units else words
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _texts(value: Any) -> list[str]:
+    return [str(text) for text in value] if isinstance(value, list) else []

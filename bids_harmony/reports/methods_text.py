@@ -1,0 +1,207 @@
+"""What was done, in sentences that a methods section can take over, with citations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bids_harmony import __version__
+from bids_harmony.bids.derivative import write_text
+from bids_harmony.imaging.reference import REFERENCE
+from bids_harmony.reports.bibliography import Reference, bibtex, references
+
+if TYPE_CHECKING:
+    from bids_harmony.reports.records import ScanRecord
+    from bids_harmony.settings import Settings
+
+__all__ = ["Done", "MethodsText", "done_by_scans", "methods_text", "planned", "write_citation"]
+
+_CITED = re.compile(r"\[@([\w, @]+)\]")
+
+_METHODS = {
+    "ihf": (
+        "the scan's own smooth field and the intensities of its grey matter, white matter and CSF "
+        "were estimated by expectation maximisation with tissue priors [@em_field, @unified] and "
+        "mapped to those of the target site; an invertible hierarchy flow network "
+        "(IHF-Harmony [@ihf]), conditioned on scans of the source site and of the target site, "
+        "then predicted what else differs, for three neighbouring axial slices at a time"
+    ),
+    "histogram": "intensities were matched to the target site's at landmarks [@nyul, @shinohara]",
+    "histogram-cdf": "the distribution of intensities was matched to the target site's",
+    "histogram-n4": (
+        "after correction of the smooth field (N4 [@n4]), intensities were matched to the target "
+        "site's at landmarks [@nyul, @shinohara]"
+    ),
+    "histogram-ratio": (
+        "intensities were matched to the target site's at landmarks [@nyul, @shinohara] and "
+        "multiplied by the smooth ratio of the sites' mean images"
+    ),
+    "histogram-fit": (
+        "intensities were matched to the target site's at landmarks [@nyul, @shinohara], with a "
+        "smooth field of low order"
+    ),
+    "histogram-tissue": (
+        "the scan's own smooth field and the intensities of its grey matter, white matter and CSF "
+        "were estimated by expectation maximisation with tissue priors [@em_field, @unified] and "
+        "mapped to those of the target site"
+    ),
+    "ssimh": "low frequencies of slices were exchanged with the target site's [@ssimh]",
+    "cgan": "slices were translated by a conditional adversarial network [@pix2pix]",
+    "simix": "slices were translated by SiMix with its multi-view test [@simix]",
+    "none": "nothing was changed (control)",
+    "blur": "images were blurred (control)",
+}
+_MASKS = {
+    "deepbet": "The brain was extracted from T1w scans by deepbet [@deepbet].",
+    "skull-stripped": "Scans that came without a skull were masked by their own foreground.",
+    "given": "Brain masks were taken from earlier derivatives.",
+    "T1w": "Scans of other contrasts took the brain mask of the same person's T1w scan.",
+    "template": "Scans of persons without a T1w scan took the brain mask of the template.",
+}
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a methods text depends on.
+
+    Attributes
+    ----------
+    methods, targets, modalities, masks : tuple of str
+        Names as in sidecars; `masks` are kinds of `imaging.mask.BrainMask`.
+    version : str
+        Of this package.
+    n4, sloppy : bool
+    """
+
+    methods: tuple[str, ...]
+    targets: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ()
+    masks: tuple[str, ...] = tuple(_MASKS)
+    version: str = __version__
+    n4: bool = False
+    sloppy: bool = False
+
+
+@dataclass(frozen=True)
+class MethodsText:
+    """Paragraphs with ``[@key]`` marks, and the articles that they cite in that order."""
+
+    paragraphs: tuple[str, ...]
+    references: tuple[Reference, ...] = field(default=())
+
+    def plain(self) -> list[str]:
+        """Paragraphs with authors and years in place of the marks."""
+        return [_CITED.sub(_short, text) for text in self.paragraphs]
+
+    def markdown(self) -> str:
+        """The whole as the text of ``CITATION.md``."""
+        lines = ["# Methods", ""]
+        for text in self.plain():
+            lines += [text, ""]
+        lines += ["## References", ""]
+        lines += [f"* {r.full} {r.address}".rstrip() for r in self.references]
+        return "\n".join(lines) + "\n"
+
+
+def methods_text(done: Done) -> MethodsText:
+    """Describe what was done.
+
+    Parameters
+    ----------
+    done : Done
+
+    Returns
+    -------
+    MethodsText
+    """
+    images = [m for m in done.modalities if m != "dwi"]
+    target = " and ".join(done.targets) or "the target site"
+    kinds = ", ".join(images) or "Structural"
+    paragraphs = [
+        f"Scans were harmonized by bids_harmony {done.version} (research software), a BIDS App "
+        "[@bids, @bids_apps] built on Nipype [@nipype] and PyBIDS [@pybids].",
+        " ".join(_MASKS[kind] for kind in _MASKS if kind in done.masks),
+        "Each scan was registered, rigidly and then with twelve parameters, to the ICBM 152 2009a "
+        f"symmetric template [@icbm152] ({REFERENCE}, through nilearn [@nilearn]) by ANTs "
+        "[@ants]; "
+        "scans of other contrasts went through the same person's T1w scan where there was one."
+        + (" Registration was coarse (--sloppy): not for results." if done.sloppy else "")
+        + (" Smooth fields were divided out beforehand (N4 [@n4])." if done.n4 else ""),
+    ]
+    if images or "dwi" not in done.modalities:
+        paragraphs += [
+            f"{kinds} scans were given the look of {target} (method {method}): "
+            f"{_METHODS.get(method, 'see the documentation of this method')}. Only the change "
+            "was interpolated back to the scan's own grid and added to its voxels, so that no "
+            "anatomy was resampled. Outside the brain, the intensity map that best explains the "
+            "change inside was applied."
+            for method in done.methods
+        ]
+    if "dwi" in done.modalities:
+        paragraphs.append(
+            f"Diffusion series were given the look of {target} shell by shell, with one scale per "
+            "series and, where there are enough directions, by rotation-invariant features of "
+            "spherical harmonics [@rish]; b-values and directions were not changed. Maps were "
+            "fitted with DIPY [@dipy]."
+        )
+    paragraphs.append(
+        "Harmonized images were compared with their sources by structural similarity [@ssim], "
+        "also at several scales [@ms_ssim], and with the target site by the Wasserstein distance "
+        "of brain intensities."
+    )
+    paragraphs = [text for text in paragraphs if text]
+    keys = [key for text in paragraphs for mark in _CITED.findall(text) for key in _keys(mark)]
+    return MethodsText(tuple(paragraphs), tuple(references(keys)))
+
+
+def planned(settings: Settings) -> Done:
+    """What a run with these settings would do, as far as they tell."""
+    masks = tuple(kind for kind in _MASKS if kind != "given" or settings.derivatives)
+    return Done(
+        masks=masks,
+        methods=(settings.method,),
+        targets=(settings.target_site,) if settings.target_site else (),
+        modalities=settings.modalities,
+        n4=settings.n4,
+        sloppy=settings.sloppy,
+    )
+
+
+def done_by_scans(scans: Iterable[ScanRecord]) -> Done:
+    """What was done to scans, from their sidecars and the settings of the runs that made them."""
+    scans = list(scans)
+    asked: list[Mapping[str, Any]] = [scan.run.settings for scan in scans if scan.run]
+    versions = _values(scan.run.provenance.get("version") for scan in scans if scan.run)
+    return Done(
+        methods=_values(scan.sidecar.get("HarmonizationMethod") for scan in scans),
+        targets=_values(scan.sidecar.get("HarmonizationTarget") for scan in scans),
+        modalities=_values(scan.modality for scan in scans),
+        masks=_values(scan.mask.get("MaskKind") for scan in scans),
+        version=" and ".join(versions) or __version__,
+        n4=any(settings.get("n4") is True for settings in asked),
+        sloppy=any(settings.get("sloppy") is True for settings in asked),
+    )
+
+
+def write_citation(output_dir: Path, done: Done) -> Path:
+    """Write ``logs/CITATION.md`` and ``logs/CITATION.bib``; returns the first."""
+    text = methods_text(done)
+    folder = Path(output_dir) / "logs"
+    write_text(folder / "CITATION.bib", bibtex(r.key for r in text.references))
+    write_text(folder / "CITATION.md", text.markdown())
+    return folder / "CITATION.md"
+
+
+def _values(found: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(str(value) for value in found if value))
+
+
+def _keys(mark: str) -> list[str]:
+    return [key.strip(" @") for key in mark.split(",")]
+
+
+def _short(mark: re.Match[str]) -> str:
+    return "(" + "; ".join(r.short for r in references(_keys(mark[1]))) + ")"

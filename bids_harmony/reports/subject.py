@@ -1,0 +1,232 @@
+"""The page of one participant or session: ``sub-X[_ses-Y].html``, one file, no network.
+
+It is made from what is on disk in the output folder and can be made again at any time. Everything
+that comes from a dataset or a run is escaped: a site may be called anything.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from bids_harmony.bids.derivative import write_text
+from bids_harmony.bids.naming import report_path, sidecar_path
+from bids_harmony.reports.album import inline_pictures
+from bids_harmony.reports.explanations import Finding, quality_findings, scan_warnings
+from bids_harmony.reports.methods_text import done_by_scans, methods_text
+from bids_harmony.reports.records import ScanRecord, read_descriptions, read_scans
+from bids_harmony.reports.runs import RunRecord, Unit, failed_scans
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+__all__ = ["PAGE_BYTES", "subject_page", "write_subject_page"]
+
+PAGE_BYTES = 5_000_000
+# What the frame of a picture that is there takes more than that of one that was left out.
+_SLACK = 50_000
+_TEMPLATES = Path(__file__).with_name("templates")
+_MASK_WORDS = {
+    "deepbet": "made by deepbet",
+    "skull-stripped": "the scan's own foreground",
+    "given": "taken from an earlier derivative",
+    "T1w": "taken from the T1w scan",
+    "template": "that of the template",
+}
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A picture: its ``data:`` address, empty where there is no room, and where the file is."""
+
+    address: str
+    link: str
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A scan with everything that its section says."""
+
+    scan: ScanRecord
+    anchor: str
+    findings: Sequence[Finding]
+    more: Sequence[Finding]
+    warnings: Sequence[str]
+    files: Sequence[str]
+    pictures: Mapping[str, _Picture] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        return f"{self.scan.label} to {self.scan.sidecar.get('HarmonizationTarget')}"
+
+    @property
+    def source(self) -> Mapping[str, Any]:
+        found = self.scan.sidecar.get("HarmonizationSource")
+        return found if isinstance(found, Mapping) else {}
+
+    @property
+    def scanner(self) -> str:
+        strength = self.source.get("MagneticFieldStrength")
+        parts = [self.source.get("Vendor"), self.source.get("Model")]
+        return " ".join(
+            str(part) for part in [*parts, f"{strength} T" if strength else ""] if part
+        )
+
+    @property
+    def target_scans(self) -> list[str]:
+        found = self.scan.sidecar.get("TargetSiteScans")
+        return [str(label) for label in found] if isinstance(found, list) else []
+
+    @property
+    def same_site(self) -> bool:
+        quality = self.scan.sidecar.get("HarmonizationQuality")
+        return isinstance(quality, Mapping) and quality.get("same_site") is True
+
+    @property
+    def mask_words(self) -> str:
+        return _MASK_WORDS.get(str(self.scan.mask.get("MaskKind")), "")
+
+
+def write_subject_page(
+    output_dir: Path, unit: Unit, runs: Sequence[RunRecord], *, level: str = "root"
+) -> Path:
+    """Write the page of a unit, unless it says the same already.
+
+    Parameters
+    ----------
+    output_dir : Path
+    unit : Unit
+    runs : sequence of RunRecord
+        All of the output folder, the oldest first (`runs.read_runs`).
+    level : {"root", "subject", "session"}
+        Folder of the page, as in ``--report-output-level``.
+
+    Returns
+    -------
+    Path
+    """
+    path = report_path(output_dir, unit.subject, unit.session, level=level)
+    write_text(path, subject_page(output_dir, unit, runs, folder=path.parent))
+    return path
+
+
+def subject_page(
+    output_dir: Path, unit: Unit, runs: Sequence[RunRecord], *, folder: Path | None = None
+) -> str:
+    """The page as text, at most `PAGE_BYTES` long.
+
+    Parameters
+    ----------
+    output_dir : Path
+    unit : Unit
+    runs : sequence of RunRecord
+    folder : Path, optional
+        Where the page will lie; its links are relative to it. By default the output folder.
+    """
+    folder = folder or Path(output_dir)
+    scans = read_scans(output_dir, unit, runs)
+    described = read_descriptions(output_dir, unit)
+    shown = [_shown(n, scan, described, folder) for n, scan in enumerate(scans, start=1)]
+    paths = [path for scan in scans for path in scan.pictures.values()]
+    context = _context(unit, scans, runs)
+    bare = _render(context, shown, {}, folder)
+    addresses = inline_pictures(paths, PAGE_BYTES - len(bare.encode()) - _SLACK)
+    return _render(context, shown, addresses, folder)
+
+
+def _context(unit: Unit, scans: Sequence[ScanRecord], runs: Sequence[RunRecord]) -> dict[str, Any]:
+    import tomli_w
+
+    failed = failed_scans(unit, runs)
+    ids = {scan.run.run_id for scan in scans if scan.run} | {scan.run_id for scan in failed}
+    told = [
+        {
+            "run_id": run.run_id,
+            "started": run.started,
+            "provenance": run.provenance,
+            "settings_text": tomli_w.dumps(run.settings),
+        }
+        for run in runs
+        if run.run_id in ids
+    ]
+    return {
+        "unit": unit,
+        "failed": failed,
+        "harmonized": {scan.label for scan in scans},
+        "targets": _unique(scan.sidecar.get("HarmonizationTarget") for scan in scans),
+        "methods": methods_text(done_by_scans(scans)),
+        "runs": told,
+    }
+
+
+def _shown(number: int, scan: ScanRecord, described: Mapping[str, Any], folder: Path) -> _Shown:
+    findings, more = quality_findings(scan.sidecar, scan.transform, described)
+    images = (scan.image, *scan.others)
+    files = [file for image in images for file in (image, sidecar_path(image))]
+    warnings = scan_warnings(scan.sidecar, scan.mask)
+    if scan.run and scan.run.settings.get("sloppy") is True:
+        warnings.append(
+            "Registration was coarse (--sloppy), for quick tests only. Harmonize again without it."
+        )
+    return _Shown(
+        scan, f"scan-{number}", findings, more, warnings, [_link(file, folder) for file in files]
+    )
+
+
+def _render(
+    context: Mapping[str, Any],
+    shown: Sequence[_Shown],
+    addresses: Mapping[Path, str],
+    folder: Path,
+) -> str:
+    filled = [
+        replace(
+            one,
+            pictures={
+                kind: _Picture(addresses.get(path, ""), _link(path, folder))
+                for kind, path in one.scan.pictures.items()
+            },
+        )
+        for one in shown
+    ]
+    marks = sum(f.look for one in shown for f in one.findings)
+    notes = sum(len(one.warnings) for one in shown)
+    return (
+        _environment()
+        .get_template("subject.html")
+        .render(
+            context,
+            images=[one for one in filled if one.scan.modality != "dwi"],
+            series=[one for one in filled if one.scan.modality == "dwi"],
+            sites=_unique(one.source.get("Site") for one in shown),
+            to_look=", ".join(
+                f"{count} {word}{'' if count == 1 else 's'}"
+                for count, word in ((marks, "number"), (notes, "note"))
+                if count
+            )
+            or "nothing stands out",
+        )
+    )
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader
+
+    # A field that a sidecar lacks is empty; every other name is passed in `_render`.
+    return Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+
+
+def _link(path: Path, folder: Path) -> str:
+    return quote(Path(os.path.relpath(path, folder)).as_posix())
+
+
+def _unique(values: Any) -> list[str]:
+    return list(dict.fromkeys(str(value) for value in values if value))

@@ -1,0 +1,55 @@
+"""The methods text: every method has words, every citation an article."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import bids_harmony
+from bids_harmony.methods import METHOD_NEEDS
+from bids_harmony.reports.bibliography import bibtex, references
+from bids_harmony.reports.methods_text import Done, methods_text, planned, write_citation
+from bids_harmony.settings import Settings
+
+BIB = Path(bids_harmony.__file__).parent / "data" / "bibliography.bib"
+
+
+@pytest.mark.parametrize("method", METHOD_NEEDS)
+def test_every_method_is_described_and_cited(method):
+    text = methods_text(Done((method,), ("COI",), ("T1w",), n4=True))
+    whole = text.markdown()
+    assert "documentation of this method" not in whole and "[@" not in whole
+    assert f"T1w scans were given the look of COI (method {method})" in whole
+    for reference in text.references:
+        assert reference.short in whole and reference.full in whole
+
+
+def test_the_whole_file_is_read_and_every_article_can_be_cited():
+    entries = re.findall(r"@\w+\{(\w+),", BIB.read_text())
+    assert len(entries) == len(set(entries)) > 15
+    for reference in references(entries):
+        assert re.fullmatch(r"[^{}]+ (19|20)\d\d", reference.short)
+        assert reference.fields["title"] in reference.full
+    assert bibtex(entries).count("@") == len(entries)
+    with pytest.raises(KeyError):
+        references(["nobody"])
+
+
+def test_only_what_was_done_is_told():
+    plain = methods_text(Done(("ihf",), masks=("T1w",))).markdown()
+    assert "deepbet" not in plain and "N4" not in plain and "Diffusion" not in plain
+    series = methods_text(Done(("ihf",), modalities=("dwi",))).markdown()
+    assert "b-values" in series and "interpolated back" not in series
+    assert "not for results" in methods_text(Done(("ihf",), sloppy=True)).markdown()
+
+
+def test_text_of_a_run_that_is_planned(tmp_path):
+    settings = Settings(Path("/b"), tmp_path, "participant", target_site="COI", method="ssimh")
+    path = write_citation(tmp_path, planned(settings))
+    text, bib = path.read_text(), path.with_suffix(".bib").read_text()
+    assert path == tmp_path / "logs" / "CITATION.md"
+    assert "COI (method ssimh)" in text and "Guan et al. 2022" in text
+    assert "@inproceedings{ssimh," in bib and "{simix," not in bib
+    assert "earlier derivatives" not in text
