@@ -119,8 +119,9 @@ def quality_findings(
     explained, others : list of Finding
         None and texts are left out.
     """
-    quality = sidecar.get("HarmonizationQuality")
-    quality = dict(quality) if isinstance(quality, Mapping) else {}
+    quality: dict[str, Any] = {}
+    for part in (sidecar.get("HarmonizationQuality"), sidecar.get("DiffusionQuality")):
+        quality |= part if isinstance(part, Mapping) else {}
     quality = {key: value for key, value in quality.items() if _is_number(value)}
     before = quality.get("wasserstein_source")
     same = isinstance(sidecar.get("HarmonizationQuality"), Mapping) and (

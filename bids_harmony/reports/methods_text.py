@@ -63,6 +63,16 @@ _MASKS = {
 }
 
 
+_DWI_MODES = {
+    "rish": "the mean b=0 as an image; the shells by the strength of the gradients, as free water "
+    "shows it, by the noise of repeated volumes, and by levels of rotation-invariant features of "
+    "spherical harmonics [@rish] as far as sites differ by more than people do",
+    "attenuation": "the mean b=0 as an image, the attenuation of each shell from the quantiles of "
+    "the site to those of the target",
+    "volume": "each volume as an image",
+}
+
+
 @dataclass(frozen=True)
 class Done:
     """What a methods text depends on.
@@ -73,6 +83,8 @@ class Done:
         Names as in sidecars; `masks` are kinds of `imaging.mask.BrainMask`.
     version : str
         Of this package.
+    dwi_modes : tuple of str
+        Ways in which diffusion series were harmonized.
     n4, sloppy : bool
     """
 
@@ -81,6 +93,7 @@ class Done:
     modalities: tuple[str, ...] = ()
     masks: tuple[str, ...] = tuple(_MASKS)
     version: str = __version__
+    dwi_modes: tuple[str, ...] = ()
     n4: bool = False
     sloppy: bool = False
 
@@ -141,12 +154,14 @@ def methods_text(done: Done) -> MethodsText:
             for method in done.methods
         ]
     if "dwi" in done.modalities:
-        paragraphs.append(
-            f"Diffusion series were given the look of {target} shell by shell, with one scale per "
-            "series and, where there are enough directions, by rotation-invariant features of "
-            "spherical harmonics [@rish]; b-values and directions were not changed. Maps were "
-            "fitted with DIPY [@dipy]."
-        )
+        paragraphs += [
+            f"Diffusion series were given the look of {target} with one scale per series: "
+            f"{_DWI_MODES[mode]}. b-values and directions were not changed. Tensors were fitted "
+            "with DIPY [@dipy] and, where the scheme allows it, NODDI [@noddi] with AMICO "
+            "[@amico]."
+            for mode in done.dwi_modes
+            if mode in _DWI_MODES
+        ]
     paragraphs.append(
         "Harmonized images were compared with their sources by structural similarity [@ssim], "
         "also at several scales [@ms_ssim], and with the target site by the Wasserstein distance "
@@ -165,6 +180,7 @@ def planned(settings: Settings) -> Done:
         methods=(settings.method,),
         targets=(settings.target_site,) if settings.target_site else (),
         modalities=settings.modalities,
+        dwi_modes=(settings.dwi_mode,),
         n4=settings.n4,
         sloppy=settings.sloppy,
     )
@@ -179,6 +195,7 @@ def done_by_scans(scans: Iterable[ScanRecord]) -> Done:
         methods=_values(scan.sidecar.get("HarmonizationMethod") for scan in scans),
         targets=_values(scan.sidecar.get("HarmonizationTarget") for scan in scans),
         modalities=_values(scan.modality for scan in scans),
+        dwi_modes=_values(scan.sidecar.get("DiffusionMode") for scan in scans),
         masks=_values(scan.mask.get("MaskKind") for scan in scans),
         version=" and ".join(versions) or __version__,
         n4=any(settings.get("n4") is True for settings in asked),

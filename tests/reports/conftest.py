@@ -25,6 +25,9 @@ def write(path: Path, record: object) -> None:
     path.write_text(record if isinstance(record, str) else json.dumps(record))
 
 
+DIFFUSION = {"DiffusionMode": "rish", "DiffusionQuality": {"fa_wm_median_source": 0.4567}}
+
+
 def add_scan(out: Path, suffix: str, *, site: str = "GE", folder: str = "anat", **changes) -> Path:
     """Sidecars and pictures of one harmonized scan of ``sub-01_ses-A``; gives the sidecar."""
     unit = out / "sub-01" / "ses-A" / folder
@@ -51,6 +54,7 @@ def add_scan(out: Path, suffix: str, *, site: str = "GE", folder: str = "anat", 
             "wasserstein_source": 0.08, "wasserstein_harmonized": 0.02, "b_scale": 1.02,
             "same_site": False,
         },
+        **(DIFFUSION if suffix == "dwi" else {}),
         **changes,
     }  # fmt: skip
     write(unit / f"{stem}.json", record)

@@ -40,8 +40,9 @@ def test_the_whole_file_is_read_and_every_article_can_be_cited():
 def test_only_what_was_done_is_told():
     plain = methods_text(Done(("ihf",), masks=("T1w",))).markdown()
     assert "deepbet" not in plain and "N4" not in plain and "Diffusion" not in plain
-    series = methods_text(Done(("ihf",), modalities=("dwi",))).markdown()
-    assert "b-values" in series and "interpolated back" not in series
+    series = methods_text(Done(("ihf",), modalities=("dwi",), dwi_modes=("rish",))).markdown()
+    assert "b-values" in series and "free water" in series
+    assert "interpolated back" not in series
     assert "not for results" in methods_text(Done(("ihf",), sloppy=True)).markdown()
 
 

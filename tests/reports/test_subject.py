@@ -207,5 +207,6 @@ def test_settings_software_and_methods(out):
     assert 'method = "ihf"' in run
     methods = words(tree.get_element_by_id("methods"))
     assert "bids_harmony 9.8.7" in methods and "the look of COI (method ihf)" in methods
+    assert "0.457" in words(tree.get_element_by_id("diffusion"))
     assert "Diffusion series" in methods and "10.1016/j.neuroimage.2016.04.041" in methods
     assert "own foreground" not in methods
