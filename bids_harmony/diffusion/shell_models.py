@@ -28,6 +28,9 @@ LEAST_SIGNAL = 0.05
 ORDER_LIMITS = (0.3, 2.0)
 """Coefficients of an order are scaled within these limits."""
 
+VOXELS_AT_ONCE = 20_000
+"""Bounds the memory of what is computed in double precision."""
+
 ShellModel = Callable[[Shell, Array, Array], Array]
 """(shell, signal (V, N), mean b=0 (V,)) to new signal (V, N), float32."""
 
@@ -97,22 +100,26 @@ class RishModel:
         """Change the signals of one shell."""
         b_source, b_target = _both(shell, self.source, self.target)
         basis = harmonics(self.gradients.bvecs[shell.volumes], shell_order(shell))
-        explained = basis.signal(basis.coefficients(signal))
-        own, other = self._noise
-        level = mean[:, None]
-        steep = self.steepness[shell.b][:, None]
-        power = 1 + steep * (1 / b_scale(self.source, self.target) - 1)
-        # The change of the mean magnitude: from the source's floor to the target's.
-        before = rician_amplitude(explained, own)
-        after = level * (np.maximum(before, 1e-6 * self.scale) / level) ** power
-        change = rician_mean(after, other) - rician_mean(before, own)
-        moved = signal + change.astype(np.float32)
+        power = 1 + self.steepness[shell.b] * (1 / b_scale(self.source, self.target) - 1)
+        moved = np.empty_like(signal)
+        for start in range(0, len(signal), VOXELS_AT_ONCE):
+            some = slice(start, start + VOXELS_AT_ONCE)
+            explained = basis.signal(basis.coefficients(signal[some]))
+            change = self._change_of_mean(explained, mean[some, None], power[some, None])
+            moved[some] = signal[some] + change
         coefficients = basis.coefficients(moved)
         scales = self._noise_scales(basis.energy(coefficients), basis.noise_energy)
         learned = order_scales(self.source.levels(b_source), self.target.levels(b_target))
         scales[:, : len(learned)] *= learned[: scales.shape[1]].astype(np.float32)
         scales = np.clip(scales, *ORDER_LIMITS)
         return moved + basis.signal(coefficients * (scales[:, basis.orders // 2] - 1))
+
+    def _change_of_mean(self, explained: Array, level: Array, power: Array) -> Array:
+        """What b-values and floor of the target add to mean magnitudes (V, N)."""
+        own, other = self._noise
+        before = rician_amplitude(explained, own)
+        after = level * (np.maximum(before, 1e-6 * self.scale) / level) ** power
+        return rician_mean(after, other) - rician_mean(before, own)
 
     @property
     def _noise(self) -> tuple[float, float]:
