@@ -9,7 +9,9 @@ from bids_harmony.diffusion.calibration import (
     look_at_scan,
     noise_sd,
     rician_amplitude,
+    rician_mean,
     shell_order,
+    steepness,
 )
 from bids_harmony.diffusion.gradients import Shell
 from tests.diffusion.simple_series import WATER, make_gradients, make_series
@@ -92,6 +94,44 @@ def test_rician_amplitudes_undo_the_mean_of_magnitudes():
         assert rician_amplitude(np.array([mean]), 1.0)[0] == pytest.approx(amplitude, abs=0.02)
     assert rician_amplitude(np.array([0.3]), 1.0)[0] == 0
     assert rician_amplitude(np.array([0.3, -1]), 0.0).tolist() == [0.3, 0]
+
+
+def test_means_of_magnitudes_and_amplitudes_undo_each_other():
+    amplitudes = np.array([0.0, 0.4, 2.0, 11.9, 12.1, 300.0])
+    means = rician_mean(amplitudes, 2.0)
+    assert means[0] == pytest.approx(2 * np.sqrt(np.pi / 2)) and (np.diff(means) > 0).all()
+    assert np.allclose(rician_amplitude(means, 2.0), amplitudes, atol=0.01)
+    assert np.array_equal(rician_mean(amplitudes, 0.0), amplitudes)
+
+
+def test_the_bend_of_the_signal_is_measured_where_there_are_two_shells():
+    gradients = make_gradients(shells=(1000.0, 2000.0, 3000.0))
+    series, mask = make_series(gradients)
+    b0 = series.signal(np.s_[..., 0])[mask]
+    found = steepness(series, gradients, mask, b0, 0.0)
+    parts = np.nonzero(mask)[0]
+    grey, white = parts >= 12, parts < 8
+    # A single exponential is as steep at every b; a mean over directions of white matter is not.
+    assert all(np.allclose(own[grey], 1, atol=0.02) for own in found)
+    first, second, third = (float(np.median(own[white])) for own in found)
+    assert 1 > first > second > third > 0.4
+    # ln S at b = 1000 of a scanner whose gradients are 1 % stronger falls by so much more.
+    stronger, _ = make_series(gradients, b_scale=1.01, gain=30000.0)
+    exact, _ = make_series(gradients, gain=30000.0)
+    logs = [
+        np.log(s.signal(np.s_[..., gradients.bvals == 1000])[mask][white].mean(1))
+        - np.log(s.signal(np.s_[..., 0])[mask][white])
+        for s in (stronger, exact)
+    ]
+    share = np.median((logs[0] / logs[1] - 1) / 0.01)
+    assert first == pytest.approx(share, abs=0.06)
+
+
+def test_one_shell_tells_no_bend():
+    gradients = make_gradients(shells=(1000.0,))
+    series, mask = make_series(gradients)
+    (only,) = steepness(series, gradients, mask, series.signal(np.s_[..., 0])[mask], 0.0)
+    assert (only == 1).all()
 
 
 @pytest.mark.parametrize(("count", "order"), [(6, 0), (9, 2), (17, 2), (18, 4), (90, 4)])
