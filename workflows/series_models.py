@@ -6,13 +6,14 @@ The weights are those for other scans; a model's own banks are on another grid a
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_harmony.bids.site import same_site
-from bids_harmony.exceptions import SiteError
+from bids_harmony.exceptions import BidsHarmonyError, SiteError
 from bids_harmony.workflows.anat import Model
 from bids_harmony.workflows.series_banks import is_known, look_at, look_path, series_shelf
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from bids_harmony.settings import Settings
 
 __all__ = ["gradients_of", "models_of_series"]
+
+logger = logging.getLogger(__name__)
 
 
 def models_of_series(
@@ -48,10 +51,13 @@ def models_of_series(
         There is no model, or it cannot be used for series.
     """
     model, harmonizer = _load(settings)
-    wanted = _sites(settings, series)
-    if any(not is_known(site, settings, harmonizer) for site in wanted):
-        look_at(wanted, settings, harmonizer, log_dir)
-        model, harmonizer = _load(settings)
+    target = str(settings.target_site)
+    # The target first: what it has no shells for is refused, and nothing is made for it.
+    for choose in (lambda: [target], lambda: _sites_of(settings, series, target)):
+        wanted = choose()
+        if any(not is_known(site, settings, harmonizer) for site in wanted):
+            look_at(wanted, settings, harmonizer, log_dir)
+            model, harmonizer = _load(settings)
     return lambda scan: _model_of(scan, model, harmonizer, settings)
 
 
@@ -81,10 +87,27 @@ def _load(settings: Settings) -> tuple[Model, Harmonizer]:
     return model, harmonizer
 
 
-def _sites(settings: Settings, series: Sequence[Scan]) -> list[str]:
-    target = str(settings.target_site)
-    own = (s.site.site for s in series if not same_site(s.site.site, target))
-    return list(dict.fromkeys([target, *own]))
+def _sites_of(settings: Settings, series: Sequence[Scan], target: str) -> list[str]:
+    """Sites other than the target of the series that can be harmonized to it."""
+    from bids_harmony.diffusion.gradients import match_shells
+    from bids_harmony.diffusion.looks import SeriesLook
+
+    path = look_path(series_shelf(settings), target)
+    if not path.is_file():
+        return []
+    shells = SeriesLook.read(path).shells
+    sites: dict[str, None] = {}
+    for scan in series:
+        if same_site(scan.site.site, target):
+            continue
+        try:
+            match_shells([s.b for s in gradients_of(scan, settings).shells], shells)
+        except BidsHarmonyError as error:
+            # Said again, and for good, when the scan's own turn comes.
+            logger.debug("%s will be refused: %s", scan.label, error)
+            continue
+        sites.setdefault(scan.site.site)
+    return list(sites)
 
 
 def _model_of(scan: Scan, model: Model, harmonizer: Harmonizer, settings: Settings) -> Model:
@@ -106,6 +129,7 @@ def _model_of(scan: Scan, model: Model, harmonizer: Harmonizer, settings: Settin
     target = str(settings.target_site)
     source = target if same_site(scan.site.site, target) else scan.site.site
     shelf = series_shelf(settings)
+    looks: list[SeriesLook] = []
     for site, which in ((target, "target site's"), (source, "site's own")):
         if not harmonizer.has_bank(B0_KEY, site):
             raise SiteError(
@@ -116,8 +140,8 @@ def _model_of(scan: Scan, model: Model, harmonizer: Harmonizer, settings: Settin
                 hint="Name series that do with --target-image, or leave this one out with "
                 "--modalities.",
             )
-    looks = [SeriesLook.read(look_path(shelf, site)) for site in (source, target)]
-    match_shells([shell.b for shell in gradients.shells], looks[1].shells)
+        looks.insert(0, SeriesLook.read(look_path(shelf, site)))
+        match_shells([shell.b for shell in gradients.shells], looks[0].shells)
     keys = [B0_KEY]
     if settings.dwi_mode == "volume":
         keys += [shell_key(b) for b in sorted({b for look in looks for b in look.shells})]
