@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 
 import numpy as np
-from scipy import ndimage, special, stats
+from scipy import ndimage, stats
 
 from bids_harmony.diffusion.gradients import Gradients, Shell
+from bids_harmony.diffusion.rician import rician_amplitude
 from bids_harmony.diffusion.rish import harmonics
 from bids_harmony.diffusion.series import Series
 
@@ -26,8 +26,6 @@ __all__ = [
     "free_water_diffusivity",
     "look_at_scan",
     "noise_sd",
-    "rician_amplitude",
-    "rician_mean",
     "shell_order",
     "steepness",
 ]
@@ -268,58 +266,3 @@ def steepness(
         relative = 1 + curve * b**2 / logs[j]
         found.append(np.clip(relative, *STEEPNESS_LIMITS).astype(np.float32))
     return found
-
-
-def rician_amplitude(mean: Array, noise: float) -> Array:
-    """Amplitude whose magnitude has a given mean under Rician noise.
-
-    Parameters
-    ----------
-    mean : ndarray of float
-        Mean magnitudes.
-    noise : float
-        Standard deviation in each channel, same unit.
-
-    Returns
-    -------
-    ndarray of float
-        0 where the mean is that of noise alone or less (Koay and Basser 2006, J Magn Reson
-        179:317; here by a table).
-    """
-    if noise <= 0:
-        return np.maximum(mean, 0)
-    amplitudes, means = _rician_table()
-    ratio = mean / noise
-    bright = np.sqrt(np.maximum(np.square(ratio) - 1, 0))
-    return np.where(ratio < means[-1], np.interp(ratio, means, amplitudes), bright) * noise
-
-
-def rician_mean(amplitude: Array, noise: float) -> Array:
-    """Mean magnitude of an amplitude under Rician noise, the inverse of `rician_amplitude`.
-
-    Parameters
-    ----------
-    amplitude : ndarray of float
-        Not negative.
-    noise : float
-        Standard deviation in each channel, same unit.
-
-    Returns
-    -------
-    ndarray of float
-    """
-    if noise <= 0:
-        return amplitude
-    amplitudes, means = _rician_table()
-    ratio = amplitude / noise
-    bright = np.sqrt(np.square(ratio) + 1)
-    return np.where(ratio < amplitudes[-1], np.interp(ratio, amplitudes, means), bright) * noise
-
-
-@lru_cache(maxsize=1)
-def _rician_table() -> tuple[Array, Array]:
-    """Amplitudes in units of the noise, and the mean magnitude of each."""
-    amplitudes = np.linspace(0, 12, 2401)
-    x = np.square(amplitudes) / 4
-    bessel = (1 + 2 * x) * special.ive(0, x) + 2 * x * special.ive(1, x)
-    return amplitudes, np.sqrt(np.pi / 2) * bessel

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from bids_harmony.diffusion.calibration import ScanLook, rician_amplitude, rician_mean, shell_order
+from bids_harmony.diffusion.calibration import ScanLook, shell_order
 from bids_harmony.diffusion.gradients import Gradients, Shell, match_shells
 from bids_harmony.diffusion.looks import SeriesLook, b_scale, order_scales
+from bids_harmony.diffusion.rician import rician_amplitude, rician_mean
 from bids_harmony.diffusion.rish import harmonics
 
 __all__ = ["AttenuationModel", "RishModel", "ShellModel"]
