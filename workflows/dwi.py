@@ -14,12 +14,13 @@ from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_harmony.exceptions import DataError
-from bids_harmony.interfaces.anatomy import RegisterToAnatomy, RegisterToReference, ReuseBrain
+from bids_harmony.interfaces.anatomy import RegisterToAnatomy, ReuseBrain
 from bids_harmony.interfaces.derivatives import WriteAnatomy
 from bids_harmony.interfaces.diffusion import (
     BrainFromB0,
     HarmonizeSeries,
     MeanB0,
+    PlaceSeries,
     PrepareSeries,
     WriteSeries,
 )
@@ -102,7 +103,7 @@ def init_dwi_fit_wf(
         fields = [(f, f) for f in ("t1w_file", "t1w_mask", "t1w_xfm")]
         workflow.connect([(inputnode, register, fields)])
     else:
-        register = Node(RegisterToReference(**words), name="register", mem_gb=_MEM_REGISTER)
+        register = Node(PlaceSeries(**words), name="register", mem_gb=_MEM_REGISTER)
         workflow.connect([(mask_brain, register, [("mask_file", "mask_file")])])
         workflow.add_nodes([inputnode])
     masks = [("mask_file", "mask_file"), ("kind", "mask_kind")]

@@ -9,7 +9,7 @@ from bids_harmony.exceptions import ImageError
 from bids_harmony.imaging.mask import BrainMask, brain_mask, is_skull_stripped
 from bids_harmony.imaging.volume import Volume
 
-__all__ = ["brain_of_b0"]
+__all__ = ["SLAB_MM", "brain_of_b0", "is_slab"]
 
 MEDIAN_MM = 8.0
 """Radius of the median filter before the threshold: DIPY's four voxels, at the 2 mm of most
@@ -20,6 +20,16 @@ SMALLEST_BRAIN_ML = 200.0
 """Less is no brain, not even a newborn's ..."""
 SLAB_SHARE = 0.15
 """... but a slab of a few slices, where it fills so much of the field of view."""
+
+SLAB_MM = 40.0
+"""Thinner than this in any direction, a series shows too little of a head to find its place in the
+template."""
+
+
+def is_slab(volume: Volume) -> bool:
+    """Whether an image is too thin to be registered to the template."""
+    extent = np.array(volume.data.shape) * volume.voxel_mm
+    return bool(extent.min() < SLAB_MM)
 
 
 def brain_of_b0(volume: Volume) -> BrainMask:
@@ -51,7 +61,7 @@ def brain_of_b0(volume: Volume) -> BrainMask:
     _, inside = median_otsu(volume.data, median_radius=radius, numpass=PASSES)
     labels, n_pieces = ndimage.label(inside)
     if n_pieces:
-        inside = ndimage.binary_fill_holes(labels == 1 + np.bincount(labels.flat)[1:].argmax())
+        inside = _without_holes(labels == 1 + np.bincount(labels.flat)[1:].argmax(), volume)
     millilitres = np.count_nonzero(inside) * abs(np.linalg.det(volume.affine[:3, :3])) / 1e3
     if millilitres < SMALLEST_BRAIN_ML and inside.mean() < SLAB_SHARE:
         raise ImageError(
@@ -63,3 +73,12 @@ def brain_of_b0(volume: Volume) -> BrainMask:
             hint="Give a brain mask with --derivatives.",
         )
     return BrainMask(np.asarray(inside, bool), "median-otsu")
+
+
+def _without_holes(inside: np.ndarray, volume: Volume) -> np.ndarray:
+    """Fill holes; those of a slab, which are open at its faces, slice by slice."""
+    if not is_slab(volume):
+        return ndimage.binary_fill_holes(inside)
+    thin = int(np.argmin(np.array(inside.shape) * volume.voxel_mm))
+    filled = [ndimage.binary_fill_holes(part) for part in np.moveaxis(inside, thin, 0)]
+    return np.moveaxis(np.stack(filled), 0, thin)

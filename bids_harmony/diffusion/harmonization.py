@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,13 +10,16 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from bids_harmony.bids.site import same_site
+from bids_harmony.diffusion.brain import SLAB_MM, is_slab
 from bids_harmony.diffusion.calibration import ScanLook, look_at_scan, steepness
 from bids_harmony.diffusion.features import B0_KEY, DEFAULT_DWI_MODE, prepared_volume, shell_key
 from bids_harmony.diffusion.gradients import Gradients, match_shells
 from bids_harmony.diffusion.looks import SeriesLook, b_scale
 from bids_harmony.diffusion.series import Series, mean_b0
 from bids_harmony.diffusion.shell_models import AttenuationModel, RishModel, ShellModel
+from bids_harmony.exceptions import DataError
 from bids_harmony.harmonizers import Harmonizer
+from bids_harmony.imaging.intensity import robust_scale
 from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.native import return_to_native
 from bids_harmony.imaging.prepared import Prepared, prepare
@@ -100,7 +103,7 @@ def harmonize_series(
     Raises
     ------
     DataError
-        The target has no shell like one of the series'.
+        The target has no shell like one of the series', or the mode ``volume`` for a slab.
     SiteError
         The harmonizer has no bank of a site.
     """
@@ -109,20 +112,30 @@ def harmonize_series(
     before = native_order(volume, volume.data)
     if same_site(source.site, target.site):
         return SeriesResult(series.raw, 0, {}, before, before)
-    prepared = prepare(volume, mask, world, reference_grid(harmonizer.voxel_mm))
-    images = _Images(volume, mask, prepared, harmonizer, source.site, target.site)
-    wanted = native_order(volume, images.changed(prepared, volume, B0_KEY))
     inside = native_order(volume, mask.data)
-    ratio = np.divide(wanted, before, out=np.ones_like(before), where=inside & (before > 0))
-    ratio = _faded(np.clip(ratio, *B0_RATIO_LIMITS), inside, _voxel_mm(series))
-    look = look_at_scan(series, gradients, inside, prepared.scale)
+    scale = robust_scale(volume.data, mask.data)
+    images, ratio = None, np.ones_like(before)
+    if _has_place(volume, harmonizer, (source.site, target.site)):
+        prepared = prepare(volume, mask, world, reference_grid(harmonizer.voxel_mm))
+        images = _Images(volume, mask, prepared, harmonizer, source.site, target.site)
+        wanted = native_order(volume, images.changed(prepared, volume, B0_KEY))
+        ratio = np.divide(wanted, before, out=ratio, where=inside & (before > 0))
+        ratio = _faded(np.clip(ratio, *B0_RATIO_LIMITS), inside, _voxel_mm(series))
+    look = look_at_scan(series, gradients, inside, scale)
     output = _Output(series, series.raw.copy(), before, before * ratio)
     if mode == "volume":
+        if images is None:
+            raise DataError(
+                "The series, or those that show a site, are too thin to be harmonized as images",
+                where=str(series.path),
+                expected=f"{SLAB_MM:g} mm and more of a head",
+                hint="Use --dwi-mode rish, which harmonizes the shells.",
+            )
         changed = _by_volume(series, gradients, images, output)
     else:
         model: ShellModel = AttenuationModel(source, target)
         if mode == "rish":
-            model = _rish_model(series, gradients, inside, prepared.scale, look, source, target)
+            model = _rish_model(series, gradients, inside, scale, look, source, target)
         changed = _by_shell(series, gradients, inside, ratio, model, output)
     signals = int(np.count_nonzero(inside)) * int(np.count_nonzero(~gradients.b0))
     lowered = sum(changed) / max(1, signals)
@@ -134,6 +147,14 @@ def harmonize_series(
     }
     told = {k: v if v is not None and np.isfinite(v) else None for k, v in quality.items()}
     return SeriesResult(output.raw, sum(output.n_clipped), told, before, output.mean)
+
+
+def _has_place(volume: Volume, harmonizer: Harmonizer, sites: Sequence[str]) -> bool:
+    """Whether the series and the banks of both sites show enough of a head to be compared."""
+    if is_slab(volume):
+        return False
+    heights = [harmonizer.bank(B0_KEY, site).mask.any(axis=(0, 1)).sum() for site in sites]
+    return min(heights) * harmonizer.voxel_mm >= SLAB_MM
 
 
 def _rish_model(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bids_harmony.interfaces.anatomy import MaskOutput, read_brain, save_brain
+from bids_harmony.interfaces.anatomy import MaskOutput, RegisterToReference, read_brain, save_brain
 from bids_harmony.interfaces.base import Adapter
 from bids_harmony.interfaces.derivatives import WriteHarmonized, copy_output, figure_path
 
@@ -25,7 +26,16 @@ if TYPE_CHECKING:
     from bids_harmony.diffusion.gradients import Gradients
     from bids_harmony.diffusion.series import Series
 
-__all__ = ["BrainFromB0", "HarmonizeSeries", "MeanB0", "PrepareSeries", "WriteSeries"]
+logger = logging.getLogger(__name__)
+
+__all__ = [
+    "BrainFromB0",
+    "HarmonizeSeries",
+    "MeanB0",
+    "PlaceSeries",
+    "PrepareSeries",
+    "WriteSeries",
+]
 
 
 class _SeriesInput(BaseInterfaceInputSpec):
@@ -74,6 +84,36 @@ class BrainFromB0(Adapter):
 
         volume = read_volume(self.inputs.in_file)
         return save_brain(brain_of_b0(volume), volume, folder)
+
+
+class PlaceSeries(RegisterToReference):
+    """Register the mean b=0 to the template; a slab is put in its middle, and nothing more."""
+
+    def _adapt(self, folder: Path) -> dict:
+        from bids_harmony.diffusion.brain import SLAB_MM, is_slab
+        from bids_harmony.diffusion.features import DWI_VOXEL_MM
+        from bids_harmony.imaging.reference import reference_grid
+        from bids_harmony.imaging.registration import write_transform
+        from bids_harmony.imaging.volume import read_volume
+
+        volume = read_volume(self.inputs.in_file)
+        if not is_slab(volume):
+            return super()._adapt(folder)
+        logger.warning(
+            "%s: thinner than %g mm, cannot be registered; shells are harmonized, the mean b=0 is "
+            "left as it is",
+            self.inputs.in_file,
+            SLAB_MM,
+        )
+        grid = reference_grid(DWI_VOXEL_MM)
+        middles = [
+            (affine @ [*((np.array(shape) - 1) / 2), 1])[:3]
+            for affine, shape in ((volume.affine, volume.data.shape), (grid.affine, grid.shape))
+        ]
+        world = np.eye(4)
+        world[:3, 3] = middles[1] - middles[0]
+        write_transform(world, folder / "to_reference.txt")
+        return {"xfm_file": str(folder / "to_reference.txt"), "similarity": 0.0}
 
 
 class PrepareSeries(Adapter):

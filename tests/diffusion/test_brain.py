@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_harmony.diffusion.brain import brain_of_b0
+from bids_harmony.diffusion.brain import brain_of_b0, is_slab
 from bids_harmony.exceptions import ImageError
 from bids_harmony.imaging.volume import from_image
 
@@ -70,4 +70,13 @@ def test_a_slab_that_is_full_of_brain_is_enough(head):
     slab = from_image(nib.Nifti1Image(np.ascontiguousarray(data[14:42, 10:50, 19:21]), AFFINE))
     found = brain_of_b0(slab)
     assert np.count_nonzero(found.data) * 0.08 < 200
+    data[24:32, 26:34] = 5
+    holed = from_image(nib.Nifti1Image(np.ascontiguousarray(data[14:42, 10:50, 19:21]), AFFINE))
+    assert brain_of_b0(holed).data[11:17, 17:23].all()
     assert np.mean(found.data == brain[14:42, 10:50, 19:21]) > 0.9
+
+
+@pytest.mark.parametrize(("slices", "slab"), [(2, True), (7, True), (8, False), (40, False)])
+def test_a_few_slices_are_a_slab(head, slices, slab):
+    data, _ = head
+    assert is_slab(volume(np.ascontiguousarray(data[:, :, :slices]))) is slab

@@ -169,3 +169,20 @@ def test_a_shell_that_the_target_lacks_and_an_unknown_site_are_refused(sites):
             series, GRADIENTS, mask, np.eye(4), harmonizer,
             source=replace(looks["GE"], site="MARS"), target=looks["COI"],
         )  # fmt: skip
+
+
+def thin(series, mask):
+    """Three slices of a series stored as RAS."""
+    image = series.image.slicer[:, :, 4:7]
+    cut = Series(np.asarray(image.dataobj), 1.0, 0.0, image, None)
+    return cut, BrainMask(mask.data[:, :, 4:7], "given")
+
+
+def test_of_a_slab_the_shells_change_and_the_mean_does_not(sites):
+    series, mask = thin(*scan("RAS", seed=1, noise=0.02, gain=3000.0, b_scale=1.05))
+    result = run(sites, series, mask, "rish")
+    assert np.array_equal(result.before, result.after)
+    assert np.array_equal(result.raw[..., GRADIENTS.b0], series.raw[..., GRADIENTS.b0])
+    assert (result.raw[..., ~GRADIENTS.b0] != series.raw[..., ~GRADIENTS.b0]).any()
+    with pytest.raises(DataError, match="too thin"):
+        run(sites, series, mask, "volume")
