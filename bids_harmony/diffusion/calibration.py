@@ -212,9 +212,7 @@ def free_water_diffusivity(
     if not usable:
         return float("nan")
     shell = min(usable, key=lambda s: abs(s.b - 1000))
-    weighted = series.signal(np.s_[..., shell.volumes])[mask].mean(axis=1)
-    amplitude = np.maximum(rician_amplitude(weighted, noise), 1e-3 * b0)
-    diffusivity = -np.log(amplitude / b0) / shell.b
+    diffusivity = -_log_attenuation(series, shell, mask, b0, noise) / shell.b
     image = np.zeros(mask.shape, dtype=np.float32)
     image[mask] = diffusivity
     pure = ndimage.binary_erosion(image > MOSTLY_WATER, np.ones((3, 3, 3)))[mask]
@@ -222,6 +220,13 @@ def free_water_diffusivity(
         return float("nan")
     found = float(np.median(diffusivity[pure]))
     return found if WATER_LIMITS[0] <= found <= WATER_LIMITS[1] else float("nan")
+
+
+def _log_attenuation(series: Series, shell: Shell, mask: Array, b0: Array, noise: float) -> Array:
+    """Logarithm of the mean S/S0 of a shell, freed of the Rician floor, (V,)."""
+    weighted = series.signal(np.s_[..., shell.volumes])[mask].mean(axis=1)
+    amplitude = np.maximum(rician_amplitude(weighted, noise), 1e-3 * b0)
+    return np.log(amplitude / b0)
 
 
 def steepness(
@@ -248,11 +253,10 @@ def steepness(
     list of (V,) float32
         Of each shell, within `STEEPNESS_LIMITS`; 1 where there is one shell.
     """
-    logs = []
-    for shell in gradients.shells:
-        weighted = series.signal(np.s_[..., shell.volumes])[mask].mean(axis=1)
-        amplitude = np.maximum(rician_amplitude(weighted, noise), 1e-3 * b0)
-        logs.append(np.minimum(np.log(amplitude / b0), -1e-3))
+    logs = [
+        np.minimum(_log_attenuation(series, shell, mask, b0, noise), -1e-3)
+        for shell in gradients.shells
+    ]
     bs = [shell.b for shell in gradients.shells]
     found = []
     for j, b in enumerate(bs):

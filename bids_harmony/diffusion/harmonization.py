@@ -24,7 +24,7 @@ from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.native import return_to_native
 from bids_harmony.imaging.prepared import Prepared, prepare
 from bids_harmony.imaging.reference import reference_grid
-from bids_harmony.imaging.volume import Volume, from_image, native_order, ras_order
+from bids_harmony.imaging.volume import Volume, from_image, native_order, ras_order, stored_voxels
 
 __all__ = ["SeriesResult", "harmonize_series"]
 
@@ -32,8 +32,6 @@ Array = np.ndarray
 
 B0_RATIO_LIMITS = (0.2, 5.0)
 """The mean b=0 changes by at most these factors; dark voxels would take any."""
-
-
 FADE_MM = 8.0
 """Distance from the brain at which a series is left as it was."""
 
@@ -114,6 +112,8 @@ def harmonize_series(
         return SeriesResult(series.raw, 0, {}, before, before)
     inside = native_order(volume, mask.data)
     scale = robust_scale(volume.data, mask.data)
+    # Ratios to the mean b=0 are taken; dark voxels must not blow them up.
+    mean = np.maximum(before[inside], np.float32(1e-3) * scale).astype(np.float32)
     images, ratio = None, np.ones_like(before)
     if _has_place(volume, harmonizer, (source.site, target.site)):
         prepared = prepare(volume, mask, world, reference_grid(harmonizer.voxel_mm))
@@ -135,8 +135,8 @@ def harmonize_series(
     else:
         model: ShellModel = AttenuationModel(source, target)
         if mode == "rish":
-            model = _rish_model(series, gradients, inside, scale, look, source, target)
-        changed = _by_shell(series, gradients, inside, ratio, model, output)
+            model = _rish_model(series, gradients, inside, scale, mean, look, source, target)
+        changed = _by_shell(series, gradients, inside, ratio, mean, model, output)
     signals = int(np.count_nonzero(inside)) * int(np.count_nonzero(~gradients.b0))
     lowered = sum(changed) / max(1, signals)
     quality = {
@@ -162,13 +162,13 @@ def _rish_model(
     gradients: Gradients,
     inside: Array,
     scale: float,
+    mean: Array,
     look: ScanLook,
     source: SeriesLook,
     target: SeriesLook,
 ) -> RishModel:
-    mean = np.asarray(mean_b0(series, gradients).dataobj, np.float32)[inside]
     noise = look.noise * scale if np.isfinite(look.noise) else 0.0
-    found = steepness(series, gradients, inside, np.maximum(mean, np.float32(1e-3) * scale), noise)
+    found = steepness(series, gradients, inside, mean, noise)
     by_shell = {s.b: own for s, own in zip(gradients.shells, found, strict=True)}
     voxel_mm = _voxel_mm(series)
     return RishModel(gradients, inside, voxel_mm, scale, look, source, target, by_shell)
@@ -179,14 +179,13 @@ def _by_shell(
     gradients: Gradients,
     inside: Array,
     ratio: Array,
+    mean: Array,
     model: ShellModel,
     output: _Output,
 ) -> Iterator[int]:
     """Change b=0 volumes by the ratio of the mean, and weighted ones by the model as well."""
     for index in np.flatnonzero(gradients.b0):
         output.write(int(index), series.signal(np.s_[..., int(index)]) * ratio)
-    least = np.float32(1e-3) * np.percentile(output.before[inside], 99.5)
-    mean = np.maximum(output.before[inside], least).astype(np.float32)
     for shell in tqdm(gradients.shells, "shells", disable=None):
         signal = series.signal(np.s_[..., shell.volumes])[inside]
         signal = model(shell, signal, mean)
@@ -249,14 +248,11 @@ class _Output:
             lowered = int(np.count_nonzero(over))
             signal = np.where(over, self.mean, signal)
         changed = signal != old
-        stored = (signal[changed].astype(np.float64) - self.series.intercept) / self.series.slope
-        if self.raw.dtype.kind in "iu":
-            limits = np.iinfo(self.raw.dtype)
-            stored = np.rint(stored)
-            outside = (stored < limits.min) | (stored > limits.max)
-            self.n_clipped.append(int(np.count_nonzero(outside)))
-            stored = np.clip(stored, limits.min, limits.max)
-        self.raw[..., index][changed] = stored.astype(self.raw.dtype)
+        stored, n_clipped = stored_voxels(
+            signal[changed], self.raw.dtype, self.series.slope, self.series.intercept
+        )
+        self.raw[..., index][changed] = stored
+        self.n_clipped.append(n_clipped)
         return lowered
 
 

@@ -33,6 +33,7 @@ __all__ = [
     "native_order",
     "ras_order",
     "read_volume",
+    "stored_voxels",
     "to_native",
     "write_array",
     "write_image",
@@ -168,17 +169,37 @@ def to_native(
 
     raw, slope, intercept = _raw_voxels(source)
     changed = native_order(volume, data != volume.data)
-    wanted = (native_order(volume, data)[changed].astype(np.float64) - intercept) / slope
-    n_clipped = 0
-    if raw.dtype.kind in "iu":
-        limits = np.iinfo(raw.dtype)
-        wanted = np.rint(wanted)
-        n_clipped = int(np.count_nonzero((wanted < limits.min) | (wanted > limits.max)))
-        raw[changed] = _clipped_to(wanted, raw.dtype)
-    else:
-        raw[changed] = wanted
+    raw[changed], n_clipped = stored_voxels(
+        native_order(volume, data)[changed], raw.dtype, slope, intercept
+    )
     image = _with_raw_voxels(source, raw, slope, intercept)
     return type(source).from_bytes(image.to_bytes()), n_clipped
+
+
+def stored_voxels(
+    signal: np.ndarray, dtype: np.dtype, slope: float, intercept: float
+) -> tuple[np.ndarray, int]:
+    """Turn intensities into what a file stores, and count those that did not fit its type.
+
+    Parameters
+    ----------
+    signal : ndarray
+    dtype : numpy dtype
+        Integers are rounded, and clipped to the type's range.
+    slope, intercept : float
+        ``stored * slope + intercept`` is the signal.
+
+    Returns
+    -------
+    stored : ndarray of `dtype`
+    n_clipped : int
+    """
+    wanted = (signal.astype(np.float64) - intercept) / slope
+    if dtype.kind not in "iu":
+        return wanted.astype(dtype), 0
+    limits, wanted = np.iinfo(dtype), np.rint(wanted)
+    n_clipped = int(np.count_nonzero((wanted < limits.min) | (wanted > limits.max)))
+    return _clipped_to(wanted, dtype), n_clipped
 
 
 def _clipped_to(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
