@@ -40,16 +40,14 @@ class _Variant:
     preset: str = "local"
     closed_form: bool = True
     encoder: str = "mri"
-    #: Takes five to twenty times as long as the default: left out of the quick form.
-    heavy: bool = False
 
 
 _DEFAULT = _Variant("default", "local", {})
 _VARIANTS = (
     _DEFAULT,
-    _Variant("preset", "flat", {}, preset="flat", heavy=True),
-    _Variant("preset", "paper", {}, preset="paper", closed_form=False, heavy=True),
-    _Variant("preset", "paper, on the closed form", {}, preset="paper", heavy=True),
+    _Variant("preset", "flat", {}, preset="flat"),
+    _Variant("preset", "paper", {}, preset="paper", closed_form=False),
+    _Variant("preset", "paper, on the closed form", {}, preset="paper"),
     _Variant("affine net", "instance norm", {"normalize": True}),
     _Variant("affine net", "twice as wide", {"hidden": (48, 64)}),
     _Variant("recursion", "mean", {"recursion": "mean"}),
@@ -67,17 +65,19 @@ _VARIANTS = (
 def choices(
     work: Work,
     *,
+    groups: Sequence[str],
     steps: int,
     vgg: Path | None,
     seed: int,
-    pairs: int = 16,
-    heavy: bool = True,
+    pairs: int,
 ) -> list[dict[str, Any]]:
     """Train and score every variant.
 
     Parameters
     ----------
     work : Work
+    groups : sequence of str
+        Which variants besides the default: ``preset`` takes five to twenty times as long.
     steps : int
         Optimizer steps of eight slices each.
     vgg : Path, optional
@@ -85,11 +85,10 @@ def choices(
     seed : int
     pairs : int
         Unseen twins that are scored.
-    heavy : bool
-        The large networks of the other presets, too.
     """
     rows, pools, reference = [], {}, 0.0
-    variants = [v for v in _VARIANTS if (v.encoder == "mri" or vgg) and (heavy or not v.heavy)]
+    wanted = [v for v in _VARIANTS if v.group in ("default", *groups)]
+    variants = [v for v in wanted if v.encoder == "mri" or vgg]
     for variant in tqdm(variants, "choices", disable=None):
         config = preset(variant.preset, **variant.changes)
         key = variant.encoder, config.aan.grid

@@ -117,8 +117,8 @@ def _provenance(record: Mapping[str, Any], name: str) -> list[str]:
     ]  # fmt: skip
     if record.get("note"):
         lines += [str(record["note"]), ""]
-    if record.get("quick"):
-        lines += ["**A quick run: too few people and steps to judge any method by.**", ""]
+    if record.get("form") != "full":
+        lines += [f"**The {record.get('form')} form: few people, one draw.**", ""]
     return lines
 
 

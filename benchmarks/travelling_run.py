@@ -119,7 +119,8 @@ def _taught(plan: Plan, grid: ReferenceGrid, cache: Path, first: int) -> list[An
 def draw_folder(plan: Plan, work: Work) -> Path:
     """Training scans and models of a plan."""
     fields = "fields" if plan.fields else "no-fields"
-    return work.folder / f"seed-{plan.seed}-{len(plan.sites)}-sites-{fields}"
+    size = f"{len(plan.sites)}-sites-{plan.training_per_site}-each"
+    return work.folder / f"seed-{plan.seed}-{size}-{fields}"
 
 
 def fit_models(
