@@ -21,6 +21,7 @@ BIDS_VERSION = "1.11.0"
 # complains.
 _BIDSIGNORE = (
     "*_xfm.*", "*_dwi.bval", "*_dwi.bvec", "*_dwimap.*", "figures", "*.html", "models", "logs",
+    "group_*", "group.*",
 )  # fmt: skip
 
 _README = """\
