@@ -171,7 +171,7 @@ _QUICK = replace(
     choice_scanners=6,
     choice_steps=5,
     choice_pairs=4,
-    choices=("recursion", "AAN", "closed form", "encoder"),
+    choices=("AAN", "closed form"),
     loss_steps=3,
     proof_people=4,
 )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bids_harmony.exceptions import DataError
 from bids_harmony.group.covariates import Covariates
-from bids_harmony.group.measures import Measure
+from bids_harmony.group.measures import COMBAT, Measure
 from bids_harmony.quality.combat import combat
 from bids_harmony.quality.confounding import Confounding, confounding
 from bids_harmony.quality.effects_kept import EffectKept, effect_kept
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 __all__ = [
-    "COMBAT",
     "MeasureEffect",
     "KeptEffect",
     "Outlier",
@@ -37,8 +36,6 @@ __all__ = [
     "unusual_scans",
 ]
 
-#: State of measures of the source after ComBat: what readers use where images are left alone.
-COMBAT = "combat"
 _FEWEST_OF_A_SITE = 2
 
 

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
     from bids_harmony.group.covariates import Covariates
 
-__all__ = ["Measure", "describe_columns", "measures_of", "table_of"]
+__all__ = ["COMBAT", "Measure", "describe_columns", "measures_of", "table_of"]
 
+#: State of measures of the source after ComBat: what readers use where images are left alone.
+COMBAT = "combat"
 _BRAIN, _GM, _WM, _CSF = range(4)
 _MEDIAN, _TOP = 50, 99
 
@@ -128,7 +130,7 @@ def describe_columns(
         for name in covariates
     }
     for measure in measures:
-        for state in STAGES:
+        for state in (*STAGES, COMBAT):
             columns[f"{measure.key}_{state}"] = {
                 "Description": f"{measure.words}, {state}",
                 "Units": measure.unit,

@@ -112,7 +112,9 @@ def draw_figures(chapter: Chapter, folder: Path) -> dict[str, Path]:
             [(s, m.change) for s, m in scans if s != chapter.target and np.any(m.change)]
         )
         if changed:
-            means = {site: np.mean(own, axis=0, dtype=np.float64) for site, own in changed.items()}
+            means = {
+                site: np.stack(own).mean(axis=0, dtype=float) for site, own in changed.items()
+            }
             changes_figure(means, path("changes"))
     if chapter.effects:
         forest_figure(
