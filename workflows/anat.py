@@ -26,6 +26,7 @@ from bids_harmony.interfaces.anatomy import (
 from bids_harmony.interfaces.derivatives import WriteAnatomy, WriteHarmonized
 from bids_harmony.interfaces.figures import DrawChange
 from bids_harmony.interfaces.harmonization import Harmonize, PrepareForTraining
+from bids_harmony.interfaces.summaries import SummarizeScan
 
 if TYPE_CHECKING:
     from bids_harmony.bids.dataset import Scan
@@ -43,7 +44,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 # Peak memory of a node in GiB, measured on a 1 mm head of 256 x 256 x 192 voxels and rounded up.
-_MEM_MASK, _MEM_REGISTER, _MEM_HARMONIZE, _MEM_WRITE = 2.0, 1.5, 2.0, 0.7
+_MEM_MASK, _MEM_REGISTER, _MEM_HARMONIZE, _MEM_SUMMARIZE, _MEM_WRITE = 2.0, 1.5, 2.0, 1.2, 0.7
 
 
 @dataclass(frozen=True)
@@ -262,7 +263,7 @@ def init_anat_harmonize_wf(
     input_hash: str,
     name: str = "anat_harmonize_wf",
 ) -> Workflow:
-    """Harmonize one scan, draw what changed and write the derivative.
+    """Harmonize one scan, draw and measure what changed, and write the derivative.
 
     Parameters
     ----------
@@ -315,6 +316,7 @@ def init_anat_harmonize_wf(
         name="draw_change",
         mem_gb=_MEM_WRITE,
     )
+    summarize = Node(SummarizeScan(), name="summarize", mem_gb=_MEM_SUMMARIZE)
     write_harmonized = Node(
         WriteHarmonized(
             scan=scan,
@@ -338,6 +340,8 @@ def init_anat_harmonize_wf(
             (inputnode, harmonize, [(f, f) for f in ("mask_file", "mask_kind", "xfm_file")]),
             (inputnode, write_harmonized, [("mask_kind", "mask_kind")]),
             (harmonize, draw_change, outputs),
+            (harmonize, summarize, outputs),
+            (summarize, write_harmonized, [("summary_file", "summary_file")]),
             (
                 harmonize,
                 write_harmonized,

@@ -234,7 +234,11 @@ def _connect_fits(
     )
     workflow.connect(
         [
-            (inputnode, dwi_maps_wf, [("mask_file", "inputnode.mask_file")]),
+            (
+                inputnode,
+                dwi_maps_wf,
+                [("mask_file", "inputnode.mask_file"), ("xfm_file", "inputnode.xfm_file")],
+            ),
             (harmonize, dwi_maps_wf, [("out_file", "inputnode.harmonized_file")]),
             (
                 dwi_maps_wf,
@@ -243,6 +247,7 @@ def _connect_fits(
                     ("outputnode.map_files", "map_files"),
                     ("outputnode.quality_file", "fits_file"),
                     ("outputnode.figure_files", "fit_figures"),
+                    ("outputnode.summary_file", "summary_file"),
                 ],
             ),
         ]

@@ -9,6 +9,7 @@ from nipype.pipeline.engine import Node, Workflow
 
 from bids_harmony.interfaces.diffusion_fits import FitNoddi, FitTensor, WriteMaps
 from bids_harmony.interfaces.diffusion_quality import CompareFits
+from bids_harmony.interfaces.summaries import SummarizeSeries
 
 if TYPE_CHECKING:
     from bids_harmony.bids.dataset import Scan
@@ -28,7 +29,7 @@ def init_dwi_maps_wf(
     input_hash: str,
     name: str = "dwi_maps_wf",
 ) -> Workflow:
-    """Fit a series and its harmonized twin, write the maps, and compare them.
+    """Fit a series and its harmonized twin, write the maps, compare and summarize them.
 
     The same node does both, with the same inputs but for the series.
 
@@ -45,12 +46,14 @@ def init_dwi_maps_wf(
     Returns
     -------
     Workflow
-        Inputs ``inputnode``: ``harmonized_file``, ``mask_file``. Outputs ``outputnode``:
-        ``map_files`` (all that were written), ``quality_file``, ``figure_files``.
+        Inputs ``inputnode``: ``harmonized_file``, ``mask_file``, ``xfm_file``. Outputs
+        ``outputnode``: ``map_files`` (all that were written), ``quality_file``, ``figure_files``,
+        ``summary_file``.
     """
     workflow = Workflow(name)
-    inputnode = Node(IdentityInterface(["harmonized_file", "mask_file"]), name="inputnode")
-    outputs = ["map_files", "quality_file", "figure_files"]
+    inputs = ["harmonized_file", "mask_file", "xfm_file"]
+    inputnode = Node(IdentityInterface(inputs), name="inputnode")
+    outputs = ["map_files", "quality_file", "figure_files", "summary_file"]
     outputnode = Node(IdentityInterface(outputs), name="outputnode")
     bval, bvec = scan.gradients or ("", "")
     tables: dict[str, Any] = {
@@ -67,6 +70,7 @@ def init_dwi_maps_wf(
         name="compare_fits",
         mem_gb=_MEM_COMPARE,
     )
+    summarize = Node(SummarizeSeries(), name="summarize_fits", mem_gb=_MEM_COMPARE)
     models: dict[str, Any] = {"tensor": FitTensor}
     if "noddi" in settings.dwi_fits:
         models["noddi"] = FitNoddi
@@ -92,6 +96,7 @@ def init_dwi_maps_wf(
                     (inputnode, fit, [("mask_file", "mask_file")]),
                     (fit, write, [("map_files", "map_files"), ("record_file", "record_file")]),
                     (fit, compare, [("map_files", f"{state}_{model}")]),
+                    (fit, summarize, [("map_files", f"{state}_{model}")]),
                     (write, gather, [("out_files", f"in{place}")]),
                 ]
             )
@@ -105,6 +110,8 @@ def init_dwi_maps_wf(
                 compare,
                 [("mask_file", "mask_file"), ("harmonized_file", "harmonized_file")],
             ),
+            (inputnode, summarize, [("xfm_file", "xfm_file")]),
+            (summarize, outputnode, [("summary_file", "summary_file")]),
             (compare, figures, [("maps_figure", "in1"), ("densities_figure", "in2")]),
             (compare, outputnode, [("quality_file", "quality_file")]),
             (figures, outputnode, [("out", "figure_files")]),

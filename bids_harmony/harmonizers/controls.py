@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from bids_harmony import __version__
 from bids_harmony.harmonizers import Applied, finish
 from bids_harmony.harmonizers.banked import Banked
@@ -11,7 +13,7 @@ from bids_harmony.harmonizers.closed_form import masked_smooth
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.training.bank_shelf import BankShelf
 
-__all__ = ["BLUR_MM", "Control"]
+__all__ = ["BLUR_MM", "Control", "blurred"]
 
 #: Standard deviation of the Gaussian, mm: finer detail than folds is gone.
 BLUR_MM = 1.5
@@ -49,5 +51,21 @@ class Control(Banked):
         self.bank(modality, target_site)
         if self.name == "none":
             return finish(prepared.data, prepared.mask)
-        sigma = BLUR_MM / self.voxel_mm
-        return finish(masked_smooth(prepared.data, prepared.mask, sigma), prepared.mask)
+        return finish(blurred(prepared.data, prepared.mask, self.voxel_mm), prepared.mask)
+
+
+def blurred(data: np.ndarray, mask: np.ndarray, voxel_mm: float) -> np.ndarray:
+    """Smooth inside the mask by `BLUR_MM`.
+
+    Parameters
+    ----------
+    data : (X, Y, Z) float32
+    mask : (X, Y, Z) bool
+    voxel_mm : float
+
+    Returns
+    -------
+    (X, Y, Z) float32
+        As `masked_smooth` leaves it.
+    """
+    return masked_smooth(data, mask, BLUR_MM / voxel_mm)

@@ -71,7 +71,7 @@ class WriteAnatomy(Adapter):
 
 
 class WriteHarmonized(Adapter):
-    """Write a harmonized image, its figure, its sidecar, and the reference-grid copy if any."""
+    """Write a harmonized image, its figure, summary and sidecar, and the reference-grid copy."""
 
     _always_run = True
 
@@ -81,6 +81,7 @@ class WriteHarmonized(Adapter):
         figure_file = File(exists=True, mandatory=True)
         picture_files = InputMultiPath(File(exists=True), desc="of the subject page")
         quality_file = File(exists=True, mandatory=True)
+        summary_file = File(exists=True, desc="of the level group")
         mask_kind = traits.Str(mandatory=True)
         target_site = traits.Str(mandatory=True)
         model = traits.Dict(mandatory=True, desc="as for bids.sidecar.harmonized_sidecar")
@@ -106,9 +107,19 @@ class WriteHarmonized(Adapter):
             copy_output(picture, figure.with_name(f"{figure.stem}_{Path(picture).name}"))
         # The native image comes last: its sidecar tells later runs that the scan is finished.
         native = harmonized_path(settings.output_dir, scan, target)
+        self._write_summary(native)
         copy_output(self.inputs.in_file, native)
         self._describe(native, record, stripped=stripped)
         return {"out_file": str(native)}
+
+    def _write_summary(self, image: Path) -> None:
+        from bids_harmony.bids.naming import summary_path
+
+        if isdefined(self.inputs.summary_file):
+            copy_output(self.inputs.summary_file, summary_path(image))
+        else:
+            # One that an earlier run left does not belong to this image.
+            summary_path(image).unlink(missing_ok=True)
 
     def _describe(
         self,

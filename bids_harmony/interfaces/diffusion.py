@@ -255,6 +255,7 @@ class WriteSeries(WriteHarmonized):
         if isdefined(self.inputs.fits_file):
             fits = json.loads(Path(self.inputs.fits_file).read_text())["quality"]
         image = harmonized_path(settings.output_dir, scan, target)
+        self._write_summary(image)
         copy_output(self.inputs.in_file, image)
         for source, copy in zip(scan.gradients, table_paths(image), strict=True):
             copy_output(str(source), copy)

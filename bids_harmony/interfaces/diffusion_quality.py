@@ -20,7 +20,7 @@ from nipype.interfaces.base import (
 from bids_harmony.bids.naming import file_stem
 from bids_harmony.interfaces.base import Adapter
 
-__all__ = ["CompareFits"]
+__all__ = ["CompareFits", "read_maps"]
 
 
 class CompareFits(Adapter):
@@ -59,8 +59,8 @@ class CompareFits(Adapter):
         gradients = read_gradients(
             inputs.bval_file, inputs.bvec_file, series.shape[3], b0_threshold=inputs.b0_threshold
         )
-        source = _maps(inputs.source_tensor, inputs.source_noddi)
-        harmonized = _maps(inputs.harmonized_tensor, inputs.harmonized_noddi)
+        source = read_maps(inputs.source_tensor, inputs.source_noddi)
+        harmonized = read_maps(inputs.harmonized_tensor, inputs.harmonized_noddi)
         brain = read_mask(inputs.mask_file, series)
         fitted = brain & (source["md"] > 0) & (harmonized["md"] > 0)
         if isdefined(inputs.tissue_file):
@@ -91,8 +91,8 @@ class CompareFits(Adapter):
         return outputs
 
 
-def _maps(*lists: Sequence[str]) -> dict[str, np.ndarray]:
-    """Maps by parameter, in the voxel order of the series' file."""
+def read_maps(*lists: Sequence[str]) -> dict[str, np.ndarray]:
+    """Maps by parameter, in the voxel order of the series' file; lists may be undefined."""
     import nibabel as nib
 
     maps = {}

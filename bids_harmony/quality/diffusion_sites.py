@@ -72,7 +72,12 @@ def white_matter_blocks(
 
 
 def block_medians(
-    data: NDArray, blocks: NDArray, where: NDArray[np.bool_], *, least_share: float = 0.5
+    data: NDArray,
+    blocks: NDArray,
+    where: NDArray[np.bool_],
+    *,
+    least_share: float = 0.5,
+    sizes: ArrayLike | None = None,
 ) -> NDArray[np.float64]:
     """Median of a map in each block.
 
@@ -86,18 +91,24 @@ def block_medians(
         Voxels of the map that are known: fitted, and inside the field of view.
     least_share : float
         A block of which less is known has no median.
+    sizes : (blocks,) float, optional
+        Voxels that each block would have if all of it lay on the grid; by default those that it
+        has there, up to the last block that is there.
 
     Returns
     -------
     (blocks,) float64
         In the unit of the map; NaN where too little is known.
     """
-    medians = np.full(int(blocks.max()), np.nan)
-    for index in range(len(medians)):
-        block = blocks == index + 1
-        known = block & where
-        if known.sum() >= max(1, least_share * block.sum()):
-            medians[index] = np.median(data[known])
+    there = np.bincount(np.ravel(blocks))[1:]
+    whole = there if sizes is None else np.asarray(sizes)
+    medians = np.full(len(whole), np.nan)
+    known = where & (blocks > 0)
+    values, own = data[known], blocks[known]
+    for index, size in enumerate(whole):
+        block = values[own == index + 1]
+        if len(block) >= max(1, least_share * size):
+            medians[index] = np.median(block)
     return medians
 
 

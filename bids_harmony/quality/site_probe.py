@@ -18,7 +18,14 @@ from numpy.typing import ArrayLike, NDArray
 from bids_harmony.exceptions import DataError
 from bids_harmony.harmonizers.conditioning import texture
 
-__all__ = ["CLASSIFIERS", "ProbeResult", "mask_features", "scan_features", "site_probe"]
+__all__ = [
+    "CLASSIFIERS",
+    "ProbeResult",
+    "block_means",
+    "mask_features",
+    "scan_features",
+    "site_probe",
+]
 
 #: Logistic regression with an L2 penalty, and a support vector machine with a Gaussian kernel.
 CLASSIFIERS = ("linear", "kernel")
@@ -55,7 +62,14 @@ class ProbeResult:
     classifier: str
 
 
-def scan_features(data: NDArray, mask: NDArray[np.bool_], voxel_mm: float) -> NDArray[np.float32]:
+def scan_features(
+    data: NDArray,
+    mask: NDArray[np.bool_],
+    voxel_mm: float,
+    *,
+    stored_unit: bool = False,
+    within: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float32]:
     """Describe the look of a scan.
 
     Intensities are divided by their own 99.5th percentile, since stored units are arbitrary.
@@ -67,6 +81,10 @@ def scan_features(data: NDArray, mask: NDArray[np.bool_], voxel_mm: float) -> ND
     mask : (X, Y, Z) bool
         The brain.
     voxel_mm : float
+    stored_unit : bool
+        Leave the intensities undivided: what a classifier is offered by scans as they come.
+    within : (X, Y, Z) bool, optional
+        Keep the blocks of which most lies in here; the same for all scans. By default all.
 
     Returns
     -------
@@ -83,15 +101,14 @@ def scan_features(data: NDArray, mask: NDArray[np.bool_], voxel_mm: float) -> ND
     scale = float(np.percentile(data[mask], _PERCENTILE)) if mask.any() else 0.0
     if not scale > 0:
         raise DataError("No positive signal inside the mask to describe", got=f"{scale:g}")
-    scaled = np.where(mask, data / scale, 0).astype(np.float32)
+    scaled = np.where(mask, data / (1.0 if stored_unit else scale), 0).astype(np.float32)
     detail = texture(scaled, mask, _CELLS)
     slabs = [s.mean(axis=0) for s in np.array_split(detail, min(_CELLS, len(detail)))]
+    blocks = block_means(scaled, voxel_mm)
+    if within is not None:
+        blocks = blocks[block_means(within.astype(np.float32), voxel_mm) > 0.5]
     return np.concatenate(
-        [
-            np.quantile(scaled[mask], _QUANTILES),
-            np.ravel(slabs),
-            _blocks(scaled, voxel_mm).ravel(),
-        ]
+        [np.quantile(scaled[mask], _QUANTILES), np.ravel(slabs), blocks.ravel()]
     ).astype(np.float32)
 
 
@@ -119,8 +136,30 @@ def mask_features(mask: NDArray[np.bool_], voxel_mm: float) -> NDArray[np.float3
         raise DataError("The mask is empty", expected="at least one voxel", got="none")
     extents = (np.ptp(np.argwhere(mask), axis=0) + 1) * voxel_mm
     volume = mask.sum() * voxel_mm**3 / 1000
-    coarse = _blocks(mask.astype(np.float32), voxel_mm)
+    coarse = block_means(mask.astype(np.float32), voxel_mm)
     return np.concatenate([[volume], extents, coarse.ravel()]).astype(np.float32)
+
+
+def block_means(
+    volume: NDArray[np.float32], voxel_mm: float, block_mm: float = _COARSE_MM
+) -> NDArray[np.float32]:
+    """Average over blocks, the last of each axis filled up with 0.
+
+    Parameters
+    ----------
+    volume : (X, Y, Z) float32
+    voxel_mm : float
+    block_mm : float
+        Edge of a block; rounded to whole voxels, one at least.
+
+    Returns
+    -------
+    (x, y, z) float32
+    """
+    from skimage.measure import block_reduce
+
+    edge: Sequence[int] = [max(1, round(block_mm / voxel_mm))] * 3
+    return block_reduce(volume, tuple(edge), np.mean)
 
 
 def site_probe(
@@ -239,11 +278,3 @@ def _classifier(name: str) -> Any:
     if name == "kernel":
         return make_pipeline(StandardScaler(), SVC(C=10.0, class_weight="balanced"))
     raise DataError("Unknown classifier of sites", expected=" or ".join(CLASSIFIERS), got=name)
-
-
-def _blocks(volume: NDArray[np.float32], voxel_mm: float) -> NDArray[np.float32]:
-    """Means of blocks of about 8 mm."""
-    from skimage.measure import block_reduce
-
-    edge: Sequence[int] = [max(1, round(_COARSE_MM / voxel_mm))] * 3
-    return block_reduce(volume, tuple(edge), np.mean)

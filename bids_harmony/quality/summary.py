@@ -1,6 +1,6 @@
 """What the level group needs of one harmonized image, in one small file.
 
-Site effects are found by comparing all images of a dataset. Their summaries take some 50 kB each,
+Site effects are found by comparing all images of a dataset. Their summaries take some 60 kB each,
 so that a hundred of them are read in a second and no image has to be opened.
 """
 
@@ -42,7 +42,6 @@ REGION_TISSUES = ("gm", "wm")
 N_QUANTILES = 101
 N_REGIONS = 64
 
-_HALF_MAX = float(np.finfo(np.float16).max)
 _UNREADABLE = (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
@@ -68,7 +67,8 @@ class ScanSummary:
     detail : (2,) float32
         By `STAGES`: mean log10 of the energy of the finest detail in the brain.
     change : (x, y, z) float16
-        Harmonized minus source, means in blocks of 4 mm; 0 outside the mask.
+        Harmonized minus source, means over the brain in blocks of 4 mm; 0 where less than half of
+        a block is brain. Kept in 255 steps.
     voxel_mm : float
         Spacing of the reference grid.
     """
@@ -110,7 +110,7 @@ _STORED = {
     "features": np.float16,
     "head": np.float16,
     "detail": np.float32,
-    "change": np.float16,
+    "change": np.int8,
     "voxel_mm": np.float64,
     "parameters": np.str_,
     "regions": np.float32,
@@ -138,8 +138,7 @@ def save_summary(path: Path, summary: ScanSummary | SeriesSummary) -> None:
     arrays = {field.name: np.asarray(getattr(summary, field.name)) for field in fields(summary)}
     _check_shapes(path, kind, arrays)
     if kind == "scan":
-        # Stored units may be anything, and float16 ends at 65504.
-        arrays["features"], arrays["feature_unit"] = _in_range(arrays["features"])
+        _pack(arrays)
     payload = io.BytesIO()
     stored = {name: np.asarray(array, _STORED.get(name)) for name, array in arrays.items()}
     np.savez_compressed(payload, kind=kind, version=SUMMARY_VERSION, **stored)  # type: ignore[arg-type]
@@ -164,25 +163,37 @@ def load_summary(path: Path) -> ScanSummary | SeriesSummary:
         raise _unusable(path, f"version {SUMMARY_VERSION} of the file", f"version {version}")
     if kind not in _KINDS:
         raise _unusable(path, " or ".join(_KINDS), f"kind {kind}")
-    unit = arrays.pop("feature_unit", None)
-    _check_shapes(path, kind, arrays)
+    _check_shapes(path, kind, arrays, stored=True)
     if kind == "series":
         names = tuple(str(name) for name in arrays.pop("parameters"))
         return SeriesSummary(names, **arrays)
-    if np.shape(unit) != (len(FEATURE_ROWS),):
-        raise _unusable(path, "a unit for each row of features", str(np.shape(unit)))
-    features = arrays.pop("features").astype(np.float32) * np.asarray(unit)[:, None]
-    return ScanSummary(features=features, voxel_mm=float(arrays.pop("voxel_mm")), **arrays)
+    features = arrays.pop("features") * arrays.pop("feature_unit")[:, None]
+    change = arrays.pop("change") * arrays.pop("change_unit")
+    return ScanSummary(
+        features=features.astype(np.float32),
+        change=change.astype(np.float16),
+        voxel_mm=float(arrays.pop("voxel_mm")),
+        **arrays,
+    )
 
 
-def _in_range(features: NDArray[Any]) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
-    """Rows as float16 and the power of two that each was divided by, 1 where it fits."""
-    largest = np.maximum(np.abs(features).max(axis=1), 1)
-    unit = np.exp2(np.maximum(np.ceil(np.log2(largest / _HALF_MAX)), 0)).astype(np.float32)
-    return (features / unit[:, None]).astype(np.float16), unit
+def _pack(arrays: dict[str, NDArray[Any]]) -> None:
+    """Bring features and change into the range of the types that they are stored as."""
+    # Rows of features are divided by a power of two, mostly 1: stored units may be anything, and
+    # float16 ends at 65504.
+    largest = np.maximum(np.abs(arrays["features"]).max(axis=1), 1)
+    unit = np.exp2(np.maximum(np.ceil(np.log2(largest / np.finfo(np.float16).max)), 0))
+    arrays["feature_unit"] = unit.astype(np.float32)
+    arrays["features"] = arrays["features"] / unit[:, None]
+    # Half of the file is change, the last digits of which are noise.
+    step = np.abs(arrays["change"]).max().astype(np.float64) / np.iinfo(np.int8).max or 1.0
+    arrays["change_unit"] = np.array(step)
+    arrays["change"] = np.rint(arrays["change"] / step)
 
 
-def _check_shapes(path: Path, kind: str, arrays: dict[str, NDArray[Any]]) -> None:
+def _check_shapes(
+    path: Path, kind: str, arrays: dict[str, NDArray[Any]], *, stored: bool = False
+) -> None:
     """Refuse arrays that are missing, too many, of another type or of other shapes."""
     expected: dict[str, tuple[int | None, ...]]
     if kind == "scan":
@@ -195,6 +206,8 @@ def _check_shapes(path: Path, kind: str, arrays: dict[str, NDArray[Any]]) -> Non
             "change": (None, None, None),
             "voxel_mm": (),
         }
+        if stored:
+            expected |= {"feature_unit": (len(FEATURE_ROWS),), "change_unit": ()}
     else:
         n = arrays["parameters"].size if "parameters" in arrays else 0
         expected = {

@@ -130,6 +130,29 @@ def test_maps_before_and_after_lie_beside_the_series(harmonized):
     assert {name.rpartition("_")[2] for name in figures} == {"maps.png", "densities.png"}
 
 
+def test_summaries_hold_what_was_fitted(harmonized):
+    from bids_harmony.quality.summary import load_summary
+
+    for label in SERIES:
+        stem = output_of(harmonized.out, label).name.removesuffix(".nii.gz")
+        (path,) = harmonized.out.glob(f"sub-*/summaries/{stem}.npz")
+        summary = load_summary(path)
+        assert summary.parameters[:4] == ("fa", "md", "ad", "rd")
+        assert ("ndi" in summary.parameters) == bool(NODDI)
+        fa, md = summary.regions[0, :2]
+        assert np.isfinite(fa).sum() > 50 and np.nanmedian(fa) > 0.2
+        assert 3e-4 < np.nanmedian(md) < 1.2e-3
+        own_site = label == "sub-COI01_dwi"
+        assert np.array_equal(*summary.regions, equal_nan=True) == own_site
+    record = json.loads(
+        beside(output_of(harmonized.out, "sub-T01_ses-GE_dwi"), ".json").read_text()
+    )["DiffusionQuality"]
+    path = harmonized.out / f"sub-T01/summaries/sub-T01_ses-GE_desc-harmonized{TARGET}_dwi.npz"
+    white = load_summary(path).tissues[:, 0, 1]
+    expected = [record[f"fa_wm_median_{state}"] for state in ("source", "harmonized")]
+    np.testing.assert_allclose(white, expected, rtol=1e-5)
+
+
 def test_traveller_comes_nearer_to_what_the_target_would_have_seen(harmonized, raw):
     label = "sub-T01_ses-GE_dwi"
     twin_path = raw.parent / "twins" / SERIES[label] / "sub-T01_ses-GE_desc-twin_dwi.nii.gz"
@@ -174,6 +197,16 @@ def test_what_is_there_is_not_made_again(again, tmp_path):
     assert finished.states["sub-T01_ses-GE_dwi"] == "done"
     assert finished.states["sub-GE01_dwi"] == "skipped"
     assert digests(out / "sub-T01") | digests(out / "models") == before
+
+
+def test_without_fits_there_is_no_summary(again, tmp_path):
+    """That of the run before, which was of another image, is gone."""
+    label = "sub-T01_ses-GE_dwi"
+    finished = again("--participant-label", "T01", "--bank-scans", "2", "--dwi-fits")
+    assert finished.code == 0 and finished.states[label] == "done", finished.told
+    assert output_of(tmp_path / "out", label).is_file()
+    assert not list((tmp_path / "out").glob("sub-T01/summaries/*"))
+    assert list((tmp_path / "out").glob("sub-GE01/summaries/*"))
 
 
 def no_tables(stem: Path) -> None:

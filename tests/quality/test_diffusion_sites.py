@@ -40,6 +40,10 @@ def test_medians_of_blocks_need_half_of_each():
     where[2, :2], where[3, :3] = False, False
     assert block_medians(data, blocks, where)[:2].tolist() == [7, 13]
     assert np.isnan(block_medians(data, blocks, where)[2])
+    # Whole blocks may be larger than what the grid shows of them, or not be there at all.
+    sizes = [10, 11, 5, 5]
+    found = block_medians(data, blocks, np.ones_like(where), sizes=sizes)
+    np.testing.assert_array_equal(found, [7, np.nan, 17, np.nan])
 
 
 def test_variation_has_its_closed_form():

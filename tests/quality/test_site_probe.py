@@ -128,6 +128,26 @@ def test_features_do_not_depend_on_gain_but_on_sharpness():
     assert change.mean() < -0.05
 
 
+def test_features_in_the_stored_unit_and_of_some_blocks():
+    grid = reference_grid(4.0)
+    person = make_anatomy(grid, 1)
+    scan = acquire(person, SITES["COI"], "T1w", scan_seed=1)
+    whole = scan_features(scan, person.mask, 4.0)
+    stored = scan_features(scan, person.mask, 4.0, stored_unit=True)
+    scale = np.percentile(scan[person.mask], 99.5)
+    look = slice(21 + 2 * 4**3, None)
+    for columns in (slice(21), look):
+        np.testing.assert_allclose(stored[columns], scale * whole[columns], rtol=1e-4)
+    # Blocks of two voxels; the first of them lies in here, half of the second does not count.
+    within = np.zeros(grid.shape, bool)
+    at = np.array(grid.shape) // 4 * 2
+    within[at[0] : at[0] + 3, at[1] : at[1] + 2, at[2] : at[2] + 2] = True
+    some = scan_features(scan, person.mask, 4.0, within=within)
+    np.testing.assert_array_equal(some[:-1], whole[: look.start])
+    block = np.where(person.mask, scan, 0)[tuple(slice(i, i + 2) for i in at)]
+    np.testing.assert_allclose(some[-1], block.mean() / scale, rtol=1e-5)
+
+
 def test_mask_features_measure_the_head():
     mask = np.zeros((20, 24, 16), bool)
     mask[2:12, 4:20, 0:16] = True

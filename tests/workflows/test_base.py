@@ -36,9 +36,8 @@ def test_participant_end_to_end(finished):
         "sub-01_T2w": "done",
         "sub-02_T1w": "done",
     }
-    assert {"mask_brain", "register", "harmonize", "draw_change", "write_harmonized"} <= set(
-        scans["sub-01_T1w"]["seconds"]
-    )
+    nodes = {"mask_brain", "register", "harmonize", "draw_change", "summarize", "write_harmonized"}
+    assert nodes <= set(scans["sub-01_T1w"]["seconds"])
     out = settings.output_dir
     source = nib.load(settings.bids_dir / "sub-01/anat/sub-01_T1w.nii.gz")
     result = nib.load(out / f"{T1W}.nii.gz")
@@ -62,6 +61,8 @@ def test_participant_end_to_end(finished):
         "sub-01/anat/sub-01_from-T1w_to-MNI152NLin2009aSym_mode-image_xfm.txt",
         "sub-01/anat/sub-01_from-T2w_to-MNI152NLin2009aSym_mode-image_xfm.txt",
         "sub-01/figures/sub-01_desc-harmonizedB_T1w.png",
+        "sub-01/summaries/sub-01_desc-harmonizedB_T1w.npz",
+        "sub-01/summaries/sub-01_desc-harmonizedB_T2w.npz",
         "sub-01/sub-01_scans.tsv",
     ):
         assert (out / name).is_file(), name
@@ -83,10 +84,27 @@ def test_the_derivative_is_valid_bids(finished):
     assert [i for i in issues if i["severity"] == "error"] == []
 
 
+def test_summaries_say_what_was_done_to_each_scan(finished):
+    from bids_harmony.quality.summary import load_summary
+
+    out = finished[0].output_dir
+    for name, gain in (("sub-01_desc-harmonizedB_T1w", 1.1), ("sub-02_desc-harmonizedB_T1w", 1)):
+        summary = load_summary(out / name[:6] / "summaries" / f"{name}.npz")
+        before, after = summary.quantiles[:, 0]
+        np.testing.assert_allclose(after[1:], gain * before[1:], rtol=2e-3)
+        assert (np.abs(summary.change).max() > 0) == (gain != 1)
+        source = nib.load(finished[0].bids_dir / name[:6] / f"anat/{name[:6]}_T1w.nii.gz")
+        stored = source.get_fdata()
+        # Row "raw", its median: the scan's own unit, on a coarser grid.
+        assert summary.features[0, 10] == pytest.approx(np.median(stored[stored > 0]), rel=0.1)
+
+
 def test_finished_scans_are_skipped_also_with_an_empty_work_folder(
     participant, settings, finished, caplog
 ):
     shutil.copytree(finished[0].output_dir, settings.output_dir, dirs_exist_ok=True)
+    # As an earlier version left it: without summaries a scan is finished, too.
+    shutil.rmtree(settings.output_dir / "sub-01/summaries")
     before = {p: p.stat().st_mtime_ns for p in settings.output_dir.rglob("*.nii.gz")}
     caplog.set_level("INFO", logger="bids_harmony")
     code, scans = participant()
@@ -100,7 +118,9 @@ def test_finished_scans_are_skipped_also_with_an_empty_work_folder(
     code, scans = participant(skull_strip=True)
     assert {s["state"] for s in scans.values()} == {"done"}
     assert "found precomputed mask, skipping" in caplog.text
-    assert set(scans["sub-01_T2w"]["seconds"]) == {"harmonize", "draw_change", "write_harmonized"}
+    stages = {"harmonize", "draw_change", "summarize", "write_harmonized"}
+    assert set(scans["sub-01_T2w"]["seconds"]) == stages
+    assert len(list((settings.output_dir / "sub-01/summaries").iterdir())) == 2
 
 
 def test_a_lost_output_is_written_again_from_the_work_folder(participant, settings):

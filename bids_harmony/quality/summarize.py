@@ -1,0 +1,196 @@
+"""Make the summary of a harmonized image: what site effects are measured with later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import minimum_filter
+
+from bids_harmony.diffusion.features import DWI_VOXEL_MM
+from bids_harmony.diffusion.maps import MAPS
+from bids_harmony.harmonizers.conditioning import texture
+from bids_harmony.harmonizers.controls import blurred
+from bids_harmony.imaging.reference import reference_grid, reference_mask, reference_tissues
+from bids_harmony.imaging.resampling import resample_from_grid
+from bids_harmony.imaging.tissues import segment_tissues
+from bids_harmony.quality.diffusion import diffusion_tissues
+from bids_harmony.quality.diffusion_sites import block_medians, white_matter_blocks
+from bids_harmony.quality.distributions import quantiles
+from bids_harmony.quality.site_probe import block_means, mask_features, scan_features
+from bids_harmony.quality.summary import (
+    N_QUANTILES,
+    N_REGIONS,
+    REGION_TISSUES,
+    TISSUES,
+    ScanSummary,
+    SeriesSummary,
+)
+
+__all__ = ["summarize_scan", "summarize_series"]
+
+#: Tissues are found on a lattice of this spacing at most: distributions need no more voxels.
+_LATTICE_MM = 3.0
+_CHANGE_MM = 4.0
+#: In voxels: as far as the filter of the finest detail reaches from the edge of the brain.
+_REACH = 2
+#: Tissue fraction of the template that counts as white matter.
+_WHITE = 0.5
+
+
+def summarize_scan(
+    source: NDArray,
+    harmonized: NDArray,
+    mask: NDArray[np.bool_],
+    *,
+    scale: float,
+    target_quantiles: NDArray,
+    voxel_mm: float,
+) -> ScanSummary:
+    """Measure a structural scan before and after harmonization.
+
+    Parameters
+    ----------
+    source, harmonized : (X, Y, Z) float
+        On the reference grid, in fractions of the source's robust scale, 0 outside the mask.
+    mask : (X, Y, Z) bool
+        The brain.
+    scale : float
+        Robust scale of the source, in its stored unit.
+    target_quantiles : (K,) float
+        Of the target site's brains, at probabilities evenly from 0 to 1.
+    voxel_mm : float
+        Spacing of the reference grid.
+
+    Returns
+    -------
+    ScanSummary
+
+    Raises
+    ------
+    DataError
+        The arrays are not on the reference grid, or there is no positive signal in the mask.
+    """
+    source, harmonized = np.asarray(source, np.float32), np.asarray(harmonized, np.float32)
+    return ScanSummary(
+        quantiles=_tissue_quantiles(source, harmonized, mask, voxel_mm),
+        target_quantiles=np.asarray(target_quantiles, np.float32),
+        features=_probe_features(source, harmonized, mask, scale, voxel_mm),
+        head=mask_features(mask, voxel_mm).astype(np.float16),
+        detail=_fine_detail((source, harmonized), mask),
+        change=_mean_change(harmonized - source, mask, voxel_mm),
+        voxel_mm=float(voxel_mm),
+    )
+
+
+def summarize_series(
+    source: Mapping[str, NDArray],
+    harmonized: Mapping[str, NDArray],
+    affine: NDArray,
+    world: NDArray | None,
+) -> SeriesSummary:
+    """Measure the maps of a diffusion series before and after harmonization.
+
+    Parameters
+    ----------
+    source, harmonized : mapping of parameter to (X, Y, Z) float
+        Maps of one grid, ``fa`` and ``md`` (mm2/s) among them, 0 where nothing was fitted;
+        directions are passed over.
+    affine : (4, 4) float
+        Voxels of the maps to RAS+ mm.
+    world : (4, 4) float or None
+        These RAS+ mm to those of the reference; None where the place is not known.
+
+    Returns
+    -------
+    SeriesSummary
+    """
+    names = [n for n in MAPS if n in source and n in harmonized and source[n].ndim == 3]
+    stages = source, harmonized
+    fitted = (source["md"] > 0) & (harmonized["md"] > 0)
+    # By both, as `diffusion_tissues` explains.
+    fa, md = ((source[n] + harmonized[n]) / 2 for n in ("fa", "md"))
+    labels = diffusion_tissues(fa, md, fitted)
+    tissues = np.full((len(stages), len(names), len(REGION_TISSUES)), np.nan, np.float32)
+    regions = np.full((len(stages), len(names), N_REGIONS), np.nan, np.float32)
+    blocks, sizes = (None, None) if world is None else _blocks_of(fitted.shape, affine, world)
+    for i, maps in enumerate(stages):
+        for j, name in enumerate(names):
+            for k in range(len(REGION_TISSUES)):
+                if (labels == k + 1).any():
+                    tissues[i, j, k] = np.median(maps[name][labels == k + 1])
+            if blocks is not None:
+                regions[i, j] = block_medians(maps[name], blocks, fitted, sizes=sizes)
+    return SeriesSummary(tuple(names), regions, tissues)
+
+
+def _tissue_quantiles(
+    source: NDArray, harmonized: NDArray, mask: NDArray[np.bool_], voxel_mm: float
+) -> NDArray[np.float32]:
+    """Quantiles of both, in the same voxels: those of the source's tissues."""
+    step = max(1, int(_LATTICE_MM / voxel_mm))
+    lattice = (slice(None, None, step),) * 3
+    template = reference_tissues(reference_grid(voxel_mm))[(slice(None), *lattice)]
+    labels = segment_tissues(source[lattice], mask[lattice], template).labels
+    levels = np.full((2, len(TISSUES), N_QUANTILES), np.nan, np.float32)
+    for i, data in enumerate((source, harmonized)):
+        levels[i, 0] = quantiles(data, mask, N_QUANTILES)
+        for label in range(1, len(TISSUES)):
+            if (labels == label).any():
+                levels[i, label] = quantiles(data[lattice], labels == label, N_QUANTILES)
+    return levels
+
+
+def _probe_features(
+    source: NDArray, harmonized: NDArray, mask: NDArray[np.bool_], scale: float, voxel_mm: float
+) -> NDArray[np.float32]:
+    """Rows as `summary.FEATURE_ROWS` names them."""
+    within = reference_mask(reference_grid(voxel_mm))
+    raw = scan_features(
+        source * np.float32(scale), mask, voxel_mm, stored_unit=True, within=within
+    )
+    others = (source, harmonized, blurred(source, mask, voxel_mm))
+    rows = [raw, *(scan_features(data, mask, voxel_mm, within=within) for data in others)]
+    return np.stack(rows)
+
+
+def _mean_change(change: NDArray, mask: NDArray[np.bool_], voxel_mm: float) -> NDArray[np.float16]:
+    """Means over the brain's voxels of each block; 0 where less than half of it is brain."""
+    share = block_means(mask.astype(np.float32), voxel_mm, _CHANGE_MM)
+    mean = block_means(np.where(mask, change, 0), voxel_mm, _CHANGE_MM)
+    return np.where(share >= 0.5, mean / np.maximum(share, 0.5), 0).astype(np.float16)
+
+
+def _fine_detail(images: Iterable[NDArray], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Means over the brain's slices of log10 of the energy of the finest band."""
+    # The edge of the brain is the sharpest of all, and is there whatever happens inside.
+    inner = minimum_filter(mask, (2 * _REACH + 1, 2 * _REACH + 1, 1), mode="constant")
+    inner = inner if inner.any() else mask
+    weights = inner.sum(axis=(0, 1))
+    energies = [2 * texture(data, inner, 1)[:, 0, 0, 0] / np.log(10) for data in images]
+    return np.average(energies, axis=1, weights=weights).astype(np.float32)
+
+
+def _blocks_of(
+    shape: tuple[int, ...], affine: NDArray, world: NDArray
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Blocks of the template's white matter on the grid of a series, and how large each is.
+
+    A block that the field of view cuts has fewer voxels there than its size says.
+    """
+    grid = reference_grid(DWI_VOXEL_MM)
+    labels = _template_blocks()
+    on_series = resample_from_grid(
+        labels, grid, world, affine, (shape[0], shape[1], shape[2]), order=0
+    )
+    reference_voxels = abs(np.linalg.det(world @ affine)) / DWI_VOXEL_MM**3
+    sizes = np.bincount(labels.ravel(), minlength=N_REGIONS + 1)[1:] / reference_voxels
+    return np.rint(on_series).astype(np.int32), sizes
+
+
+@lru_cache(maxsize=1)
+def _template_blocks() -> NDArray[np.int32]:
+    white = reference_tissues(reference_grid(DWI_VOXEL_MM))[1] > _WHITE
+    return white_matter_blocks(white, N_REGIONS, voxel_mm=(DWI_VOXEL_MM,) * 3)
