@@ -73,14 +73,18 @@ def page(browser, written):
     assert [url for url in asked if not url.startswith("data:")] == [written.as_uri()]
 
 
-def shares(page) -> tuple[float, float]:
-    """Which part of the first pair of pictures shows before, and which after."""
+def shown(page) -> np.ndarray:
+    """Pixels of the first pair of pictures: 1 where before is seen, -1 where after is."""
     shot = page.locator("figure.compare .pair").first.screenshot()
     pixels = np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int)
-    before, after = (
-        float(np.mean(np.abs(pixels - colour).max(axis=-1) < 30)) for colour in (BEFORE, AFTER)
-    )
-    return before, after
+    before, after = (np.abs(pixels - colour).max(axis=-1) < 30 for colour in (BEFORE, AFTER))
+    return before.astype(int) - after.astype(int)
+
+
+def shares(page) -> tuple[float, float]:
+    """Which part of the first pair of pictures shows before, and which after."""
+    seen = shown(page)
+    return float(np.mean(seen == 1)), float(np.mean(seen == -1))
 
 
 def test_every_picture_has_loaded(page):
@@ -95,6 +99,10 @@ def test_every_picture_has_loaded(page):
 def test_the_control_lays_one_picture_over_the_other(page):
     slider = page.locator("figure.compare input[type=range]").first
     assert shares(page) == pytest.approx((0.5, 0.5), abs=0.02)
+    # In each of the three planes before is on the left of the line.
+    row = shown(page)[100]
+    places = [round((plane + part) / 3 * len(row)) for plane in range(3) for part in (0.25, 0.75)]
+    assert row[places].tolist() == [1, -1] * 3
     box = slider.bounding_box()
     middle = box["y"] + box["height"] / 2
     page.mouse.move(box["x"] + box["width"] / 2, middle)
