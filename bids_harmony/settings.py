@@ -30,6 +30,7 @@ __all__ = [
     "METHODS",
     "MODALITIES",
     "ON_OOD",
+    "OUTPUT_LAYOUTS",
     "OUTPUT_SPACES",
     "PRECISIONS",
     "REPORT_LEVELS",
@@ -55,6 +56,7 @@ _CONFIG_FOLDER = Path(__file__).resolve().parent / "data" / "configs"
 ON_OOD = ("warn", "skip", "error")
 KEEP_WORKDIR = ("always", "on-failure", "never")
 OUTPUT_SPACES = ("native", "MNI152NLin2009aSym")
+OUTPUT_LAYOUTS = ("derivative", "raw")
 REPORT_LEVELS = ("root", "subject", "session")
 
 # More threads than this inside one task bring nothing in slices of 200 x 200 pixels; more tasks
@@ -124,6 +126,8 @@ class Settings:
     # mm; spacing of the reference grid, that of the template.
     voxel_mm: float = 1.0
     output_spaces: tuple[str, ...] = ("native",)
+    # "raw": beside the derivative a dataset with the sources' names, for apps that read raw ones.
+    output_layout: str = OUTPUT_LAYOUTS[0]
 
     # --- running
     work_dir: Path = field(default_factory=lambda: Path.cwd() / "work", metadata={"machine": True})
@@ -171,6 +175,7 @@ class Settings:
             check_choice("bids_filters", name, MODALITIES)
         for name in self.output_spaces:
             check_choice("output_spaces", name, OUTPUT_SPACES)
+        check_choice("output_layout", self.output_layout, OUTPUT_LAYOUTS)
         check_choice("method", self.method, METHODS)
         if self.analysis_level == "train":
             check_training_target(self.method, self.target_site)

@@ -41,6 +41,7 @@ EVERYTHING = {
     "memory_mb": 4000,
     "device": "cuda:1",
     "output_spaces": ("native", "MNI152NLin2009aSym"),
+    "output_layout": "raw",
     "plugin_file": Path("/p.yaml"),
     "verbosity": 2,
     "n4": True,

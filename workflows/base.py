@@ -42,7 +42,8 @@ def run_participant(
 
     A scan whose output was made from the same input, model and settings is skipped, also with an
     empty work folder. A scan that fails stops no other, but for those that need it (a T2w its
-    T1w). At the end, the page of every participant or session is written.
+    T1w). At the end, the page of every participant or session is written, and with
+    ``--output-layout raw`` what the raw dataset lacks.
 
     Parameters
     ----------
@@ -65,6 +66,7 @@ def run_participant(
     """
     from bids_harmony.bids.derivative import is_complete
     from bids_harmony.bids.naming import harmonized_path, sidecar_path, table_paths
+    from bids_harmony.bids.raw_layout import write_raw_layout
     from bids_harmony.workflows.anat import init_anat_harmonize_wf
     from bids_harmony.workflows.cohort import companion_of
     from bids_harmony.workflows.dwi import init_dwi_harmonize_wf
@@ -113,6 +115,9 @@ def run_participant(
     _write_quality_rows(settings, written, target)
     write_status(log_dir, [statuses[scan.label] for scan in scans])
     write_pages(settings, log_dir)
+    if settings.output_layout == "raw" and written:
+        folder = write_raw_layout(settings, written, target)
+        logger.info("The harmonized images as a raw dataset: %s", folder)
     clear_work(settings, "participant_wf", scans, statuses)
     return exit_code_of(statuses.values())
 

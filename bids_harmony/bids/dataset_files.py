@@ -13,7 +13,7 @@ from bids_harmony.bids.inventory import check_dataset
 from bids_harmony.bids.naming import harmonized_description
 from bids_harmony.settings import Settings
 
-__all__ = ["BIDS_VERSION", "write_dataset_files"]
+__all__ = ["BIDS_VERSION", "generated_by", "source_link", "write_dataset_files"]
 
 BIDS_VERSION = "1.11.0"
 
@@ -36,7 +36,8 @@ site the scan came from and how that is known, the model, the seed and the quali
 and directions: `.bval` and `.bvec` are copies of the source's. `*_mask.nii.gz` is the brain mask
 that was used, `*_xfm.txt` the transform to the template (ITK, physical coordinates).
 `descriptions.tsv` explains every `desc` label, `logs/` holds one folder per run, `summaries/` of
-each subject what the level group reads of every image.
+each subject what the level group reads of every image. A dataset in `derivatives/`, if there is
+one, has the same images under the names of their sources.
 """
 
 
@@ -80,30 +81,31 @@ def write_dataset_files(settings: Settings, targets: Mapping[str, str] | None = 
     )
 
 
+def generated_by() -> dict[str, str]:
+    """What ``GeneratedBy`` says of this program."""
+    return {
+        "Name": "bids_harmony",
+        "Version": __version__,
+        "Description": "Harmonization of multi-site MR images",
+    }
+
+
+def source_link(bids_dir: Path, root: Path) -> str:
+    """The source dataset as seen from another's root; relative, so that both can move together."""
+    return Path(os.path.relpath(os.path.realpath(bids_dir), os.path.realpath(root))).as_posix()
+
+
 def _description(settings: Settings, name: str, source: Mapping[str, Any]) -> dict[str, Any]:
-    raw = os.path.relpath(
-        os.path.realpath(settings.bids_dir), os.path.realpath(settings.output_dir)
-    )
-    link = (
-        {"DOI": source["DatasetDOI"]}
-        if source.get("DatasetDOI")
-        else {"URL": Path(raw).as_posix()}
-    )
+    raw = source_link(settings.bids_dir, settings.output_dir)
+    link = {"DOI": source["DatasetDOI"]} if source.get("DatasetDOI") else {"URL": raw}
     record: dict[str, Any] = {
         "Name": f"{name}, harmonized by bids_harmony",
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "derivative",
-        "GeneratedBy": [
-            {
-                "Name": "bids_harmony",
-                "Version": __version__,
-                "Description": "Harmonization of multi-site MR images",
-            }
-        ],
+        "GeneratedBy": [generated_by()],
         "SourceDatasets": [link],
-        # What "bids:raw:" stands for in the sidecars; relative, so that both folders can move
-        # together.
-        "DatasetLinks": {"raw": Path(raw).as_posix()},
+        # What "bids:raw:" stands for in the sidecars.
+        "DatasetLinks": {"raw": raw},
     }
     return record | {
         field: source[field] for field in ("License", "EthicsApprovals") if source.get(field)

@@ -23,7 +23,7 @@ from bids_harmony.bids.inventory import read_json_object
 from bids_harmony.bids.naming import scans_table_path
 from bids_harmony.bids.table import read_tsv
 from bids_harmony.exceptions import CannotCreateOutput, ExitCode, InputOutputError, TryAgain
-from bids_harmony.imaging.atomic import write_atomically
+from bids_harmony.imaging.atomic import link_atomically, write_atomically
 from bids_harmony.settings import Settings
 from bids_harmony.software import software_versions
 
@@ -32,9 +32,11 @@ __all__ = [
     "RunLog",
     "finish_run",
     "is_complete",
+    "link_file",
     "merge_table",
     "resume_hash",
     "start_run",
+    "write_bytes",
     "write_json",
     "write_scans_rows",
     "write_text",
@@ -57,13 +59,18 @@ class RunLog:
 
 
 def write_text(path: Path, text: str) -> bool:
-    """Write a text file atomically, unless it says the same already.
+    """Write a text file atomically, unless it says the same already; see `write_bytes`."""
+    return write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> bool:
+    """Write a small file atomically, unless it holds the same already.
 
     Parameters
     ----------
     path : Path
         Its folder is made if need be.
-    text : str
+    content : bytes
 
     Returns
     -------
@@ -80,7 +87,6 @@ def write_text(path: Path, text: str) -> bool:
         On any other failure.
     """
     path = Path(path)
-    content = text.encode()
     try:
         if path.is_file() and path.read_bytes() == content:
             return False
@@ -89,6 +95,15 @@ def write_text(path: Path, text: str) -> bool:
         raise _own_error(path, error) from error
     write_atomically(path, content)
     return True
+
+
+def link_file(source: Path, path: Path) -> bool:
+    """Give a file a second name (see `imaging.atomic.link_atomically`); its folder is made."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _own_error(path, error) from error
+    return link_atomically(source, path)
 
 
 def write_json(path: Path, record: Mapping[str, Any]) -> bool:

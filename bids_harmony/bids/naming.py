@@ -24,6 +24,8 @@ __all__ = [
     "harmonized_path",
     "map_path",
     "mask_path",
+    "raw_layout_path",
+    "raw_layout_root",
     "report_path",
     "scans_table_path",
     "sidecar_path",
@@ -97,6 +99,21 @@ def harmonized_path(
     return _derivative(
         output_dir, scan, f"desc-{harmonized_description(target)}_{scan.modality}.nii.gz", space
     )
+
+
+def raw_layout_root(output_dir: Path, target: str) -> Path:
+    """Root of the dataset that has the harmonized images under the names of their sources.
+
+    Below ``derivatives``, where validators and PyBIDS look for nested datasets only when told to;
+    names of raw files do not tell the target, so each target has a dataset of its own.
+    """
+    return Path(output_dir) / "derivatives" / harmonized_description(target)
+
+
+def raw_layout_path(output_dir: Path, scan: Scan, target: str, bids_dir: Path) -> Path:
+    """Where the harmonized image goes under its source's name; it is always compressed."""
+    folder = Path(os.path.abspath(scan.path)).relative_to(os.path.abspath(bids_dir)).parent
+    return raw_layout_root(output_dir, target) / folder / f"{file_stem(scan.path)}.nii.gz"
 
 
 def mask_path(output_dir: Path, scan: Scan, *, space: str | None = None) -> Path:

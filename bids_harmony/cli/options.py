@@ -140,6 +140,12 @@ def _add_harmonization(group: argparse._ArgumentGroup) -> None:
         help=f"of {', '.join(settings.OUTPUT_SPACES)} {shown_default('output_spaces')}",
     )
     group.add_argument(
+        "--output-layout",
+        choices=settings.OUTPUT_LAYOUTS,
+        help="raw: write as well a dataset with the names of the sources, which fMRIPrep, QSIPrep "
+        f"and FreeSurfer read as raw data {shown_default('output_layout')}",
+    )
+    group.add_argument(
         "--on-ood",
         choices=settings.ON_OOD,
         help="what to do with a scan beyond the range of training (score above 2) "

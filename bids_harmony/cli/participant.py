@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bids_harmony.bids.dataset import ScanSelection, find_scans, sites_of
 from bids_harmony.bids.dataset_files import write_dataset_files
+from bids_harmony.bids.raw_layout import check_raw_layout
 from bids_harmony.bids.site import canonical_site, same_site
 from bids_harmony.cli.known_sites import model_sites
 from bids_harmony.cli.plan import format_plan, record_problems, report_problems, worst_code
@@ -41,6 +42,7 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
     """
     if (settings.reports_only or settings.boilerplate_only) and not settings.dry_run:
         return _write_texts(settings)
+    check_raw_layout(settings)
     trained = model_sites(settings)
     selection = find_scans(settings, known_sites=trained)
     settings = replace(settings, target_site=find_target(settings, selection, trained))

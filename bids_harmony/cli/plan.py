@@ -9,7 +9,7 @@ from pathlib import Path
 from bids_harmony.bids.dataset import Problem, ScanSelection, sites_of
 from bids_harmony.bids.derivative import write_json
 from bids_harmony.bids.inventory import read_json_object
-from bids_harmony.bids.naming import harmonized_path
+from bids_harmony.bids.naming import harmonized_path, raw_layout_root
 from bids_harmony.bids.site import same_site
 from bids_harmony.exceptions import ExitCode
 from bids_harmony.imaging.reference import REFERENCE
@@ -73,6 +73,10 @@ def format_plan(settings: Settings, selection: ScanSelection) -> str:
     parts.append("\n".join(["Contradictions:", *told]) if told else "Contradictions: none")
     left_out = [f"  {problem.label}: {problem.error}" for problem in selection.problems]
     parts.append("\n".join(["Cannot be used:", *left_out]) if left_out else "Cannot be used: none")
+    if target and settings.output_layout == "raw":
+        parts.append(
+            f"The same images as a raw dataset: {raw_layout_root(settings.output_dir, target)}"
+        )
     parts.append(f"Output folder: {settings.output_dir}\nThis was a dry run; nothing was written.")
     return "\n\n".join(parts)
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import errno
+import filecmp
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from bids_harmony.exceptions import CannotCreateOutput, InputOutputError, TryAgain
 
-__all__ = ["open_atomically", "write_atomically"]
+__all__ = ["link_atomically", "open_atomically", "write_atomically"]
 
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
@@ -37,6 +39,43 @@ def write_atomically(path: str | os.PathLike[str], payload: bytes) -> None:
         handle.write(payload)
 
 
+def link_atomically(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> bool:
+    """Give a file a second name, or a copy where the file system knows no hard links.
+
+    A file that is the same already, or has the same bytes, is left alone.
+
+    Parameters
+    ----------
+    source : path-like
+        The file.
+    path : path-like
+        Its other name; the folder must exist.
+
+    Returns
+    -------
+    bool
+        Whether anything was written.
+
+    Raises
+    ------
+    CannotCreateOutput, TryAgain, InputOutputError
+        See `open_atomically`.
+    """
+    # Equal size and time count as equal, so that a finished dataset is not read through again.
+    if Path(path).is_file() and filecmp.cmp(source, path):
+        return False
+    with _moved_into_place(Path(path)) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+            stat = os.stat(source)
+            # Not vital, and not allowed on every file system.
+            with suppress(OSError):
+                os.utime(temporary, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    return True
+
+
 @contextmanager
 def open_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a temporary file in the same folder; it moves into place when all went well.
@@ -55,15 +94,19 @@ def open_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     InputOutputError
         Any other failure of the file system. In every case nothing half-written stays behind.
     """
-    path = Path(path)
+    # Not tempfile: its files are readable by the owner alone, and outputs are shared.
+    with _moved_into_place(Path(path)) as temporary, open(temporary, "xb") as handle:
+        yield handle
+
+
+@contextmanager
+def _moved_into_place(path: Path) -> Iterator[Path]:
+    """A temporary name in the same folder; what is made under it gets the real one at the end."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        # Not tempfile: its files are readable by the owner alone, and outputs are shared.
-        with open(temporary, "xb") as handle:
-            yield handle
+        yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         if error.errno in _NO_SPACE:
             raise TryAgain(
                 "no space left for an output file", where=str(path), hint="Free some space."
@@ -75,6 +118,6 @@ def open_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise InputOutputError(
             "writing an output file failed", where=str(path), got=str(error)
         ) from error
-    except BaseException:
+    finally:
+        # Also after a rename: that of a hard link onto another name of the same file does nothing.
         temporary.unlink(missing_ok=True)
-        raise

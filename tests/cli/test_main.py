@@ -161,6 +161,15 @@ def test_dry_run_without_problems(call, workflow):
     assert call("--dry-run", level="train")[0] == 0
 
 
+def test_raw_layout_is_in_the_plan_and_refused_for_a_derivative(call, workflow, cohort, tmp_path):
+    words = ("--output-layout", "raw")
+    out = call("--dry-run", *words)[1]
+    assert str(tmp_path / "out/derivatives/harmonizedCOI") in out
+    cohort.json("dataset_description.json", Name="x", BIDSVersion="1.9", DatasetType="derivative")
+    code, _, err = call(*words)
+    assert code == 64 and "--output-layout" in err and not workflow.calls
+
+
 def test_one_bad_subject_does_not_stop_the_others(call, workflow, cohort):
     (cohort.root / "sub-02/anat/sub-02_T2w.json").write_text("{,}")
     code, _, err = call()

@@ -67,6 +67,7 @@ def test_defaults_are_those_of_the_settings():
         ("--batch-size 4", "batch_size", 4),
         ("--output-spaces native MNI152NLin2009aSym", "output_spaces",
          ("native", "MNI152NLin2009aSym")),
+        ("--output-layout raw", "output_layout", "raw"),
         ("--random-seed 5", "random_seed", 5),
         ("--stop-on-first-crash", "stop_on_first_crash", True),
         ("--dry-run", "dry_run", True),

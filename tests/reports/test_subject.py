@@ -149,6 +149,9 @@ def test_diffusion_shows_all_figures_and_described_numbers(out):
     draw(out / "sub-01/figures/sub-01_ses-A_desc-harmonizedCOI_dwi_densities.png")
     section = page(out).get_element_by_id("diffusion")
     assert len(section.xpath(".//img")) == 2
+    captions = [words(caption) for caption in section.iter("figcaption")]
+    assert captions[0].startswith("Distributions of the maps in each tissue")
+    assert captions[1].startswith("Maps of the fitted models")
     assert "b_scale 1.02 – Strength of the gradients [1]" in words(section)
 
 

@@ -123,6 +123,39 @@ def test_finished_scans_are_skipped_also_with_an_empty_work_folder(
     assert len(list((settings.output_dir / "sub-01/summaries").iterdir())) == 2
 
 
+def test_the_raw_layout_of_finished_scans_needs_no_harmonization(participant, settings, finished):
+    shutil.copytree(finished[0].output_dir, settings.output_dir, dirs_exist_ok=True)
+    raw = settings.output_dir / "derivatives/harmonizedB"
+    code, scans = participant(output_layout="raw")
+    assert code == ExitCode.DONE
+    assert {s["state"] for s in scans.values()} == {"skipped"}
+    images = sorted(p.name for p in raw.rglob("*.nii.gz"))
+    assert images == ["sub-01_T1w.nii.gz", "sub-01_T2w.nii.gz", "sub-02_T1w.nii.gz"]
+    made = settings.output_dir / f"{T1W}.nii.gz"
+    assert (raw / "sub-01/anat/sub-01_T1w.nii.gz").read_bytes() == made.read_bytes()
+    before = {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in raw.rglob("*")}
+    participant(output_layout="raw")
+    assert {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in raw.rglob("*")} == before
+
+    # What is harmonized anew is taken over.
+    _, scans = participant(output_layout="raw", method="histogram")
+    assert {s["state"] for s in scans.values()} == {"done"}
+    sidecar = json.loads((raw / "sub-01/anat/sub-01_T1w.json").read_text())
+    assert sidecar["HarmonizationMethod"] == "histogram" and sidecar["SkullStripped"] is True
+
+
+def test_a_scan_that_failed_is_missing_in_the_raw_layout(participant, settings):
+    bad = settings.bids_dir / "sub-01/anat/sub-01_T1w.nii.gz"
+    bad.write_bytes(bad.read_bytes()[:2000])
+    participant(output_layout="raw")
+    raw = settings.output_dir / "derivatives/harmonizedB"
+    assert [p.name for p in raw.rglob("*.nii.gz")] == ["sub-02_T1w.nii.gz"]
+
+
+def test_without_the_option_there_is_no_raw_layout(finished):
+    assert not (finished[0].output_dir / "derivatives").exists()
+
+
 def test_a_lost_output_is_written_again_from_the_work_folder(participant, settings):
     participant()
     image = settings.output_dir / f"{T1W}.nii.gz"
