@@ -39,7 +39,15 @@ from bids_harmony.exceptions import (
 )
 from bids_harmony.settings import MODALITIES, Settings
 
-__all__ = ["Problem", "Scan", "ScanSelection", "find_scans", "sites_of"]
+__all__ = [
+    "Problem",
+    "Scan",
+    "ScanSelection",
+    "find_scans",
+    "read_tables",
+    "read_subject_tables",
+    "sites_of",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -168,7 +176,7 @@ def find_scans(
 
     found, failed = query_images(settings, subjects, modalities, inventory)
     problems += [Problem(folder.name, folder, error) for folder, error in failed.items()]
-    tables, table_errors = _read_tables(settings, subjects)
+    tables, table_errors = read_tables(settings, subjects)
     named = sorted({site for *_, metadata in found if (site := described_site(metadata))})
     known = [*named, *(site for site in map(canonical_site, known_sites) if site)]
     scans = []
@@ -246,10 +254,22 @@ def _site(
         ) from error
 
 
-def _read_tables(
+def read_tables(
     settings: Settings, subjects: Iterable[str]
 ) -> tuple[SiteTables, dict[str, BidsHarmonyError]]:
-    """Sites in the dataset's tables; a bad table of one subject is that subject's problem."""
+    """Sites in the dataset's tables; a bad table of one subject is that subject's problem.
+
+    Parameters
+    ----------
+    settings : Settings
+    subjects : iterable of str
+        Those whose own tables (``sessions.tsv``, ``scans.tsv``) are read.
+
+    Returns
+    -------
+    tables : SiteTables
+    errors : dict of subject to error
+    """
     root = settings.bids_dir
     participants: dict[str, tuple[str, str]] = {}
     if (root / "participants.tsv").exists():
@@ -260,22 +280,39 @@ def _read_tables(
     scans: dict[str, tuple[str, str]] = {}
     errors: dict[str, BidsHarmonyError] = {}
     for subject in subjects:
-        folder = root / f"sub-{subject}"
         try:
-            for table in sorted(folder.glob("*_sessions.tsv")):
-                for row in read_tsv(table):
-                    if hit := _stated(row):
-                        sessions[subject, row.get("session_id", "").removeprefix("ses-")] = hit
-            for table in sorted([*folder.glob("*_scans.tsv"), *folder.glob("ses-*/*_scans.tsv")]):
-                for row in read_tsv(table):
-                    if hit := _stated(row):
-                        scans[
-                            (table.parent / row.get("filename", "")).relative_to(root).as_posix()
-                        ] = hit
+            own_sessions, own_scans = read_subject_tables(root, subject)
+            sessions |= own_sessions
+            scans |= own_scans
         except BidsHarmonyError as error:
             errors[subject] = error
     site_map = read_site_map(settings.site_map) if settings.site_map else {}
     return SiteTables(site_map, participants, sessions, scans), errors
+
+
+def read_subject_tables(
+    root: Path, subject: str
+) -> tuple[dict[tuple[str, str], tuple[str, str]], dict[str, tuple[str, str]]]:
+    """Sites in a subject's ``sessions.tsv`` and ``scans.tsv``, as `SiteTables` has them.
+
+    Raises
+    ------
+    MissingInput, DataError
+        When one of them cannot be used.
+    """
+    folder = root / f"sub-{subject}"
+    sessions: dict[tuple[str, str], tuple[str, str]] = {}
+    scans: dict[str, tuple[str, str]] = {}
+    for table in sorted(folder.glob("*_sessions.tsv")):
+        for row in read_tsv(table):
+            if hit := _stated(row):
+                sessions[subject, row.get("session_id", "").removeprefix("ses-")] = hit
+    for table in sorted([*folder.glob("*_scans.tsv"), *folder.glob("ses-*/*_scans.tsv")]):
+        for row in read_tsv(table):
+            if hit := _stated(row):
+                image = table.parent / row.get("filename", "")
+                scans[image.relative_to(root).as_posix()] = hit
+    return sessions, scans
 
 
 def _stated(row: Mapping[str, str]) -> tuple[str, str] | None:
