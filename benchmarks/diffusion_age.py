@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from bids_harmony.diffusion.noddi import fit_noddi, noddi_possible
 from bids_harmony.diffusion.tensor import fit_tensor
-from bids_harmony.quality.diffusion_sites import age_effect_kept
+from bids_harmony.quality.effects_kept import effect_kept
 
 #: NODDI is fitted to so many voxels of white matter.
 NODDI_VOXELS = 3000
@@ -92,7 +92,7 @@ def _medians(scan: Scan, after: np.ndarray) -> dict[str, float]:
 def _kept(name: str, people: list[dict[str, Any]]) -> dict[str, Any]:
     own = [p for p in people if f"{name}_before" in p]
     columns = [[p[key] for p in own] for key in ("age", f"{name}_before", f"{name}_after")]
-    effect = age_effect_kept(*columns, sites=[p["site"] for p in own])
+    effect = effect_kept(*columns, sites=[p["site"] for p in own])
     return {
         "map": name, "people": len(own), "before": effect.slope_before,
         "after": effect.slope_after, "ratio": effect.ratio,

@@ -145,6 +145,8 @@ def _adapted(
         plan = form.plan(seed)
         start = time.monotonic()
         steps: dict[str, Any] = {
+            "twin_people": form.twin_people,
+            "twin_scanners": form.twin_scanners,
             "twin_steps": options.steps or form.twin_steps,
             "adapt_steps": form.adapt_steps,
             "train_minutes": 0.0,
@@ -200,6 +202,8 @@ def _choices(
         rows += choices(
             work,
             groups=form.choices,
+            people=form.choice_people,
+            scanners=form.choice_scanners,
             steps=options.steps or form.choice_steps,
             vgg=VGG if VGG.is_file() else None,
             seed=seed,

@@ -66,6 +66,8 @@ def choices(
     work: Work,
     *,
     groups: Sequence[str],
+    people: int,
+    scanners: int,
     steps: int,
     vgg: Path | None,
     seed: int,
@@ -78,6 +80,8 @@ def choices(
     work : Work
     groups : sequence of str
         Which variants besides the default: ``preset`` takes five to twenty times as long.
+    people, scanners : int
+        Twins are drawn from these many.
     steps : int
         Optimizer steps of eight slices each.
     vgg : Path, optional
@@ -94,7 +98,10 @@ def choices(
         key = variant.encoder, config.aan.grid
         if key not in pools:
             encoder = load_encoder(variant.encoder, vgg if variant.encoder == "vgg" else None)
-            pools[key] = _pool(encoder, config.aan.grid, work.workers, seed), encoder
+            pools[key] = (
+                _pool(encoder, config.aan.grid, work.workers, seed, people, scanners),
+                encoder,
+            )
         pool, encoder = pools[key]
         if not reference:
             # The same for all: the closed form knows neither network nor encoder.
@@ -107,11 +114,13 @@ def choices(
     return rows
 
 
-def _pool(encoder: Encoder, cells: int, threads: int, seed: int) -> TwinPool:
+def _pool(
+    encoder: Encoder, cells: int, threads: int, seed: int, people: int, scanners: int
+) -> TwinPool:
     plan = TwinPlan(
-        training_people=12,
+        training_people=people,
         bank_people=8,
-        training_scanners=20,
+        training_scanners=scanners,
         validation_scanners=8,
         modalities=("T1w",),
         coded=1,

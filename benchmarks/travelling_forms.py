@@ -38,9 +38,12 @@ class Form:
         Source sites at which N4 is scored; it takes 17 s of processor for a scan at 2 mm.
     paired_steps, paired_width : int
         Slices shown to each supervised network, and filters of its first layer.
+    twin_people, twin_scanners : int
+        Synthetic twins that adaptation draws from.
     twin_steps, adapt_steps : int
         Adaptation of the shipped weights to the cohort's sites.
-    choice_steps, choice_pairs : int
+    choice_people, choice_scanners, choice_steps, choice_pairs : int
+        Synthetic twins behind the table of choices.
     choices : tuple of str
         Groups of the table of choices besides the default.
     loss_steps : int
@@ -62,8 +65,12 @@ class Form:
     n4_sites: int
     paired_steps: int
     paired_width: int
+    twin_people: int
+    twin_scanners: int
     twin_steps: int
     adapt_steps: int
+    choice_people: int
+    choice_scanners: int
     choice_steps: int
     choice_pairs: int
     choices: tuple[str, ...]
@@ -130,8 +137,12 @@ _REDUCED = Form(
     n4_sites=4,
     paired_steps=300,
     paired_width=8,
+    twin_people=20,
+    twin_scanners=32,
     twin_steps=200,
     adapt_steps=100,
+    choice_people=12,
+    choice_scanners=20,
     choice_steps=60,
     choice_pairs=8,
     choices=_NETWORK,
@@ -145,18 +156,22 @@ _REDUCED = Form(
 _QUICK = replace(
     _REDUCED,
     name="quick",
-    about="every part once, on one head and four source sites: 20 minutes on two cores",
-    sites=_SITES[:5],
-    training_per_site=3,
+    about="every part once, on one head and three source sites: 20 minutes on two cores",
+    sites=_SITES[:4],
+    training_per_site=2,
     paired=1,
     heads=(("labels", 1),),
     n4_sites=1,
     paired_steps=60,
+    twin_people=3,
+    twin_scanners=6,
     twin_steps=10,
     adapt_steps=6,
+    choice_people=4,
+    choice_scanners=6,
     choice_steps=5,
     choice_pairs=4,
-    choices=("recursion", "AAN", "closed form", "encoder"),
+    choices=("AAN", "closed form"),
     loss_steps=3,
     proof_people=4,
 )

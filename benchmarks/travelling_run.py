@@ -167,7 +167,8 @@ def fit_models(
         scans = [s for s in everyone if needs.supervised or s.subject in unpaired_people]
         if method == "histogram-n4":
             # N4 takes seconds a scan and is wanted of the target; a second site must be there.
-            scans = [s for s in scans if s.site in (TARGET, plan.sources[0])]
+            other = next(s.subject for s in scans if s.site == plan.sources[0])
+            scans = [s for s in scans if s.site == TARGET or s.subject == other]
         options = {"twin_steps": 0, "adapt_steps": 0, "paired_steps": work.paired_steps}
         options |= {"paired_width": work.paired_width, "resume": False} | training
         settings = Settings(
@@ -177,7 +178,7 @@ def fit_models(
             method=method,
             target_site=TARGET,
             voxel_mm=plan.voxel_mm,
-            nprocs=1,
+            nprocs=work.workers,
             random_seed=plan.seed,
             training=TrainingSettings(**options),
         )

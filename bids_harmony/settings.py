@@ -40,7 +40,7 @@ __all__ = [
     "read_settings_file",
 ]
 
-LEVELS = ("participant", "train")
+LEVELS = ("participant", "train", "group")
 MODALITIES = ("T1w", "T2w", "FLAIR", "dwi")
 METHODS = tuple(METHOD_NEEDS)
 # Those of diffusion.features, whose libraries are not loaded for --help; a test compares them.

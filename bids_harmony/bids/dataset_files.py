@@ -20,7 +20,8 @@ BIDS_VERSION = "1.11.0"
 # Names that BIDS does not know (yet). "figures" without a slash: with one, the validator still
 # complains.
 _BIDSIGNORE = (
-    "*_xfm.*", "*_dwi.bval", "*_dwi.bvec", "*_dwimap.*", "figures", "*.html", "models", "logs",
+    "*_xfm.*", "*_dwi.bval", "*_dwi.bvec", "*_dwimap.*", "figures", "summaries", "*.html",
+    "models", "logs", "group_*", "group.*",
 )  # fmt: skip
 
 _README = """\
@@ -34,7 +35,8 @@ site the scan came from and how that is known, the model, the seed and the quali
 `scans.tsv` of each subject or session lists these numbers. A diffusion series keeps its b-values
 and directions: `.bval` and `.bvec` are copies of the source's. `*_mask.nii.gz` is the brain mask
 that was used, `*_xfm.txt` the transform to the template (ITK, physical coordinates).
-`descriptions.tsv` explains every `desc` label, `logs/` holds one folder per run.
+`descriptions.tsv` explains every `desc` label, `logs/` holds one folder per run, `summaries/` of
+each subject what the level group reads of every image.
 """
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "scans_table_path",
     "sidecar_path",
     "source_entities",
+    "summary_path",
     "table_paths",
     "target_label",
     "transform_path",
@@ -147,6 +148,13 @@ def table_paths(image: Path) -> tuple[Path, Path]:
     """Where b-values and directions of a diffusion series go: beside it, named alike."""
     bval, bvec = (image.with_name(f"{file_stem(image)}.{kind}") for kind in ("bval", "bvec"))
     return bval, bvec
+
+
+def summary_path(image: Path) -> Path:
+    """Where the summary of a harmonized image goes: ``sub-X/summaries/``, named as the image."""
+    unit = image.parent.parent
+    subject = unit.parent if unit.name.startswith("ses-") else unit
+    return subject / "summaries" / f"{file_stem(image)}.npz"
 
 
 def scans_table_path(output_dir: Path, subject: str, session: str | None) -> Path:

@@ -104,7 +104,11 @@ def _run(folder: Path, options: argparse.Namespace) -> int:
     )  # fmt: skip
     if code != ExitCode.DONE:
         return code
-    print("3. Adapting the model to people who were scanned at one site each", flush=True)
+    print("3. Measuring across sites: the group page", flush=True)
+    code = bids_harmony([*dataset, "group", *common])
+    if code != ExitCode.DONE:
+        return code
+    print("4. Adapting the model to people who were scanned at one site each", flush=True)
     chosen = [
         word
         for name in _TRAINING_OPTIONS
@@ -113,7 +117,7 @@ def _run(folder: Path, options: argparse.Namespace) -> int:
     code = bids_harmony([*dataset, "train", "--participant-label", *training, *common, *chosen])
     if code != ExitCode.DONE:
         return code
-    print("4. Scoring against the twins", flush=True)
+    print("5. Scoring against the twins", flush=True)
     rows = _score(folder)
     _report(folder, rows, options)
     return ExitCode.DONE

@@ -138,7 +138,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "analysis_level",
         metavar=f"{{{','.join(LEVELS)}}}",
-        help="participant: harmonize scans; train: fit or adapt the model to this dataset's sites",
+        help="participant: harmonize scans; train: fit or adapt the model to this dataset's sites;"
+        " group: what harmonization did across sites, from what participants left",
     )
     parser.add_argument("--version", action="version", version=f"bids_harmony {__version__}")
     add_options(parser)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -15,10 +16,17 @@ from scipy import ndimage
 from bids_harmony.exceptions import ImageError
 from bids_harmony.imaging.reference import ReferenceGrid, reference_grid, reference_mask
 from bids_harmony.imaging.resampling import resample_from_grid
-from bids_harmony.imaging.volume import Volume
+from bids_harmony.imaging.volume import Volume, read_volume
 from bids_harmony.resources import one_torch_thread
 
-__all__ = ["BrainMask", "brain_mask", "is_skull_stripped", "template_mask", "transfer_mask"]
+__all__ = [
+    "BrainMask",
+    "brain_mask",
+    "is_skull_stripped",
+    "read_brain",
+    "template_mask",
+    "transfer_mask",
+]
 
 LEAST_BACKGROUND = 0.2
 """Share of voxels with exactly the background's value, in an image that is skull-stripped."""
@@ -49,6 +57,11 @@ class BrainMask:
 
     data: np.ndarray
     kind: Literal["given", "skull-stripped", "deepbet", "T1w", "template", "median-otsu"]
+
+
+def read_brain(path: str | os.PathLike[str], kind: Any = "given") -> BrainMask:
+    """Read a brain mask that this package wrote; `kind` tells how it was made."""
+    return BrainMask(read_volume(path).data > 0.5, kind)
 
 
 def _foreground(volume: Volume) -> tuple[np.ndarray, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, isdefined, traits
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bids_harmony.imaging.volume import Volume
 
 __all__ = ["BrainFromAnatomy", "BrainFromImage", "BrainFromTemplate", "ReuseBrain"]
-__all__ += ["RegisterToAnatomy", "RegisterToReference", "MaskOutput", "read_brain", "save_brain"]
+__all__ += ["RegisterToAnatomy", "RegisterToReference", "MaskOutput", "save_brain"]
 
 
 # Not File(exists=True): a broken link or an unreadable file is told by the reader, with its exit
@@ -145,7 +145,7 @@ class RegisterToReference(Adapter):
     output_spec = _TransformOutput
 
     def _adapt(self, folder: Path) -> dict:
-        from bids_harmony.imaging.mask import brain_mask, is_skull_stripped
+        from bids_harmony.imaging.mask import brain_mask, is_skull_stripped, read_brain
         from bids_harmony.imaging.registration import register_to_reference, write_transform
         from bids_harmony.imaging.volume import read_volume
 
@@ -181,6 +181,7 @@ class RegisterToAnatomy(Adapter):
         to_t1w = File(exists=True, desc="scan to T1w, ITK text")
 
     def _adapt(self, folder: Path) -> dict:
+        from bids_harmony.imaging.mask import read_brain
         from bids_harmony.imaging.registration import (
             read_transform,
             register_rigid,
@@ -205,14 +206,6 @@ class RegisterToAnatomy(Adapter):
             "xfm_file": str(folder / "to_reference.txt"),
             "similarity": float(found.similarity),
         }
-
-
-def read_brain(mask_file: str | Path, kind: Any = "given") -> BrainMask:
-    """Brain mask that one of these adapters wrote; `kind` tells how it was made."""
-    from bids_harmony.imaging.mask import BrainMask
-    from bids_harmony.imaging.volume import read_volume
-
-    return BrainMask(read_volume(mask_file).data > 0.5, kind)
 
 
 def save_brain(mask: BrainMask, volume: Volume, folder: Path) -> dict:

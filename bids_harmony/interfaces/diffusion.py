@@ -18,7 +18,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bids_harmony.interfaces.anatomy import MaskOutput, RegisterToReference, read_brain, save_brain
+from bids_harmony.interfaces.anatomy import MaskOutput, RegisterToReference, save_brain
 from bids_harmony.interfaces.base import Adapter
 from bids_harmony.interfaces.derivatives import WriteHarmonized, copy_output, figure_path
 
@@ -126,6 +126,7 @@ class PrepareSeries(Adapter):
 
     def _adapt(self, folder: Path) -> dict:
         from bids_harmony.diffusion.features import DWI_VOXEL_MM, prepare_series
+        from bids_harmony.imaging.mask import read_brain
         from bids_harmony.imaging.reference import reference_grid
         from bids_harmony.imaging.registration import read_transform
 
@@ -175,6 +176,7 @@ class HarmonizeSeries(Adapter):
         from bids_harmony.diffusion.looks import SeriesLook
         from bids_harmony.diffusion.series import write_series
         from bids_harmony.imaging.intensity import robust_scale
+        from bids_harmony.imaging.mask import read_brain
         from bids_harmony.imaging.registration import read_transform
         from bids_harmony.imaging.volume import native_order, read_volume
         from bids_harmony.interfaces.harmonization import harmonizer

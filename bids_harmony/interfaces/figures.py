@@ -85,13 +85,13 @@ class DrawChange(Adapter):
 
     def _outlines(self, source: np.ndarray, affine: np.ndarray, folder: Path) -> list[Path]:
         """The scan with its mask, and on the reference grid with the template's outlines."""
+        from bids_harmony.imaging.mask import read_brain
         from bids_harmony.imaging.reference import (
             reference_grid,
             reference_mask,
             reference_tissues,
         )
         from bids_harmony.imaging.volume import read_volume
-        from bids_harmony.interfaces.anatomy import read_brain
         from bids_harmony.reports.pictures import BRAIN_COLOUR, WHITE_MATTER_COLOUR, draw_outlines
 
         drawn = [folder / "registration.png"]

@@ -13,7 +13,6 @@ import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, traits
 
 from bids_harmony.exceptions import OutOfRange
-from bids_harmony.interfaces.anatomy import read_brain
 from bids_harmony.interfaces.base import Adapter
 
 __all__ = ["Harmonize", "PrepareForTraining", "harmonizer"]
@@ -213,6 +212,7 @@ def _refuse_or_warn(in_file: str, novelty: float, highest: float, on_ood: str) -
 def _prepared(inputs: Any, voxel_mm: float) -> tuple[Any, Any, Any]:
     """Volume (N4-corrected if asked for), mask and prepared scan of an adapter's inputs."""
     from bids_harmony.imaging.intensity import correct_bias
+    from bids_harmony.imaging.mask import read_brain
     from bids_harmony.imaging.prepared import prepare
     from bids_harmony.imaging.reference import reference_grid
     from bids_harmony.imaging.registration import read_transform

@@ -1,4 +1,4 @@
-"""Do sites agree on diffusion maps, and is what should differ between people kept?
+"""Do sites agree on diffusion maps?
 
 Regions are equal-size blocks of the template's white matter: no atlas decides which differences
 are seen, and every number stands for as many voxels as any other.
@@ -6,8 +6,7 @@ are seen, and every number stands for as many voxels as any other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,8 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from bids_harmony.exceptions import DataError
 
 __all__ = [
-    "AgeEffect",
-    "age_effect_kept",
     "block_medians",
     "coefficient_of_variation",
     "truth_row",
@@ -169,97 +166,3 @@ def truth_row(
         error = maps[name][where].astype(np.float64) - truth[name][where]
         row[f"{name}_bias"] = float(error.mean())
     return dict(sorted(row.items()))
-
-
-@dataclass(frozen=True)
-class AgeEffect:
-    """Slope on age before and after.
-
-    Attributes
-    ----------
-    slope_before, slope_after : float
-        Unit of the values a year.
-    ratio : float
-        After over before; 1 is an effect kept whole.
-    low, high : float
-        Confidence interval of the ratio; infinite where the slope before may be zero, since then
-        any ratio is possible.
-    """
-
-    slope_before: float
-    slope_after: float
-    ratio: float
-    low: float
-    high: float
-
-
-def age_effect_kept(
-    age: ArrayLike,
-    before: ArrayLike,
-    after: ArrayLike,
-    *,
-    sites: Sequence[str] | None = None,
-    confidence: float = 0.95,
-) -> AgeEffect:
-    """Share of the effect of age that is left, with Fieller's confidence interval.
-
-    Both slopes come from the same people, so that their errors go together; the interval
-    (Fieller, J R Stat Soc B 16:175, 1954) holds every ratio r for which `after` - r `before` has
-    no slope that differs from zero.
-
-    Parameters
-    ----------
-    age : (people,) array-like
-        Years.
-    before, after : (people,) array-like
-        A value of each person, such as the median FA of white matter; in one unit.
-    sites : sequence of str, optional
-        Of each person. Slopes are then those within sites: a site whose people are older and
-        whose scanner shows higher values would otherwise make an effect of age.
-    confidence : float
-
-    Returns
-    -------
-    AgeEffect
-
-    Raises
-    ------
-    DataError
-        Fewer than four people, unequal numbers, or people of one age.
-    """
-    from scipy.stats import linregress, t
-
-    x, a, b = (np.asarray(v, dtype=np.float64) for v in (age, before, after))
-    if not x.shape == a.shape == b.shape or x.ndim != 1 or len(x) < 4 or np.ptp(x) == 0:
-        raise DataError(
-            "Ages and values do not make a slope",
-            expected="one age and two values for each of four people and more, of several ages",
-            got=f"{x.shape}, {a.shape}, {b.shape}",
-        )
-    names = [""] * len(x) if sites is None else list(sites)
-    group = np.unique(np.asarray(names), return_inverse=True)[1]
-    size = np.bincount(group)
-    x, a, b = (v - (np.bincount(group, v) / size)[group] for v in (x, a, b))
-    free = len(x) - len(size) - 1
-    if free < 1 or np.ptp(x) == 0:
-        raise DataError(
-            "Too few people for the effect of age within sites",
-            expected="more people than sites and one",
-            got=f"{len(x)} people of {len(size)} sites",
-        )
-    first, second = linregress(x, a), linregress(x, b)
-    slope, other = float(first.slope), float(second.slope)
-    # The covariance of two slopes from the variances of both and of their sum.
-    together = (linregress(x, a + b).stderr ** 2 - first.stderr**2 - second.stderr**2) / 2
-    # linregress knows of one mean only, and divides by n - 2.
-    limit = float(t.ppf((1 + confidence) / 2, free)) ** 2 * (len(x) - 2) / free
-    # (other - r slope)^2 <= limit (Vb - 2 r Vab + r^2 Va), a quadratic in r.
-    square = slope**2 - limit * first.stderr**2
-    middle = slope * other - limit * together
-    rest = other**2 - limit * second.stderr**2
-    ratio = other / slope if slope else float("nan")
-    if square <= 0:
-        return AgeEffect(slope, other, ratio, float("-inf"), float("inf"))
-    half = np.sqrt(max(middle**2 - square * rest, 0.0))
-    low, high = float((middle - half) / square), float((middle + half) / square)
-    return AgeEffect(slope, other, ratio, low, high)

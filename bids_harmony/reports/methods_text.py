@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from bids_harmony.reports.records import ScanRecord
     from bids_harmony.settings import Settings
 
-__all__ = ["Done", "MethodsText", "done_by_scans", "methods_text", "planned", "write_citation"]
+__all__ = [
+    "Done",
+    "MethodsText",
+    "done_by_scans",
+    "group_methods_text",
+    "methods_text",
+    "planned",
+    "write_citation",
+]
 
 _CITED = re.compile(r"\[@([\w, @]+)\]")
 
@@ -167,9 +175,31 @@ def methods_text(done: Done) -> MethodsText:
         "also at several scales [@ms_ssim], and with the target site by the Wasserstein distance "
         "of brain intensities."
     )
-    paragraphs = [text for text in paragraphs if text]
-    keys = [key for text in paragraphs for mark in _CITED.findall(text) for key in _keys(mark)]
-    return MethodsText(tuple(paragraphs), tuple(references(keys)))
+    return _cited([text for text in paragraphs if text])
+
+
+def group_methods_text() -> MethodsText:
+    """Describe how a cohort was measured."""
+    return _cited(
+        [
+            "Each measure of a scan was explained by its site and by covariates that can be told "
+            "from the site; where people were scanned at several sites, they entered as blocks. "
+            "Given is the partial omega squared of the site, with an interval of the partial eta "
+            "squared from the noncentral F distribution [@steiger]. Beside the harmonized images "
+            "stands what ComBat [@combat, @combat_mri] makes of the same measures of the source.",
+            "The share of a covariate's effect that is left is the ratio of its slopes within "
+            "sites after and before, with the interval of Fieller [@fieller]. Agreement of "
+            "travelling subjects is the intraclass correlation ICC(2,1) [@icc].",
+            "A classifier (logistic regression or a support vector machine, whichever found more) "
+            "was trained anew on each kind of image to tell the site, cross-validated by "
+            "participant. Controls are the raw intensities, the source after registration and "
+            "scaling, a blurred copy, and the shape of the brain mask alone, which no change of "
+            "intensities can take back.",
+            "Travelling subjects' scans were compared with the same person's scan at the target "
+            "site on the reference grid, by RMSE, PSNR, MS-SSIM [@ms_ssim] and, where its weights "
+            "are installed, shift-tolerant LPIPS [@lpips, @st_lpips].",
+        ]
+    )
 
 
 def planned(settings: Settings) -> Done:
@@ -210,6 +240,12 @@ def write_citation(output_dir: Path, done: Done) -> Path:
     write_text(folder / "CITATION.bib", bibtex(r.key for r in text.references))
     write_text(folder / "CITATION.md", text.markdown())
     return folder / "CITATION.md"
+
+
+def _cited(paragraphs: Sequence[str]) -> MethodsText:
+    """The paragraphs with the articles that they cite."""
+    keys = [key for text in paragraphs for mark in _CITED.findall(text) for key in _keys(mark)]
+    return MethodsText(tuple(paragraphs), tuple(references(keys)))
 
 
 def _values(found: Iterable[Any]) -> tuple[str, ...]:

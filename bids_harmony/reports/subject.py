@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from bids_harmony.bids.derivative import write_text
@@ -19,18 +18,15 @@ from bids_harmony.bids.naming import report_path, sidecar_path
 from bids_harmony.reports.album import inline_pictures
 from bids_harmony.reports.explanations import Finding, quality_findings, scan_warnings
 from bids_harmony.reports.methods_text import done_by_scans, methods_text
+from bids_harmony.reports.page import environment
 from bids_harmony.reports.records import ScanRecord, read_descriptions, read_scans
 from bids_harmony.reports.runs import RunRecord, Unit, failed_scans
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 __all__ = ["PAGE_BYTES", "subject_page", "write_subject_page"]
 
 PAGE_BYTES = 5_000_000
 # What the frame of a picture that is there takes more than that of one that was left out.
 _SLACK = 50_000
-_TEMPLATES = Path(__file__).with_name("templates")
 _MASK_WORDS = {
     "deepbet": "made by deepbet",
     "skull-stripped": "the scan's own foreground",
@@ -197,7 +193,7 @@ def _render(
     marks = sum(f.look for one in shown for f in one.findings)
     notes = sum(len(one.warnings) for one in shown)
     return (
-        _environment()
+        environment()
         .get_template("subject.html")
         .render(
             context,
@@ -211,16 +207,6 @@ def _render(
             )
             or "nothing stands out",
         )
-    )
-
-
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
-    from jinja2 import Environment, FileSystemLoader
-
-    # A field that a sidecar lacks is empty; every other name is passed in `_render`.
-    return Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
 
 

@@ -42,6 +42,16 @@ def test_names_follow_the_source():
     assert SESSION.label == f"{stem}_T1w"
 
 
+def test_a_summary_lies_in_the_subjects_folder():
+    out = Path("/out")
+    with_session = naming.summary_path(naming.harmonized_path(out, SESSION, "COI"))
+    name = "sub-01_ses-A_acq-mp_run-01_desc-harmonizedCOI_T1w.npz"
+    assert with_session == out / "sub-01/summaries" / name
+    without = naming.harmonized_path(out, scan("sub-01/anat/sub-01_T1w.nii.gz"), "COI")
+    expected = out / "sub-01/summaries/sub-01_desc-harmonizedCOI_T1w.npz"
+    assert naming.summary_path(without) == expected
+
+
 def test_uncompressed_source_gives_compressed_output():
     source = scan("sub-01/anat/sub-01_T1w.nii")
     name = naming.harmonized_path(Path("/out"), source, "COI").name

@@ -1,14 +1,12 @@
-"""Agreement of sites on diffusion maps, against closed forms and scipy."""
+"""Agreement of sites on diffusion maps, against closed forms."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import linregress
 
 from bids_harmony.exceptions import DataError
 from bids_harmony.quality.diffusion_sites import (
-    age_effect_kept,
     block_medians,
     coefficient_of_variation,
     truth_row,
@@ -73,61 +71,3 @@ def test_error_against_the_truth():
     assert row.keys() == {"fa_rmse", "fa_bias"}
     assert row["fa_rmse"] == pytest.approx(np.sqrt((0.1**2 + 0.3**2) / 2))
     assert row["fa_bias"] == pytest.approx(0.2)
-
-
-@pytest.fixture
-def aged(rng):
-    age = rng.uniform(20, 80, 40)
-    noise = rng.normal(0, 0.02, 40)
-    before = 0.6 - 0.002 * age + noise
-    after = 0.5 - 0.0016 * age + 0.8 * noise + rng.normal(0, 0.01, 40)
-    return age, before, after
-
-
-def test_ratio_of_slopes_and_fiellers_limits(aged):
-    age, before, after = aged
-    kept = age_effect_kept(age, before, after)
-    assert kept.slope_before == pytest.approx(linregress(age, before).slope)
-    assert kept.ratio == pytest.approx(linregress(age, after).slope / kept.slope_before)
-    assert kept.low < kept.ratio < kept.high < 2
-    # At its ends the difference has a slope that is just significant.
-    for end in (kept.low, kept.high):
-        assert linregress(age, after - end * before).pvalue == pytest.approx(0.05, abs=1e-6)
-
-
-def test_an_effect_that_is_scaled_is_known_exactly(aged):
-    age, before, _ = aged
-    kept = age_effect_kept(age, before, 0.7 * before + 3)
-    assert [kept.low, kept.ratio, kept.high] == pytest.approx([0.7] * 3, abs=1e-5)
-
-
-def test_without_an_effect_before_nothing_is_known(aged, rng):
-    age, _, after = aged
-    kept = age_effect_kept(age, rng.normal(0, 1, len(age)), after)
-    assert (kept.low, kept.high) == (-np.inf, np.inf)
-
-
-def test_sites_do_not_make_an_effect_of_age(aged):
-    age, before, after = aged
-    old = age > np.median(age)
-    names = np.where(old, "GE", "COI")
-    shifted = before + 0.3 * old
-    plain = age_effect_kept(age, shifted, after)
-    assert plain.slope_before > 0
-    within = age_effect_kept(age, shifted, after, sites=list(names))
-    alone = age_effect_kept(age, before, after, sites=list(names))
-    assert within.slope_before == pytest.approx(alone.slope_before)
-    # The interval is that of a regression with a mean for each site.
-    columns = np.column_stack([age, old, ~old])
-    rest = after - within.high * shifted
-    fit, residual, *_ = np.linalg.lstsq(columns, rest, rcond=None)
-    error = np.sqrt(residual[0] / 37 * np.linalg.inv(columns.T @ columns)[0, 0])
-    assert abs(fit[0] / error) == pytest.approx(2.0261925, abs=1e-4)  # t of 37 at 0.975
-
-
-def test_ages_that_make_no_slope_are_refused(aged):
-    age, before, after = aged
-    with pytest.raises(DataError, match="slope"):
-        age_effect_kept(np.full(40, 50), before, after)
-    with pytest.raises(DataError, match="within sites"):
-        age_effect_kept(age[:4], before[:4], after[:4], sites=list("abcd"))

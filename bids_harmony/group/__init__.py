@@ -1,0 +1,1 @@
+"""A whole cohort: what participants left, measured across sites."""

@@ -1,0 +1,264 @@
+"""Site effects before and after, effects of people that should be kept, and who stands apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bids_harmony.exceptions import DataError
+from bids_harmony.group.covariates import Covariates
+from bids_harmony.group.measures import COMBAT, Measure
+from bids_harmony.quality.combat import combat
+from bids_harmony.quality.confounding import Confounding, confounding
+from bids_harmony.quality.effects_kept import EffectKept, effect_kept
+from bids_harmony.quality.outliers import outliers
+from bids_harmony.quality.reliability import IntraclassCorrelation, icc
+from bids_harmony.quality.site_effect import SiteEffect, site_effect
+from bids_harmony.quality.summary import STAGES
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = [
+    "MeasureEffect",
+    "KeptEffect",
+    "Outlier",
+    "Reliability",
+    "add_combat",
+    "confounded_covariates",
+    "kept_effects",
+    "reliabilities",
+    "site_effects",
+    "unusual_scans",
+]
+
+_FEWEST_OF_A_SITE = 2
+
+
+@dataclass(frozen=True)
+class MeasureEffect:
+    """How much of one measure the site explains, by state."""
+
+    measure: Measure
+    effects: Mapping[str, SiteEffect]
+
+
+@dataclass(frozen=True)
+class KeptEffect:
+    """What became of the effect of a covariate on a measure; `state` is harmonized or combat."""
+
+    measure: Measure
+    covariate: str
+    state: str
+    effect: EffectKept
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Agreement of travelling subjects' measures between sites, by state."""
+
+    measure: Measure
+    states: Mapping[str, IntraclassCorrelation]
+
+
+@dataclass(frozen=True)
+class Outlier:
+    """A scan that stands apart from the others of its site after harmonization."""
+
+    scan: str
+    site: str
+    measure: Measure
+    score: float
+
+
+def add_combat(
+    table: DataFrame, measures: Sequence[Measure], covariates: Covariates
+) -> tuple[DataFrame, str]:
+    """Add what ComBat makes of the measures of the source, with covariates kept.
+
+    Parameters
+    ----------
+    table : DataFrame
+    measures : sequence of Measure
+    covariates : mapping
+
+    Returns
+    -------
+    table, statement
+        The table with columns ``<measure>_combat``; why there are none, else empty.
+    """
+    names = [f"{m.key}_source" for m in measures]
+    known = table[names].notna().all(axis=1).to_numpy() & _filled(covariates, len(table))
+    sites = table["site"].to_numpy()
+    counts = {site: int((sites[known] == site).sum()) for site in dict.fromkeys(sites)}
+    known &= np.array([counts[site] >= _FEWEST_OF_A_SITE for site in sites])
+    table = table.copy()
+    try:
+        adjusted = combat(
+            table.loc[known, names].to_numpy(np.float64),
+            sites[known],
+            covariates=_part(covariates, known),
+        )
+    except DataError as error:
+        return table, str(error)
+    for column, measure in zip(adjusted.T, measures, strict=True):
+        values = np.full(len(table), np.nan)
+        values[known] = column
+        table[f"{measure.key}_{COMBAT}"] = values
+    return table, ""
+
+
+def site_effects(
+    table: DataFrame, measures: Sequence[Measure], covariates: Covariates
+) -> tuple[list[MeasureEffect], str]:
+    """Share of every measure's variance that the site explains.
+
+    Covariates that cannot be told from the site are left out.
+
+    Returns
+    -------
+    effects, statement
+        Why there are none, else empty.
+    """
+    found: list[MeasureEffect] = []
+    statement = ""
+    for measure in measures:
+        states = [s for s in (*STAGES, COMBAT) if f"{measure.key}_{s}" in table]
+        # The same scans in all states, or the shares would not compare.
+        values = table[[f"{measure.key}_{s}" for s in states]].to_numpy(np.float64)
+        known = np.isfinite(values).all(axis=1)
+        try:
+            effects = {
+                state: _one_effect(table, values[:, i], known, covariates)
+                for i, state in enumerate(states)
+            }
+        except DataError as error:
+            statement = str(error)
+            continue
+        found.append(MeasureEffect(measure, effects))
+    return found, statement if not found else ""
+
+
+def _one_effect(
+    table: DataFrame, values: NDArray[np.float64], known: NDArray[np.bool_], covariates: Covariates
+) -> SiteEffect:
+    return site_effect(
+        values[known],
+        table["site"].to_numpy()[known],
+        covariates=_part(covariates, known),
+        people=table["participant_id"].to_numpy()[known],
+    )
+
+
+def confounded_covariates(table: DataFrame, covariates: Covariates) -> dict[str, Confounding]:
+    """How closely each covariate goes with the site; one row per person and site."""
+    first = ~table.duplicated(["participant_id", "site"]).to_numpy()
+    sites = table["site"].to_numpy()[first]
+    found = {}
+    for name, values in covariates.items():
+        try:
+            found[name] = confounding(sites, np.asarray(values)[first])
+        except DataError:
+            # Too few values to say anything.
+            continue
+    return found
+
+
+def kept_effects(
+    table: DataFrame, measures: Sequence[Measure], covariates: Covariates
+) -> list[KeptEffect]:
+    """What became of the effect of every covariate on every measure, within sites."""
+    found = []
+    for name, values in covariates.items():
+        column = np.asarray(values)
+        for measure in measures:
+            for state in (STAGES[1], COMBAT):
+                if f"{measure.key}_{state}" not in table:
+                    continue
+                before, after = (
+                    table[f"{measure.key}_{s}"].to_numpy(np.float64) for s in (STAGES[0], state)
+                )
+                known = np.isfinite(before) & np.isfinite(after) & _is_known(column)
+                try:
+                    effect = effect_kept(
+                        column[known],
+                        before[known],
+                        after[known],
+                        sites=list(table["site"].to_numpy()[known]),
+                    )
+                except DataError:
+                    # Too few people, one value, or more than two words: nothing to estimate.
+                    continue
+                found.append(KeptEffect(measure, name, state, effect))
+    return found
+
+
+def reliabilities(table: DataFrame, measures: Sequence[Measure]) -> list[Reliability]:
+    """Agreement between sites of people who were scanned at all of several sites."""
+    found = []
+    for measure in measures:
+        states = {}
+        for state in (*STAGES, COMBAT):
+            if f"{measure.key}_{state}" not in table:
+                continue
+            wide = table.pivot_table(
+                index="participant_id", columns="site", values=f"{measure.key}_{state}"
+            )
+            try:
+                states[state] = icc(_travellers(wide))
+            except DataError:
+                # Nobody travelled.
+                break
+        if states:
+            found.append(Reliability(measure, states))
+    return found
+
+
+def _travellers(wide: DataFrame) -> NDArray[np.float64]:
+    """People with more than one site, at the sites where most of them were."""
+    several = wide[wide.notna().sum(axis=1) > 1]
+    if several.empty:
+        raise DataError("Nobody was scanned at two sites")
+    common = several.notna().sum() == several.notna().sum().max()
+    return np.asarray(several.loc[:, common].dropna(), dtype=np.float64)
+
+
+def unusual_scans(table: DataFrame, measures: Sequence[Measure]) -> list[Outlier]:
+    """Scans that stand apart from the others of their site after harmonization."""
+    found = []
+    for measure in measures:
+        values = table[f"{measure.key}_{STAGES[1]}"].to_numpy(np.float64)
+        known = np.isfinite(values)
+        if known.sum() < 3:
+            continue
+        stands = outliers(values[known], table["site"].to_numpy()[known])
+        rows = table[known]
+        found += [
+            Outlier(
+                str(rows["scan"].iloc[i]),
+                str(rows["site"].iloc[i]),
+                measure,
+                float(stands.scores[i]),
+            )
+            for i in np.flatnonzero(stands.flagged)
+        ]
+    return sorted(found, key=lambda o: -abs(o.score))
+
+
+def _part(covariates: Covariates, rows: NDArray[np.bool_]) -> dict[str, NDArray]:
+    return {name: np.asarray(values)[rows] for name, values in covariates.items()}
+
+
+def _filled(covariates: Covariates, n: int) -> NDArray[np.bool_]:
+    known = np.ones(n, dtype=bool)
+    for values in covariates.values():
+        known &= _is_known(np.asarray(values))
+    return known
+
+
+def _is_known(values: NDArray) -> NDArray[np.bool_]:
+    return np.isfinite(values) if values.dtype.kind == "f" else values != ""

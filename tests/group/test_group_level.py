@@ -1,0 +1,142 @@
+"""The level group from an output folder: tables, one page, and what is said to be missing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_harmony.cli.main import main
+from tests.group.conftest import add_output, write
+
+
+class _Page(HTMLParser):
+    """Pictures, words of sections, and addresses of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.pictures: list[str] = []
+        self.addresses: list[str] = []
+        self.scripts = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        named = dict(attrs)
+        if tag == "img":
+            self.pictures.append(named["src"])
+        if tag == "script":
+            self.scripts += 1
+        for key in ("src", "href"):
+            if named.get(key):
+                self.addresses.append(named[key])
+
+
+def run(folders, *options):
+    work = folders.out.parent / "work"
+    return main([str(folders.bids), str(folders.out), "group", "-w", str(work), *options])
+
+
+def test_page_tables_and_record(make_cohort):
+    folders = make_cohort()
+    assert run(folders) == 0
+    text = (folders.out / "group.html").read_text()
+    page = _Page(text)
+    drawn = list((folders.out / "figures").glob("group_T1w_COI_*.png"))
+    assert len(page.pictures) == len(drawn) >= 4
+    assert all(p.startswith("data:image/") for p in page.pictures)
+    assert page.scripts == 0
+    for kind in ("densities", "site_effects", "probe", "changes"):
+        assert (folders.out / "figures" / f"group_T1w_COI_{kind}.png").is_file()
+        assert f"figures/group_T1w_COI_{kind}.png" in page.addresses
+    # Headings with nothing below them would be empty sections.
+    assert not re.search(r"</h3>\s*<h[23]", text)
+    with open(folders.out / "group_T1w.tsv", newline="") as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t"))
+    assert len(rows) == 36
+    described = json.loads((folders.out / "group_T1w.json").read_text())
+    assert set(described) == set(rows[0])
+    record = json.loads((folders.out / "group.json").read_text())
+    assert record["missing"] == []
+
+
+def test_numbers_are_those_of_the_table(make_cohort):
+    """Computed once more from the table, by a sum of squares that is written out."""
+    folders = make_cohort()
+    (folders.bids / "participants.tsv").unlink()
+    assert run(folders) == 0
+    table = pd.read_csv(folders.out / "group_T1w.tsv", sep="\t")
+    record = json.loads((folders.out / "group.json").read_text())["chapters"][0]
+    found = {(r["measure"], r["state"]): r for r in record["site_effects"]}
+    for state in ("source", "harmonized"):
+        values = table[f"gm_{state}"]
+        means = values.groupby(table["site"]).transform("mean")
+        between, within = ((means - values.mean()) ** 2).sum(), ((values - means) ** 2).sum()
+        n, k = len(values), table["site"].nunique()
+        error = within / (n - k)
+        # Olejnik and Algina 2003, Table 1: one factor.
+        omega = (between - (k - 1) * error) / (between + (n - k + 1) * error)
+        assert found["gm", state]["share"] == pytest.approx(max(omega, 0), abs=1e-4)
+
+
+def test_same_folder_twice_gives_the_same_bytes(make_cohort):
+    folders = make_cohort(per_site=4)
+    names = ("group.html", "group.json", "group_T1w.tsv")
+    assert run(folders) == 0
+    first = [(folders.out / name).read_bytes() for name in names]
+    assert run(folders) == 0
+    assert [(folders.out / name).read_bytes() for name in names] == first
+
+
+def test_what_is_missing_is_said(make_cohort):
+    folders = make_cohort(per_site=4)
+    write(folders.bids / "sub-late" / "anat" / "sub-late_T1w.nii.gz", "")
+    add_output(folders, "old", "", "GE")
+    next(folders.out.glob("sub-001/summaries/*.npz")).write_bytes(b"half a file")
+    assert run(folders) == 0
+    record = json.loads((folders.out / "group.json").read_text())
+    missing = {row["label"]: row["reason"] for row in record["missing"]}
+    assert set(missing) == {"sub-late", "sub-old_T1w", "sub-001_T1w"}
+    assert "not been run" in missing["sub-late"]
+    assert "sub-late" in (folders.out / "group.html").read_text()
+
+
+def test_site_named_like_a_script_stays_text(make_cohort):
+    folders = make_cohort(per_site=3)
+    sidecar = next(folders.out.glob("sub-005/anat/*.json"))
+    record = json.loads(sidecar.read_text())
+    record["HarmonizationSource"]["Site"] = "<script>alert(1)</script>"
+    sidecar.write_text(json.dumps(record))
+    assert run(folders) == 0
+    assert _Page((folders.out / "group.html").read_text()).scripts == 0
+
+
+def test_confounding_is_loud(make_cohort):
+    folders = make_cohort(older_by=40)
+    assert run(folders) == 0
+    assert "age and site are confounded" in (folders.out / "group.html").read_text()
+
+
+def test_empty_output_folder_selects_nothing(folders):
+    assert run(folders) == 18
+    assert not (folders.out / "group.html").exists()
+
+
+def test_dry_run_writes_nothing(make_cohort, capsys):
+    folders = make_cohort(per_site=2)
+    before = sorted(folders.out.rglob("*"))
+    assert run(folders, "--dry-run") == 0
+    assert sorted(folders.out.rglob("*")) == before
+    assert "T1w to COI: 6 scans of COI, GE, PHILIPS" in capsys.readouterr().out
+
+
+def test_diffusion_page_shows_variation(make_cohort):
+    folders = make_cohort(suffix="dwi", travelling=True, per_site=5)
+    assert run(folders) == 0
+    record = json.loads((folders.out / "group.json").read_text())["chapters"][0]
+    assert {row["parameter"] for row in record["regions"]} == {"fa", "md"}
+    assert np.isfinite(record["regions"][0]["source"])

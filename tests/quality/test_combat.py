@@ -1,0 +1,154 @@
+"""ComBat against neuroCombat, closed forms and simulated cohorts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import linregress
+
+from bids_harmony.exceptions import DataError
+from bids_harmony.quality.combat import combat
+from bids_harmony.quality.effects_kept import effect_kept
+from bids_harmony.quality.site_effect import site_effect
+
+REFERENCE = json.loads((Path(__file__).parent / "combat_reference.json").read_text("utf-8"))
+
+
+@pytest.fixture
+def table():
+    """Values (N, F), sites and covariates that neuroCombat was given."""
+    given = REFERENCE["input"]
+    covariates = {"age": given["age"], "sex": given["sex"]}
+    return np.array(given["values"]), np.array(given["sites"]), covariates
+
+
+@pytest.mark.parametrize("case", ["plain", "covariates", "reference"])
+def test_numbers_are_those_of_neurocombat(case, table):
+    values, sites, covariates = table
+    got = combat(
+        values,
+        sites,
+        covariates=None if case == "plain" else covariates,
+        reference="B" if case == "reference" else None,
+    )
+    expected = np.array(REFERENCE["output"][case])
+    # It stops its iteration earlier than we do, at a relative change of 1e-4.
+    np.testing.assert_allclose(got / values.std(0), expected / values.std(0), atol=5e-4)
+    assert np.abs((expected - values) / values.std(0)).max() > 0.5
+
+
+def test_one_measure_is_that_of_neurocombat_without_empirical_bayes(table):
+    values, sites, covariates = table
+    got = combat(values[:, :1], sites, covariates=covariates)
+    np.testing.assert_allclose(got, REFERENCE["output"]["one measure"], rtol=1e-8)
+
+
+def test_one_measure_gets_one_location_and_scale(rng):
+    sites = np.repeat(["A", "B"], [200, 300])
+    values = rng.normal(size=500) * np.where(sites == "A", 1, 3) + np.where(sites == "A", 5, 9)
+    got = combat(values[:, None], sites)[:, 0]
+    spread = np.sqrt(np.mean((got[sites == "A"]) ** 2))
+    assert got[sites == "A"].mean() == pytest.approx(got[sites == "B"].mean())
+    assert got[sites == "A"].std(ddof=1) == pytest.approx(got[sites == "B"].std(ddof=1))
+    assert got.mean() == pytest.approx(values.mean()) and spread > 0
+
+
+def test_the_reference_site_stays_and_others_come_to_it(table, rng):
+    values, sites, covariates = table
+    got = combat(values, sites, covariates=covariates, reference="C")
+    np.testing.assert_array_equal(got[sites == "C"], values[sites == "C"])
+    where = np.repeat(["A", "B"], 300)
+    far = rng.normal(size=(600, 5)) + 4 * (where == "A")[:, None]
+    near = combat(far, where, reference="B")
+    np.testing.assert_allclose(near[:300].mean(0), near[300:].mean(0), atol=0.1)
+
+
+def test_few_scans_are_shrunk_to_what_measures_share(rng):
+    sites = np.repeat(["A", "B"], [3, 100])
+    noise = rng.normal(size=(103, 200))
+    got = combat(noise + 2 * (sites == "A")[:, None], sites)
+    # Locations of measures differ by chance only. Their mean goes; of what chance dealt, half
+    # stays: over measures it has a variance of 1/3, the weight is 3/3 over 3/3 + 1.
+    assert got[:3].mean() == pytest.approx(got[3:].mean(), abs=0.05)
+    chance = noise[:3].mean(0)
+    assert linregress(chance, got[:3].mean(0)).slope == pytest.approx(0.5, abs=0.06)
+
+
+def test_the_only_scan_of_a_site_is_moved_but_not_scaled(rng):
+    sites = np.array(["A"] * 20 + ["B"] * 20 + ["C"])
+    values = rng.normal(size=(41, 30)) + 3 * (sites == "C")[:, None]
+    got = combat(values, sites)
+    assert np.isfinite(got).all()
+    assert np.abs(got[40].mean()) < 0.5 < values[40].mean()
+    assert got[40].std() > 0.5 * values[40].std()
+    with pytest.raises(DataError, match=r"only scan.*\[C\]"):
+        combat(values[:, :1], sites)
+
+
+def test_a_planted_age_effect_is_kept_when_it_is_named_and_lost_when_it_is_not(rng):
+    sites = np.repeat(["young", "old"], 60)
+    age = rng.normal(40, 8, 120) + 25 * (sites == "old")
+    slopes = -0.05 * np.linspace(0.5, 1.5, 20)
+    people = age[:, None] * slopes + rng.normal(size=(120, 20))
+    values = people + (sites == "old")[:, None] * rng.normal(2, 0.3, 20)
+    named, plain = combat(values, sites, covariates={"age": age}), combat(values, sites)
+    ratios = []
+    for column in range(20):
+        within = effect_kept(age, values[:, column], named[:, column], sites=list(sites))
+        ratios.append(within.ratio)
+        # Over all people: the truth is known, and the covariate brings it back.
+        truth = linregress(age, people[:, column]).slope
+        assert abs(linregress(age, named[:, column]).slope - truth) < 0.03
+        assert abs(linregress(age, plain[:, column]).slope) < 0.65 * abs(truth)
+    assert np.median(ratios) == pytest.approx(1, abs=0.05)
+    raw = [site_effect(v, sites, covariates={"age": age}).share for v in values.T]
+    left = [site_effect(v, sites, covariates={"age": age}).share for v in named.T]
+    assert np.median(raw) > 0.2 and max(left) < 0.05
+
+
+def test_measures_without_noise_lose_their_shift(rng):
+    sites = np.repeat(["A", "B"], 6)
+    values = rng.normal(size=(12, 4))
+    values[:, 1], values[:, 2] = 0.1, np.where(sites == "A", 1.0, 3.0)
+    got = combat(values, sites)
+    np.testing.assert_allclose(got[:, 1], 0.1)
+    np.testing.assert_allclose(got[:, 2], 2)
+    np.testing.assert_allclose(combat(values, sites, reference="B")[:, 2], 3)
+    np.testing.assert_allclose(got[:, [0, 3]], combat(values[:, [0, 3]], sites))
+    values[:6, 0] = 1  # silent at one site only
+    assert np.isfinite(combat(values, sites)).all()
+    assert np.isfinite(combat(values[:, :1], sites)).all()
+    twice = np.repeat(values[:, 3:], 2, axis=1)  # nothing to shrink to
+    np.testing.assert_allclose(combat(twice, sites)[:, :1], combat(twice, sites)[:, 1:])
+
+
+def test_units_do_not_count_and_the_input_is_not_written_to(table):
+    values, sites, covariates = table
+    before = values.copy()
+    got = combat(values, sites, covariates=covariates)
+    other = combat(1000 * values + 5, sites, covariates=covariates)
+    np.testing.assert_allclose(other, 1000 * got + 5)
+    np.testing.assert_array_equal(values, before)
+
+
+def test_bad_tables_are_named(table):
+    values, sites, covariates = table
+    with pytest.raises(DataError, match=r"told apart.*\[vendor\]"):
+        combat(values, sites, covariates={"vendor": np.where(sites == "A", "GE", "SIEMENS")})
+    with pytest.raises(DataError, match=r"\[values, age\]"):
+        holes, ages = values.copy(), list(covariates["age"])
+        holes[2, 1], ages[3] = np.nan, "n/a"
+        combat(holes, sites, covariates={"age": ages})
+    with pytest.raises(DataError, match=r"reference.*\[X\].*A, B, C.*no scan"):
+        combat(values, sites, reference="X")
+    with pytest.raises(DataError, match="two sites"):
+        combat(values, ["A"] * len(values))
+    with pytest.raises(DataError, match="same length"):
+        combat(values, sites[1:])
+    with pytest.raises(DataError, match="same length"):
+        combat(values[:, 0], sites)
+    with pytest.raises(DataError, match="Too few scans"):
+        combat(values[:3], ["A", "B", "C"])
