@@ -14,10 +14,11 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from bids_harmony.bids.dataset import find_scans, read_subject_tables, read_tables, sites_of
+from bids_harmony.bids.dataset import find_scans, sites_of
 from bids_harmony.bids.inventory import list_subjects, read_sidecars
 from bids_harmony.bids.scanner import read_scanner
 from bids_harmony.bids.site import SiteTables, described_site, same_site
+from bids_harmony.bids.site_tables import read_subject_tables, read_tables
 from bids_harmony.exceptions import BidsHarmonyError, NothingSelected
 from bids_harmony.settings import MODALITIES, Settings
 
