@@ -150,7 +150,7 @@ def _merge(path: Path, new: Mapping[str, Mapping[str, str]], key: str) -> bool:
             present.get(name, {}).items() >= row.items() for name, row in new.items()
         ):
             return True
-        merged = present | {name: present.get(name, {}) | row for name, row in new.items()}
+        merged = present | {name: present.get(name, {}) | dict(row) for name, row in new.items()}
         columns = list(dict.fromkeys([key, *(name for row in merged.values() for name in row)]))
         lines = ["\t".join(columns)]
         lines += [
