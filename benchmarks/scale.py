@@ -1,12 +1,12 @@
-"""What a cohort of a thousand people costs: planning its jobs, and fifty jobs writing at once.
+"""What a cohort of a thousand people costs before anything is harmonized: planning its jobs.
 
-    python benchmarks/scale.py [--subjects N] [--jobs N]
+    python benchmarks/scale.py [--subjects N]
 
 A BIDS dataset of tiny images is made in a temporary folder: ten sites, T1w and T2w with sidecars,
 every tenth person with two sessions. Measured on the command line, each in a process of its own:
 the plan (``--dry-run``) of one person's job whose target site belongs to others, the plan of the
-whole, and ``--write-slurm``. Then fifty processes write the files that all jobs share. Results go
-to ``benchmarks/results/scale.json``.
+whole, and ``--write-slurm``. Results go to ``benchmarks/results/scale.json``. The load average
+stands beside them: on a machine that is busy with other work, processor seconds tell more.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def measure_plans(folder: Path, subjects: int) -> list[dict[str, Any]]:
             row |= measured_command(*words, *more, log=folder / "log.txt")
             if name in AIMS:
                 row |= {"aim_seconds": AIMS[name], "ratio": round(row["seconds"] / AIMS[name], 3)}
-            print(f"{name:6s} {told_by:18s} {row['seconds']:6.1f} s", flush=True)
+            took = f"{row['seconds']:6.1f} s, {row['cpu_seconds']:6.1f} s of a processor"
+            print(f"{name:6s} {told_by:18s} {took}", flush=True)
             rows.append(row)
     return rows
 

@@ -23,6 +23,8 @@ __all__ = ["descriptor", "main"]
 
 # Options that make no sense in a description of inputs.
 _LEFT_OUT = ("help", "version")
+# Paths that the program makes; Boutiques means by a file what is there before.
+_MADE = ("output_dir", "work_dir", "write_slurm")
 
 
 def descriptor() -> dict[str, Any]:
@@ -102,7 +104,7 @@ def _kind(action: argparse.Action) -> dict[str, Any]:
     kind: dict[str, Any] = {"type": "String"}
     if action.type in (int, float):
         kind = {"type": "Number", "integer": action.type is int}
-    elif action.type is Path and action.dest != "output_dir":
+    elif action.type is Path and action.dest not in _MADE:
         kind = {"type": "File"}
     if action.dest == "analysis_level":
         kind["value-choices"] = list(LEVELS)

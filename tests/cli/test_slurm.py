@@ -184,9 +184,10 @@ def test_what_the_user_wrote_about_the_cluster_stays(write):
     [
         (("--target-site", "MARS"), "participant", 65, "does not exist"),
         ((), "train", 64, "--target-site"),
+        (("--target-site", "COI"), "group", 64, "chain"),
         (("--target-site", "COI", "--participant-label", "77"), "participant", 18, "sub-77"),
     ],
-    ids=["target", "no-target", "nobody"],
+    ids=["target", "no-target", "level", "nobody"],
 )
 def test_what_cannot_run_is_refused(write, words, level, code, told):
     got, scripts, err = write(*words, level=level)
