@@ -13,12 +13,12 @@ from tests.e2e.program import copy_fits, run
 
 pytestmark = pytest.mark.e2e
 
-#: Files and folders of a T1w and of any other structural scan, while it is worked on.
-MOST_INODES = 75
-#: Bytes, in voxels of the scan and of the reference grid: what float32 images of both take.
-BYTES_PER_VOXEL = 16
-#: What does not grow with images: Nipype's records of each step.
-FIXED_BYTES = 600_000
+#: Files and folders of a structural scan while it is worked on.
+MOST_INODES = 60
+#: Bytes for each voxel of the scan and of the reference grid.
+BYTES_PER_VOXEL = 6
+#: What does not grow with images: figures, and Nipype's records of each step.
+FIXED_BYTES = 450_000
 VOXEL_MM = 6.0
 
 
