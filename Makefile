@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint slurm-test clean
 
 help:
 	@echo "make demo   phantom cohort, harmonization, adaptation and scores in build/demo"
 	@echo "make test   the whole test suite, long end-to-end runs included"
 	@echo "make lint   ruff and mypy"
+	@echo "make slurm-test   the scripts of --write-slurm on a real SLURM of one node (root, Debian)"
 	@echo "make clean  remove build products (not $(VENV))"
 
 demo: $(INSTALLED)
@@ -23,6 +24,12 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+slurm-test: $(INSTALLED)
+	$(BIN)/python -m tests.slurm.array build/slurm
+
+boutiques.json: $(INSTALLED) bids_harmony/cli/*.py bids_harmony/settings*.py
+	$(BIN)/python -m bids_harmony.cli.boutiques > $@
 
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -152,6 +152,8 @@ class Settings:
     # "no", "yes" (tracebacks on the screen) or "pdb" (debugger at the first crash).
     debug: str = "no"
     dry_run: bool = False
+    # Folder for scripts of a SLURM cluster: they are written, and nothing is harmonized.
+    write_slurm: Path | None = None
 
     # --- reports
     # Make the pages again from what is on disk, and harmonize nothing.

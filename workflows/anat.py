@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from bids_harmony.settings import Settings
 
 __all__ = [
+    "HEAD_GIB",
+    "HEAD_VOXELS",
     "Fitted",
     "Model",
     "init_anat_fit_wf",
@@ -43,8 +45,11 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-# Peak memory of a node in GiB, measured on a 1 mm head of 256 x 256 x 192 voxels and rounded up.
+# Peak memory of a node in GiB, measured on a 1 mm head of this many voxels and rounded up.
+HEAD_VOXELS = 256 * 256 * 192
 _MEM_MASK, _MEM_REGISTER, _MEM_HARMONIZE, _MEM_SUMMARIZE, _MEM_WRITE = 2.0, 1.5, 2.0, 1.2, 0.7
+#: Of the largest node.
+HEAD_GIB = max(_MEM_MASK, _MEM_REGISTER, _MEM_HARMONIZE, _MEM_SUMMARIZE, _MEM_WRITE)
 
 
 @dataclass(frozen=True)

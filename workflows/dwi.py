@@ -32,13 +32,22 @@ if TYPE_CHECKING:
     from bids_harmony.bids.dataset import Scan
     from bids_harmony.settings import Settings
 
-__all__ = ["init_dwi_fit_wf", "init_dwi_harmonize_wf", "init_dwi_prepare_wf"]
+__all__ = [
+    "SERIES_GIB",
+    "SERIES_VOXELS",
+    "init_dwi_fit_wf",
+    "init_dwi_harmonize_wf",
+    "init_dwi_prepare_wf",
+]
 
 logger = logging.getLogger(__name__)
 
 # Peak memory of a node in GiB; a series of 140 x 140 x 90 voxels and 150 volumes has 0.5 GiB as
 # stored, and is held twice while it is changed.
+SERIES_VOXELS = 140 * 140 * 90 * 150
 _MEM_SERIES, _MEM_HARMONIZE, _MEM_MASK, _MEM_REGISTER, _MEM_WRITE = 1.5, 3.0, 1.0, 1.5, 1.5
+#: Of the largest node.
+SERIES_GIB = max(_MEM_SERIES, _MEM_HARMONIZE, _MEM_MASK, _MEM_REGISTER, _MEM_WRITE)
 _NOTHING_FITTED = Fitted()
 _FITTED = ("mask_file", "mask_kind", "xfm_file")
 

@@ -33,10 +33,14 @@ if TYPE_CHECKING:
     from bids_harmony.harmonizers import Harmonizer
     from bids_harmony.settings import Settings
     from bids_harmony.training.bank_shelf import BankShelf
+    from bids_harmony.workflows.status import ScanStatus
 
 __all__ = ["is_known", "look_at", "look_path", "series_shelf"]
 
 logger = logging.getLogger(__name__)
+
+# Of the graph, and of its folder in the work folder.
+_NAME = "series_banks_wf"
 
 
 def series_shelf(settings: Settings) -> BankShelf:
@@ -105,6 +109,7 @@ def look_at(
     log_dir : Path
     """
     from bids_harmony.bids.dataset import find_scans
+    from bids_harmony.workflows.running import clear_work
 
     shelf = series_shelf(settings)
     with shelf.locked():
@@ -118,13 +123,15 @@ def look_at(
         chosen = {
             site: reference_images(LookOf(site, "dwi"), settings, everyone) for site in sites
         }
-        ready = _prepare(settings, chosen, everyone, log_dir)
+        ready, statuses = _prepare(settings, chosen, everyone, log_dir)
         for site, scans in chosen.items():
             usable = [scan for scan in scans if scan.label in ready]
             if usable:
                 _shelve(site, scans, usable, ready, settings, harmonizer)
             else:
                 logger.warning("No usable diffusion series of %s", site)
+        work = {scan.label: scan for scans in chosen.values() for scan in scans}
+        clear_work(settings, _NAME, list(work.values()), statuses)
 
 
 def _forget(shelf: BankShelf, site: str) -> None:
@@ -142,18 +149,17 @@ def _prepare(
     chosen: dict[str, tuple[Scan, ...]],
     everyone: Sequence[Scan],
     log_dir: Path,
-) -> dict[str, PreparedSeries]:
-    """Take what is needed from the chosen series; of those that could be used, by label."""
+) -> tuple[dict[str, PreparedSeries], dict[str, ScanStatus]]:
+    """Take what is needed from the chosen series; of those that could be used, and all states."""
     from bids_harmony.diffusion.features import PreparedSeries
     from bids_harmony.workflows.dwi import init_dwi_prepare_wf
     from bids_harmony.workflows.running import node_record, run_scans
 
     work = {scan.label: scan for scans in chosen.values() for scan in scans}
     given = [scan for scan in work.values() if scan not in everyone]
-    name = "series_banks_wf"
     statuses, records = run_scans(
         settings,
-        name,
+        _NAME,
         list(work.values()),
         [*everyone, *given],
         lambda scan: init_dwi_prepare_wf(scan=scan, settings=settings),
@@ -162,11 +168,11 @@ def _prepare(
     ready = {}
     for label, scan in work.items():
         if statuses[label].state == "done":
-            folder = node_record(records, settings, name, scan, "prepare").folder
+            folder = node_record(records, settings, _NAME, scan, "prepare").folder
             ready[label] = PreparedSeries.load(folder / "prepared.npz")
         else:
             logger.warning("Not among those that show a site's look: %s", statuses[label].message)
-    return ready
+    return ready, statuses
 
 
 def _shelve(

@@ -34,10 +34,14 @@ if TYPE_CHECKING:
     from bids_harmony.training.bank_shelf import BankShelf
     from bids_harmony.training.site_bank import SiteBank
     from bids_harmony.training.training_scans import TrainingScan
+    from bids_harmony.workflows.status import ScanStatus
 
 __all__ = ["bank_recipe", "encoder_and_cells", "make_banks", "missing_looks", "shelf_of"]
 
 logger = logging.getLogger(__name__)
+
+# Of the graph, and of its folder in the work folder.
+_NAME = "banks_wf"
 
 
 def shelf_of(settings: Settings) -> BankShelf:
@@ -124,6 +128,7 @@ def make_banks(
     log_dir : Path
     """
     from bids_harmony.bids.dataset import find_scans
+    from bids_harmony.workflows.running import clear_work
 
     shelf = shelf_of(settings)
     encoder, cells = encoder_and_cells(harmonizer)
@@ -137,7 +142,7 @@ def make_banks(
             return
         everyone = find_scans(settings, whole_dataset=True).scans
         chosen = {look: reference_images(look, settings, everyone) for look in looks}
-        ready = _prepare(settings, chosen, everyone, log_dir)
+        ready, statuses = _prepare(settings, chosen, everyone, log_dir)
         for look, scans in chosen.items():
             usable = [scan for scan in scans if scan.label in ready]
             if not usable:
@@ -157,6 +162,8 @@ def make_banks(
                 "%s %s is known from %d scan(s): %s",
                 look.site, look.modality, len(usable), ", ".join(bank.scans),
             )  # fmt: skip
+        work = {scan.label: scan for scans in chosen.values() for scan in scans}
+        clear_work(settings, _NAME, list(work.values()), statuses)
 
 
 def _take_away_others(shelf: BankShelf, looks: Sequence[LookOf], settings: Settings) -> None:
@@ -192,22 +199,22 @@ def _prepare(
     chosen: dict[LookOf, tuple[Scan, ...]],
     everyone: Sequence[Scan],
     log_dir: Path,
-) -> dict[str, TrainingScan]:
-    """Put the chosen scans on the reference grid; those that could be, by label."""
+) -> tuple[dict[str, TrainingScan], dict[str, ScanStatus]]:
+    """Put the chosen scans on the reference grid; those that could be, by label, and states."""
     from bids_harmony.workflows.running import prepare_scans
 
     work = {scan.label: scan for scans in chosen.values() for scan in scans}
     if not work:
-        return {}
+        return {}, {}
     inside = {scan.label for scan in everyone}
     given = [scan for scan in work.values() if scan.label not in inside]
     ready, statuses = prepare_scans(
-        settings, list(work.values()), [*everyone, *given], name="banks_wf", log_dir=log_dir
+        settings, list(work.values()), [*everyone, *given], name=_NAME, log_dir=log_dir
     )
     for status in statuses.values():
         if status.state == "failed":
             logger.warning("Not among those that show a site's look: %s", status.message)
-    return {scan.label: scan for scan in ready}
+    return {scan.label: scan for scan in ready}, statuses
 
 
 @lru_cache(maxsize=1)

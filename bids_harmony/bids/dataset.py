@@ -25,12 +25,10 @@ from bids_harmony.bids.site import (
     SiteTables,
     canonical_site,
     described_site,
-    read_site_map,
     resolve_site,
     same_site,
-    site_column,
 )
-from bids_harmony.bids.table import read_tsv
+from bids_harmony.bids.site_tables import read_tables
 from bids_harmony.exceptions import (
     BidsHarmonyError,
     MissingInput,
@@ -39,7 +37,13 @@ from bids_harmony.exceptions import (
 )
 from bids_harmony.settings import MODALITIES, Settings
 
-__all__ = ["Problem", "Scan", "ScanSelection", "find_scans", "sites_of"]
+__all__ = [
+    "Problem",
+    "Scan",
+    "ScanSelection",
+    "find_scans",
+    "sites_of",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -168,7 +172,7 @@ def find_scans(
 
     found, failed = query_images(settings, subjects, modalities, inventory)
     problems += [Problem(folder.name, folder, error) for folder, error in failed.items()]
-    tables, table_errors = _read_tables(settings, subjects)
+    tables, table_errors = read_tables(settings, subjects)
     named = sorted({site for *_, metadata in found if (site := described_site(metadata))})
     known = [*named, *(site for site in map(canonical_site, known_sites) if site)]
     scans = []
@@ -244,44 +248,6 @@ def _site(
             got=f"no {file_stem(path)}.json beside it and none to inherit from",
             hint=error.hint,
         ) from error
-
-
-def _read_tables(
-    settings: Settings, subjects: Iterable[str]
-) -> tuple[SiteTables, dict[str, BidsHarmonyError]]:
-    """Sites in the dataset's tables; a bad table of one subject is that subject's problem."""
-    root = settings.bids_dir
-    participants: dict[str, tuple[str, str]] = {}
-    if (root / "participants.tsv").exists():
-        for row in read_tsv(root / "participants.tsv"):
-            if hit := _stated(row):
-                participants[row.get("participant_id", "").removeprefix("sub-")] = hit
-    sessions: dict[tuple[str, str], tuple[str, str]] = {}
-    scans: dict[str, tuple[str, str]] = {}
-    errors: dict[str, BidsHarmonyError] = {}
-    for subject in subjects:
-        folder = root / f"sub-{subject}"
-        try:
-            for table in sorted(folder.glob("*_sessions.tsv")):
-                for row in read_tsv(table):
-                    if hit := _stated(row):
-                        sessions[subject, row.get("session_id", "").removeprefix("ses-")] = hit
-            for table in sorted([*folder.glob("*_scans.tsv"), *folder.glob("ses-*/*_scans.tsv")]):
-                for row in read_tsv(table):
-                    if hit := _stated(row):
-                        scans[
-                            (table.parent / row.get("filename", "")).relative_to(root).as_posix()
-                        ] = hit
-        except BidsHarmonyError as error:
-            errors[subject] = error
-    site_map = read_site_map(settings.site_map) if settings.site_map else {}
-    return SiteTables(site_map, participants, sessions, scans), errors
-
-
-def _stated(row: Mapping[str, str]) -> tuple[str, str] | None:
-    column = site_column(row)
-    site = canonical_site(row[column]) if column else None
-    return (column, site) if column and site else None
 
 
 def _describe_selection(settings: Settings, modalities: Sequence[str]) -> str:

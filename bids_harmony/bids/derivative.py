@@ -24,11 +24,13 @@ from bids_harmony.bids.naming import scans_table_path
 from bids_harmony.bids.table import read_tsv
 from bids_harmony.exceptions import CannotCreateOutput, ExitCode, InputOutputError, TryAgain
 from bids_harmony.imaging.atomic import link_atomically, write_atomically
+from bids_harmony.imaging.locks import locked
 from bids_harmony.settings import Settings
 from bids_harmony.software import software_versions
 
 __all__ = [
     "HASH_FIELD",
+    "LOCK",
     "RunLog",
     "finish_run",
     "is_complete",
@@ -42,6 +44,8 @@ __all__ = [
     "write_text",
 ]
 
+#: Lock file at the root of a derivative, held while tables change.
+LOCK = ".lock"
 # Sidecar field that says from what an image was made; see `resume_hash`.
 HASH_FIELD = "HarmonizationHash"
 # A row that another job overwrote between our reading and our renaming is added again, this often
@@ -119,11 +123,14 @@ def write_json(path: Path, record: Mapping[str, Any]) -> bool:
     )
 
 
-def merge_table(path: Path, rows: Sequence[Mapping[str, Any]], *, key: str) -> bool:
+def merge_table(
+    path: Path, rows: Sequence[Mapping[str, Any]], *, key: str, lock: Path | None = None
+) -> bool:
     """Add rows to a BIDS table, replacing those with the same key; other rows and columns stay.
 
-    There is no lock: after writing, the table is read again, and rows that another job wrote over
-    meanwhile are added again. What still slips through is mended by the next run over it.
+    Jobs that share the lock do this one after the other. Where a file system knows no locks, rows
+    that another job wrote over meanwhile are added again; what still slips through is mended by
+    the next run.
 
     Parameters
     ----------
@@ -132,6 +139,8 @@ def merge_table(path: Path, rows: Sequence[Mapping[str, Any]], *, key: str) -> b
         Cells by column; None and NaN become ``n/a``.
     key : str
         Column that identifies a row; it stands first and the table is sorted by it.
+    lock : Path, optional
+        Lock file; by default ``.lock`` beside the table.
 
     Returns
     -------
@@ -144,6 +153,11 @@ def merge_table(path: Path, rows: Sequence[Mapping[str, Any]], *, key: str) -> b
         When other jobs keep overwriting the table.
     """
     new = {str(row[key]): {name: _cell(value) for name, value in row.items()} for row in rows}
+    with locked(lock or path.with_name(LOCK)):
+        return _merge(path, new, key)
+
+
+def _merge(path: Path, new: Mapping[str, Mapping[str, str]], key: str) -> bool:
     written = False
     for _ in range(_MERGE_TRIES):
         present = {row[key]: row for row in read_tsv(path)} if path.exists() else {}
@@ -151,7 +165,7 @@ def merge_table(path: Path, rows: Sequence[Mapping[str, Any]], *, key: str) -> b
             present.get(name, {}).items() >= row.items() for name, row in new.items()
         ):
             return True
-        merged = present | {name: present.get(name, {}) | row for name, row in new.items()}
+        merged = present | {name: present.get(name, {}) | dict(row) for name, row in new.items()}
         columns = list(dict.fromkeys([key, *(name for row in merged.values() for name in row)]))
         lines = ["\t".join(columns)]
         lines += [
@@ -201,6 +215,8 @@ def write_scans_rows(
             for image, row in rows.items()
         ],
         key="filename",
+        # One for the whole derivative instead of one per person: inodes are scarce on clusters.
+        lock=output_dir / LOCK,
     )
     # Other rows may have columns that these have not: an earlier run's, of another modality.
     columns = read_tsv(table)[0]

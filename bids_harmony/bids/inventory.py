@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ __all__ = [
     "check_dataset",
     "list_subjects",
     "read_json_object",
+    "read_sidecars",
     "sidecar_applies",
     "take_inventory",
 ]
@@ -123,16 +125,21 @@ def take_inventory(
         folders[folder] = _unreadable(folder, error)
 
     for subject in subjects:
-        for folder, names, files in os.walk(
-            Path(bids_dir) / f"sub-{subject}", onerror=note, followlinks=True
-        ):
-            names[:] = sorted(n for n in names if n.startswith("ses-") or n in IMAGE_FOLDERS)
-            for path in _sidecars(folder, files, suffixes):
-                try:
-                    read_json_object(path)
-                except BidsHarmonyError as error:
-                    sidecars[path] = error
+        for path in _subject_sidecars(bids_dir, subject, suffixes, note):
+            try:
+                read_json_object(path)
+            except BidsHarmonyError as error:
+                sidecars[path] = error
     return Inventory(sidecars, folders)
+
+
+def read_sidecars(
+    bids_dir: Path, subject: str, modalities: Iterable[str]
+) -> Iterator[dict[str, object]]:
+    """The sidecars in a subject's imaging folders that can be read; others are passed over."""
+    for path in _subject_sidecars(bids_dir, subject, tuple(modalities), lambda _: None):
+        with suppress(BidsHarmonyError):
+            yield read_json_object(path)
 
 
 def read_json_object(path: Path) -> dict[str, object]:
@@ -199,6 +206,16 @@ def sidecar_applies(sidecar: Path, image: Path) -> bool:
         and set(entities) <= set(image_entities)
         and sidecar.parent in image.parents
     )
+
+
+def _subject_sidecars(
+    bids_dir: Path, subject: str, suffixes: tuple[str, ...], note: Callable[[OSError], None]
+) -> Iterator[Path]:
+    for folder, names, files in os.walk(
+        Path(bids_dir) / f"sub-{subject}", onerror=note, followlinks=True
+    ):
+        names[:] = sorted(n for n in names if n.startswith("ses-") or n in IMAGE_FOLDERS)
+        yield from _sidecars(folder, files, suffixes)
 
 
 def _sidecars(

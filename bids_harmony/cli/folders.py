@@ -24,9 +24,12 @@ def check_folders(settings: Settings) -> None:
     TryAgain
         When the disk is full.
     """
+    if settings.write_slurm:
+        _check_outside(settings.write_slurm, settings.bids_dir, "--write-slurm")
     for folder, option in ((settings.output_dir, "output_dir"), (settings.work_dir, "--work-dir")):
         _check_outside(folder, settings.bids_dir, option)
-        if not settings.dry_run:
+        # Scripts for a cluster may name folders that this machine does not have.
+        if not settings.dry_run and not settings.write_slurm:
             _check_writable(folder, option)
 
 

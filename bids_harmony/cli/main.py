@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from bids_harmony.cli.parser import parse_settings
+from bids_harmony.cli.parser import parse_settings, parse_words
 from bids_harmony.exceptions import (
     BidsHarmonyError,
     CannotCreateOutput,
@@ -78,11 +78,14 @@ def _run(settings: Settings, words: Sequence[str]) -> int:
             return ExitCode(_level(settings.analysis_level).follow(settings))
         check_dataset(settings.bids_dir)
         check_folders(settings)
-        if not settings.dry_run:
-            run_log = start_run(settings, command=shlex.join(["bids_harmony", *words]))
-            _log_to_file(run_log.folder / "bids_harmony.log")
-        level = _level(settings.analysis_level)
-        code = ExitCode(level.run(settings, log_dir=run_log.folder if run_log else None))
+        if settings.write_slurm and not settings.dry_run:
+            code = ExitCode(_level("slurm").run(settings, parse_words(words)))
+        else:
+            if not settings.dry_run:
+                run_log = start_run(settings, command=shlex.join(["bids_harmony", *words]))
+                _log_to_file(run_log.folder / "bids_harmony.log")
+            level = _level(settings.analysis_level)
+            code = ExitCode(level.run(settings, log_dir=run_log.folder if run_log else None))
     except KeyboardInterrupt:
         logger.error("Interrupted; what was finished stays, the same command goes on from there.")
         code = _INTERRUPTED
@@ -127,7 +130,7 @@ def _run(settings: Settings, words: Sequence[str]) -> int:
 
 
 def _level(name: str) -> ModuleType:
-    """The module of an analysis level; imported now because it brings the heavy libraries."""
+    """The module of a level; imported now because it brings the heavy libraries."""
     return import_module(f"bids_harmony.cli.{name}")
 
 

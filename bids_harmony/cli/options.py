@@ -279,6 +279,13 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
         help="show the plan (each scan, its site and why, outputs) and stop",
     )
     group.add_argument(
+        "--write-slurm",
+        type=Path,
+        metavar="FOLDER",
+        help="write scripts that run this on a SLURM cluster, one job per participant or session, "
+        "and stop; the level train means training once before",
+    )
+    group.add_argument(
         "--random-seed",
         "--random_seed",
         type=int,

@@ -17,7 +17,7 @@ from bids_harmony.cli.training_options import TRAINING, add_training_options
 from bids_harmony.exceptions import UnknownLevel, UsageError
 from bids_harmony.settings import LEVELS, Settings, read_settings_file
 
-__all__ = ["build_parser", "parse_settings"]
+__all__ = ["build_parser", "parse_settings", "parse_words"]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -54,6 +54,38 @@ def parse_settings(argv: Sequence[str]) -> Settings:
     SystemExit
         With code 0, for ``--help`` and ``--version``.
     """
+    asked = Settings.from_dict(parse_words(argv), where="command line")
+    named = asked.target_site or asked.target_images
+    harmonizes = not (asked.reports_only or asked.boilerplate_only)
+    participants = asked.analysis_level == "participant" or asked.write_slurm
+    if participants and harmonizes and not named:
+        raise UsageError(
+            "The participant level needs a target site",
+            where="--target-site",
+            hint="Name the site whose look all scans shall take (--dry-run with any name lists "
+            "those that there are), or images with that look by --target-image.",
+        )
+    return asked
+
+
+def parse_words(argv: Sequence[str]) -> dict[str, Any]:
+    """Fields of the settings that the command line and ``--config-file`` name, and no other.
+
+    Parameters
+    ----------
+    argv : sequence of str
+
+    Returns
+    -------
+    dict
+        For `Settings.from_dict`; paths are absolute.
+
+    Raises
+    ------
+    UsageError, UnknownLevel, MissingInput
+    SystemExit
+        With code 0, for ``--help`` and ``--version``.
+    """
     words = vars(build_parser().parse_args(argv))
     if words["analysis_level"] not in LEVELS:
         raise UnknownLevel(
@@ -83,17 +115,7 @@ def parse_settings(argv: Sequence[str]) -> Settings:
             elif isinstance(value, (list, tuple)) and value and isinstance(value[0], Path):
                 table[name] = [_absolute(path) for path in value]
     record["derivatives"] = {k: _absolute(v) for k, v in record.get("derivatives", {}).items()}
-    asked = Settings.from_dict(record, where="command line")
-    named = asked.target_site or asked.target_images
-    harmonizes = not (asked.reports_only or asked.boilerplate_only)
-    if asked.analysis_level == "participant" and harmonizes and not named:
-        raise UsageError(
-            "The participant level needs a target site",
-            where="--target-site",
-            hint="Name the site whose look all scans shall take (--dry-run with any name lists "
-            "those that there are), or images with that look by --target-image.",
-        )
-    return asked
+    return record
 
 
 def build_parser() -> argparse.ArgumentParser:

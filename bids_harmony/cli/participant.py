@@ -11,6 +11,7 @@ from bids_harmony.bids.dataset import ScanSelection, find_scans, sites_of
 from bids_harmony.bids.dataset_files import write_dataset_files
 from bids_harmony.bids.raw_layout import check_raw_layout
 from bids_harmony.bids.site import canonical_site, same_site
+from bids_harmony.bids.site_search import search_site
 from bids_harmony.cli.known_sites import model_sites
 from bids_harmony.cli.plan import format_plan, record_problems, report_problems, worst_code
 from bids_harmony.exceptions import ExitCode, SiteError
@@ -105,11 +106,9 @@ def find_target(settings: Settings, selection: ScanSelection, trained: Sequence[
     for site in (*trained, *present):
         if same_site(site, asked):
             return site
-    everyone = find_scans(settings, whole_dataset=True, known_sites=trained)
-    present = sites_of(everyone.scans)
-    for site in present:
-        if same_site(site, asked):
-            return site
+    found, present = search_site(settings, asked, known_sites=trained)
+    if found:
+        return found
     counts = ", ".join(f"{site} ({n} scan{'s' if n > 1 else ''})" for site, n in present.items())
     raise SiteError(
         "The target site does not exist",

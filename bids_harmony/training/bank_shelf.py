@@ -6,9 +6,7 @@ enough; what is made of them stays in ``OUT/models/banks`` for the next job.
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,16 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bids_harmony.exceptions import CannotCreateOutput
+from bids_harmony.imaging.locks import locked
 from bids_harmony.training.bank_files import read_bank, read_made_of, read_site, write_bank
 from bids_harmony.training.site_bank import SiteBank
 
 __all__ = ["BankShelf"]
-
-logger = logging.getLogger(__name__)
-
-#: What a file system says that has no locks (some NFS and FUSE mounts).
-_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 @dataclass(frozen=True)
@@ -102,21 +95,5 @@ class BankShelf:
         CannotCreateOutput
             The folder cannot be made or written to.
         """
-        from filelock import FileLock
-
-        lock = FileLock(self.folder / ".lock")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise CannotCreateOutput(
-                    "The folder of site banks cannot be made or written to",
-                    where=str(self.folder),
-                    got=str(error),
-                ) from error
-            logger.warning("No locks in %s: parallel jobs may work twice", self.folder)
-        try:
+        with locked(self.folder / ".lock"):
             yield
-        finally:
-            lock.release()

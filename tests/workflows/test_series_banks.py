@@ -15,6 +15,7 @@ from bids_harmony.settings import Settings
 from bids_harmony.training.site_bank import SiteBank
 from bids_harmony.workflows import series_banks
 from bids_harmony.workflows.series_banks import is_known, look_at, look_path, series_shelf
+from bids_harmony.workflows.status import ScanStatus
 
 HARMONIZER = SimpleNamespace(encoder=SimpleNamespace(sha256="e"))
 
@@ -65,8 +66,11 @@ def world(tmp_path, monkeypatch):
         return ScanSelection(tuple(people), ())
 
     def prepare(settings, chosen, everyone, log_dir):
-        labels = {scan.label for scans in chosen.values() for scan in scans} - broken
-        return dict.fromkeys(labels)
+        labels = {scan.label for scans in chosen.values() for scan in scans}
+        states = {
+            label: ScanStatus(label, "failed" if label in broken else "done") for label in labels
+        }
+        return dict.fromkeys(labels - broken), states
 
     def build(site, scans, encoder, *, cells, voxel_mm):
         labels = tuple(label for label, _ in scans)

@@ -31,6 +31,7 @@ from bids_harmony.workflows.site_banks import (
     missing_looks,
     shelf_of,
 )
+from bids_harmony.workflows.status import ScanStatus
 
 T1W = LookOf("B", "T1w")
 
@@ -242,6 +243,11 @@ def test_a_site_is_not_shown_by_other_images_than_those_given(known, tmp_path, m
     _, given, look, made_of = known
     # A site's own scans made it; the image that is given now turns out to be of no use.
     shelf_of(given).write(look, made_of | {"given": False, "images": {}})
-    monkeypatch.setattr(site_banks, "_prepare", lambda *args: {})
+
+    def nothing(settings, chosen, *_):
+        labels = {scan.label for scans in chosen.values() for scan in scans}
+        return {}, {label: ScanStatus(label, "failed") for label in labels}
+
+    monkeypatch.setattr(site_banks, "_prepare", nothing)
     make_banks(given, [T1W], load_model(given)[1], tmp_path)
     assert shelf_of(given).made_of("B", "T1w") is None

@@ -1,0 +1,80 @@
+"""The tables that name sites: participants, sessions, scans, and ``--site-map``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from bids_harmony.bids.site import SiteTables, canonical_site, read_site_map, site_column
+from bids_harmony.bids.table import read_tsv
+from bids_harmony.exceptions import BidsHarmonyError
+from bids_harmony.settings import Settings
+
+__all__ = ["read_subject_tables", "read_tables"]
+
+
+def read_tables(
+    settings: Settings, subjects: Iterable[str]
+) -> tuple[SiteTables, dict[str, BidsHarmonyError]]:
+    """Sites in the dataset's tables; a bad table of one subject is that subject's problem.
+
+    Parameters
+    ----------
+    settings : Settings
+    subjects : iterable of str
+        Those whose own tables (``sessions.tsv``, ``scans.tsv``) are read.
+
+    Returns
+    -------
+    tables : SiteTables
+    errors : dict of subject to error
+    """
+    root = settings.bids_dir
+    participants: dict[str, tuple[str, str]] = {}
+    if (root / "participants.tsv").exists():
+        for row in read_tsv(root / "participants.tsv"):
+            if hit := _stated(row):
+                participants[row.get("participant_id", "").removeprefix("sub-")] = hit
+    sessions: dict[tuple[str, str], tuple[str, str]] = {}
+    scans: dict[str, tuple[str, str]] = {}
+    errors: dict[str, BidsHarmonyError] = {}
+    for subject in subjects:
+        try:
+            own_sessions, own_scans = read_subject_tables(root, subject)
+            sessions |= own_sessions
+            scans |= own_scans
+        except BidsHarmonyError as error:
+            errors[subject] = error
+    site_map = read_site_map(settings.site_map) if settings.site_map else {}
+    return SiteTables(site_map, participants, sessions, scans), errors
+
+
+def read_subject_tables(
+    root: Path, subject: str
+) -> tuple[dict[tuple[str, str], tuple[str, str]], dict[str, tuple[str, str]]]:
+    """Sites in a subject's ``sessions.tsv`` and ``scans.tsv``, as `SiteTables` has them.
+
+    Raises
+    ------
+    MissingInput, DataError
+        When one of them cannot be used.
+    """
+    folder = root / f"sub-{subject}"
+    sessions: dict[tuple[str, str], tuple[str, str]] = {}
+    scans: dict[str, tuple[str, str]] = {}
+    for table in sorted(folder.glob("*_sessions.tsv")):
+        for row in read_tsv(table):
+            if hit := _stated(row):
+                sessions[subject, row.get("session_id", "").removeprefix("ses-")] = hit
+    for table in sorted([*folder.glob("*_scans.tsv"), *folder.glob("ses-*/*_scans.tsv")]):
+        for row in read_tsv(table):
+            if hit := _stated(row):
+                image = table.parent / row.get("filename", "")
+                scans[image.relative_to(root).as_posix()] = hit
+    return sessions, scans
+
+
+def _stated(row: Mapping[str, str]) -> tuple[str, str] | None:
+    column = site_column(row)
+    site = canonical_site(row[column]) if column else None
+    return (column, site) if column and site else None
