@@ -63,8 +63,6 @@ def run_participant(
     MissingInput
         When there is no model.
     """
-    from bids_harmony.bids.derivative import is_complete
-    from bids_harmony.bids.naming import harmonized_path, sidecar_path, table_paths
     from bids_harmony.workflows.anat import init_anat_harmonize_wf
     from bids_harmony.workflows.cohort import companion_of
     from bids_harmony.workflows.dwi import init_dwi_harmonize_wf
@@ -88,9 +86,7 @@ def run_participant(
         except BidsHarmonyError as error:
             statuses[scan.label] = failed_status(scan, error)
             continue
-        image = harmonized_path(settings.output_dir, scan, target)
-        beside = table_paths(image) if scan.gradients else ()
-        if is_complete(sidecar_path(image), wanted) and all(p.is_file() for p in beside):
+        if _is_finished(scan, settings, target, wanted):
             logger.info(
                 "%s: harmonized from the same input, model and settings before, skipping",
                 scan.label,
@@ -159,6 +155,28 @@ def _left_out(status: ScanStatus, settings: Settings) -> ScanStatus:
         return status
     logger.warning("%s is left out: %s", status.label, status.message)
     return replace(status, state="skipped", exit_code=0)
+
+
+def _is_finished(scan: Scan, settings: Settings, target: str, wanted: str) -> bool:
+    """Whether all of a scan's output is there: image, tables, brain mask and transform.
+
+    The steps that write mask and transform may fail when that which writes the image does not.
+    """
+    from bids_harmony.bids.derivative import is_complete
+    from bids_harmony.bids.naming import (
+        harmonized_path,
+        mask_path,
+        sidecar_path,
+        table_paths,
+        transform_path,
+    )
+    from bids_harmony.imaging.reference import REFERENCE
+
+    output = settings.output_dir
+    image = harmonized_path(output, scan, target)
+    fits = (mask_path(output, scan), transform_path(output, scan, to=REFERENCE))
+    beside = [*fits, *map(sidecar_path, fits), *(table_paths(image) if scan.gradients else ())]
+    return is_complete(sidecar_path(image), wanted) and all(p.is_file() for p in beside)
 
 
 def _has_output(status: ScanStatus) -> bool:
