@@ -61,6 +61,9 @@ class World:
     @classmethod
     def make(cls, folder: Path, warm: Warm) -> World:
         """Make all of it that is not there yet, undisturbed."""
+        import nibabel as nib
+        import numpy as np
+
         from bids_harmony.phantom.cohort import CohortPlan, write_cohort
         from tests.group.conftest import empty_folders, write_summaries
 
@@ -72,7 +75,9 @@ class World:
             write_cohort(folder, plan)
         if not (folder / "group").exists():
             (folder / "group").mkdir()
-            write_summaries(empty_folders(folder / "group"), per_site=4)
+            cohort = write_summaries(empty_folders(folder / "group"), per_site=4)
+            for image in cohort.out.rglob("*.nii.gz"):  # nobody reads them but `not_whole`
+                nib.save(nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.eye(4)), image)
         if not world.models.exists():
             trained = Folders(folder / "trained" / "out", folder / "trained" / "work")
             trained.out.parent.mkdir()
