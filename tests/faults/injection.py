@@ -29,10 +29,10 @@ _TEMPORARY = re.compile(r"^\.(.+)\.\d+-[0-9a-f]{8}\.tmp$")
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens, and at which place; see `place_name` of the module for how places are told."""
+    """What happens, once, at the first of these places that is met."""
 
     kind: str
-    place: str
+    places: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ class _Watch:
         self.struck = self.broken_disk = False
 
     def met(self, place: str) -> bool:
-        """Whether this is the place; it is met once."""
+        """Whether this is a place to strike at; one is enough."""
         os.write(self.journal, f"{place}\n".encode())
-        if self.struck or self.fault is None or self.fault.place != place:
+        if self.struck or self.fault is None or place not in self.fault.places:
             return False
         self.struck = True
         os.write(self.journal, b"struck\n")

@@ -90,7 +90,7 @@ def _run(job: dict[str, Any]) -> int:
     for stream in (1, 2):
         os.dup2(told, stream)
     disk = Path(job["disk"]) if job["disk"] else None
-    fault = Fault(**job["fault"]) if job["fault"] else None
+    fault = Fault(job["fault"]["kind"], tuple(job["fault"]["places"])) if job["fault"] else None
     try:
         inject(fault, Folders(Path(job["out"]), Path(job["work"]), disk), Path(job["journal"]))
         return int(main(job["words"]))
