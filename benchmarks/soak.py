@@ -36,7 +36,8 @@ MEASURES = {
     "resident_mib": "resident memory, MiB",
     "open_files": "open file handles",
     "threads": "threads",
-    "seconds": "seconds per scan",
+    "cpu_seconds": "processor seconds per scan",
+    "seconds": "wall seconds per scan",
 }
 
 
@@ -64,23 +65,25 @@ def run(world: Path, folder: Path, n: int) -> list[dict[str, Any]]:
     from bids_harmony.cli.main import main
 
     rows: list[dict[str, Any]] = []
-    process, real, last = psutil.Process(), Node.run, time.perf_counter()
+    process, real = psutil.Process(), Node.run
+    last, last_cpu = time.perf_counter(), time.process_time()
 
     def watched(node: Any, *words: Any, **more: Any) -> Any:
-        nonlocal last
+        nonlocal last, last_cpu
         result = real(node, *words, **more)
         if node.name == "write_harmonized":
-            now = time.perf_counter()
+            now, now_cpu = time.perf_counter(), time.process_time()
             rows.append(
                 {
                     "scan": len(rows) + 1,
                     "resident_mib": round(process.memory_info().rss / 2**20, 2),
                     "open_files": process.num_fds(),
                     "threads": process.num_threads(),
+                    "cpu_seconds": round(now_cpu - last_cpu, 3),
                     "seconds": round(now - last, 3),
                 }
             )
-            last = now
+            last, last_cpu = now, now_cpu
             if len(rows) % 10 == 0:
                 print(rows[-1], flush=True)
         return result
@@ -144,16 +147,16 @@ def draw(record: dict[str, Any]) -> None:
     """One panel for each measure."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    figure = Figure(figsize=(10, 5.5), layout="constrained")
     rows = record["rows"]
     scans = [row["scan"] for row in rows]
-    for axes, (name, label) in zip(
-        figure.subplots(2, 2, sharex=True).flat, MEASURES.items(), strict=True
-    ):
+    panels = figure.subplots(2, 3, sharex=True).flat
+    for axes, (name, label) in zip(panels, MEASURES.items(), strict=False):
         axes.plot(scans, [row[name] for row in rows], ".", markersize=3)
         axes.set_ylim(0, 1.15 * max(row[name] for row in rows[WARM_UP:]))
         axes.set(ylabel=label, xlabel="scan")
     FIGURE.parent.mkdir(exist_ok=True)
+    panels[-1].remove()
     figure.savefig(FIGURE, dpi=120)
 
 
