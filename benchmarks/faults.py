@@ -31,6 +31,7 @@ from tests.faults.injection import FAULTS, Folders
 from tests.faults.warm import Warm
 
 RESULT = ROOT / "benchmarks" / "results" / "faults.json"
+PAGE = ROOT / "docs" / "reliability.md"
 NAMES = {
     "kill": "kill -9", "term": "SIGTERM", "memory": "memory exhausted", "full": "disk full",
     "io": "I/O error",
@@ -82,16 +83,35 @@ def main() -> None:
     parser.add_argument("--faults", nargs="+", choices=FAULTS, default=FAULTS)
     parser.add_argument("--every", type=int, default=1, help="only every so manieth place")
     parser.add_argument("--world", type=Path, help="folder of cohort and model, kept")
+    parser.add_argument(
+        "--add", action="store_true", help="keep the result of other levels and faults"
+    )
     parser.add_argument("--table-only", action="store_true")
     options = parser.parse_args()
     if not options.table_only:
         campaign(options)
-    RESULT.with_suffix(".md").write_text(table(json.loads(RESULT.read_text())["rows"]))
+    text = table(json.loads(RESULT.read_text())["rows"])
+    RESULT.with_suffix(".md").write_text(text)
+    put_into_page("faults", text)
+
+
+def put_into_page(name: str, text: str) -> None:
+    """Replace what stands between the marks of this table in the page."""
+    page = PAGE.read_text()
+    begin, end = f"<!-- {name}: begin; benchmarks/{name}.py -->\n", f"<!-- {name}: end -->"
+    before, _, rest = page.partition(begin)
+    PAGE.write_text(before + begin + text + end + rest.partition(end)[2])
 
 
 def campaign(options: argparse.Namespace) -> None:
     """Try all and write the result after every chain."""
     rows: list[dict[str, Any]] = []
+    if options.add and RESULT.exists():
+        rows = [
+            row
+            for row in json.loads(RESULT.read_text())["rows"]
+            if row["level"] not in options.levels or row["kind"] not in options.faults
+        ]
     warm = Warm()
     with tempfile.TemporaryDirectory() as temporary:
         world = World.make(options.world or Path(temporary, "world"), warm)

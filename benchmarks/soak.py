@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from faults import put_into_page
 from measure import ROOT, provenance
 
 sys.path.insert(0, str(ROOT))
@@ -169,7 +170,9 @@ def main() -> None:
     if not options.figure_only:
         soak(options)
     record = json.loads(RESULT.read_text())
-    RESULT.with_suffix(".md").write_text(table(record))
+    text = table(record)
+    RESULT.with_suffix(".md").write_text(text)
+    put_into_page("soak", text)
     draw(record)
 
 
