@@ -81,7 +81,7 @@ class WatchfulMultiProcPlugin(MultiProcPlugin):
             super().run(graph, config, updatehash=updatehash)
         except KeyboardInterrupt:
             # What a step was at is made again next time; nobody waits for its end.
-            for worker in list(self.pool._processes.values()):
+            for worker in list((self.pool._processes or {}).values()):
                 worker.kill()
             raise
         finally:

@@ -36,6 +36,7 @@ logger = logging.getLogger("bids_harmony")
 # 128 + signal, as shells report it.
 _INTERRUPTED = 128 + signal.SIGINT
 _TERMINATED = 128 + signal.SIGTERM
+_SPARE_BYTES = 1 << 22
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,6 +79,8 @@ def _run(settings: Settings, words: Sequence[str]) -> int:
 
     run_log = None
     code: int
+    # Where memory is exhausted, there must be some left to say so.
+    spare = bytearray(_SPARE_BYTES)
     try:
         if settings.analysis_level == "train" and started_together()[0] > 0:
             # The first process checks, prepares, logs and writes.
@@ -105,6 +108,7 @@ def _run(settings: Settings, words: Sequence[str]) -> int:
     except BidsHarmonyError as error:
         code = _tell(error, settings)
     except Exception as error:
+        del spare
         code = _tell_unforeseen(error, settings, run_log)
     if run_log is not None:
         try:
