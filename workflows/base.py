@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bids_harmony.exceptions import BidsHarmonyError, ExitCode, OutOfRange
+from bids_harmony.exceptions import BidsHarmonyError, DataError, ExitCode, OutOfRange
 from bids_harmony.workflows.models import load_model, model_of_scan, trained_folder
 from bids_harmony.workflows.reports import write_pages
 from bids_harmony.workflows.running import (
@@ -211,7 +211,15 @@ def run_train(
     if ready:
         logger.info("Training on %d of %d scans", len(ready), len(scans))
         folder = trained_folder(settings)
-        made = fit_method(settings.method, ready, settings, folder)
+        try:
+            made = fit_method(settings.method, ready, settings, folder)
+        except DataError as error:
+            code = exit_code_of(statuses.values())
+            if code == ExitCode.DONE:
+                raise
+            # Too little is left because scans failed: why they did is the reason.
+            logger.error("%s", error)
+            return code
         logger.info(
             "Model: %s; what training did: %s", folder, write_training_report(folder, made)
         )

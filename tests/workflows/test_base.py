@@ -14,7 +14,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_harmony.exceptions import ExitCode, MissingInput, Terminated
+from bids_harmony.exceptions import DataError, ExitCode, MissingInput, Terminated
 
 T1W = "sub-01/anat/sub-01_desc-harmonizedB_T1w"
 
@@ -313,6 +313,30 @@ def test_train_prepares_scans_and_hands_them_over(settings, finished, monkeypatc
     fitted = {n: d for n, d in _digests(finished[0].output_dir).items() if "harmonized" not in n}
     assert _digests(settings.output_dir) == fitted
     assert not list((settings.work_dir / "train_wf").glob("sub_*"))
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_training_on_too_little_names_the_scans_that_failed(settings, monkeypatch, readable):
+    import types
+    from dataclasses import replace
+
+    from bids_harmony.bids.dataset import find_scans
+    from bids_harmony.workflows.base import run_train
+
+    def fit_method(method, scans, settings, out_dir):
+        raise DataError("Fewer than two sites")
+
+    room = types.ModuleType("bids_harmony.training.fit")
+    room.fit_method = fit_method
+    monkeypatch.setitem(sys.modules, "bids_harmony.training.fit", room)
+    settings = replace(settings, analysis_level="train", target_site=None, modalities=("T1w",))
+    if readable:
+        with pytest.raises(DataError):
+            run_train(settings, find_scans(settings).scans)
+        return
+    bad = settings.bids_dir / "sub-02/anat/sub-02_T1w.nii.gz"
+    bad.write_bytes(bad.read_bytes()[:2000])
+    assert run_train(settings, find_scans(settings).scans) == ExitCode.INPUT_OUTPUT
 
 
 def test_every_method_has_a_folder_of_its_own(settings, tmp_path):
