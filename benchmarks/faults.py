@@ -49,12 +49,12 @@ def struck(kind: str, place: str) -> bool:
 def sort_of(place: str) -> str:
     """Row of the table that a place belongs to."""
     verb, _, name = place.partition(" ")
+    if place == "end":
+        return "the undisturbed run at the end: same bytes"
     if verb in ("start", "end"):
         return "node boundaries"
     if verb == "moved":
         return "after a file got its name"
-    if place == "end":
-        return "undisturbed run at the end: same bytes"
     if name.startswith("work/"):
         return "inside files of the work folder"
     return "inside files of the output folder"
