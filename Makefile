@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint slurm-test clean
+.PHONY: help demo test faults lint slurm-test clean
 
 help:
 	@echo "make demo   phantom cohort, harmonization, adaptation and scores in build/demo"
 	@echo "make test   the whole test suite, long end-to-end runs included"
+	@echo "make faults strike runs at every place: kill -9, SIGTERM, memory, disk, I/O (an hour)"
 	@echo "make lint   ruff and mypy"
 	@echo "make slurm-test   the scripts of --write-slurm on a real SLURM of one node (root, Debian)"
 	@echo "make clean  remove build products (not $(VENV))"
@@ -19,6 +20,9 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+faults: $(INSTALLED)
+	$(BIN)/python benchmarks/faults.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

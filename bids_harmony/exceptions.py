@@ -7,6 +7,8 @@ the closest built-in so that callers who know nothing of this package can still 
 
 from __future__ import annotations
 
+import errno
+import os
 from enum import IntEnum
 
 __all__ = [
@@ -22,9 +24,11 @@ __all__ = [
     "NothingSelected",
     "OutOfRange",
     "SiteError",
+    "Terminated",
     "TryAgain",
     "UnknownLevel",
     "UsageError",
+    "from_system",
 ]
 
 
@@ -172,7 +176,61 @@ class TryAgain(BidsHarmonyError, RuntimeError):
     exit_code = ExitCode.TRY_AGAIN
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: like Ctrl-C no error, and nothing that a step may survive."""
+
+
 class MissingProgram(BidsHarmonyError, ImportError):
     """An optional package or program that this job needs is not installed."""
 
     exit_code = ExitCode.MISSING_PROGRAM
+
+
+# Libraries in C++ have no class of their own for it.
+_NO_MEMORY = (
+    os.strerror(errno.ENOMEM),
+    "can't allocate memory",
+    "not enough memory",
+    "failed to map segment",
+    "bad_alloc",
+    "Failed to allocate memory",
+    "out of memory",
+)
+
+
+def from_system(error: BaseException) -> BidsHarmonyError | None:
+    """Say in our words that disk, file system or memory failed; None when it is none of these.
+
+    Parameters
+    ----------
+    error : BaseException
+        Of Python or a library; it becomes the cause.
+    """
+    reason: BidsHarmonyError | None = None
+    code = error.errno if isinstance(error, OSError) else None
+    told = isinstance(error, RuntimeError | ImportError | OSError) and any(
+        words in str(error) for words in _NO_MEMORY
+    )
+    if isinstance(error, BidsHarmonyError):
+        return error
+    if isinstance(error, MemoryError) or told:
+        reason = TryAgain(
+            "Out of memory",
+            hint="Use fewer processes (--nprocs), a smaller --batch-size or more memory.",
+        )
+    elif isinstance(error, OSError):
+        where, got = str(error.filename or ""), error.strerror or str(error)
+        if code in (errno.ENOSPC, errno.EDQUOT):
+            reason = TryAgain(
+                "No space left",
+                where=where,
+                got=got,
+                hint="Make room and run the same command again.",
+            )
+        elif code == errno.EROFS:
+            reason = CannotCreateOutput("The file system is read-only", where=where, got=got)
+        else:
+            reason = InputOutputError("Reading or writing failed", where=where, got=got)
+    if reason is not None:
+        reason.__cause__ = error
+    return reason

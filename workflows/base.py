@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bids_harmony.exceptions import BidsHarmonyError, ExitCode, OutOfRange
+from bids_harmony.exceptions import BidsHarmonyError, DataError, ExitCode, OutOfRange
 from bids_harmony.workflows.models import load_model, model_of_scan, trained_folder
 from bids_harmony.workflows.reports import write_pages
 from bids_harmony.workflows.running import (
@@ -64,8 +64,6 @@ def run_participant(
     MissingInput
         When there is no model.
     """
-    from bids_harmony.bids.derivative import is_complete
-    from bids_harmony.bids.naming import harmonized_path, sidecar_path, table_paths
     from bids_harmony.bids.raw_layout import write_raw_layout
     from bids_harmony.workflows.anat import init_anat_harmonize_wf
     from bids_harmony.workflows.cohort import companion_of
@@ -90,9 +88,7 @@ def run_participant(
         except BidsHarmonyError as error:
             statuses[scan.label] = failed_status(scan, error)
             continue
-        image = harmonized_path(settings.output_dir, scan, target)
-        beside = table_paths(image) if scan.gradients else ()
-        if is_complete(sidecar_path(image), wanted) and all(p.is_file() for p in beside):
+        if _is_finished(scan, settings, target, wanted):
             logger.info(
                 "%s: harmonized from the same input, model and settings before, skipping",
                 scan.label,
@@ -166,6 +162,28 @@ def _left_out(status: ScanStatus, settings: Settings) -> ScanStatus:
     return replace(status, state="skipped", exit_code=0)
 
 
+def _is_finished(scan: Scan, settings: Settings, target: str, wanted: str) -> bool:
+    """Whether all of a scan's output is there: image, tables, brain mask and transform.
+
+    The steps that write mask and transform may fail when that which writes the image does not.
+    """
+    from bids_harmony.bids.derivative import is_complete
+    from bids_harmony.bids.naming import (
+        harmonized_path,
+        mask_path,
+        sidecar_path,
+        table_paths,
+        transform_path,
+    )
+    from bids_harmony.imaging.reference import REFERENCE
+
+    output = settings.output_dir
+    image = harmonized_path(output, scan, target)
+    fits = (mask_path(output, scan), transform_path(output, scan, to=REFERENCE))
+    beside = [*fits, *map(sidecar_path, fits), *(table_paths(image) if scan.gradients else ())]
+    return is_complete(sidecar_path(image), wanted) and all(p.is_file() for p in beside)
+
+
 def _has_output(status: ScanStatus) -> bool:
     return status.state != "failed" and not status.error
 
@@ -198,7 +216,15 @@ def run_train(
     if ready:
         logger.info("Training on %d of %d scans", len(ready), len(scans))
         folder = trained_folder(settings)
-        made = fit_method(settings.method, ready, settings, folder)
+        try:
+            made = fit_method(settings.method, ready, settings, folder)
+        except DataError as error:
+            code = exit_code_of(statuses.values())
+            if code == ExitCode.DONE:
+                raise
+            # Too little is left because scans failed: why they did is the reason.
+            logger.error("%s", error)
+            return code
         logger.info(
             "Model: %s; what training did: %s", folder, write_training_report(folder, made)
         )

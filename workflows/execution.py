@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import sys
 import time
 import traceback
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bids_harmony.exceptions import TryAgain
+from bids_harmony.exceptions import from_system
 from bids_harmony.interfaces.base import Failure, read_failure
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class NodeRecord:
     folder : Path
         Its work folder.
     state : {"waiting", "running", "done", "failed"}
-        A node that still waits at the end was not run because one that it needs failed.
+        A node that still waits at the end was not run because one that it needs failed; one that
+        still runs was cut off.
     seconds : float
         Wall clock from submission to result; 0 where the result was found in the work folder.
     failure : Failure, optional
@@ -70,6 +72,8 @@ class _Watch:
             return
         if self.linear and node.fullname not in self.started:
             return
+        if isinstance(sys.exception(), KeyboardInterrupt):
+            return  # Linear reports the end also of a node that it was torn out of
         record.state = "done" if status == "end" else "failed"
         record.seconds = now - self.started.get(node.fullname, now)
         if record.state == "failed":
@@ -77,24 +81,23 @@ class _Watch:
         self.bar.update(1)
 
 
-def run_graph(workflow: Workflow, settings: Settings, *, log_dir: Path) -> dict[str, NodeRecord]:
+def run_graph(
+    workflow: Workflow, settings: Settings, records: dict[str, NodeRecord], *, log_dir: Path
+) -> None:
     """Run a graph with as many processes as the settings allow.
 
-    One process means Nipype's Linear plugin: nodes run in this process, one after the other.
+    One process means no workers: nodes run in this process, one after the other, scan by scan.
 
     Parameters
     ----------
     workflow : Workflow
     settings : Settings
         ``nprocs``, ``memory_mb``, ``stop_on_first_crash``, ``plugin_file``, ``verbosity``.
+    records : dict
+        Gets of each node, by its full name, what became of it, also when the run is stopped.
+        Failures of nodes are recorded and not raised.
     log_dir : Path
         Crash files go here.
-
-    Returns
-    -------
-    dict
-        Of each node, by its full name, what became of it. Failures of nodes are recorded and not
-        raised.
 
     Raises
     ------
@@ -114,7 +117,6 @@ def run_graph(workflow: Workflow, settings: Settings, *, log_dir: Path) -> dict[
     workflow.config.update(nipype_config._sections)
     from nipype.pipeline.engine import Node
 
-    records = {}
     for name in workflow.list_node_names():
         node = workflow.get_node(name)
         if isinstance(node, Node) and type(node.interface).__name__ != "IdentityInterface":
@@ -131,32 +133,32 @@ def run_graph(workflow: Workflow, settings: Settings, *, log_dir: Path) -> dict[
             if not any(record.state == "failed" for record in records.values()):
                 raise
             logger.debug("Nodes failed", exc_info=True)
-            _blame_full_disk(records, error, log_dir)
-    return records
+            _explain_silence(records, error, log_dir)
 
 
-def _blame_full_disk(records: Mapping[str, NodeRecord], error: Exception, log_dir: Path) -> None:
-    """Say why nodes failed that left no record, because their disk had no room for one either."""
+def _explain_silence(records: Mapping[str, NodeRecord], error: Exception, log_dir: Path) -> None:
+    """Say why nodes failed that left no record: what failed was Nipype's own reading and writing,
+    or the record could not be written either."""
     silent = [r for r in records.values() if r.state == "failed" and r.failure is None]
     if not silent:
         return
     crashes = (path.read_text(errors="replace") for path in log_dir.glob("crash-*.txt"))
     told = "".join([*traceback.format_exception(error), *crashes])
-    if not any(os.strerror(code) in told for code in (errno.ENOSPC, errno.EDQUOT)):
-        return
-    for record in silent:
-        reason = TryAgain(
-            "No space left in the work folder or the output folder",
-            where=str(record.folder),
-            hint="Free some space and run again.",
-        )
-        record.failure = Failure.of(reason)
+    by_words = (
+        OSError(code, os.strerror(code), str(silent[0].folder))
+        for code in (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EIO)
+        if os.strerror(code) in told or (code == errno.ENOMEM and "MemoryError" in told)
+    )
+    # Nipype raises the error itself, or one that stands for several, or its text.
+    for candidate in (*by_words, error, error.__cause__):
+        if candidate is not None and (reason := from_system(candidate)):
+            for record in silent:
+                record.failure = Failure.of(reason)
+            return
 
 
 def _plugin(settings: Settings, watch: _Watch) -> Any:
-    from nipype.pipeline.plugins.linear import LinearPlugin
-
-    from bids_harmony.workflows.plugin import WatchfulMultiProcPlugin
+    from bids_harmony.workflows.plugin import ScanByScanPlugin, WatchfulMultiProcPlugin
 
     arguments: dict[str, Any] = {
         "n_procs": settings.nprocs,
@@ -167,7 +169,7 @@ def _plugin(settings: Settings, watch: _Watch) -> Any:
     arguments["status_callback"] = watch
     watch.linear = arguments["n_procs"] == 1
     if watch.linear:
-        return LinearPlugin(arguments)
+        return ScanByScanPlugin(arguments)
     return WatchfulMultiProcPlugin(arguments)
 
 

@@ -16,17 +16,42 @@ from typing import Any
 
 from nipype import config as nipype_config
 from nipype import logging
+from nipype.pipeline.plugins.base import str2bool
+from nipype.pipeline.plugins.linear import LinearPlugin
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
 
 from bids_harmony.exceptions import TryAgain
 from bids_harmony.interfaces.base import write_failure
 
-__all__ = ["START_METHOD", "WatchfulMultiProcPlugin"]
+__all__ = ["START_METHOD", "ScanByScanPlugin", "WatchfulMultiProcPlugin"]
 
 # CUDA cannot be initialized again after a fork of a process that used it.
 START_METHOD = "forkserver"
 
 logger = logging.getLogger("nipype.workflow")
+
+
+class ScanByScanPlugin(LinearPlugin):
+    """Linear that finishes what belongs together before it begins something else.
+
+    Linear alone takes the first step of every scan, then the second of every scan: a run that is
+    stopped would leave no finished scan at all.
+    """
+
+    def run(self, graph, config, updatehash=False):
+        """Execute the graph, one connected part after the other."""
+        import networkx as nx
+
+        errors = []
+        for nodes in list(nx.weakly_connected_components(graph)):
+            try:
+                super().run(graph.subgraph(nodes), config, updatehash=updatehash)
+            except Exception as error:
+                errors.append(error)
+                if str2bool(config["execution"]["stop_on_first_crash"]):
+                    break
+        if errors:
+            raise errors[0]
 
 
 class WatchfulMultiProcPlugin(MultiProcPlugin):
@@ -51,9 +76,14 @@ class WatchfulMultiProcPlugin(MultiProcPlugin):
         self._alone: int | None = None
 
     def run(self, graph, config, updatehash=False):
-        """Execute the graph; the pool is closed whatever happens."""
+        """Execute the graph; the pool is closed in any case, at once if the run is stopped."""
         try:
             super().run(graph, config, updatehash=updatehash)
+        except KeyboardInterrupt:
+            # What a step was at is made again next time; nobody waits for its end.
+            for worker in list((self.pool._processes or {}).values()):
+                worker.kill()
+            raise
         finally:
             self.pool.shutdown(cancel_futures=True)
 

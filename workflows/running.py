@@ -65,10 +65,12 @@ def run_scans(
     records : dict of name to NodeRecord
         What became of every node.
     """
+    from bids_harmony.imaging.atomic import remove_leftovers
     from bids_harmony.workflows.cohort import companion_of, init_cohort_wf, scan_folder
     from bids_harmony.workflows.execution import run_graph
     from bids_harmony.workflows.precomputed import anatomy_hash
 
+    remove_leftovers({settings.output_dir / f"sub-{scan.subject}" for scan in work})
     statuses: dict[str, ScanStatus] = {}
     readable = []
     for scan in work:
@@ -84,12 +86,22 @@ def run_scans(
     workflow = init_cohort_wf(
         settings=settings, work=readable, scans=scans, init_scan_wf=init_scan_wf, name=name
     )
-    records = run_graph(workflow, settings, log_dir=log_dir)
-    for scan in readable:
-        status = status_of_scan(scan, records.values(), needs=companion_of(scan, scans))
-        if status.state == "failed":
-            logger.error("%s failed: %s", scan.label, status.message)
-        statuses[scan.label] = status
+    records: dict[str, NodeRecord] = {}
+
+    def take_stock() -> None:
+        for scan in readable:
+            status = status_of_scan(scan, records.values(), needs=companion_of(scan, scans))
+            if status.state == "failed":
+                logger.error("%s failed: %s", scan.label, status.message)
+            statuses[scan.label] = status
+
+    try:
+        run_graph(workflow, settings, records, log_dir=log_dir)
+    except KeyboardInterrupt:
+        take_stock()
+        write_status(log_dir, list(statuses.values()))
+        raise
+    take_stock()
     return statuses, records
 
 

@@ -81,8 +81,11 @@ def status_of_scan(
             return ScanStatus(
                 scan.label, "failed", before.error, message, before.exit_code, seconds
             )
-    message = "Not run: the run was stopped at the first failure."
-    return ScanStatus(scan.label, "failed", "", message, int(ExitCode.UNSPECIFIED), seconds)
+    if any(r.state == "failed" for r in every):
+        message = "Not run: the run was stopped at the first failure."
+        return ScanStatus(scan.label, "failed", "", message, int(ExitCode.UNSPECIFIED), seconds)
+    message = "Not finished: the run was stopped. The same command goes on from there."
+    return ScanStatus(scan.label, "failed", "", message, int(ExitCode.TRY_AGAIN), seconds)
 
 
 def exit_code_of(statuses: Iterable[ScanStatus]) -> ExitCode:

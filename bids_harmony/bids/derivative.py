@@ -304,7 +304,7 @@ def finish_run(run_log: RunLog, code: int) -> None:
         "state": "finished" if code == ExitCode.DONE else "failed",
         "run_id": run_log.run_id,
         "exit_code": int(code),
-        "meaning": ExitCode(code).meaning if known else "interrupted",
+        "meaning": ExitCode(code).meaning if known else "stopped by a signal",
         "started": run_log.started,
         "ended": ended.isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),

@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import shlex
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from bids_harmony.cli.parser import parse_settings, parse_words
 from bids_harmony.exceptions import (
     BidsHarmonyError,
-    CannotCreateOutput,
     ExitCode,
-    InputOutputError,
     MissingProgram,
-    TryAgain,
+    Terminated,
+    from_system,
 )
 from bids_harmony.resources import started_together
 from bids_harmony.settings import Settings
+
+if TYPE_CHECKING:
+    from bids_harmony.bids.derivative import RunLog
 
 __all__ = ["main"]
 
 logger = logging.getLogger("bids_harmony")
 
-_INTERRUPTED = 130  # 128 + SIGINT, as shells report it.
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+# 128 + signal, as shells report it.
+_INTERRUPTED = 128 + signal.SIGINT
+_TERMINATED = 128 + signal.SIGTERM
+_SPARE_BYTES = 1 << 22
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        An `ExitCode`, or 130 after an interruption.
+        An `ExitCode`, or 130 after an interruption (SIGINT), 143 after SIGTERM.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -55,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     _log_to_screen(settings)
     try:
-        code = _run(settings, words)
+        with _sigterm_raises():
+            code = _run(settings, words)
     finally:
         for handler in list(logger.handlers):
             logger.removeHandler(handler)
@@ -71,6 +79,8 @@ def _run(settings: Settings, words: Sequence[str]) -> int:
 
     run_log = None
     code: int
+    # Where memory is exhausted, there must be some left to say so.
+    spare = bytearray(_SPARE_BYTES)
     try:
         if settings.analysis_level == "train" and started_together()[0] > 0:
             # The first process checks, prepares, logs and writes.
@@ -86,34 +96,23 @@ def _run(settings: Settings, words: Sequence[str]) -> int:
                 _log_to_file(run_log.folder / "bids_harmony.log")
             level = _level(settings.analysis_level)
             code = ExitCode(level.run(settings, log_dir=run_log.folder if run_log else None))
-    except KeyboardInterrupt:
-        logger.error("Interrupted; what was finished stays, the same command goes on from there.")
-        code = _INTERRUPTED
+    except KeyboardInterrupt as stop:
+        terminated = isinstance(stop, Terminated)
+        if terminated:
+            # A second one must not spoil the last words; whoever is in haste sends SIGKILL.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        logger.error(
+            "%s; what was finished stays, the same command goes on from there.",
+            "Terminated by SIGTERM (a time limit, or somebody's kill)"
+            if terminated
+            else "Interrupted",
+        )
+        code = _TERMINATED if terminated else _INTERRUPTED
     except BidsHarmonyError as error:
         code = _tell(error, settings)
-    except ImportError as error:
-        code = _tell(_as_missing_program(error), settings)
-    except OSError as error:
-        code = _tell(_as_own_error(error), settings)
-    except MemoryError as error:
-        reason = TryAgain(
-            "Out of memory",
-            hint="Use fewer processes (--nprocs), a smaller --batch-size or more memory.",
-        )
-        reason.__cause__ = error
-        code = _tell(reason, settings)
     except Exception as error:
-        # The last line of defence: the user gets a sentence, the log file the traceback.
-        where = f"The traceback is in {run_log.folder / 'bids_harmony.log'}. " if run_log else ""
-        logger.error(
-            "Unexpected %s: %s. %sThis is a fault of the program: please report it; "
-            "--debug shows the traceback here.",
-            type(error).__name__,
-            error,
-            where,
-        )
-        _log_traceback(settings)
-        code = ExitCode.UNSPECIFIED
+        del spare
+        code = _tell_unforeseen(error, settings, run_log)
     if run_log is not None:
         try:
             finish_run(run_log, code)
@@ -140,6 +139,25 @@ def _tell(error: BidsHarmonyError, settings: Settings) -> ExitCode:
     return error.exit_code
 
 
+def _tell_unforeseen(error: Exception, settings: Settings, run_log: RunLog | None) -> ExitCode:
+    """Disk, memory and packages fail in ways of their own; the rest is a fault of the program."""
+    if reason := from_system(error):
+        return _tell(reason, settings)
+    if isinstance(error, ImportError):
+        return _tell(_as_missing_program(error), settings)
+    # The last line of defence: the user gets a sentence, the log file the traceback.
+    where = f"The traceback is in {run_log.folder / 'bids_harmony.log'}. " if run_log else ""
+    logger.error(
+        "Unexpected %s: %s. %sThis is a fault of the program: please report it; "
+        "--debug shows the traceback here.",
+        type(error).__name__,
+        error,
+        where,
+    )
+    _log_traceback(settings)
+    return ExitCode.UNSPECIFIED
+
+
 def _log_traceback(settings: Settings) -> None:
     """Into the log file always, onto the screen with --debug."""
     logger.log(logging.ERROR if settings.debug != "no" else logging.DEBUG, traceback.format_exc())
@@ -147,21 +165,6 @@ def _log_traceback(settings: Settings) -> None:
         import pdb
 
         pdb.post_mortem(sys.exception().__traceback__)  # type: ignore[union-attr]
-
-
-def _as_own_error(error: OSError) -> BidsHarmonyError:
-    reason: BidsHarmonyError
-    where, got = str(error.filename or ""), error.strerror or str(error)
-    if error.errno in _DISK_FULL:
-        reason = TryAgain(
-            "No space left", where=where, got=got, hint="Make room and run the same command again."
-        )
-    elif error.errno == errno.EROFS:
-        reason = CannotCreateOutput("The file system is read-only", where=where, got=got)
-    else:
-        reason = InputOutputError("Reading or writing failed", where=where, got=got)
-    reason.__cause__ = error
-    return reason
 
 
 def _as_missing_program(error: ImportError) -> BidsHarmonyError:
@@ -175,8 +178,26 @@ def _as_missing_program(error: ImportError) -> BidsHarmonyError:
     return reason
 
 
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Treat SIGTERM, which SLURM sends at a time limit, as Ctrl-C: clean up, say so, end."""
+
+    def terminate(number: int, frame: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may handle signals
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _last_line(code: int) -> str:
-    meaning = "interrupted" if code == _INTERRUPTED else ExitCode(code).meaning
+    stopped = {_INTERRUPTED: "interrupted", _TERMINATED: "terminated"}
+    meaning = stopped.get(code) or ExitCode(code).meaning
     return (
         "bids_harmony finished successfully (exit code 0: done)"
         if code == 0

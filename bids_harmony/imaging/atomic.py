@@ -5,19 +5,25 @@ from __future__ import annotations
 import errno
 import filecmp
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from bids_harmony.exceptions import CannotCreateOutput, InputOutputError, TryAgain
 
-__all__ = ["link_atomically", "open_atomically", "write_atomically"]
+__all__ = ["link_atomically", "open_atomically", "remove_leftovers", "write_atomically"]
 
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp")
+# A file is written in seconds; who has not touched it for so long was killed. Process numbers say
+# nothing about jobs on other machines, and locks do not reach across every file system.
+_LEFT_AFTER_S = 3600.0
 
 
 def write_atomically(path: str | os.PathLike[str], payload: bytes) -> None:
@@ -97,6 +103,10 @@ def open_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     # Not tempfile: its files are readable by the owner alone, and outputs are shared.
     with _moved_into_place(Path(path)) as temporary, open(temporary, "xb") as handle:
         yield handle
+        # A disk that fails may say so only now; and a name must not survive a crash of the
+        # machine without its content, because sidecars vouch for images.
+        handle.flush()
+        os.fsync(handle.fileno())
 
 
 @contextmanager
@@ -121,3 +131,31 @@ def _moved_into_place(path: Path) -> Iterator[Path]:
     finally:
         # Also after a rename: that of a hard link onto another name of the same file does nothing.
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folders: Iterable[Path]) -> int:
+    """Remove the temporary files of jobs that were killed while they wrote.
+
+    Parameters
+    ----------
+    folders : iterable of Path
+        Looked through with all that is below them; one that is not there counts as empty.
+
+    Returns
+    -------
+    int
+        How many were removed.
+    """
+    removed = 0
+    for folder in folders:
+        for path in folder.rglob(".*.tmp"):
+            try:
+                if (
+                    _TEMPORARY.fullmatch(path.name)
+                    and time.time() - path.stat().st_mtime > _LEFT_AFTER_S
+                ):
+                    path.unlink()
+                    removed += 1
+            except OSError:
+                continue  # gone meanwhile, or not ours to remove
+    return removed

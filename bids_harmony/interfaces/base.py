@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nipype.interfaces.base import SimpleInterface
 
-from bids_harmony.exceptions import BidsHarmonyError, ExitCode, TryAgain
+from bids_harmony.exceptions import BidsHarmonyError, ExitCode, from_system
 
 __all__ = ["Adapter", "Failure", "read_failure", "write_failure"]
 
@@ -63,6 +62,10 @@ class Adapter(SimpleInterface):
     may hold passwords and tokens.
     """
 
+    def run(self, cwd=None, ignore_exception=None, **inputs):
+        """Let every exception out: Nipype would keep Ctrl-C and SIGTERM to itself and go on."""
+        return super().run(cwd=cwd, ignore_exception=False, **inputs)
+
     def _adapt(self, folder: Path) -> dict:
         """Run the core function; `folder` is the node's own folder. Return the outputs by name."""
         raise NotImplementedError
@@ -73,27 +76,12 @@ class Adapter(SimpleInterface):
         try:
             self._results.update(self._adapt(folder))
         except Exception as error:
-            ours = _may_pass(error)
+            ours = from_system(error) or error
             _leave_record(ours, folder)
             if ours is error:
                 raise
             raise ours from error
         return runtime
-
-
-def _may_pass(error: Exception) -> Exception:
-    """A full disk and exhausted memory may pass; anything else stays what it is."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return TryAgain(
-            "The disk is full",
-            where=str(error.filename or ""),
-            hint="Free some space and run again.",
-        )
-    if isinstance(error, MemoryError):
-        return TryAgain(
-            "Memory ran out", hint="Run again with fewer processes (--nprocs) or more memory."
-        )
-    return error
 
 
 def _leave_record(error: Exception, folder: Path) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import pickle
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from bids_harmony.exceptions import DataError, MissingInput
+from bids_harmony.imaging.atomic import write_atomically
 
 __all__ = [
     "VGGWeights",
@@ -121,20 +120,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def write_bytes(content: bytes, path: Path) -> None:
-    """Write a file in one step: a temporary file in the same folder, then a rename."""
+    """Write a file in one step; its folder is made. See `imaging.atomic.write_atomically`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        # mkstemp gives 0600; a shared output folder needs what the umask allows.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_atomically(path, content)
 
 
 def write_tensors(state: Mapping[str, Tensor], path: Path) -> str:

@@ -129,12 +129,17 @@ def read_scans(output_dir: Path, unit: Unit, runs: Iterable[RunRecord]) -> list[
 
 
 def _made_by(label: str, target: str, runs: list[RunRecord]) -> RunRecord | None:
-    for run in reversed(runs):
-        asked = run.settings.get("target_site")
-        if run.scans.get(label, {}).get("state") == "done" and (
-            not asked or same_site(str(asked), target)
-        ):
-            return run
+    """The newest run that made the image. One that was killed before it could say so is stood for
+    by one that found the image made with the same settings."""
+    for state in ("done", "skipped"):
+        for run in reversed(runs):
+            asked, status = run.settings.get("target_site"), run.scans.get(label, {})
+            if (
+                status.get("state") == state
+                and not status.get("error")
+                and (not asked or same_site(str(asked), target))
+            ):
+                return run
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 import types
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from bids_harmony.cli.main import main
-from bids_harmony.exceptions import DataError, ExitCode, MissingInput, TryAgain
+from bids_harmony.exceptions import DataError, ExitCode, MissingInput, Terminated, TryAgain
 from bids_harmony.training.bank_files import write_banks
 from bids_harmony.training.site_bank import SiteBank
 
@@ -198,7 +199,10 @@ def test_failures_of_two_kinds_are_unspecified(call, workflow, cohort):
         (OSError(errno.EROFS, "Read-only file system", "/out/x"), 73, "read-only"),
         (ImportError("No module named 'amico'", name="amico"), 127, "amico"),
         (MemoryError(), 75, "--batch-size"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 75, "--batch-size"),
+        (ImportError("x.so: failed to map segment from shared object"), 75, "Out of memory"),
         (KeyboardInterrupt(), 130, "Interrupted"),
+        (Terminated(), 143, "SIGTERM"),
         (ZeroDivisionError("division by zero"), 1, "fault of the program"),
     ],
     ids=lambda v: type(v).__name__ if isinstance(v, BaseException) else None,
@@ -211,8 +215,25 @@ def test_every_failure_has_its_code(call, workflow, tmp_path, raised, code, told
     assert "Traceback" not in err
     (log_dir,) = (tmp_path / "out/logs").iterdir()
     assert json.loads((log_dir / "status.json").read_text())["exit_code"] == code
-    if code != 130:
+    if code not in (130, 143):
         assert "Traceback" in (log_dir / "bids_harmony.log").read_text()
+
+
+def test_sigterm_ends_a_run_with_its_last_words(call, workflow, monkeypatch, tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+
+    def wait_for_the_signal(*words, **more):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("it went on")
+
+    monkeypatch.setattr(workflow, "run_participant", wait_for_the_signal)
+    code, _, err = call()
+    assert code == 143 and "SIGTERM" in err
+    assert last_line(err).endswith("Exit code 143: terminated")
+    (status,) = (tmp_path / "out/logs").glob("*/status.json")
+    record = json.loads(status.read_text())
+    assert (record["state"], record["exit_code"]) == ("failed", 143)
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_debug_shows_the_traceback(call, workflow):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -125,52 +126,56 @@ def add_output(
     return image
 
 
-@pytest.fixture
-def folders(tmp_path) -> Folders:
-    folders = Folders(tmp_path / "bids", tmp_path / "out")
+def empty_folders(top: Path) -> Folders:
+    folders = Folders(top / "bids", top / "out")
     write(folders.bids / "dataset_description.json", {"Name": "cohort", "BIDSVersion": "1.9.0"})
     folders.out.mkdir()
     return folders
 
 
 @pytest.fixture
-def make_cohort(folders) -> Callable[..., Folders]:
+def folders(tmp_path) -> Folders:
+    return empty_folders(tmp_path)
+
+
+def write_summaries(
+    folders: Folders,
+    effects: Effects = Effects(),
+    *,
+    per_site: int = 12,
+    older_by: float = 0.0,
+    suffix: str = "T1w",
+    travelling: bool = False,
+    seed: int = 0,
+) -> Folders:
     """Write a cohort: by default twelve people at each of three sites, one T1w each."""
+    from bids_harmony.bids.naming import summary_path
 
-    def make(
-        effects: Effects = Effects(),
-        *,
-        per_site: int = 12,
-        older_by: float = 0.0,
-        suffix: str = "T1w",
-        travelling: bool = False,
-        seed: int = 0,
-    ) -> Folders:
-        from bids_harmony.bids.naming import summary_path
+    rng = np.random.default_rng(seed)
+    table = ["participant_id\tage\tsex\tsite\tremark"]
+    for k in range(per_site * (1 if travelling else len(SITES))):
+        home = k // per_site
+        label = f"{k + 1:03d}"
+        age = rng.uniform(30, 70) + older_by * home
+        person = 1 + 0.02 * rng.normal(size=64)
+        table.append(f"sub-{label}\t{age:.1f}\t{'FM'[k % 2]}\t{SITES[home]}\tremark {k}")
+        write(folders.bids / f"sub-{label}" / "anat" / f"sub-{label}_T1w.nii.gz", "")
+        for index in range(len(SITES)) if travelling else (home,):
+            site = SITES[index]
+            session = f"{site}" if travelling else ""
+            image = add_output(folders, label, session, site, suffix)
+            path = summary_path(image)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if suffix == "dwi":
+                summary = series_summary(rng, index, person)
+            else:
+                summary = scan_summary(rng, index, age, effects)
+            save_summary(path, summary)
+    write(folders.bids / "participants.tsv", "\n".join(table) + "\n")
+    return folders
 
-        rng = np.random.default_rng(seed)
-        table = ["participant_id\tage\tsex\tsite\tremark"]
-        number = 0
-        for k in range(per_site * (1 if travelling else len(SITES))):
-            home = k // per_site
-            label = f"{k + 1:03d}"
-            age = rng.uniform(30, 70) + older_by * home
-            person = 1 + 0.02 * rng.normal(size=64)
-            table.append(f"sub-{label}\t{age:.1f}\t{'FM'[k % 2]}\t{SITES[home]}\tremark {k}")
-            write(folders.bids / f"sub-{label}" / "anat" / f"sub-{label}_T1w.nii.gz", "")
-            for index in range(len(SITES)) if travelling else (home,):
-                site = SITES[index]
-                session = f"{site}" if travelling else ""
-                image = add_output(folders, label, session, site, suffix)
-                path = summary_path(image)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                if suffix == "dwi":
-                    summary = series_summary(rng, index, person)
-                else:
-                    summary = scan_summary(rng, index, age, effects)
-                save_summary(path, summary)
-                number += 1
-        write(folders.bids / "participants.tsv", "\n".join(table) + "\n")
-        return folders
 
-    return make
+@pytest.fixture
+def make_cohort(folders) -> Callable[..., Folders]:
+    """`write_summaries` into the folders of the test."""
+    return partial(write_summaries, folders)

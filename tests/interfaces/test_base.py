@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from bids_harmony.exceptions import ExitCode, ImageError, TryAgain
+from bids_harmony.exceptions import ExitCode, ImageError, InputOutputError, Terminated, TryAgain
 from bids_harmony.interfaces.base import Adapter, Failure, read_failure, write_failure
 
 
@@ -36,6 +36,19 @@ def test_a_full_disk_and_full_memory_ask_to_try_again(tmp_path, error):
         _Raise(error).run(cwd=str(tmp_path))
     failure = read_failure(tmp_path)
     assert failure.exit_code == ExitCode.TRY_AGAIN
+
+
+def test_a_disk_that_fails_in_a_library_has_its_code(tmp_path):
+    with pytest.raises(InputOutputError, match=r"look\.npz"):
+        _Raise(OSError(errno.EIO, "Input/output error", "look.npz")).run(cwd=str(tmp_path))
+    assert read_failure(tmp_path).exit_code == ExitCode.INPUT_OUTPUT
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, Terminated])
+def test_a_step_cannot_keep_a_stop_to_itself(tmp_path, stop):
+    """Nipype's own run makes a failed node of it, and goes on with the next."""
+    with pytest.raises(stop):
+        _Raise(stop()).run(cwd=str(tmp_path), ignore_exception=True)
 
 
 def test_any_other_error_has_the_unspecified_code(tmp_path):

@@ -55,3 +55,12 @@ def test_the_newest_run_that_made_an_image_for_this_target(out):
     settings.write_text(settings.read_text().replace('"COI"', '"GE"'))
     scan = read_scans(out, Unit("01", "A"), read_runs(out))[0]
     assert scan.run.run_id == "run3"
+
+
+def test_a_run_that_found_the_image_made_stands_for_one_that_was_killed(out):
+    add_run(out, "run3", {})
+    add_run(out, "run4", {"sub-01_ses-A_T1w": {"state": "skipped"}})
+    left_out = {"state": "skipped", "error": "OutOfRange"}
+    add_run(out, "run5", {"sub-01_ses-A_T1w": left_out})
+    runs = [run for run in read_runs(out) if run.run_id in ("run3", "run4", "run5")]
+    assert read_scans(out, Unit("01", "A"), runs)[0].run.run_id == "run4"

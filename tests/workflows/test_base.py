@@ -14,7 +14,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_harmony.exceptions import ExitCode, MissingInput
+from bids_harmony.exceptions import DataError, ExitCode, MissingInput, Terminated
 
 T1W = "sub-01/anat/sub-01_desc-harmonizedB_T1w"
 
@@ -166,6 +166,42 @@ def test_a_lost_output_is_written_again_from_the_work_folder(participant, settin
     assert scans["sub-01_T1w"]["state"] == "done"
     assert scans["sub-02_T1w"]["state"] == "skipped"
     assert image.read_bytes() == before
+
+
+@pytest.mark.parametrize("ending", ["mask.nii.gz", "mask.json", "xfm.txt"])
+def test_a_lost_mask_or_transform_comes_back(participant, settings, ending):
+    """The step that writes them may have failed when the image was written."""
+    participant()
+    before = _digests(settings.output_dir)
+    (lost,) = (settings.output_dir / "sub-02").rglob(f"*_{ending}")
+    lost.unlink()
+    code, scans = participant()
+    assert code == ExitCode.DONE and lost.is_file()
+    assert {label: scan["state"] for label, scan in scans.items()} == {
+        "sub-01_T1w": "skipped", "sub-01_T2w": "skipped", "sub-02_T1w": "done",
+    }  # fmt: skip
+    assert _digests(settings.output_dir) == before
+
+
+def test_a_run_that_is_stopped_tells_what_is_done(participant, settings, monkeypatch):
+    from bids_harmony.interfaces.harmonization import Harmonize
+
+    real = Harmonize._adapt
+
+    def stopped(interface, folder):
+        if "sub-02" in str(interface.inputs.in_file):
+            raise Terminated
+        return real(interface, folder)
+
+    monkeypatch.setattr(Harmonize, "_adapt", stopped)
+    with pytest.raises(Terminated):
+        participant()
+    status = json.loads((settings.output_dir / "logs/run/status.json").read_text())["scans"]
+    assert {label: scan["state"] for label, scan in status.items()} == {
+        "sub-01_T1w": "done", "sub-01_T2w": "done", "sub-02_T1w": "failed",
+    }  # fmt: skip
+    assert status["sub-02_T1w"]["exit_code"] == ExitCode.TRY_AGAIN
+    assert "stopped" in status["sub-02_T1w"]["message"]
 
 
 def test_one_bad_scan_stops_no_other(participant, settings):
@@ -330,6 +366,30 @@ def test_train_prepares_scans_and_hands_them_over(settings, finished, monkeypatc
     fitted = {n: d for n, d in _digests(finished[0].output_dir).items() if "harmonized" not in n}
     assert _digests(settings.output_dir) == fitted
     assert not list((settings.work_dir / "train_wf").glob("sub_*"))
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_training_on_too_little_names_the_scans_that_failed(settings, monkeypatch, readable):
+    import types
+    from dataclasses import replace
+
+    from bids_harmony.bids.dataset import find_scans
+    from bids_harmony.workflows.base import run_train
+
+    def fit_method(method, scans, settings, out_dir):
+        raise DataError("Fewer than two sites")
+
+    room = types.ModuleType("bids_harmony.training.fit")
+    room.fit_method = fit_method
+    monkeypatch.setitem(sys.modules, "bids_harmony.training.fit", room)
+    settings = replace(settings, analysis_level="train", target_site=None, modalities=("T1w",))
+    if readable:
+        with pytest.raises(DataError):
+            run_train(settings, find_scans(settings).scans)
+        return
+    bad = settings.bids_dir / "sub-02/anat/sub-02_T1w.nii.gz"
+    bad.write_bytes(bad.read_bytes()[:2000])
+    assert run_train(settings, find_scans(settings).scans) == ExitCode.INPUT_OUTPUT
 
 
 def test_every_method_has_a_folder_of_its_own(settings, tmp_path):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
-from bids_harmony.exceptions import ExitCode
+from bids_harmony.exceptions import ExitCode, Terminated
 from bids_harmony.interfaces.base import read_failure
 
 pytest.importorskip("nipype")
@@ -63,14 +67,14 @@ def run(tmp_path):
     from bids_harmony.workflows.nipype_config import configure_nipype
     from bids_harmony.workflows.plugin import WatchfulMultiProcPlugin
 
-    def _run(nodes, chains=(), n_procs=2):
+    def _run(nodes, chains=(), n_procs=2, plugin_class=WatchfulMultiProcPlugin):
         configure_nipype(tmp_path / "logs")
         states: dict[str, str] = {}
         workflow = Workflow("wf", base_dir=str(tmp_path / "work"))
         workflow.add_nodes(nodes)
         for first, second in chains:
             workflow.connect(first, "out", second, "value")
-        plugin = WatchfulMultiProcPlugin(
+        plugin = plugin_class(
             {
                 "n_procs": n_procs,
                 "memory_gb": 8,
@@ -112,6 +116,46 @@ def test_a_worker_killed_beside_others_gets_a_second_chance_alone(run, tmp_path)
     assert (tmp_path / "died").exists()
 
 
+def _wait_for_ever(log):
+    import os
+    import signal
+
+    with open(log, "w") as file:
+        file.write(str(os.getpid()))
+    signal.pause()
+
+
+def _stop(log, pid):
+    """Send the signal once the neighbour is at work."""
+    import os
+    import signal
+    import time
+
+    while not (os.path.exists(log) and os.path.getsize(log)):
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGTERM)
+
+
+def test_a_run_that_is_stopped_waits_for_no_worker(run, tmp_path):
+    def terminate(number, frame):
+        raise Terminated
+
+    log = str(tmp_path / "pid.txt")
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        with pytest.raises(Terminated):
+            run(
+                [
+                    _function(_wait_for_ever, "wait", log=log),
+                    _function(_stop, "stop", log=log, pid=os.getpid()),
+                ]
+            )
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(int(Path(log).read_text())).wait(timeout=10)
+
+
 def test_an_ordinary_error_is_reported_as_nipype_does(run):
     def fail(value):
         raise ValueError(f"got {value}")
@@ -127,14 +171,17 @@ def _note(value, log, word):
     return value
 
 
-def test_a_scan_that_was_begun_is_finished_before_the_next_begins(run, tmp_path):
+@pytest.mark.parametrize("name", ["WatchfulMultiProcPlugin", "ScanByScanPlugin"])
+def test_a_scan_that_was_begun_is_finished_before_the_next_begins(run, tmp_path, name):
+    from bids_harmony.workflows import plugin
+
     log = str(tmp_path / "order.txt")
     nodes = {
-        name: _function(_note, name, value=1, log=log, word=name)
-        for name in ("a1", "b1", "c1", "a2", "b2", "c2")
+        step: _function(_note, step, value=1, log=log, word=step)
+        for step in ("a1", "b1", "c1", "a2", "b2", "c2")
     }
     chains = [(nodes[f"{k}1"], nodes[f"{k}2"]) for k in "abc"]
-    _, error = run(list(nodes.values()), chains, n_procs=1)
+    _, error = run(list(nodes.values()), chains, n_procs=1, plugin_class=getattr(plugin, name))
     order = Path(log).read_text().split()
     assert error is None
     assert all(order[i][0] == order[i + 1][0] for i in (0, 2, 4)), order
