@@ -81,7 +81,7 @@ def test_frozen_and_travels_to_workers():
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"analysis_level": "group"}, "participant or train"),
+        ({"analysis_level": "cohort"}, "participant or train"),
         ({"modalities": ("bold",)}, "bold"),
         ({"output_spaces": ("MNI305",)}, "MNI152NLin2009aSym"),
         ({"device": "tpu"}, "cuda:N"),

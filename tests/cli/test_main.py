@@ -301,7 +301,7 @@ def test_full_disk_at_the_last_word(call, workflow, monkeypatch):
 def test_wrong_usage(capsys):
     assert main(["--nonsense"]) == 64
     assert "Exit code 64" in last_line(capsys.readouterr().err)
-    assert main(["a", "b", "group"]) == 17
+    assert main(["a", "b", "cohort"]) == 17
 
 
 def test_as_a_module():
