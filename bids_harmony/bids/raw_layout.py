@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bids_harmony.bids.dataset_files import BIDS_VERSION, generated_by, source_link
 from bids_harmony.bids.derivative import (
+    LOCK,
     link_file,
     merge_table,
     write_bytes,
@@ -176,13 +177,25 @@ def _copy_tables(settings: Settings, root: Path, scans: Sequence[Scan], target: 
             _copy(bids_dir / name, root / name)
     subjects = sorted({scan.subject for scan in scans})
     people = {f"sub-{subject}": f"sub-{subject}" for subject in subjects}
-    _copy_rows(bids_dir / "participants.tsv", root / "participants.tsv", people, "participant_id")
+    _copy_rows(
+        bids_dir / "participants.tsv",
+        root / "participants.tsv",
+        people,
+        "participant_id",
+        settings.output_dir / LOCK,
+    )
     for subject in subjects:
         own = [scan for scan in scans if scan.subject == subject]
         sessions = {f"ses-{scan.session}": f"ses-{scan.session}" for scan in own if scan.session}
         folder = bids_dir / f"sub-{subject}"
         for table in folder.glob("*_sessions.tsv"):
-            _copy_rows(table, root / table.relative_to(bids_dir), sessions, "session_id")
+            _copy_rows(
+                table,
+                root / table.relative_to(bids_dir),
+                sessions,
+                "session_id",
+                settings.output_dir / LOCK,
+            )
         for table in (*folder.glob("*_scans.tsv"), *folder.glob("ses-*/*_scans.tsv")):
             copy = root / table.relative_to(bids_dir)
             images = {
@@ -194,17 +207,17 @@ def _copy_tables(settings: Settings, root: Path, scans: Sequence[Scan], target: 
                 for scan in own
                 if table.parent in scan.path.parents
             }
-            _copy_rows(table, copy, images, "filename")
+            _copy_rows(table, copy, images, "filename", settings.output_dir / LOCK)
 
 
-def _copy_rows(table: Path, copy: Path, wanted: Mapping[str, str], key: str) -> None:
+def _copy_rows(table: Path, copy: Path, wanted: Mapping[str, str], key: str, lock: Path) -> None:
     """Rows whose key is wanted, under the name that it has in the copy, and the columns' texts."""
     if not table.exists():
         return
     rows = [row | {key: wanted[row[key]]} for row in read_tsv(table) if row.get(key) in wanted]
     if not rows:
         return
-    merge_table(copy, rows, key=key)
+    merge_table(copy, rows, key=key, lock=lock)
     described = table.with_suffix(".json")
     if described.exists():
         _copy(described, copy.with_suffix(".json"))

@@ -127,7 +127,7 @@ def test_run_log(raw):
     assert (record["state"], record["exit_code"], record["meaning"]) == ("failed", 65, "bad data")
     assert record["scans"] == [1]
     finish_run(run_log, 130)
-    assert json.loads(status.read_text())["meaning"] == "interrupted"
+    assert json.loads(status.read_text())["meaning"] == "stopped by a signal"
     # What it was asked can be asked again; what it was, is left behind.
     again = read_settings_file(run_log.folder / "settings.toml")
     assert again["random_seed"] == 7 and "provenance" not in again
