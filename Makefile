@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint container-test clean
 
 help:
 	@echo "make demo   phantom cohort, harmonization, adaptation and scores in build/demo"
 	@echo "make test   the whole test suite, long end-to-end runs included"
 	@echo "make lint   ruff and mypy"
+	@echo "make container-test  build Dockerfile and Singularity.def, run the main job in both (root on Debian 12)"
 	@echo "make clean  remove build products (not $(VENV))"
 
 demo: $(INSTALLED)
@@ -23,6 +24,9 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+container-test:
+	containers/test
 
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
