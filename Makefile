@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test faults lint slurm-test clean
+.PHONY: help demo test faults lint slurm-test container-test clean
 
 help:
 	@echo "make demo   phantom cohort, harmonization, adaptation and scores in build/demo"
@@ -13,6 +13,7 @@ help:
 	@echo "make faults strike runs at every place: kill -9, SIGTERM, memory, disk, I/O (an hour)"
 	@echo "make lint   ruff and mypy"
 	@echo "make slurm-test   the scripts of --write-slurm on a real SLURM of one node (root, Debian)"
+	@echo "make container-test  build Dockerfile and Singularity.def, run the main job in both (root on Debian 12)"
 	@echo "make clean  remove build products (not $(VENV))"
 
 demo: $(INSTALLED)
@@ -34,6 +35,9 @@ slurm-test: $(INSTALLED)
 
 boutiques.json: $(INSTALLED) bids_harmony/cli/*.py bids_harmony/settings*.py
 	$(BIN)/python -m bids_harmony.cli.boutiques > $@
+
+container-test:
+	containers/test
 
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,45 @@
+"""The self-test passes where the program works, and only there."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from bids_harmony.cli import selftest
+from bids_harmony.exceptions import ExitCode
+
+SCAN = "sub-T01/ses-SIEMENS/anat/sub-T01_ses-SIEMENS{}_T1w.nii.gz"
+
+
+@pytest.mark.e2e
+def test_it_passes_here(tmp_path, capsys):
+    assert selftest.main([str(tmp_path / "new" / "folder")]) == ExitCode.DONE
+    assert "self-test: passed" in capsys.readouterr().out
+    assert (tmp_path / "new/folder/out" / SCAN.format("_desc-harmonizedCOI")).is_file()
+
+
+def test_a_result_that_is_no_nearer_to_the_truth_fails(tmp_path, capsys, monkeypatch):
+    def leave_as_it_is(folder):
+        made = folder / "out" / SCAN.format("_desc-harmonizedCOI")
+        made.parent.mkdir(parents=True)
+        shutil.copy(folder / "bids" / SCAN.format(""), made)
+        return ExitCode.DONE
+
+    monkeypatch.setattr(selftest, "_harmonize", leave_as_it_is)
+    assert selftest.main([str(tmp_path)]) == ExitCode.UNSPECIFIED
+    assert "self-test: FAILED" in capsys.readouterr().out
+
+
+def test_the_exit_code_of_the_program_is_passed_on(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(selftest, "_simulate", lambda folder: None)
+    monkeypatch.setattr(selftest, "_harmonize", lambda folder: int(ExitCode.INPUT_OUTPUT))
+    assert selftest.main([str(tmp_path)]) == ExitCode.INPUT_OUTPUT
+    assert "exit code 74" in capsys.readouterr().err
+
+
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path, capsys):
+    (tmp_path / "bids").mkdir()
+    assert selftest.main([str(tmp_path)]) == ExitCode.CANNOT_CREATE
+    assert "not empty" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["bids"]
