@@ -1,6 +1,6 @@
 """What the level group needs of one harmonized image, in one small file.
 
-Site effects are found by comparing all images of a dataset. Their summaries take some 60 kB each,
+Site effects are found by comparing all images of a dataset. Their summaries take some 70 kB each,
 so that a hundred of them are read in a second and no image has to be opened.
 """
 
