@@ -14,7 +14,6 @@ from bids_harmony.bids.inventory import (
     Inventory,
     check_dataset,
     list_subjects,
-    missing_content,
     sidecar_applies,
     take_inventory,
 )
@@ -37,6 +36,7 @@ from bids_harmony.exceptions import (
     NothingSelected,
     SiteError,
 )
+from bids_harmony.reading import missing_content
 from bids_harmony.settings import MODALITIES, Settings
 
 __all__ = ["Problem", "Scan", "ScanSelection", "find_scans", "sites_of"]
@@ -269,9 +269,9 @@ def _read_tables(
             for table in sorted([*folder.glob("*_scans.tsv"), *folder.glob("ses-*/*_scans.tsv")]):
                 for row in read_tsv(table):
                     if hit := _stated(row):
-                        scans[
-                            (table.parent / row.get("filename", "")).relative_to(root).as_posix()
-                        ] = hit
+                        # Joined as text: a row may say "/etc" or "..", and then names no scan.
+                        within = table.parent.relative_to(root).as_posix()
+                        scans[f"{within}/{row.get('filename', '')}"] = hit
         except BidsHarmonyError as error:
             errors[subject] = error
     site_map = read_site_map(settings.site_map) if settings.site_map else {}

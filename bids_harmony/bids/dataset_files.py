@@ -11,6 +11,7 @@ from bids_harmony import __version__
 from bids_harmony.bids.derivative import merge_table, write_json, write_text
 from bids_harmony.bids.inventory import check_dataset
 from bids_harmony.bids.naming import harmonized_description
+from bids_harmony.bids.sidecar import holds_in_json
 from bids_harmony.settings import Settings
 
 __all__ = ["BIDS_VERSION", "write_dataset_files"]
@@ -85,7 +86,7 @@ def _description(settings: Settings, name: str, source: Mapping[str, Any]) -> di
         os.path.realpath(settings.bids_dir), os.path.realpath(settings.output_dir)
     )
     link = (
-        {"DOI": source["DatasetDOI"]}
+        {"DOI": str(source["DatasetDOI"])}
         if source.get("DatasetDOI")
         else {"URL": Path(raw).as_posix()}
     )
@@ -106,5 +107,7 @@ def _description(settings: Settings, name: str, source: Mapping[str, Any]) -> di
         "DatasetLinks": {"raw": Path(raw).as_posix()},
     }
     return record | {
-        field: source[field] for field in ("License", "EthicsApprovals") if source.get(field)
+        field: source[field]
+        for field in ("License", "EthicsApprovals")
+        if source.get(field) and holds_in_json(source[field])
     }

@@ -133,7 +133,7 @@ def normalize_field(value: Any) -> float | None:
     """Nominal field strength in tesla: 2.89 becomes 3; 15000 (gauss) 1.5; None if unusable."""
     try:
         tesla = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if tesla >= 1000:
         tesla /= _GAUSS_PER_TESLA

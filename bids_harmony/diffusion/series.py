@@ -20,12 +20,8 @@ import numpy as np
 from bids_harmony.diffusion.gradients import Gradients
 from bids_harmony.exceptions import ImageError
 from bids_harmony.imaging.atomic import open_atomically
-from bids_harmony.imaging.checks import (
-    check_orientation,
-    check_series_shape,
-    parse_nifti,
-    read_content,
-)
+from bids_harmony.imaging.checks import check_orientation, check_series_shape
+from bids_harmony.imaging.nifti_file import parse_nifti, read_content
 from bids_harmony.imaging.volume import GZIP_LEVEL
 
 __all__ = ["Series", "mean_b0", "open_series", "write_series"]

@@ -19,13 +19,8 @@ from nibabel import orientations
 from nibabel.arrayproxy import is_proxy
 
 from bids_harmony.imaging.atomic import write_atomically
-from bids_harmony.imaging.checks import (
-    check_orientation,
-    check_shape,
-    check_values,
-    parse_nifti,
-    read_content,
-)
+from bids_harmony.imaging.checks import check_orientation, check_shape, check_values
+from bids_harmony.imaging.nifti_file import parse_nifti, read_content
 
 __all__ = [
     "Volume",

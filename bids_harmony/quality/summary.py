@@ -7,6 +7,9 @@ so that a hundred of them are read in a second and no image has to be opened.
 from __future__ import annotations
 
 import io
+import math
+import struct
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass, fields
@@ -18,6 +21,7 @@ from numpy.typing import NDArray
 
 from bids_harmony.exceptions import DataError
 from bids_harmony.imaging.atomic import write_atomically
+from bids_harmony.reading import read_bytes
 
 __all__ = [
     "FEATURE_ROWS",
@@ -43,7 +47,13 @@ N_QUANTILES = 101
 N_REGIONS = 64
 
 _HALF_MAX = float(np.finfo(np.float16).max)
-_UNREADABLE = (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+#: Of a file, packed and unpacked; one of a scan has some 50 kB.
+MOST_BYTES = 64 * 2**20
+MOST_ARRAYS = 32
+_UNREADABLE = (
+    OSError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, SyntaxError,
+    RuntimeError, zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,8 +165,7 @@ def load_summary(path: Path) -> ScanSummary | SeriesSummary:
         The file cannot be read, is of another version, or holds arrays of wrong shapes.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = _arrays(read_bytes(path, most=MOST_BYTES, holds="summary"))
     except _UNREADABLE as error:
         raise _unusable(path, "a file that the level participant wrote", str(error)) from error
     kind, version = (str(arrays.pop(name, "none")) for name in ("kind", "version"))
@@ -166,13 +175,40 @@ def load_summary(path: Path) -> ScanSummary | SeriesSummary:
         raise _unusable(path, " or ".join(_KINDS), f"kind {kind}")
     unit = arrays.pop("feature_unit", None)
     _check_shapes(path, kind, arrays)
+    if any(a.dtype.kind not in ("U" if n == "parameters" else "fiu") for n, a in arrays.items()):
+        raise _unusable(path, "numbers", ", ".join(f"{n} {a.dtype}" for n, a in arrays.items()))
     if kind == "series":
         names = tuple(str(name) for name in arrays.pop("parameters"))
         return SeriesSummary(names, **arrays)
-    if np.shape(unit) != (len(FEATURE_ROWS),):
-        raise _unusable(path, "a unit for each row of features", str(np.shape(unit)))
-    features = arrays.pop("features").astype(np.float32) * np.asarray(unit)[:, None]
+    if unit is None or unit.shape != (len(FEATURE_ROWS),) or unit.dtype.kind not in "fiu":
+        got = "none" if unit is None else f"{unit.dtype} {unit.shape}"
+        raise _unusable(path, "a unit for each row of features", got)
+    features = arrays.pop("features").astype(np.float32) * unit[:, None]
     return ScanSummary(features=features, voxel_mm=float(arrays.pop("voxel_mm")), **arrays)
+
+
+def _arrays(content: bytes) -> dict[str, NDArray[Any]]:
+    """Arrays of an ``.npz``; sizes are those that the archive states, checked before unpacking."""
+    arrays = {}
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = archive.infolist()
+        total = sum(member.file_size for member in members)
+        if total > MOST_BYTES or len(members) > MOST_ARRAYS:
+            raise ValueError(f"{len(members)} arrays of {total} bytes")
+        for member in members:
+            # A zip reader stops at the size that is stated, whatever is packed.
+            unpacked = io.BytesIO(archive.read(member))
+            version = np.lib.format.read_magic(unpacked)
+            if version != (1, 0):
+                raise ValueError(f"version {version} of an array")
+            shape, _, dtype = np.lib.format.read_array_header_1_0(unpacked)
+            needed = math.prod(shape) * dtype.itemsize
+            if dtype.hasobject or needed != len(unpacked.getbuffer()) - unpacked.tell():
+                raise ValueError(f"an array {shape} of {dtype} in {member.file_size} bytes")
+            unpacked.seek(0)
+            name = member.filename.removesuffix(".npy")
+            arrays[name] = np.lib.format.read_array(unpacked, allow_pickle=False)
+    return arrays
 
 
 def _in_range(features: NDArray[Any]) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
