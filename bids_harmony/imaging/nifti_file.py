@@ -127,7 +127,7 @@ def _announced(content: bytes, path: Path) -> int:
         header = kind.header_class(content[:length].ljust(length, b"\0"), check=False)
         shape = header.get_data_shape()
         offset, width = header.get_data_offset(), header.get_data_dtype().itemsize
-    except (HeaderDataError, ValueError, OverflowError) as error:
+    except (HeaderDataError, LookupError, ValueError, OverflowError) as error:
         raise _unsound(path, error) from error
     check_size(shape, width, str(path))
     return max(0, offset) + math.prod(shape) * width
@@ -205,7 +205,7 @@ def parse_nifti(content: bytes, path: Path) -> nib.Nifti1Image:
     kind = _nifti_kind(content, path)
     try:
         image = kind.from_bytes(content)
-    except (HeaderDataError, ImageFileError, ValueError, OverflowError) as error:
+    except (HeaderDataError, ImageFileError, LookupError, ValueError, OverflowError) as error:
         raise _unsound(path, error) from error
     proxy: Any = image.dataobj
     needed = proxy.offset + math.prod(image.shape) * image.get_data_dtype().itemsize
