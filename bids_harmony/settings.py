@@ -162,6 +162,8 @@ class Settings:
     # --- log
     # Number of -v on the command line.
     verbosity: int = 0
+    # True: logs/<run> names no folder of this machine.
+    anonymize_provenance: bool = False
 
     training: TrainingSettings = field(default_factory=TrainingSettings)
 

@@ -43,6 +43,7 @@ EVERYTHING = {
     "output_spaces": ("native", "MNI152NLin2009aSym"),
     "plugin_file": Path("/p.yaml"),
     "verbosity": 2,
+    "anonymize_provenance": True,
     "n4": True,
     "training": TrainingSettings(
         encoder="vgg", encoder_file=Path("/vgg"), keep=0.8, relative=False, grid=4, aan="replace"
@@ -80,7 +81,7 @@ def test_frozen_and_travels_to_workers():
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"analysis_level": "group"}, "participant or train"),
+        ({"analysis_level": "cohort"}, "participant or train"),
         ({"modalities": ("bold",)}, "bold"),
         ({"output_spaces": ("MNI305",)}, "MNI152NLin2009aSym"),
         ({"device": "tpu"}, "cuda:N"),

@@ -24,6 +24,7 @@ from bids_harmony.bids.naming import scans_table_path
 from bids_harmony.bids.table import read_tsv
 from bids_harmony.exceptions import CannotCreateOutput, ExitCode, InputOutputError, TryAgain
 from bids_harmony.imaging.atomic import write_atomically
+from bids_harmony.redaction import Redactor
 from bids_harmony.settings import Settings
 from bids_harmony.software import software_versions
 
@@ -54,6 +55,7 @@ class RunLog:
     run_id: str
     folder: Path
     started: str
+    redactor: Redactor | None = None
 
 
 def write_text(path: Path, text: str) -> bool:
@@ -240,8 +242,12 @@ def start_run(settings: Settings, *, command: str) -> RunLog:
 
     started = datetime.now(UTC)
     run_id = f"{started:%Y%m%dT%H%M%S}-{os.urandom(4).hex()}"
+    redactor = Redactor(settings) if settings.anonymize_provenance else None
     run_log = RunLog(
-        run_id, settings.output_dir / "logs" / run_id, started.isoformat(timespec="seconds")
+        run_id,
+        settings.output_dir / "logs" / run_id,
+        started.isoformat(timespec="seconds"),
+        redactor,
     )
     provenance = {
         "run_id": run_id,
@@ -252,10 +258,10 @@ def start_run(settings: Settings, *, command: str) -> RunLog:
         "started": run_log.started,
         "software": software_versions(),
     }
-    write_text(
-        run_log.folder / "settings.toml",
-        tomli_w.dumps({**settings.to_dict(), "provenance": provenance}),
-    )
+    record = {**settings.to_dict(), "provenance": provenance}
+    if redactor:
+        record = redactor.record(record)
+    write_text(run_log.folder / "settings.toml", tomli_w.dumps(record))
     write_json(
         run_log.folder / "status.json",
         {"state": "running", "run_id": run_id, "started": run_log.started},
@@ -269,7 +275,7 @@ def finish_run(run_log: RunLog, code: int) -> None:
     known = code in list(ExitCode)
     ended = datetime.now(UTC)
     seconds = (ended - datetime.fromisoformat(run_log.started)).total_seconds()
-    record = {
+    record: dict[str, Any] = {
         "state": "finished" if code == ExitCode.DONE else "failed",
         "run_id": run_log.run_id,
         "exit_code": int(code),
@@ -279,7 +285,15 @@ def finish_run(run_log: RunLog, code: int) -> None:
         "seconds": round(seconds, 1),
     }
     added = read_json_object(path) if path.exists() else {}
-    write_json(path, record | {name: value for name, value in added.items() if name not in record})
+    record |= {name: value for name, value in added.items() if name not in record}
+    if run_log.redactor is None:
+        write_json(path, record)
+        return
+    write_json(path, run_log.redactor.record(record))
+    # Tracebacks of nodes, which Nipype wrote.
+    for crash in run_log.folder.glob("crash-*"):
+        text = crash.read_text(encoding="utf-8", errors="replace")
+        write_text(crash, run_log.redactor.text(text))
 
 
 def _cell(value: Any) -> str:

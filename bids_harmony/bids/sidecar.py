@@ -23,6 +23,13 @@ _NOT_CARRIED = {
     "SpatialReference", "dcmmeta_affine", "dcmmeta_reorient_transform", "dcmmeta_shape",
     "dcmmeta_slice_dim", "dcmmeta_version", "global", "time",
 }  # fmt: skip
+# Of the person, by DICOM's names: converters write them where they are not told to leave them out.
+_OF_THE_PERSON = {
+    "AccessionNumber", "OperatorsName", "OtherPatientIDs", "OtherPatientNames", "PatientAddress",
+    "PatientAge", "PatientBirthDate", "PatientBirthTime", "PatientComments", "PatientID",
+    "PatientName", "PatientSex", "PatientSize", "PatientTelephoneNumbers", "PatientWeight",
+    "PerformingPhysicianName", "ReferringPhysicianName",
+}  # fmt: skip
 
 
 def site_record(evidence: SiteEvidence) -> dict[str, Any]:
@@ -92,7 +99,8 @@ def harmonized_sidecar(
     Parameters
     ----------
     scan : Scan
-        The source; its acquisition fields are carried over, also the acquired ``Manufacturer``.
+        The source; its acquisition fields are carried over, also the acquired ``Manufacturer``;
+        what converters wrote about the person is not.
     bids_dir : Path
         Root of the raw dataset.
     target : str
@@ -131,7 +139,7 @@ def harmonized_sidecar(
     record = {
         k: v
         for k, v in scan.metadata.items()
-        if k not in _NOT_CARRIED and not k.startswith("_") and holds_in_json(v)
+        if k not in _NOT_CARRIED | _OF_THE_PERSON and not k.startswith("_") and holds_in_json(v)
     }
     model = model or {}
     added = {

@@ -163,7 +163,7 @@ def test_wrong_usage(words, told):
 
 def test_unknown_level_lists_those_there_are():
     with pytest.raises(UnknownLevel, match="participant or train") as caught:
-        parse_settings(["bids", "out", "group"])
+        parse_settings(["bids", "out", "cohort"])
     assert caught.value.exit_code == 17
 
 
