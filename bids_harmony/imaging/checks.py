@@ -12,6 +12,7 @@ from nibabel.spatialimages import HeaderDataError
 from bids_harmony.exceptions import ImageError
 
 __all__ = [
+    "check_finite",
     "check_orientation",
     "check_series_shape",
     "check_shape",
@@ -116,6 +117,18 @@ def _qform(header: nib.Nifti1Header) -> tuple[np.ndarray | None, int]:
 
 def check_values(data: np.ndarray, where: str) -> None:
     """Refuse values that are not finite, and images without contrast."""
+    check_finite(data, where)
+    first = float(data.flat[0])
+    if (data == data.flat[0]).all():
+        raise ImageError(
+            "no contrast", where=where, expected="an image", got=f"{first:g} in every voxel"
+        )
+
+
+def check_finite(data: np.ndarray, where: str) -> None:
+    """Refuse values that are not finite, on their way in and on their way out."""
+    if data.dtype.kind not in "fc":
+        return
     bad = int(data.size - np.count_nonzero(np.isfinite(data)))
     if bad:
         raise ImageError(
@@ -123,9 +136,4 @@ def check_values(data: np.ndarray, where: str) -> None:
             where=where,
             expected="numbers in every voxel",
             got=f"{bad} of {data.size} voxels NaN or infinite",
-        )
-    first = float(data.flat[0])
-    if (data == data.flat[0]).all():
-        raise ImageError(
-            "no contrast", where=where, expected="an image", got=f"{first:g} in every voxel"
         )

@@ -130,7 +130,9 @@ def _announced(content: bytes, path: Path) -> int:
     except (HeaderDataError, LookupError, ValueError, OverflowError) as error:
         raise _unsound(path, error) from error
     check_size(shape, width, str(path))
-    return max(0, offset) + math.prod(shape) * width
+    # A negative length or a place behind all memory is told when the image is parsed.
+    voxels = math.prod(shape) if min(shape, default=0) > 0 else 0
+    return min(max(0, offset), _memory()) + voxels * width
 
 
 def check_size(shape: Sequence[int], width: int, where: str) -> None:

@@ -73,7 +73,9 @@ def save_model(
     folder = Path(folder)
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     if half:
-        state |= {k: v.half() for k, v in state.items() if k not in ("code_mean", "code_std")}
+        halves = {k: v.half() for k, v in state.items() if k not in ("code_mean", "code_std")}
+        # What half precision cannot hold stays as it is.
+        state |= {k: v for k, v in halves.items() if torch.isfinite(v).all()}
     digest = write_tensors(state, folder / WEIGHTS_FILE)
     metadata = {
         "format": _FORMAT,

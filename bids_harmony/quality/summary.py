@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from bids_harmony.exceptions import DataError
 from bids_harmony.imaging.atomic import write_atomically
+from bids_harmony.imaging.intensity import to_half
 from bids_harmony.reading import read_bytes
 
 __all__ = [
@@ -151,6 +152,8 @@ def save_summary(path: Path, summary: ScanSummary | SeriesSummary) -> None:
         # Stored units may be anything, and float16 ends at 65504.
         arrays["features"], arrays["feature_unit"] = _in_range(arrays["features"])
     payload = io.BytesIO()
+    for name in ("head", "change") if kind == "scan" else ():
+        arrays[name] = to_half(arrays[name])
     stored = {name: np.asarray(array, _STORED.get(name)) for name, array in arrays.items()}
     np.savez_compressed(payload, kind=kind, version=SUMMARY_VERSION, **stored)  # type: ignore[arg-type]
     write_atomically(path, payload.getvalue())

@@ -14,6 +14,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from bids_harmony.exceptions import BidsHarmonyError, DataError, MissingInput
+from bids_harmony.imaging.intensity import to_half
 from bids_harmony.model.encoder_files import write_bytes
 from bids_harmony.model.weights import MOST_BYTES
 from bids_harmony.reading import read_bytes
@@ -157,7 +158,10 @@ def _write(path: Path, banks: Sequence[SiteBank], about: Mapping[str, Any]) -> N
     index = []
     for number, bank in enumerate(banks):
         for name, kind in _STORED.items():
-            tensors[f"{number}.{name}"] = np.ascontiguousarray(getattr(bank, name), dtype=kind)
+            array = getattr(bank, name)
+            if kind is np.float16:
+                array = to_half(array)
+            tensors[f"{number}.{name}"] = np.ascontiguousarray(array, dtype=kind)
         index.append(
             {
                 "site": bank.site,
