@@ -214,6 +214,7 @@ def _refuse_or_warn(in_file: str, novelty: float, highest: float, on_ood: str) -
 
 def _prepared(inputs: Any, voxel_mm: float) -> tuple[Any, Any, Any]:
     """Volume (N4-corrected if asked for), mask and prepared scan of an adapter's inputs."""
+    from bids_harmony.imaging.agreement import check_brain
     from bids_harmony.imaging.intensity import correct_bias
     from bids_harmony.imaging.mask import read_brain
     from bids_harmony.imaging.prepared import prepare
@@ -226,4 +227,5 @@ def _prepared(inputs: Any, voxel_mm: float) -> tuple[Any, Any, Any]:
     if inputs.n4:
         volume = correct_bias(volume, mask)
     prepared = prepare(volume, mask, read_transform(inputs.xfm_file), reference_grid(voxel_mm))
+    check_brain(prepared, inputs.in_file)
     return volume, mask, prepared
