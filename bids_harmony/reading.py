@@ -29,6 +29,8 @@ __all__ = [
 MOST_TEXT = 64 * 2**20
 """Bytes of a sidecar, table or settings file; the largest that are known have some megabytes."""
 _AT_LEAST = 2**16
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 2
 
 
 def read_bytes(path: str | os.PathLike[str], *, most: int, holds: str = "file") -> bytes:
@@ -181,7 +183,7 @@ def parse_json(text: str, where: str) -> Any:
 def shown(value: object) -> str:
     """A value for a message, never longer than a line: aliases of YAML can make it endless."""
     try:
-        return reprlib.repr(value)
+        return _SHORT.repr(value)[:200]
     except ValueError:  # a number of thousands of digits
         return f"a {type(value).__name__} that is too long to be shown"
 
