@@ -6,6 +6,7 @@ import hashlib
 import os
 import pickle
 import re
+import struct
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,6 +52,8 @@ _UNREADABLE = (
     AssertionError,
     NotImplementedError,
     OSError,
+    MemoryError,
+    struct.error,
 )
 
 _OXFORD_MEAN = torch.tensor([123.68, 116.779, 103.939])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +11,7 @@ import pytest
 
 from bids_harmony.redaction import Redactor, without_folders
 from bids_harmony.settings import Settings
-from tests.e2e.program import REPOSITORY
-from tests.e2e.test_zero_shot import NO_NETWORK
+from tests.e2e.program import NO_NETWORK, REPOSITORY, without_network
 from tests.raw_dataset import cohort, raw
 
 __all__ = ["cohort", "raw"]
@@ -81,14 +79,6 @@ def told(cohort, tmp_path):
         return done.returncode, done.stdout + done.stderr, out
 
     return run
-
-
-def without_network() -> list[str]:
-    """Words before a command that leave it, and all its children, no network but its own."""
-    if os.geteuid() != 0 or (unshare := shutil.which("unshare")) is None:
-        return []
-    tried = subprocess.run([unshare, "-n", "true"], capture_output=True)
-    return [unshare, "-n"] if tried.returncode == 0 else []
 
 
 def test_nothing_of_the_person_and_nothing_of_the_machine(told, tmp_path):
