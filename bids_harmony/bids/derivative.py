@@ -224,7 +224,7 @@ def is_complete(sidecar: Path, wanted: str) -> bool:
             and record.get(HASH_FIELD) == wanted
             and image.stat().st_size > 0
         )
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         # Not there, cut off or not JSON: then it is simply not complete and will be made again.
         return False
 

@@ -179,5 +179,7 @@ def read_scanner(metadata: Mapping[str, Any]) -> Scanner:
 
 
 def _text(value: Any) -> str | None:
-    text = str(value).strip() if isinstance(value, str | int | float) else ""
+    text = str(value) if isinstance(value, str | int | float) else ""
+    # Nothing that would move the cursor of a terminal.
+    text = re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text).strip()
     return text if text.casefold() not in ("", "n/a", "na", "none", "unknown", "null") else None

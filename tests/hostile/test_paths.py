@@ -77,9 +77,13 @@ def test_trees_without_an_end_are_left(cohort):
 
 
 def test_names_that_steer_a_terminal_stay_text(cohort, caplog):
-    cohort.image("sub-01/anat/sub-01_T1w", InstitutionName="COI\x1b[2J\x1b]0;owned\x07")
+    cohort.image(
+        "sub-01/anat/sub-01_T1w",
+        InstitutionName="COI\x1b[2J\x1b]0;owned\x07",
+        Manufacturer="G\x1bE",
+    )
     (scan,) = (s for s in find_scans(cohort.settings()).scans if s.subject == "01")
-    assert scan.site.site == "COI [2J ]0;owned"
+    assert scan.site.site == "COI [2J ]0;owned" and scan.site.vendor == "G E"
     assert "\x1b" not in caplog.text
 
 
