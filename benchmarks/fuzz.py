@@ -140,6 +140,18 @@ def run(name: str, seconds: float) -> dict[str, Any]:
     return {"parser": name, "inputs": 0, "crashes": {"the process died: " + " | ".join(last): 1}}
 
 
+def table(rows: list[dict[str, Any]]) -> str:
+    """The counts as Markdown."""
+    lines = ["| reader | inputs | values | refused | crashes | slowest, s |", "| --- " * 6 + "|"]
+    for row in rows:
+        refused = sum(row.get("refused", {}).values())
+        lines.append(
+            f"| {row['parser']} | {row['inputs']} | {row.get('values', 0)} | {refused} "
+            f"| {len(row['crashes'])} | {row.get('slowest_s', '-')} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -175,6 +187,7 @@ def main() -> int:
         "rows": [rows[name] for name in PARSERS if name in rows],
     }
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    RESULT.with_suffix(".md").write_text(table(result["rows"]))
     return int(any(row["crashes"] for row in rows.values()))
 
 
