@@ -1,11 +1,12 @@
 """Faults at every place of a run: what happens, and whether the next run mends it.
 
-    python benchmarks/faults.py [--levels participant train group] [--faults kill term ...]
+    python benchmarks/faults.py [--levels participant train ...] [--faults kill term ...]
 
-Strikes runs of the three levels with kill -9, SIGTERM, exhausted memory, a full disk (needs root,
-for a small tmpfs) and I/O errors: at the start and end of every node, in the middle of every
-file of the output folder, right after a file got its name, and (kill -9 only) in the middle of
-every file of the work folder. See ``tests/faults``. Results go to
+Strikes runs of the three levels, and of the participant level on a diffusion series, with kill
+-9, SIGTERM, exhausted memory, a full disk (needs root, for a small tmpfs) and I/O errors: at the
+start and end of every node, in the middle of every file of the output folder, right after a file
+got its name, and (kill -9 only) in the middle of every file of the work folder. See
+``tests/faults``. Results go to
 ``benchmarks/results/faults.json``, and from there (``--table-only`` makes it again) into a
 Markdown table beside it.
 """
@@ -22,16 +23,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from measure import ROOT, provenance
+from measure import ROOT, provenance, put_into_page
 
 sys.path.insert(0, str(ROOT))
 
-from tests.faults.campaign import LEVELS, World, chain, places, small_disk
+from tests.faults.campaign import chain, places
 from tests.faults.injection import FAULTS, Folders
 from tests.faults.warm import Warm
+from tests.faults.world import LEVELS, World, small_disk
 
 RESULT = ROOT / "benchmarks" / "results" / "faults.json"
-PAGE = ROOT / "docs" / "reliability.md"
 NAMES = {
     "kill": "kill -9", "term": "SIGTERM", "memory": "memory exhausted", "full": "disk full",
     "io": "I/O error",
@@ -95,23 +96,14 @@ def main() -> None:
     put_into_page("faults", text)
 
 
-def put_into_page(name: str, text: str) -> None:
-    """Replace what stands between the marks of this table in the page."""
-    page = PAGE.read_text()
-    begin, end = f"<!-- {name}: begin; benchmarks/{name}.py -->\n", f"<!-- {name}: end -->"
-    before, _, rest = page.partition(begin)
-    PAGE.write_text(before + begin + text + end + rest.partition(end)[2])
-
-
 def campaign(options: argparse.Namespace) -> None:
     """Try all and write the result after every chain."""
-    rows: list[dict[str, Any]] = []
-    if options.add and RESULT.exists():
-        rows = [
-            row
-            for row in json.loads(RESULT.read_text())["rows"]
-            if row["level"] not in options.levels or row["kind"] not in options.faults
-        ]
+    earlier = json.loads(RESULT.read_text()) if options.add and RESULT.exists() else {}
+    rows = [
+        row
+        for row in earlier.get("rows", [])
+        if row["level"] not in options.levels or row["kind"] not in options.faults
+    ]
     warm = Warm()
     with tempfile.TemporaryDirectory() as temporary:
         world = World.make(options.world or Path(temporary, "world"), warm)
@@ -125,21 +117,27 @@ def campaign(options: argparse.Namespace) -> None:
                     if kind == "full" and not mounted:
                         print("disk full: left out, a tmpfs needs root")
                         continue
-                    at = [place for place in found if struck(kind, place)][:: options.every]
-                    for outcome in chain(world, level, kind, at, folders, reference):
+                    own = [place for place in found if struck(kind, place)][:: options.every]
+                    at = [(kind, place) for place in own]
+                    for outcome in chain(world, level, at, folders, reference):
                         rows.append(asdict(outcome))
                         print(level, kind, outcome.place, outcome.code, *outcome.wrong, flush=True)
-                    save(rows)
+                    save(rows, earlier, options)
         finally:
             warm.close()
             if mounted:
                 subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-def save(rows: list[dict[str, Any]]) -> None:
+def save(rows: list[dict[str, Any]], earlier: dict[str, Any], options: argparse.Namespace) -> None:
+    """Write the rows by level and fault, their commits, and which share of the places they are."""
+    own = provenance(PACKAGES)
+    order = [(level, kind) for level in LEVELS for kind in FAULTS]
     record = {
-        "name": "faults", "command": "python benchmarks/faults.py", **provenance(PACKAGES),
-        "seeds": [0], "rows": rows,
+        "name": "faults", "command": "python benchmarks/faults.py", **own, "seeds": [0],
+        "commits": sorted({*earlier.get("commits", []), own["commit"]}),
+        "every": earlier.get("every", {}) | dict.fromkeys(options.levels, options.every),
+        "rows": sorted(rows, key=lambda row: order.index((row["level"], row["kind"]))),
     }  # fmt: skip
     RESULT.write_text(json.dumps(record, indent=1) + "\n")
 

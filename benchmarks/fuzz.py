@@ -8,7 +8,8 @@ mutates sound files and keeps what reaches new lines. An input counts as a crash
 lets through anything but an error of ours that names the file, when it takes longer than 10 s, or
 when the process needs more than 2 GiB more than at its start. Crashes are told apart by exception
 and place; the first input of each is left in ``build/fuzz``. Results go to
-``benchmarks/results/fuzz.json``, where rows of parsers that were not run again stay.
+``benchmarks/results/fuzz.json``, where rows of parsers that were not run again stay, and from
+there into a Markdown table beside it and the one of ``docs/reliability.md``.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ def fuzz(name: str, seconds: float, report: Path) -> None:
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     with atheris.instrument_imports(include=INSTRUMENTED):
-        from tests.hostile.parsers import PARSERS, outcome
+        from tests.hostile.parser import outcome
+        from tests.hostile.parsers import PARSERS
 
         parser = PARSERS[name]
         seeds = parser.seeds()
@@ -149,6 +151,9 @@ def table(rows: list[dict[str, Any]]) -> str:
             f"| {row['parser']} | {row['inputs']} | {row.get('values', 0)} | {refused} "
             f"| {len(row['crashes'])} | {row.get('slowest_s', '-')} |"
         )
+    inputs, crashes = sum(row["inputs"] for row in rows), sum(len(row["crashes"]) for row in rows)
+    seconds = min(row.get("seconds", 0) for row in rows)
+    lines += ["", f"{inputs:,} inputs, {seconds:.0f} s for each reader: {crashes} crashes."]
     return "\n".join(lines) + "\n"
 
 
@@ -164,7 +169,7 @@ def main() -> int:
         fuzz(asked.one[0], asked.seconds, Path(asked.one[1]))
         return 0
     sys.path.insert(0, str(ROOT))
-    from measure import provenance
+    from measure import provenance, put_into_page
 
     from tests.hostile.parsers import PARSERS
 
@@ -187,7 +192,9 @@ def main() -> int:
         "rows": [rows[name] for name in PARSERS if name in rows],
     }
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
-    RESULT.with_suffix(".md").write_text(table(result["rows"]))
+    text = table(result["rows"])
+    RESULT.with_suffix(".md").write_text(text)
+    put_into_page("fuzz", text)
     return int(any(row["crashes"] for row in rows.values()))
 
 

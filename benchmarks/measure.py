@@ -17,9 +17,18 @@ from typing import Any
 
 import psutil
 
-__all__ = ["Meter", "measured_command", "provenance"]
+__all__ = ["Meter", "measured_command", "provenance", "put_into_page"]
 
 ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "reliability.md"
+
+
+def put_into_page(name: str, text: str) -> None:
+    """Replace what stands between the marks of a table in the page on reliability."""
+    page = PAGE.read_text()
+    begin, end = f"<!-- {name}: begin; benchmarks/{name}.py -->\n", f"<!-- {name}: end -->"
+    at = page.index(begin) + len(begin)
+    PAGE.write_text(page[:at] + text + page[page.index(end, at) :])
 
 
 class Meter:

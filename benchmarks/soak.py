@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from faults import put_into_page
-from measure import ROOT, provenance
+from measure import ROOT, provenance, put_into_page
 
 sys.path.insert(0, str(ROOT))
 

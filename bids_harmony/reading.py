@@ -17,7 +17,9 @@ from bids_harmony.exceptions import BidsHarmonyError, DataError, InputOutputErro
 
 __all__ = [
     "MOST_TEXT",
+    "is_too_deep",
     "missing_content",
+    "object_or_empty",
     "parse_json",
     "read_bytes",
     "read_json",
@@ -29,6 +31,8 @@ __all__ = [
 MOST_TEXT = 64 * 2**20
 """Bytes of a sidecar, table or settings file; the largest that are known have some megabytes."""
 _AT_LEAST = 2**16
+_DEEPEST = 100
+"""Levels; what walks through a value may take several calls for each."""
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel = 2
 
@@ -145,6 +149,15 @@ def read_json(path: str | os.PathLike[str], *, holds: str = "JSON file") -> Any:
     return parse_json(read_text(path, holds=holds), str(path))
 
 
+def object_or_empty(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A JSON object that an earlier run wrote; empty where there is none or half of one."""
+    try:
+        record = read_json(path)
+    except BidsHarmonyError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
 def parse_json(text: str, where: str) -> Any:
     """Parse JSON that another program wrote.
 
@@ -158,6 +171,8 @@ def parse_json(text: str, where: str) -> Any:
     """
     try:
         value = json.loads(text)
+        if is_too_deep(value):
+            raise RecursionError
         if "\\ud" in text or "\\uD" in text:
             json.dumps(value, ensure_ascii=False).encode()
         return value
@@ -175,9 +190,22 @@ def parse_json(text: str, where: str) -> Any:
             "JSON with half a character", where=where, got=repr(error.object[error.start])
         ) from error
     except RecursionError as error:
-        raise DataError("JSON that is nested too deep", where=where) from error
+        raise DataError(
+            "JSON that is nested too deep", where=where, expected=f"at most {_DEEPEST} levels"
+        ) from error
     except ValueError as error:
         raise DataError("JSON that cannot be read", where=where, got=str(error)) from error
+
+
+def is_too_deep(value: Any) -> bool:
+    """Whether lists and tables lie within each other too deep to walk through them safely."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        inner = [v for v in level if isinstance(v, dict | list)]
+        if not inner:
+            return False
+        level = [w for v in inner for w in (v.values() if isinstance(v, dict) else v)]
+    return True
 
 
 def shown(value: object) -> str:

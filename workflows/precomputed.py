@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Iterator
 from functools import lru_cache
@@ -21,6 +20,7 @@ from bids_harmony.bids.naming import (
 )
 from bids_harmony.exceptions import InputOutputError, MissingInput
 from bids_harmony.imaging.reference import REFERENCE
+from bids_harmony.reading import object_or_empty
 from bids_harmony.workflows.anat import Fitted
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def find_fitted(scan: Scan, settings: Settings, wanted: str) -> Fitted:
     """
     mask = mask_path(settings.output_dir, scan)
     xfm = transform_path(settings.output_dir, scan, to=REFERENCE)
-    records = [_sidecar(path) for path in (mask, xfm)]
+    records = [object_or_empty(sidecar_path(path)) for path in (mask, xfm)]
     if (
         mask.is_file()
         and xfm.is_file()
@@ -185,12 +185,3 @@ def _brain_masks(folder: Path, scan: Scan) -> Iterator[Path]:
         for path in place.glob(f"sub-{scan.subject}*_desc-brain_mask.nii*"):
             if set(file_stem(path).split("_")[:-1]) <= own:
                 yield path
-
-
-def _sidecar(path: Path) -> dict[str, Any]:
-    """Sidecar of an output; empty if it cannot be read: then the output is made again."""
-    try:
-        record = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return record if isinstance(record, dict) else {}

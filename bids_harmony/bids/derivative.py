@@ -25,6 +25,7 @@ from bids_harmony.bids.table import read_tsv
 from bids_harmony.exceptions import CannotCreateOutput, ExitCode, InputOutputError, TryAgain
 from bids_harmony.imaging.atomic import link_atomically, write_atomically
 from bids_harmony.imaging.locks import locked
+from bids_harmony.reading import object_or_empty
 from bids_harmony.redaction import Redactor
 from bids_harmony.settings import Settings
 from bids_harmony.software import software_versions
@@ -247,16 +248,11 @@ def is_complete(sidecar: Path, wanted: str) -> bool:
     The sidecar is written after the image, so a sidecar with the hash vouches for the image beside
     it.
     """
+    image = sidecar.with_name(sidecar.name.removesuffix(".json") + ".nii.gz")
     try:
-        record = json.loads(Path(sidecar).read_text(encoding="utf-8"))
-        image = sidecar.with_name(sidecar.name.removesuffix(".json") + ".nii.gz")
-        return (
-            isinstance(record, dict)
-            and record.get(HASH_FIELD) == wanted
-            and image.stat().st_size > 0
-        )
-    except (OSError, ValueError, RecursionError):
         # Not there, cut off or not JSON: then it is simply not complete and will be made again.
+        return object_or_empty(sidecar).get(HASH_FIELD) == wanted and image.stat().st_size > 0
+    except OSError:
         return False
 
 

@@ -30,9 +30,10 @@ from bids_harmony.bids.naming import (
     sidecar_path,
     table_paths,
 )
+from bids_harmony.bids.sidecar import acquisition_fields, holds_in_json
 from bids_harmony.bids.table import read_tsv
-from bids_harmony.exceptions import InputOutputError, UsageError
-from bids_harmony.reading import missing_content
+from bids_harmony.exceptions import UsageError
+from bids_harmony.reading import MOST_TEXT, read_bytes
 from bids_harmony.settings import Settings
 
 if TYPE_CHECKING:
@@ -132,15 +133,16 @@ def raw_sidecar(
     Parameters
     ----------
     acquired : mapping
-        Metadata of the source after inheritance; kept whole, also what refers to other raw files
-        (``B0FieldSource``, ``IntendedFor``), for these have the same names here.
+        Metadata of the source after inheritance; kept, also what refers to other raw files
+        (``B0FieldSource``, ``IntendedFor``), for these have the same names here. What converters
+        wrote about the person is not.
     made : mapping
         Sidecar of the harmonized image in the derivative.
     sources : sequence of str
         BIDS URIs of the source and of the image in the derivative.
     """
     told = {field: made[field] for field in _TOLD if field in made}
-    return {**acquired, **told, "Sources": list(sources)}
+    return {**acquisition_fields(acquired), **told, "Sources": list(sources)}
 
 
 def _write_dataset_files(settings: Settings, root: Path, target: str) -> None:
@@ -149,15 +151,16 @@ def _write_dataset_files(settings: Settings, root: Path, target: str) -> None:
     source = check_dataset(settings.bids_dir)
     name = str(source.get("Name", settings.bids_dir.name))
     link = source_link(settings.bids_dir, root)
-    before = source.get("GeneratedBy")
+    kept = {field: value for field, value in source.items() if holds_in_json(value)}
+    before = kept.get("GeneratedBy")
     record: dict[str, Any] = {
         "Name": f"{name}, images harmonized to {target} by bids_harmony",
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "raw",
-        **{field: source[field] for field in _DESCRIPTION_KEPT if source.get(field)},
+        **{field: kept[field] for field in _DESCRIPTION_KEPT if kept.get(field)},
         "GeneratedBy": [*(before if isinstance(before, list) else []), generated_by()],
         "SourceDatasets": [
-            {"DOI": source["DatasetDOI"]} if source.get("DatasetDOI") else {"URL": link}
+            {"DOI": kept["DatasetDOI"]} if kept.get("DatasetDOI") else {"URL": link}
         ],
         "DatasetLinks": {
             "raw": link,
@@ -225,12 +228,4 @@ def _copy_rows(table: Path, copy: Path, wanted: Mapping[str, str], key: str, loc
 
 
 def _copy(source: Path, copy: Path) -> None:
-    try:
-        content = source.read_bytes()
-    except FileNotFoundError as error:
-        raise missing_content(source) from error
-    except OSError as error:
-        raise InputOutputError(
-            "A file cannot be read", where=str(source), got=error.strerror or str(error)
-        ) from error
-    write_bytes(copy, content)
+    write_bytes(copy, read_bytes(source, most=MOST_TEXT))

@@ -14,7 +14,13 @@ from bids_harmony.bids.site import SiteEvidence
 if TYPE_CHECKING:
     from bids_harmony.bids.dataset import Scan
 
-__all__ = ["derived_sidecar", "harmonized_sidecar", "holds_in_json", "site_record"]
+__all__ = [
+    "acquisition_fields",
+    "derived_sidecar",
+    "harmonized_sidecar",
+    "holds_in_json",
+    "site_record",
+]
 
 # Fields of the source that are not true of a derived image: links to other raw files, field maps,
 # converters' dumps.
@@ -138,8 +144,8 @@ def harmonized_sidecar(
     """
     record = {
         k: v
-        for k, v in scan.metadata.items()
-        if k not in _NOT_CARRIED | _OF_THE_PERSON and not k.startswith("_") and holds_in_json(v)
+        for k, v in acquisition_fields(scan.metadata).items()
+        if k not in _NOT_CARRIED and not k.startswith("_")
     }
     model = model or {}
     added = {
@@ -165,6 +171,11 @@ def harmonized_sidecar(
         HASH_FIELD: resume_hash,
     }
     return record | {name: value for name, value in added.items() if value is not None}
+
+
+def acquisition_fields(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata without what converters wrote about the person and what JSON cannot hold."""
+    return {k: v for k, v in metadata.items() if k not in _OF_THE_PERSON and holds_in_json(v)}
 
 
 def holds_in_json(value: Any) -> bool:

@@ -61,11 +61,12 @@ def read_covariates(bids_dir: Path, outputs: Sequence[Output]) -> Covariates:
 
 
 def _numbers(cells: Sequence[str]) -> list[float]:
-    """The cells as numbers; empty where one is a word."""
+    """The cells as numbers, NaN where they are not finite; empty where one is a word."""
     try:
-        return [float(cell) if cell else math.nan for cell in cells]
+        values = [float(cell) if cell else math.nan for cell in cells]
     except ValueError:
         return []
+    return [value if math.isfinite(value) else math.nan for value in values]
 
 
 def _table(path: Path) -> list[dict[str, str]]:

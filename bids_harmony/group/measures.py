@@ -99,7 +99,9 @@ def table_of(outputs: Sequence[Output], covariates: Covariates) -> DataFrame:
         row |= _values(output)
         quality = output.scan.sidecar.get("HarmonizationQuality")
         if isinstance(quality, Mapping):
-            row |= {k: v for k, v in quality.items() if isinstance(v, float | int)}
+            row |= {
+                k: v for k, v in quality.items() if k not in row and isinstance(v, float | int)
+            }
         rows.append(row)
     return pd.DataFrame(rows)
 

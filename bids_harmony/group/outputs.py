@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bids_harmony.bids.inventory import list_subjects
 from bids_harmony.bids.naming import summary_path
 from bids_harmony.exceptions import DataError
 from bids_harmony.quality.summary import ScanSummary, SeriesSummary, load_summary
 from bids_harmony.redaction import without_folders
-from bids_harmony.reports.records import ScanRecord, find_units, read_scans
+from bids_harmony.reports.records import (
+    ScanRecord,
+    file_of,
+    find_units,
+    read_scans,
+    sources_of,
+)
 from bids_harmony.reports.runs import Unit, failed_scans, read_runs
 
 __all__ = ["Missing", "Output", "find_outputs", "per_page"]
@@ -137,7 +142,10 @@ def _output(scan: ScanRecord, unit: Unit, output_dir: Path, bids_dir: Path) -> t
     if isinstance(quality, Mapping) and quality.get("same_site") is True:
         # Spelt differently, perhaps.
         site = target
-    files = [_file(uri, output_dir, bids_dir) for uri in scan.sidecar.get("Sources", [])]
+    files = [
+        file_of(uri, output_dir if uri.startswith("bids::") else bids_dir)
+        for uri in sources_of(scan.sidecar)
+    ]
     named = {ending: _ending(files[1:], ending) for ending in ("_mask.", "_xfm.")}
     return (
         Output(
@@ -148,11 +156,5 @@ def _output(scan: ScanRecord, unit: Unit, output_dir: Path, bids_dir: Path) -> t
     )  # fmt: skip
 
 
-def _file(uri: Any, output_dir: Path, bids_dir: Path) -> Path:
-    """File of a BIDS URI of ours."""
-    dataset, _, name = str(uri).removeprefix("bids:").partition(":")
-    return (bids_dir if dataset else output_dir) / name
-
-
-def _ending(files: Iterable[Path], part: str) -> Path | None:
-    return next((file for file in files if part in file.name), None)
+def _ending(files: Iterable[Path | None], part: str) -> Path | None:
+    return next((file for file in files if file and part in file.name), None)

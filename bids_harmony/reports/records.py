@@ -14,9 +14,17 @@ from typing import Any
 
 from bids_harmony.bids.naming import file_stem, scans_table_path, sidecar_path
 from bids_harmony.bids.site import same_site
-from bids_harmony.reports.runs import RunRecord, Unit, read_object, unit_of
+from bids_harmony.reading import object_or_empty
+from bids_harmony.reports.runs import RunRecord, Unit, unit_of
 
-__all__ = ["ScanRecord", "find_units", "read_descriptions", "read_scans"]
+__all__ = [
+    "ScanRecord",
+    "file_of",
+    "find_units",
+    "read_descriptions",
+    "read_scans",
+    "sources_of",
+]
 
 # The source may have had a description of its own, which stands before ours.
 _OUR_NAME = re.compile(r"_desc-[0-9a-zA-Z]*harmonized[0-9a-zA-Z]*_(?!dwimap)", re.IGNORECASE)
@@ -96,7 +104,7 @@ def read_scans(output_dir: Path, unit: Unit, runs: Iterable[RunRecord]) -> list[
     figures = output_dir / f"sub-{unit.subject}" / "figures"
     images: dict[Path, dict[str, Any]] = {}
     for path in sorted(folder.glob(f"*/{unit.label}_*.json")):
-        record = read_object(path)
+        record = object_or_empty(path)
         if _OURS <= set(record) and _OUR_NAME.search(path.name):
             images[path] = record
     # The copy on another grid has the same name with a "space" more.
@@ -105,7 +113,7 @@ def read_scans(output_dir: Path, unit: Unit, runs: Iterable[RunRecord]) -> list[
     for path, record in images.items():
         if on_grid[path] in images and on_grid[path] != path:
             continue
-        sources = [str(uri) for uri in record.get("Sources", [])]
+        sources = sources_of(record)
         label = file_stem(sources[0].rpartition("/")[2]) if sources else file_stem(path)
         mask = next((uri for uri in sources[1:] if "_mask." in uri), None)
         xfm = next((uri for uri in sources[1:] if "_xfm." in uri), None)
@@ -128,6 +136,18 @@ def read_scans(output_dir: Path, unit: Unit, runs: Iterable[RunRecord]) -> list[
     return scans
 
 
+def sources_of(sidecar: Mapping[str, Any]) -> list[str]:
+    """BIDS URIs of what an image was made from, the scan first."""
+    sources = sidecar.get("Sources")
+    return [str(uri) for uri in sources] if isinstance(sources, list) else []
+
+
+def file_of(uri: str, folder: Path) -> Path | None:
+    """File of a BIDS URI in the dataset it speaks of; None where it leads out of it."""
+    name = Path(uri.removeprefix("bids:").partition(":")[2])
+    return None if name.is_absolute() or ".." in name.parts else folder / name
+
+
 def _made_by(label: str, target: str, runs: list[RunRecord]) -> RunRecord | None:
     """The newest run that made the image. One that was killed before it could say so is stood for
     by one that found the image made with the same settings."""
@@ -146,7 +166,7 @@ def _made_by(label: str, target: str, runs: list[RunRecord]) -> RunRecord | None
 def read_descriptions(output_dir: Path, unit: Unit) -> dict[str, Any]:
     """Descriptions of the columns of the unit's ``scans.tsv``."""
     table = scans_table_path(output_dir, unit.subject, unit.session)
-    return read_object(table.with_suffix(".json"))
+    return object_or_empty(table.with_suffix(".json"))
 
 
 def _pictures(figures: Path, stem: str) -> dict[str, Path]:
@@ -163,7 +183,8 @@ def _beside(output_dir: Path, uri: str | None) -> dict[str, Any]:
     """Sidecar of a file of this derivative, named by its BIDS URI."""
     if not uri or not uri.startswith("bids::"):
         return {}
-    return read_object(sidecar_path(output_dir / uri.removeprefix("bids::")))
+    file = file_of(uri, output_dir)
+    return object_or_empty(sidecar_path(file)) if file else {}
 
 
 def _without_space(path: Path) -> Path:

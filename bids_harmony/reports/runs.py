@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -10,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bids_harmony.exceptions import ExitCode
+from bids_harmony.exceptions import BidsHarmonyError, ExitCode
+from bids_harmony.reading import is_too_deep, object_or_empty, read_text
 from bids_harmony.redaction import record_without_folders
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     "RunRecord",
     "Unit",
     "failed_scans",
-    "read_object",
     "read_runs",
     "unit_of",
 ]
@@ -73,33 +72,34 @@ def read_runs(output_dir: Path) -> list[RunRecord]:
     What cannot be read (a run that was killed while it wrote) is passed over. Absolute paths are
     taken out of all texts.
     """
-    runs = []
-    for path in Path(output_dir).glob("logs/*/status.json"):
-        status = read_object(path)
-        if not status:
-            continue
-        settings = _toml(path.with_name("settings.toml"))
-        if settings.get("analysis_level", "participant") != "participant":
-            continue
-        # A page is shown to others; the folders of this machine are not theirs.
-        named = {
-            str(settings[name]): f"<{name}>"
-            for name in ("work_dir", "output_dir", "bids_dir")
-            if name in settings
-        }
-        settings = record_without_folders(settings, named)
-        provenance = settings.pop("provenance", {})
-        scans = record_without_folders(status.get("scans"), named)
-        runs.append(
-            RunRecord(
-                str(status.get("run_id", path.parent.name)),
-                str(status.get("started", "")),
-                scans if isinstance(scans, dict) else {},
-                settings,
-                provenance if isinstance(provenance, dict) else {},
-            )
-        )
+    folders = (path.parent for path in Path(output_dir).glob("logs/*/status.json"))
+    runs = [run for folder in folders if (run := _read_run(folder)) is not None]
     return sorted(runs, key=lambda run: (run.started, run.run_id))
+
+
+def _read_run(folder: Path) -> RunRecord | None:
+    status = object_or_empty(folder / "status.json")
+    settings = _toml(folder / "settings.toml")
+    if not status or settings.get("analysis_level", "participant") != "participant":
+        return None
+    # A page is shown to others; the folders of this machine are not theirs.
+    named = {
+        str(settings[name]): f"<{name}>"
+        for name in ("work_dir", "output_dir", "bids_dir")
+        if name in settings
+    }
+    settings = record_without_folders(settings, named)
+    provenance = settings.pop("provenance", {})
+    scans = record_without_folders(status.get("scans"), named)
+    return RunRecord(
+        str(status.get("run_id", folder.name)),
+        str(status.get("started", "")),
+        {label: told for label, told in scans.items() if isinstance(told, dict)}
+        if isinstance(scans, dict)
+        else {},
+        settings,
+        provenance if isinstance(provenance, dict) else {},
+    )
 
 
 def failed_scans(unit: Unit, runs: Iterable[RunRecord]) -> list[FailedScan]:
@@ -127,17 +127,9 @@ def failed_scans(unit: Unit, runs: Iterable[RunRecord]) -> list[FailedScan]:
     return failed
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """A JSON object; empty where there is none or half of one."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        record = tomllib.loads(read_text(path))
+    except (BidsHarmonyError, ValueError, RecursionError):
         return {}
+    return {} if is_too_deep(record) else record

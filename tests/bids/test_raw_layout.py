@@ -19,7 +19,8 @@ from bids_harmony.bids.derivative import write_json
 from bids_harmony.bids.naming import harmonized_path, raw_layout_root, sidecar_path, table_paths
 from bids_harmony.bids.raw_layout import check_raw_layout, write_raw_layout
 from bids_harmony.bids.sidecar import harmonized_sidecar
-from bids_harmony.exceptions import UsageError
+from bids_harmony.exceptions import BidsHarmonyError, UsageError
+from bids_harmony.reading import MOST_TEXT
 from tests.e2e.program import assert_whole, snapshot, validator_errors
 
 TRAVELLER = "sub-03/ses-GE/anat/sub-03_ses-GE_acq-mp_T1w"
@@ -246,3 +247,14 @@ def test_a_derivative_as_input_is_refused(raw):
     with pytest.raises(UsageError, match="derivative"):
         check_raw_layout(raw.settings(output_layout="raw"))
     check_raw_layout(raw.settings())
+
+
+@pytest.mark.parametrize("spoil", [os.mkfifo, lambda path: os.truncate(path, MOST_TEXT + 1)])
+def test_a_text_that_has_no_end_is_refused(dataset, spoil):
+    path = dataset.root / "scans.json"
+    if spoil is os.mkfifo:
+        path.unlink()
+    settings, scans = harmonize(dataset)
+    spoil(path)
+    with pytest.raises(BidsHarmonyError, match=r"scans\.json"):
+        write_raw_layout(settings, scans, "COI")

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.campaign import World, small_disk
 from tests.faults.injection import Folders
 from tests.faults.warm import Warm
+from tests.faults.world import World, small_disk
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,8 @@ from bids_harmony.exceptions import BidsHarmonyError, DataError, ImageError
 from bids_harmony.imaging import nifti_file
 from bids_harmony.imaging.nifti_file import check_size, read_content, unpack
 from bids_harmony.imaging.volume import read_volume
-from tests.hostile.parsers import PARSERS, outcome
+from tests.hostile.parser import outcome
+from tests.hostile.parsers import PARSERS
 
 MIB = 2**20
 
@@ -191,6 +192,17 @@ def test_a_large_network_is_compared_before_it_is_made(tmp_path, peak_mib):
         ("config", b"voxel_mm = 0x" + b"f" * 5000, "UsageError"),
         ("config", b"derivatives = {a = 1}", "UsageError"),
         ("config", b"a = " + b"[" * 5000, "UsageError"),
+        ("sidecar", b'{"ImageType": ' + b"[" * 600 + b"]" * 600 + b"}", "DataError"),
+        ("run-status", b'{"scans": ' + b"[" * 600 + b"]" * 600 + b"}", "value"),
+        ("run-status", b'{"scans": {"sub-1_T1w": []}}', "value"),
+        ("run-settings", b"a" + b".a" * 1000 + b" = 1", "value"),
+        ("output-sidecar", b'{"HarmonizationMethod": 1, "HarmonizationTarget": 2, "Sources": 3}',
+         "value"),
+        ("output-sidecar", b'{"HarmonizationMethod": "", "HarmonizationTarget": "COI",'
+         b'"HarmonizationQuality": {"site": 5}}', "value"),
+        ("people", b"participant_id\tage\nsub-01\tinf\nsub-02\t5\n", "value"),
+        ("output-sidecar", b'{"HarmonizationMethod": "", "HarmonizationTarget": "COI", "Sources":'
+         b' ["bids:raw:../../x", "bids::../../x_mask.nii.gz", "bids::/etc/x_xfm.txt"]}', "value"),
     ],
 )  # fmt: skip
 def test_past_crashes(name, content, error, tmp_path):

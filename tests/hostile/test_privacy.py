@@ -110,6 +110,7 @@ def test_pages_sidecars_and_tables_never_name_folders(told, tmp_path):
 
 def test_sidecars_leave_the_person_out():
     from bids_harmony.bids.dataset import Scan
+    from bids_harmony.bids.raw_layout import raw_sidecar
     from bids_harmony.bids.sidecar import harmonized_sidecar
     from bids_harmony.bids.site import SiteEvidence
 
@@ -122,5 +123,6 @@ def test_sidecars_leave_the_person_out():
     record = harmonized_sidecar(
         scan, root, target="COI", method="ihf", resume_hash="0", skull_stripped=False
     )
-    assert record["EchoTime"] == 0.003
-    assert not {"PatientName", "PatientBirthDate", "Odd", "OddToo"} & set(record)
+    for written in (record, raw_sidecar(metadata, record, [])):
+        assert written["EchoTime"] == 0.003
+        assert not {"PatientName", "PatientBirthDate", "Odd", "OddToo"} & set(written)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.hostile.parsers import PARSERS, outcome
+from tests.hostile.parser import outcome
+from tests.hostile.parsers import PARSERS
 
 
 @pytest.mark.parametrize("name", PARSERS)
