@@ -122,7 +122,9 @@ def _coordinates(products: _Array, train: NDArray[Any]) -> _Array:
     """
     squares, axes = np.linalg.eigh(products[np.ix_(train, train)])
     there = squares > len(train) * np.finfo(float).eps * squares[-1]
-    return np.asarray(products[:, train] @ (axes[:, there] / np.sqrt(squares[there])))
+    there[-1] = True  # where all scans are alike: zeros
+    lengths = np.sqrt(np.maximum(squares[there], np.finfo(float).tiny))
+    return np.asarray(products[:, train] @ (axes[:, there] / lengths))
 
 
 def _by_gaussian_kernel(
