@@ -83,6 +83,7 @@ def write_pages_again(settings: Settings) -> None:
 def _write(settings: Settings, units: Iterable[Unit], runs: Sequence[RunRecord]) -> list[str]:
     """Write pages; returns the labels of those that could not be made."""
     from bids_harmony.reports.subject import write_subject_page
+    from bids_harmony.reports.view import write_view_page
 
     failed = []
     for unit in sorted(units, key=lambda unit: unit.label):
@@ -91,6 +92,12 @@ def _write(settings: Settings, units: Iterable[Unit], runs: Sequence[RunRecord])
                 settings.output_dir, unit, runs, level=settings.report_output_level
             )
             logger.info("%s: page %s", unit.label, path)
+            if settings.report_3d:
+                view = write_view_page(
+                    settings.output_dir, settings.bids_dir, unit, runs, settings.report_3d,
+                    level=settings.report_output_level,
+                )  # fmt: skip
+                logger.info("%s: view in three dimensions %s", unit.label, view or "of no image")
         except Exception as error:
             _say(error, f"The page of {unit.label}")
             failed.append(unit.label)

@@ -42,6 +42,11 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
     ExitCode
         `DONE` when every selected scan was harmonized.
     """
+    if settings.report_3d:
+        from bids_harmony.reports.view import read_niivue
+
+        # Not after hours.
+        read_niivue(settings.report_3d)
     if (settings.reports_only or settings.boilerplate_only) and not settings.dry_run:
         return _write_texts(settings)
     check_raw_layout(settings)

@@ -21,16 +21,26 @@ NARROW = 390
 
 
 @contextlib.contextmanager
-def open_alone(browser: Any, path: Path) -> Iterator[Any]:
-    """The open page of a reader without network; afterwards nothing may have gone wrong."""
+def open_alone(
+    browser: Any, path: Path, *, refused: tuple[str, ...] = (), wait_until: str = "load"
+) -> Iterator[Any]:
+    """The open page of a reader without network; afterwards nothing may have gone wrong.
+
+    `refused` are the kinds of words in the console that may not be there; by default all.
+    """
     context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
     opened = context.new_page()
     wrong: list[str] = []
     asked: list[str] = []
-    opened.on("console", lambda message: wrong.append(f"{message.type}: {message.text}"))
+
+    def hear(message: Any) -> None:
+        if not refused or message.type in refused:
+            wrong.append(f"{message.type}: {message.text}")
+
+    opened.on("console", hear)
     opened.on("pageerror", lambda error: wrong.append(str(error)))
     opened.on("request", lambda request: asked.append(request.url))
-    opened.goto(path.as_uri())
+    opened.goto(path.as_uri(), wait_until=wait_until)
     yield opened
     context.close()
     assert wrong == []

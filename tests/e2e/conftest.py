@@ -74,7 +74,8 @@ def browser():
     if program is None:
         pytest.skip(f"needs a browser: none of {', '.join(NAMES)} is installed")
     with sync_api.sync_playwright() as playwright:
-        # Root, as in a container, has no sandbox.
-        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        # Root, as in a container, has no sandbox; the processor draws for a graphics card.
+        words = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+        started = playwright.chromium.launch(executable_path=program, args=words)
         yield started
         started.close()
