@@ -86,7 +86,7 @@ def read_runs(output_dir: Path, units: Set[Unit] | None = None) -> list[RunRecor
         if not status:
             continue
         # Settings take most of the time: a job among thousands reads those of its own runs only.
-        if units is not None and units.isdisjoint(map(unit_of, _labels(status))):
+        if units is not None and not any(unit_of(label) in units for label in _labels(status)):
             continue
         settings = _toml(path.with_name("settings.toml"))
         if settings.get("analysis_level", "participant") != "participant":
@@ -116,7 +116,7 @@ def runs_of_units(runs: Iterable[RunRecord]) -> dict[Unit, list[RunRecord]]:
     """Runs that tried a scan of each participant or session, in the order given."""
     found: dict[Unit, list[RunRecord]] = {}
     for run in runs:
-        for unit in {unit_of(label) for label in run.scans} - {None}:
+        for unit in {unit for label in run.scans if (unit := unit_of(label))}:
             found.setdefault(unit, []).append(run)
     return found
 
