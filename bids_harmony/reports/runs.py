@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ __all__ = [
     "failed_scans",
     "read_object",
     "read_runs",
+    "runs_of_units",
     "unit_of",
 ]
 
@@ -67,16 +68,25 @@ def unit_of(label: str) -> Unit | None:
     return Unit(found[1], found[2]) if found else None
 
 
-def read_runs(output_dir: Path) -> list[RunRecord]:
+def read_runs(output_dir: Path, units: Set[Unit] | None = None) -> list[RunRecord]:
     """Runs of the participant level of which there is a ``status.json``, the oldest first.
 
     What cannot be read (a run that was killed while it wrote) is passed over. Absolute paths are
     taken out of all texts.
+
+    Parameters
+    ----------
+    output_dir : Path
+    units : set of Unit, optional
+        Only runs that tried a scan of these; default all runs.
     """
     runs = []
     for path in Path(output_dir).glob("logs/*/status.json"):
         status = read_object(path)
         if not status:
+            continue
+        # Settings take most of the time: a job among thousands reads those of its own runs only.
+        if units is not None and not any(unit_of(label) in units for label in _labels(status)):
             continue
         settings = _toml(path.with_name("settings.toml"))
         if settings.get("analysis_level", "participant") != "participant":
@@ -100,6 +110,15 @@ def read_runs(output_dir: Path) -> list[RunRecord]:
             )
         )
     return sorted(runs, key=lambda run: (run.started, run.run_id))
+
+
+def runs_of_units(runs: Iterable[RunRecord]) -> dict[Unit, list[RunRecord]]:
+    """Runs that tried a scan of each participant or session, in the order given."""
+    found: dict[Unit, list[RunRecord]] = {}
+    for run in runs:
+        for unit in {unit for label in run.scans if (unit := unit_of(label))}:
+            found.setdefault(unit, []).append(run)
+    return found
 
 
 def failed_scans(unit: Unit, runs: Iterable[RunRecord]) -> list[FailedScan]:
@@ -134,6 +153,11 @@ def read_object(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
+
+
+def _labels(status: Mapping[str, Any]) -> Iterable[str]:
+    scans = status.get("scans")
+    return scans if isinstance(scans, dict) else ()
 
 
 def _toml(path: Path) -> dict[str, Any]:
