@@ -7,6 +7,7 @@ file of one run can be handed to the next with ``--config-file``.
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -15,8 +16,9 @@ from types import MappingProxyType
 from typing import Any
 
 from bids_harmony import resources
-from bids_harmony.exceptions import MissingInput, UsageError
+from bids_harmony.exceptions import DataError, MissingInput, UsageError
 from bids_harmony.methods import METHOD_NEEDS, check_training_target
+from bids_harmony.reading import read_text
 from bids_harmony.settings_checks import check_choice, check_not_negative, check_positive
 from bids_harmony.settings_toml import plain_dict, toml_value, typed_fields
 from bids_harmony.settings_training import TrainingSettings
@@ -166,6 +168,8 @@ class Settings:
     # --- log
     # Number of -v on the command line.
     verbosity: int = 0
+    # True: logs/<run> names no folder of this machine.
+    anonymize_provenance: bool = False
 
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
@@ -300,22 +304,28 @@ def read_settings_file(path: Path) -> dict[str, Any]:
 
     Raises
     ------
-    MissingInput, UsageError
-        When the file is not there, is not TOML, or names something that is no setting.
+    MissingInput, InputOutputError, UsageError
+        When the file is not there, cannot be read, is not TOML, or names something that is no
+        setting.
     """
     if str(path) in SHIPPED_CONFIGS and not path.exists():
         path = _CONFIG_FOLDER / f"{path}.toml"
-    try:
-        record = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    if not os.path.lexists(path):
         raise MissingInput(
             "The settings file does not exist",
             where=str(path),
             expected=f"a TOML file, or one of {', '.join(SHIPPED_CONFIGS)}",
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        )
+    try:
+        record = tomllib.loads(read_text(path, holds="settings file"))
+    except (tomllib.TOMLDecodeError, DataError) as error:
         raise UsageError(
             "The settings file is not TOML", where=str(path), got=str(error)
+        ) from error
+    except (ValueError, RecursionError) as error:
+        # Numbers of too many digits; lists in lists in lists.
+        raise UsageError(
+            "The settings file cannot be read", where=str(path), got=str(error)
         ) from error
     record.pop("provenance", None)
     values = typed_fields(Settings, record, str(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
@@ -11,6 +12,7 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 from bids_harmony.exceptions import UsageError
+from bids_harmony.reading import shown
 
 __all__ = ["plain_dict", "toml_value", "typed_fields"]
 
@@ -62,6 +64,7 @@ def _as_type(name: str, value: Any, hint: Any, where: str) -> Any:
         ok = isinstance(value, int) and not isinstance(value, bool)
     elif hint is float:
         ok = isinstance(value, int | float) and not isinstance(value, bool)
+        ok = ok and abs(value) <= sys.float_info.max  # no infinity, no NaN
         value = float(value) if ok else value
     elif wanted.startswith("tuple["):
         kind: type[Any] = Path if "Path" in wanted else str
@@ -71,13 +74,13 @@ def _as_type(name: str, value: Any, hint: Any, where: str) -> Any:
     elif name == "bids_filters":
         try:
             value = json.loads(value) if isinstance(value, str) else value
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(
                 "The filters are not JSON", where=f"{where}: {name}", got=str(error)
             ) from error
         ok = isinstance(value, Mapping) and all(isinstance(v, Mapping) for v in value.values())
     elif name == "derivatives":
-        ok = isinstance(value, Mapping)
+        ok = isinstance(value, Mapping) and all(isinstance(v, str | Path) for v in value.values())
         value = {key: Path(v) for key, v in value.items()} if ok else value
     elif name == "training":
         ok = isinstance(value, Mapping) or is_dataclass(value)
@@ -93,7 +96,7 @@ def _as_type(name: str, value: Any, hint: Any, where: str) -> Any:
             "A setting has the wrong type",
             where=f"{where}: {name}",
             expected=_type_name(hint),
-            got=f"{value!r} ({type(value).__name__})",
+            got=f"{shown(value)} ({type(value).__name__})",
         )
     return value
 

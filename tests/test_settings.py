@@ -44,6 +44,7 @@ EVERYTHING = {
     "output_layout": "raw",
     "plugin_file": Path("/p.yaml"),
     "verbosity": 2,
+    "anonymize_provenance": True,
     "n4": True,
     "training": TrainingSettings(
         encoder="vgg", encoder_file=Path("/vgg"), keep=0.8, relative=False, grid=4, aan="replace"

@@ -159,41 +159,16 @@ def _explain_silence(records: Mapping[str, NodeRecord], error: Exception, log_di
 
 def _plugin(settings: Settings, watch: _Watch) -> Any:
     from bids_harmony.workflows.plugin import ScanByScanPlugin, WatchfulMultiProcPlugin
+    from bids_harmony.workflows.plugin_file import read_plugin_file
 
     arguments: dict[str, Any] = {
         "n_procs": settings.nprocs,
         "memory_gb": settings.memory_mb / 1024,
         "raise_insufficient": False,
     }
-    arguments.update(_plugin_file(settings.plugin_file))
+    arguments.update(read_plugin_file(settings.plugin_file))
     arguments["status_callback"] = watch
     watch.linear = arguments["n_procs"] == 1
     if watch.linear:
         return ScanByScanPlugin(arguments)
     return WatchfulMultiProcPlugin(arguments)
-
-
-def _plugin_file(path: Path | None) -> Mapping[str, Any]:
-    """`plugin_args` of a Nipype plugin file; the plugin itself is always ours."""
-    if path is None:
-        return {}
-    import yaml
-
-    from bids_harmony.exceptions import MissingInput, UsageError
-
-    try:
-        content = yaml.safe_load(path.read_text())
-    except FileNotFoundError as error:
-        raise MissingInput("The plugin file does not exist", where=str(path)) from error
-    except yaml.YAMLError as error:
-        raise UsageError("The plugin file is not YAML", where=str(path), got=str(error)) from error
-    plugin = content.get("plugin", "MultiProc") if isinstance(content, dict) else None
-    if plugin not in ("MultiProc", "Linear"):
-        raise UsageError(
-            "The plugin file asks for a plugin that is not supported",
-            where=str(path),
-            expected="plugin: MultiProc or Linear",
-            got=str(plugin),
-        )
-    found = dict(content.get("plugin_args") or {})
-    return found | ({"n_procs": 1} if plugin == "Linear" else {})

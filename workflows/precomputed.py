@@ -191,6 +191,6 @@ def _sidecar(path: Path) -> dict[str, Any]:
     """Sidecar of an output; empty if it cannot be read: then the output is made again."""
     try:
         record = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}

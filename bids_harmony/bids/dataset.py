@@ -14,7 +14,6 @@ from bids_harmony.bids.inventory import (
     Inventory,
     check_dataset,
     list_subjects,
-    missing_content,
     sidecar_applies,
     take_inventory,
 )
@@ -35,6 +34,7 @@ from bids_harmony.exceptions import (
     NothingSelected,
     SiteError,
 )
+from bids_harmony.reading import missing_content
 from bids_harmony.settings import MODALITIES, Settings
 
 __all__ = [

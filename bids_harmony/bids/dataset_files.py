@@ -11,6 +11,7 @@ from bids_harmony import __version__
 from bids_harmony.bids.derivative import merge_table, write_json, write_text
 from bids_harmony.bids.inventory import check_dataset
 from bids_harmony.bids.naming import harmonized_description
+from bids_harmony.bids.sidecar import holds_in_json
 from bids_harmony.settings import Settings
 
 __all__ = ["BIDS_VERSION", "generated_by", "source_link", "write_dataset_files"]
@@ -97,7 +98,7 @@ def source_link(bids_dir: Path, root: Path) -> str:
 
 def _description(settings: Settings, name: str, source: Mapping[str, Any]) -> dict[str, Any]:
     raw = source_link(settings.bids_dir, settings.output_dir)
-    link = {"DOI": source["DatasetDOI"]} if source.get("DatasetDOI") else {"URL": raw}
+    link = {"DOI": str(source["DatasetDOI"])} if source.get("DatasetDOI") else {"URL": raw}
     record: dict[str, Any] = {
         "Name": f"{name}, harmonized by bids_harmony",
         "BIDSVersion": BIDS_VERSION,
@@ -108,5 +109,7 @@ def _description(settings: Settings, name: str, source: Mapping[str, Any]) -> di
         "DatasetLinks": {"raw": raw},
     }
     return record | {
-        field: source[field] for field in ("License", "EthicsApprovals") if source.get(field)
+        field: source[field]
+        for field in ("License", "EthicsApprovals")
+        if source.get(field) and holds_in_json(source[field])
     }

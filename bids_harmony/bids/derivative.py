@@ -25,6 +25,7 @@ from bids_harmony.bids.table import read_tsv
 from bids_harmony.exceptions import CannotCreateOutput, ExitCode, InputOutputError, TryAgain
 from bids_harmony.imaging.atomic import link_atomically, write_atomically
 from bids_harmony.imaging.locks import locked
+from bids_harmony.redaction import Redactor
 from bids_harmony.settings import Settings
 from bids_harmony.software import software_versions
 
@@ -60,6 +61,7 @@ class RunLog:
     run_id: str
     folder: Path
     started: str
+    redactor: Redactor | None = None
 
 
 def write_text(path: Path, text: str) -> bool:
@@ -253,7 +255,7 @@ def is_complete(sidecar: Path, wanted: str) -> bool:
             and record.get(HASH_FIELD) == wanted
             and image.stat().st_size > 0
         )
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         # Not there, cut off or not JSON: then it is simply not complete and will be made again.
         return False
 
@@ -271,8 +273,12 @@ def start_run(settings: Settings, *, command: str) -> RunLog:
 
     started = datetime.now(UTC)
     run_id = f"{started:%Y%m%dT%H%M%S}-{os.urandom(4).hex()}"
+    redactor = Redactor(settings) if settings.anonymize_provenance else None
     run_log = RunLog(
-        run_id, settings.output_dir / "logs" / run_id, started.isoformat(timespec="seconds")
+        run_id,
+        settings.output_dir / "logs" / run_id,
+        started.isoformat(timespec="seconds"),
+        redactor,
     )
     provenance = {
         "run_id": run_id,
@@ -283,10 +289,10 @@ def start_run(settings: Settings, *, command: str) -> RunLog:
         "started": run_log.started,
         "software": software_versions(),
     }
-    write_text(
-        run_log.folder / "settings.toml",
-        tomli_w.dumps({**settings.to_dict(), "provenance": provenance}),
-    )
+    record = {**settings.to_dict(), "provenance": provenance}
+    if redactor:
+        record = redactor.record(record)
+    write_text(run_log.folder / "settings.toml", tomli_w.dumps(record))
     write_json(
         run_log.folder / "status.json",
         {"state": "running", "run_id": run_id, "started": run_log.started},
@@ -300,7 +306,7 @@ def finish_run(run_log: RunLog, code: int) -> None:
     known = code in list(ExitCode)
     ended = datetime.now(UTC)
     seconds = (ended - datetime.fromisoformat(run_log.started)).total_seconds()
-    record = {
+    record: dict[str, Any] = {
         "state": "finished" if code == ExitCode.DONE else "failed",
         "run_id": run_log.run_id,
         "exit_code": int(code),
@@ -310,7 +316,15 @@ def finish_run(run_log: RunLog, code: int) -> None:
         "seconds": round(seconds, 1),
     }
     added = read_json_object(path) if path.exists() else {}
-    write_json(path, record | {name: value for name, value in added.items() if name not in record})
+    record |= {name: value for name, value in added.items() if name not in record}
+    if run_log.redactor is None:
+        write_json(path, record)
+        return
+    write_json(path, run_log.redactor.record(record))
+    # Tracebacks of nodes, which Nipype wrote.
+    for crash in run_log.folder.glob("crash-*"):
+        text = crash.read_text(encoding="utf-8", errors="replace")
+        write_text(crash, run_log.redactor.text(text))
 
 
 def _cell(value: Any) -> str:

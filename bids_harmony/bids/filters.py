@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bids_harmony.exceptions import DataError, MissingInput, NothingSelected, UsageError
+from bids_harmony.exceptions import NothingSelected, UsageError
+from bids_harmony.reading import read_json, shown
 from bids_harmony.settings import MODALITIES
 
 __all__ = ["read_filter_file", "selected_sessions", "to_query"]
@@ -34,17 +34,11 @@ def read_filter_file(path: Path) -> dict[str, dict[str, Any]]:
 
     Raises
     ------
-    MissingInput, DataError, UsageError
-        When the file is not there, is not JSON, or is no table of tables.
+    MissingInput, InputOutputError, DataError, UsageError
+        When the file is not there, cannot be read, is not JSON, or is no table of tables of plain
+        values.
     """
-    try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise MissingInput("The filter file does not exist", where=str(path)) from error
-    except json.JSONDecodeError as error:
-        raise DataError(
-            "JSON with a syntax error", where=f"{path}, line {error.lineno}", got=error.msg
-        ) from error
+    record = read_json(path, holds="filter file")
     if not isinstance(record, Mapping) or not all(isinstance(v, Mapping) for v in record.values()):
         raise UsageError(
             "The filter file has the wrong form",
@@ -62,13 +56,20 @@ def read_filter_file(path: Path) -> dict[str, dict[str, Any]]:
                 "A filter of one modality asks for another",
                 where=f"{path}: {key}",
                 expected=f"suffix {modality}",
-                got=str(entities["suffix"]),
+                got=shown(entities["suffix"]),
             )
         kept = {
             name: value
             for name, value in entities.items()
             if name not in ("suffix", "datatype", "extension")
         }
+        for name, value in kept.items():
+            if not all(isinstance(v, str | int | float | None) for v in _listed(value)):
+                raise UsageError(
+                    "A filter is no text, number, list of these, or null",
+                    where=f"{path}: {key}: {name}",
+                    got=shown(value),
+                )
         filters[modality] = {name: _plain(value) for name, value in kept.items()}
     return filters
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from bids_harmony.bids.inventory import missing_content, sidecar_applies
+from bids_harmony.bids.inventory import sidecar_applies
 from bids_harmony.bids.naming import file_stem
 from bids_harmony.exceptions import MissingInput
+from bids_harmony.reading import missing_content
 
 __all__ = ["gradient_tables"]
 

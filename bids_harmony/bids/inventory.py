@@ -6,7 +6,6 @@ not read. Both are found here first, so that they cost the scans they belong to 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -18,9 +17,9 @@ from bids_harmony.exceptions import (
     BidsHarmonyError,
     DataError,
     InputOutputError,
-    MissingInput,
     NotBidsError,
 )
+from bids_harmony.reading import read_json
 
 __all__ = [
     "IMAGE_FOLDERS",
@@ -148,33 +147,14 @@ def read_json_object(path: Path) -> dict[str, object]:
     Raises
     ------
     DataError
-        On a syntax error (file and line are named) or when it holds something else.
+        On a syntax error (file and line are named), when it holds something else, or is larger
+        than any sidecar.
     MissingInput
         When the file, or what its link points to, is not there.
     InputOutputError
         When it cannot be read.
     """
-    try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise DataError(
-            "JSON with a syntax error",
-            where=f"{path}, line {error.lineno}, column {error.colno}",
-            got=error.msg,
-            hint="Correct the file; other subjects are not affected."
-            if "sub-" in path.name
-            else "Correct the file.",
-        ) from error
-    except UnicodeDecodeError as error:
-        raise DataError(
-            "A JSON file is not UTF-8 text", where=str(path), got=error.reason
-        ) from error
-    except FileNotFoundError as error:
-        raise missing_content(path) from error
-    except OSError as error:
-        raise InputOutputError(
-            "A file cannot be read", where=str(path), got=error.strerror or str(error)
-        ) from error
+    record = read_json(path)
     if not isinstance(record, dict):
         raise DataError(
             "A JSON file holds no object",
@@ -183,18 +163,6 @@ def read_json_object(path: Path) -> dict[str, object]:
             got=type(record).__name__,
         )
     return record
-
-
-def missing_content(path: Path) -> MissingInput:
-    """The error for a file that is not there; a broken link is mostly annexed content."""
-    if path.is_symlink():
-        return MissingInput(
-            "The link points to nothing",
-            where=str(path),
-            got=os.readlink(path),
-            hint=f"Content of an annex is fetched with: datalad get {path}",
-        )
-    return MissingInput("The file does not exist", where=str(path))
 
 
 def sidecar_applies(sidecar: Path, image: Path) -> bool:
@@ -208,13 +176,21 @@ def sidecar_applies(sidecar: Path, image: Path) -> bool:
     )
 
 
+def _to_look_into(folder: str, names: Iterable[str]) -> list[str]:
+    """Folders of a subject or session, as deep as BIDS goes: links may make a tree endless."""
+    if folder in IMAGE_FOLDERS:
+        return []
+    sessions = folder.startswith("sub-")
+    return sorted(n for n in names if n in IMAGE_FOLDERS or (sessions and n.startswith("ses-")))
+
+
 def _subject_sidecars(
     bids_dir: Path, subject: str, suffixes: tuple[str, ...], note: Callable[[OSError], None]
 ) -> Iterator[Path]:
     for folder, names, files in os.walk(
         Path(bids_dir) / f"sub-{subject}", onerror=note, followlinks=True
     ):
-        names[:] = sorted(n for n in names if n.startswith("ses-") or n in IMAGE_FOLDERS)
+        names[:] = _to_look_into(Path(folder).name, names)
         yield from _sidecars(folder, files, suffixes)
 
 

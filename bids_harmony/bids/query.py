@@ -106,6 +106,10 @@ def _query_pybids(
             rf"^/sub-[^/]+(?:/ses-[^/]+)?/(?!ses-|(?:{'|'.join(IMAGE_FOLDERS)})(?:/|$))"
             r"[^/._]+(?:/|$)"
         ),
+        # No deeper than BIDS goes: links to a folder above make a tree without an end.
+        re.compile(r"^/sub-[^/]+/ses-[^/]+/ses-"),
+        re.compile(rf"^/sub-[^/]+(?:/ses-[^/]+)?/(?:{'|'.join(IMAGE_FOLDERS)})/[^/._]+$"),
+        re.compile(rf"^/sub-[^/]+(?:/ses-[^/]+)?/(?:{'|'.join(IMAGE_FOLDERS)})/[^/]+/"),
         *(
             re.compile(f"^{re.escape('/' + p.relative_to(root).as_posix())}$")
             for p in (*inventory.sidecars, *inventory.folders)

@@ -21,7 +21,7 @@ from bids_harmony.bids.derivative import (
     write_json,
     write_text,
 )
-from bids_harmony.bids.inventory import check_dataset, missing_content, read_json_object
+from bids_harmony.bids.inventory import check_dataset, read_json_object
 from bids_harmony.bids.naming import (
     bids_uri,
     harmonized_path,
@@ -32,6 +32,7 @@ from bids_harmony.bids.naming import (
 )
 from bids_harmony.bids.table import read_tsv
 from bids_harmony.exceptions import InputOutputError, UsageError
+from bids_harmony.reading import missing_content
 from bids_harmony.settings import Settings
 
 if TYPE_CHECKING:

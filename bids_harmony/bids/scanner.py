@@ -133,7 +133,7 @@ def normalize_field(value: Any) -> float | None:
     """Nominal field strength in tesla: 2.89 becomes 3; 15000 (gauss) 1.5; None if unusable."""
     try:
         tesla = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if tesla >= 1000:
         tesla /= _GAUSS_PER_TESLA
@@ -179,5 +179,7 @@ def read_scanner(metadata: Mapping[str, Any]) -> Scanner:
 
 
 def _text(value: Any) -> str | None:
-    text = str(value).strip() if isinstance(value, str | int | float) else ""
+    text = str(value) if isinstance(value, str | int | float) else ""
+    # Nothing that would move the cursor of a terminal.
+    text = re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text).strip()
     return text if text.casefold() not in ("", "n/a", "na", "none", "unknown", "null") else None

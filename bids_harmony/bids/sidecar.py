@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from bids_harmony.bids.site import SiteEvidence
 if TYPE_CHECKING:
     from bids_harmony.bids.dataset import Scan
 
-__all__ = ["derived_sidecar", "harmonized_sidecar", "site_record"]
+__all__ = ["derived_sidecar", "harmonized_sidecar", "holds_in_json", "site_record"]
 
 # Fields of the source that are not true of a derived image: links to other raw files, field maps,
 # converters' dumps.
@@ -21,6 +22,13 @@ _NOT_CARRIED = {
     "B0FieldIdentifier", "B0FieldSource", "DatasetType", "IntendedFor", "RawSources", "Sources",
     "SpatialReference", "dcmmeta_affine", "dcmmeta_reorient_transform", "dcmmeta_shape",
     "dcmmeta_slice_dim", "dcmmeta_version", "global", "time",
+}  # fmt: skip
+# Of the person, by DICOM's names: converters write them where they are not told to leave them out.
+_OF_THE_PERSON = {
+    "AccessionNumber", "OperatorsName", "OtherPatientIDs", "OtherPatientNames", "PatientAddress",
+    "PatientAge", "PatientBirthDate", "PatientBirthTime", "PatientComments", "PatientID",
+    "PatientName", "PatientSex", "PatientSize", "PatientTelephoneNumbers", "PatientWeight",
+    "PerformingPhysicianName", "ReferringPhysicianName",
 }  # fmt: skip
 
 
@@ -91,7 +99,8 @@ def harmonized_sidecar(
     Parameters
     ----------
     scan : Scan
-        The source; its acquisition fields are carried over, also the acquired ``Manufacturer``.
+        The source; its acquisition fields are carried over, also the acquired ``Manufacturer``;
+        what converters wrote about the person is not.
     bids_dir : Path
         Root of the raw dataset.
     target : str
@@ -128,7 +137,9 @@ def harmonized_sidecar(
         For `derivative.write_json`.
     """
     record = {
-        k: v for k, v in scan.metadata.items() if k not in _NOT_CARRIED and not k.startswith("_")
+        k: v
+        for k, v in scan.metadata.items()
+        if k not in _NOT_CARRIED | _OF_THE_PERSON and not k.startswith("_") and holds_in_json(v)
     }
     model = model or {}
     added = {
@@ -154,3 +165,12 @@ def harmonized_sidecar(
         HASH_FIELD: resume_hash,
     }
     return record | {name: value for name, value in added.items() if value is not None}
+
+
+def holds_in_json(value: Any) -> bool:
+    """Whether JSON can hold a value; many programs write NaN and Infinity all the same."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True

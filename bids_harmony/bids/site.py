@@ -126,7 +126,8 @@ def canonical_site(text: str | None) -> str | None:
     >>> canonical_site(" n/a ") is None
     True
     """
-    name = " ".join(str(text or "").split())
+    # Nothing that would move the cursor of a terminal or that XML forbids.
+    name = " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", str(text or "")).split())
     if name.casefold() in _EMPTY or not name.strip("0"):
         return None
     return re.sub(r"^(?:[sS]ite|SITE)(?:[ _-]+(?=\S)|(?=[A-Z]))", "", name)

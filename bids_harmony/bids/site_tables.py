@@ -69,8 +69,9 @@ def read_subject_tables(
     for table in sorted([*folder.glob("*_scans.tsv"), *folder.glob("ses-*/*_scans.tsv")]):
         for row in read_tsv(table):
             if hit := _stated(row):
-                image = table.parent / row.get("filename", "")
-                scans[image.relative_to(root).as_posix()] = hit
+                # Joined as text: a row may say "/etc" or "..", and then names no scan.
+                within = table.parent.relative_to(root).as_posix()
+                scans[f"{within}/{row.get('filename', '')}"] = hit
     return sessions, scans
 
 

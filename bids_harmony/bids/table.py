@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
-from bids_harmony.exceptions import DataError, MissingInput
+from bids_harmony.exceptions import DataError
+from bids_harmony.reading import read_text
 
 __all__ = ["read_tsv"]
 
@@ -17,26 +19,26 @@ def read_tsv(path: Path) -> list[dict[str, str]]:
     ------
     MissingInput
         When the file is not there or is a link to annexed content that was not fetched.
+    InputOutputError
+        When it cannot be read.
     DataError
-        When it is not text or a row has more cells than there are columns.
+        When it is not text, is larger than `reading.MOST_TEXT`, or a row has more cells than there
+        are columns.
     """
+    text = read_text(path, holds="table")
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE)
+    rows = []
     try:
-        with open(path, encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
-            rows = []
-            for row in reader:
-                if None in row:
-                    raise DataError(
-                        "A row has more cells than the table has columns",
-                        where=f"{path}, line {reader.line_num}",
-                        hint="Separate cells by tabs.",
-                    )
-                rows.append({name.strip(): (value or "").strip() for name, value in row.items()})
-            return rows
-    except FileNotFoundError as error:
-        hint = f"Fetch it: datalad get {path}" if Path(path).is_symlink() else ""
-        raise MissingInput("The table does not exist", where=str(path), hint=hint) from error
-    except (UnicodeDecodeError, csv.Error) as error:
+        for row in reader:
+            if None in row:
+                raise DataError(
+                    "A row has more cells than the table has columns",
+                    where=f"{path}, line {reader.line_num}",
+                    hint="Separate cells by tabs.",
+                )
+            rows.append({name.strip(): (value or "").strip() for name, value in row.items()})
+    except csv.Error as error:
         raise DataError(
-            "The table is not tab-separated UTF-8 text", where=str(path), got=str(error)
+            "The table is not tab-separated text", where=str(path), got=str(error)
         ) from error
+    return rows

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from bids_harmony.exceptions import BidsHarmonyError, CannotCreateOutput, TryAgain
 from bids_harmony.settings import Settings
 
-__all__ = ["check_folders"]
+__all__ = ["check_folders", "check_output_links"]
 
 
 def check_folders(settings: Settings) -> None:
@@ -31,6 +32,36 @@ def check_folders(settings: Settings) -> None:
         # Scripts for a cluster may name folders that this machine does not have.
         if not settings.dry_run and not settings.write_slurm:
             _check_writable(folder, option)
+
+
+def check_output_links(output_dir: Path, subjects: Iterable[str]) -> None:
+    """Check that no folder of some subjects in the output is a link to somewhere else.
+
+    Files are replaced and never written through, so that links of files (of an annex) do no harm.
+
+    Parameters
+    ----------
+    output_dir : Path
+    subjects : iterable of str
+        Labels without prefix.
+
+    Raises
+    ------
+    CannotCreateOutput
+        When one is: what is behind it might be the input.
+    """
+    root = Path(os.path.realpath(output_dir))
+    for subject in subjects:
+        top = Path(output_dir) / f"sub-{subject}"
+        for folder in (top, *top.glob("*/"), *top.glob("ses-*/*/")):
+            real = Path(os.path.realpath(folder))
+            if root not in real.parents:
+                raise CannotCreateOutput(
+                    "A folder leads out of the output folder",
+                    where=str(folder),
+                    got=f"a link to {real}",
+                    hint="Remove the link, or choose another output folder.",
+                )
 
 
 def _check_outside(folder: Path, bids_dir: Path, option: str) -> None:

@@ -23,6 +23,7 @@ from bids_harmony.exceptions import (
     Terminated,
     from_system,
 )
+from bids_harmony.redaction import RedactingFormatter, Redactor
 from bids_harmony.resources import started_together
 from bids_harmony.settings import Settings
 
@@ -93,7 +94,7 @@ def _run(settings: Settings, words: Sequence[str]) -> int:
         else:
             if not settings.dry_run:
                 run_log = start_run(settings, command=shlex.join(["bids_harmony", *words]))
-                _log_to_file(run_log.folder / "bids_harmony.log")
+                _log_to_file(run_log.folder / "bids_harmony.log", run_log.redactor)
             level = _level(settings.analysis_level)
             code = ExitCode(level.run(settings, log_dir=run_log.folder if run_log else None))
     except KeyboardInterrupt as stop:
@@ -238,8 +239,9 @@ class _LogFile(logging.FileHandler):
         self._cut_off = True
 
 
-def _log_to_file(path: Path) -> None:
+def _log_to_file(path: Path, redactor: Redactor | None) -> None:
     file = _LogFile(path, encoding="utf-8", delay=False)
     file.setLevel(logging.DEBUG)
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    file.setFormatter(RedactingFormatter(form, redactor) if redactor else logging.Formatter(form))
     logger.addHandler(file)

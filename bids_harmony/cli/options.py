@@ -312,6 +312,13 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "-v", "--verbose", dest="verbosity", action="count", help="say more (-vv: Nipype as well)"
     )
+    _flag(
+        group,
+        "anonymize_provenance",
+        "--anonymize-provenance",
+        help="no folder of this machine in logs/: <bids_dir>, <output_dir>, <work_dir>, or "
+        "<path>/name",
+    )
     # Accepted because launchers of other BIDS Apps pass it; there is no telemetry to switch off.
     group.add_argument(
         "--notrack", action=_Nothing, nargs=0, help="accepted; nothing is ever tracked"

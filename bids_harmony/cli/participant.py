@@ -12,6 +12,7 @@ from bids_harmony.bids.dataset_files import write_dataset_files
 from bids_harmony.bids.raw_layout import check_raw_layout
 from bids_harmony.bids.site import canonical_site, same_site
 from bids_harmony.bids.site_search import search_site
+from bids_harmony.cli.folders import check_output_links
 from bids_harmony.cli.known_sites import model_sites
 from bids_harmony.cli.plan import format_plan, record_problems, report_problems, worst_code
 from bids_harmony.exceptions import ExitCode, SiteError
@@ -50,6 +51,7 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
     if settings.dry_run:
         print(format_plan(settings, selection))
         return worst_code(ExitCode.DONE, selection.problems)
+    check_output_links(settings.output_dir, sorted({scan.subject for scan in selection.scans}))
     report_problems(selection)
     # Before the pages are made, which show them.
     record_problems(log_dir, selection.problems)

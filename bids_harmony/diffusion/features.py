@@ -11,6 +11,7 @@ import numpy as np
 from bids_harmony.diffusion.calibration import ScanLook, look_at_scan
 from bids_harmony.diffusion.gradients import Gradients
 from bids_harmony.diffusion.series import Series, mean_b0
+from bids_harmony.imaging.intensity import to_half
 from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.prepared import Prepared, prepare
 from bids_harmony.imaging.reference import ReferenceGrid
@@ -70,7 +71,7 @@ class PreparedSeries:
     def save(self, path: Path) -> None:
         """Write as ``.npz``, without pickle; images in half precision."""
         arrays: dict[str, Any] = {
-            f"image {key}": data.astype(np.float16) for key, data in self.features.items()
+            f"image {key}": to_half(data) for key, data in self.features.items()
         }
         look = np.array(self.look.to_json())
         np.savez(path, mask=self.mask, scale=np.float64(self.scale), look=look, **arrays)

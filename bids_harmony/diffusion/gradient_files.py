@@ -10,7 +10,7 @@ import numpy as np
 
 from bids_harmony.diffusion.gradients import B0_THRESHOLD, Gradients
 from bids_harmony.exceptions import DataError, MissingInput
-from bids_harmony.imaging.checks import read_content
+from bids_harmony.imaging.nifti_file import read_content
 
 __all__ = ["read_gradients"]
 
@@ -20,6 +20,8 @@ LONGEST_RESCALE = 0.05
 """Directions whose length is off by up to this are made unit; beyond, something else is meant."""
 WORTH_SAYING = 0.01
 """Lengths off by more than this are reported; less is what rounding to a few digits leaves."""
+MOST_BYTES = 4 * 2**20
+"""Of a file; a thousand directions take 60 kB."""
 
 
 def read_gradients(
@@ -77,7 +79,7 @@ def _read_table(path: Path, holds: str) -> np.ndarray:
             hint="Each *_dwi.nii.gz needs a .bval and a .bvec (BIDS lets one higher up serve).",
         )
     try:
-        lines = read_content(path).decode("utf-8-sig").splitlines()
+        lines = read_content(path, most=MOST_BYTES).decode("utf-8-sig").splitlines()
         rows = [[float(word) for word in line.split()] for line in lines if line.strip()]
     except ValueError as error:  # of float and of decode
         raise DataError(

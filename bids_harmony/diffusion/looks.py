@@ -15,6 +15,7 @@ from bids_harmony.diffusion.features import PreparedSeries
 from bids_harmony.exceptions import DataError
 from bids_harmony.imaging.atomic import write_atomically
 from bids_harmony.model.encoder import Encoder
+from bids_harmony.reading import read_json
 from bids_harmony.training.site_bank import SiteBank, build_bank
 
 __all__ = ["SeriesLook", "b_scale", "build_series_banks", "order_scales", "shrunk_shift"]
@@ -84,10 +85,10 @@ class SeriesLook:
             The file is damaged.
         """
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = read_json(path)
             scans = tuple((str(k), ScanLook.from_json(json.dumps(v))) for k, v in record["scans"])
             return cls(str(record["site"]), scans)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
             raise DataError(
                 "The look of a site's diffusion series cannot be read",
                 where=str(path),

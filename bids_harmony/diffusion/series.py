@@ -20,12 +20,8 @@ import numpy as np
 from bids_harmony.diffusion.gradients import Gradients
 from bids_harmony.exceptions import ImageError
 from bids_harmony.imaging.atomic import open_atomically
-from bids_harmony.imaging.checks import (
-    check_orientation,
-    check_series_shape,
-    parse_nifti,
-    read_content,
-)
+from bids_harmony.imaging.checks import check_finite, check_orientation, check_series_shape
+from bids_harmony.imaging.nifti_file import parse_nifti, read_content
 from bids_harmony.imaging.volume import GZIP_LEVEL
 
 __all__ = ["Series", "mean_b0", "open_series", "write_series"]
@@ -176,6 +172,8 @@ def write_series(series: Series, raw: np.ndarray, path: str | os.PathLike[str]) 
 
     Raises
     ------
+    ImageError
+        Voxels that are not finite.
     CannotCreateOutput, TryAgain, InputOutputError
         See `imaging.atomic.open_atomically`.
     """
@@ -183,6 +181,8 @@ def write_series(series: Series, raw: np.ndarray, path: str | os.PathLike[str]) 
         raise ValueError(
             f"voxels must be {series.raw.shape} {series.raw.dtype}; got {raw.shape} {raw.dtype}"
         )
+    for volume in range(raw.shape[3]):
+        check_finite(raw[..., volume], f"volume {volume} of {path}")
     with open_atomically(path) as file:
         if str(path).endswith(".gz"):
             # No file name and no time in the gzip header: reruns give the same bytes.

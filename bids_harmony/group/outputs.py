@@ -11,6 +11,7 @@ from bids_harmony.bids.inventory import list_subjects
 from bids_harmony.bids.naming import summary_path
 from bids_harmony.exceptions import DataError
 from bids_harmony.quality.summary import ScanSummary, SeriesSummary, load_summary
+from bids_harmony.redaction import without_folders
 from bids_harmony.reports.records import ScanRecord, find_units, read_scans
 from bids_harmony.reports.runs import Unit, failed_scans, read_runs
 
@@ -122,7 +123,8 @@ def _output(scan: ScanRecord, unit: Unit, output_dir: Path, bids_dir: Path) -> t
         try:
             summary = load_summary(path)
         except DataError as error:
-            reason = str(error)
+            folders = {str(output_dir): "<output_dir>", str(bids_dir): "<bids_dir>"}
+            reason = without_folders(str(error), folders)
     else:
         reason = (
             "there is no summary of it: it was harmonized by an earlier version, or without fits; "

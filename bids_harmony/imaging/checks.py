@@ -1,30 +1,22 @@
-"""What a file and its image must be before anything is made of them."""
+"""What an image must be before anything is made of it."""
 
 from __future__ import annotations
 
-import gzip
 import logging
-import math
-import os
-import zlib
-from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
 from nibabel import orientations
-from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
-from bids_harmony.exceptions import ImageError, InputOutputError, MissingInput
+from bids_harmony.exceptions import ImageError
 
 __all__ = [
+    "check_finite",
     "check_orientation",
     "check_series_shape",
     "check_shape",
     "check_values",
-    "parse_nifti",
-    "read_content",
 ]
 
 _log = logging.getLogger(__name__)
@@ -37,96 +29,6 @@ FARTHEST_MM = 10_000.0
 """No scanner puts a voxel farther than this from its isocentre."""
 DISAGREEMENT_MM = 0.1
 """sform and qform may differ by this much at a corner of the image before a warning is due."""
-
-
-def read_content(path: Path) -> bytes:
-    """Everything a file holds, unpacked if it is gzip, whose checksum is verified.
-
-    Raises
-    ------
-    MissingInput
-        No such file, or a git-annex file whose content is not here.
-    InputOutputError
-        The file cannot be read, or is truncated or damaged.
-    """
-    annexed = f"The content is in git-annex, not here: run `datalad get {path}`."
-    if path.is_symlink() and not path.exists():
-        raise MissingInput(
-            "a symbolic link leads nowhere",
-            where=str(path),
-            got=f"a link to {os.readlink(path)}",
-            hint=annexed,
-        )
-    if path.is_dir():
-        raise MissingInput("a folder where an image should be", where=str(path))
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise MissingInput("no such file", where=str(path)) from error
-    except OSError as error:
-        raise InputOutputError(
-            "the file cannot be read",
-            where=str(path),
-            got=str(error),
-            hint="Check its permissions and the disk.",
-        ) from error
-    if b"annex/objects/" in content[:64]:
-        raise MissingInput(
-            "a git-annex pointer instead of an image", where=str(path), hint=annexed
-        )
-    if not content:
-        raise InputOutputError("the file is empty", where=str(path), got="0 bytes")
-    if not content.startswith(b"\x1f\x8b"):
-        return content
-    try:
-        # To its end, where the checksum stands: nibabel stops at the last voxel and would take
-        # a flipped bit for signal.
-        return gzip.decompress(content)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise truncated(path, str(error)) from error
-
-
-def truncated(path: Path, got: str) -> InputOutputError:
-    """The error of a file that ends too early, or whose bits have changed."""
-    return InputOutputError(
-        "the file is truncated or damaged",
-        where=str(path),
-        got=got,
-        hint="Copy or convert it again.",
-    )
-
-
-def parse_nifti(content: bytes, path: Path) -> nib.Nifti1Image:
-    """The image that a single-file NIfTI-1 or NIfTI-2 holds.
-
-    Raises
-    ------
-    ImageError
-        Something else.
-    InputOutputError
-        Fewer bytes than the header announces.
-    """
-    for kind in (nib.Nifti1Image, nib.Nifti2Image):
-        if kind.header_class.may_contain_header(content):
-            break
-    else:
-        raise ImageError(
-            "not a NIfTI image",
-            where=str(path),
-            expected="NIfTI-1 or NIfTI-2 in one file",
-            got=f"a file that starts with {content[:8]!r}",
-        )
-    try:
-        image = kind.from_bytes(content)
-    except (HeaderDataError, ImageFileError, ValueError, OverflowError) as error:
-        raise ImageError(
-            "not a NIfTI image", where=str(path), expected="a sound header", got=str(error)
-        ) from error
-    proxy: Any = image.dataobj
-    needed = proxy.offset + math.prod(image.shape) * image.get_data_dtype().itemsize
-    if len(content) < needed:
-        raise truncated(path, f"{len(content)} of {needed} bytes")
-    return image
 
 
 def check_shape(image: nib.Nifti1Image, where: str) -> None:
@@ -215,6 +117,18 @@ def _qform(header: nib.Nifti1Header) -> tuple[np.ndarray | None, int]:
 
 def check_values(data: np.ndarray, where: str) -> None:
     """Refuse values that are not finite, and images without contrast."""
+    check_finite(data, where)
+    first = float(data.flat[0])
+    if (data == data.flat[0]).all():
+        raise ImageError(
+            "no contrast", where=where, expected="an image", got=f"{first:g} in every voxel"
+        )
+
+
+def check_finite(data: np.ndarray, where: str) -> None:
+    """Refuse values that are not finite, on their way in and on their way out."""
+    if data.dtype.kind not in "fc":
+        return
     bad = int(data.size - np.count_nonzero(np.isfinite(data)))
     if bad:
         raise ImageError(
@@ -222,9 +136,4 @@ def check_values(data: np.ndarray, where: str) -> None:
             where=where,
             expected="numbers in every voxel",
             got=f"{bad} of {data.size} voxels NaN or infinite",
-        )
-    first = float(data.flat[0])
-    if (data == data.flat[0]).all():
-        raise ImageError(
-            "no contrast", where=where, expected="an image", got=f"{first:g} in every voxel"
         )

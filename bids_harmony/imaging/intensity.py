@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from bids_harmony.imaging.mask import BrainMask
     from bids_harmony.imaging.volume import Volume
 
-__all__ = ["correct_bias", "robust_scale"]
+__all__ = ["correct_bias", "robust_scale", "to_half"]
+
+_HALF_MAX = np.float32(np.finfo(np.float16).max)
 
 
 def robust_scale(data: np.ndarray, mask: np.ndarray, *, percentile: float = 99.5) -> float:
@@ -86,3 +88,8 @@ def correct_bias(volume: Volume, mask: BrainMask, *, shrink_factor: int = 4) -> 
         corrected[mask.data].mean(dtype=np.float64), np.finfo(np.float32).tiny
     )
     return replace(volume, data=(corrected * np.float32(gain)).astype(np.float32))
+
+
+def to_half(data: np.ndarray) -> np.ndarray:
+    """Half precision without overflow: it ends at 65504, where float32 would become infinite."""
+    return np.clip(data, -_HALF_MAX, _HALF_MAX).astype(np.float16)

@@ -15,10 +15,13 @@ import numpy as np
 
 from bids_harmony.exceptions import DataError, MissingInput
 from bids_harmony.imaging.atomic import write_atomically
+from bids_harmony.reading import MOST_TEXT, read_bytes, shown
 
 __all__ = ["from_itk", "read_transform", "to_itk", "write_transform"]
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+WORST_CONDITION = 1e6
+"""Largest over smallest stretch of a transform; those between heads stay below 3."""
 
 
 def to_itk(world: np.ndarray) -> np.ndarray:
@@ -82,21 +85,24 @@ def read_transform(path: str | os.PathLike[str]) -> np.ndarray:
         Not one linear transform in ITK text form.
     """
     path = Path(path)
+    if not os.path.lexists(path):
+        raise MissingInput("no such transform", where=str(path))
     try:
-        text = path.read_text()
-    except FileNotFoundError as error:
-        raise MissingInput("no such transform", where=str(path)) from error
+        text = read_bytes(path, most=MOST_TEXT, holds="transform").decode()
     except UnicodeDecodeError as error:
         raise DataError(
             "not a transform in text form", where=str(path), expected="ITK text (.txt, .tfm)"
         ) from error
     kinds = re.findall(r"^Transform:\s*(\S+)", text, flags=re.MULTILINE)
-    fields = {
-        name: np.array(values.split(), dtype=np.float64)
-        for name, values in re.findall(
-            r"^(Parameters|FixedParameters):[ \t]*([-+.\deE \t]*)$", text, flags=re.MULTILINE
-        )
-    }
+    lines = re.findall(
+        r"^(Parameters|FixedParameters):[ \t]*([-+.0-9eE \t]*)$", text, flags=re.MULTILINE
+    )
+    try:
+        fields = {name: np.array(values.split(), dtype=np.float64) for name, values in lines}
+    except ValueError as error:
+        raise DataError(
+            "parameters that are no numbers", where=str(path), got=str(error)
+        ) from error
     numbers, centre = fields.get("Parameters"), fields.get("FixedParameters", np.zeros(3))
     linear = len(kinds) == 1 and kinds[0].startswith(("AffineTransform", "MatrixOffset"))
     if not linear or numbers is None or len(numbers) != 12 or len(centre) != 3:
@@ -104,6 +110,14 @@ def read_transform(path: str | os.PathLike[str]) -> np.ndarray:
             "not one linear transform",
             where=str(path),
             expected="an ITK text file with one affine transform of 12 parameters",
-            got=", ".join(kinds) or "no transform",
+            got=shown(", ".join(kinds)) if kinds else "no transform",
         )
-    return from_itk(itk_matrix(numbers, centre))
+    matrix = itk_matrix(numbers, centre)
+    if not (np.isfinite(matrix).all() and np.linalg.cond(matrix[:3, :3]) < WORST_CONDITION):
+        raise DataError(
+            "a transform that cannot be undone",
+            where=str(path),
+            expected="12 finite parameters of an invertible matrix",
+            got=np.array2string(numbers, precision=3),
+        )
+    return from_itk(matrix)

@@ -20,12 +20,12 @@ from nibabel.arrayproxy import is_proxy
 
 from bids_harmony.imaging.atomic import write_atomically
 from bids_harmony.imaging.checks import (
+    check_finite,
     check_orientation,
     check_shape,
     check_values,
-    parse_nifti,
-    read_content,
 )
+from bids_harmony.imaging.nifti_file import parse_nifti, read_content
 
 __all__ = [
     "Volume",
@@ -152,13 +152,17 @@ def to_native(
         Voxels that equal the volume's keep their raw bits.
     n_clipped : int
         Voxels that did not fit the integer type and were clipped to its range.
+
+    Raises
+    ------
+    ImageError
+        Values that are not finite, or too large for the file's floating-point type.
     """
     if data.shape != volume.data.shape:
         raise ValueError(
             f"shape must be that of the volume, {volume.data.shape}; got {data.shape}"
         )
-    if not np.isfinite(data).all():
-        raise ValueError("data holds values that are not finite")
+    check_finite(data, str(volume.path or "image in memory"))
     source = volume.source
     if float_output:
         header = source.header.copy()
@@ -193,10 +197,19 @@ def stored_voxels(
     -------
     stored : ndarray of `dtype`
     n_clipped : int
+
+    Raises
+    ------
+    ImageError
+        Values that are not finite, or beyond what a floating-point type holds.
     """
     wanted = (signal.astype(np.float64) - intercept) / slope
+    check_finite(wanted, "voxels to be stored")
     if dtype.kind not in "iu":
-        return wanted.astype(dtype), 0
+        with np.errstate(over="ignore"):
+            stored = wanted.astype(dtype)
+        check_finite(stored, f"voxels to be stored as {dtype}")
+        return stored, 0
     limits, wanted = np.iinfo(dtype), np.rint(wanted)
     n_clipped = int(np.count_nonzero((wanted < limits.min) | (wanted > limits.max)))
     return _clipped_to(wanted, dtype), n_clipped
@@ -257,12 +270,15 @@ def write_image(image: nib.Nifti1Image, path: str | os.PathLike[str]) -> None:
 
     Raises
     ------
+    ImageError
+        Voxels that are not finite: no step may hand them on.
     CannotCreateOutput, TryAgain, InputOutputError
         See `atomic.write_atomically`.
     """
     if is_proxy(image.dataobj):
         # nibabel would choose a new slope for a loaded image; keep the one it has.
         image = _with_raw_voxels(image, *_raw_voxels(image))
+    check_finite(np.asanyarray(image.dataobj), str(path))
     payload = image.to_bytes()
     if str(path).endswith(".gz"):
         packed = io.BytesIO()
@@ -292,7 +308,9 @@ def write_array(
     dtype : numpy dtype
         On disk: float32, or uint8 for a mask.
     """
-    image = nib.Nifti1Image(np.asarray(data).astype(dtype), affine)
+    with np.errstate(over="ignore", invalid="ignore"):  # told by `write_image`
+        stored = np.asarray(data).astype(dtype)
+    image = nib.Nifti1Image(stored, affine)
     image.header.set_xyzt_units("mm", "sec")
     image.set_sform(affine, 1)
     image.set_qform(affine, 1)

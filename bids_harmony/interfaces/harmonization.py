@@ -61,6 +61,7 @@ class Harmonize(Adapter):
         import torch
 
         from bids_harmony.bids.site import same_site
+        from bids_harmony.imaging.intensity import to_half
         from bids_harmony.imaging.native import return_to_native
         from bids_harmony.imaging.volume import read_volume, to_native, write_array, write_image
         from bids_harmony.quality.changes import quality_row
@@ -127,9 +128,9 @@ class Harmonize(Adapter):
         # Half precision is more than a figure shows.
         np.savez(
             folder / "look.npz",
-            source=prepared.data.astype(np.float16),
-            harmonized=applied.data.astype(np.float16),
-            target=model.target_look(inputs.modality, inputs.target_site).astype(np.float16),
+            source=to_half(prepared.data),
+            harmonized=to_half(applied.data),
+            target=to_half(model.target_look(inputs.modality, inputs.target_site)),
             mask=prepared.mask,
             affine=prepared.grid.affine,
             quantiles=quantiles,
@@ -159,10 +160,12 @@ class PrepareForTraining(Adapter):
         prepared_file = File(exists=True, desc=".npz with data (float16), mask and scale")
 
     def _adapt(self, folder: Path) -> dict:
+        from bids_harmony.imaging.intensity import to_half
+
         _, _, prepared = _prepared(self.inputs, self.inputs.voxel_mm)
         np.savez(
             folder / "prepared.npz",
-            data=prepared.data.astype(np.float16),
+            data=to_half(prepared.data),
             mask=prepared.mask,
             scale=np.float64(prepared.scale),
         )
@@ -211,6 +214,7 @@ def _refuse_or_warn(in_file: str, novelty: float, highest: float, on_ood: str) -
 
 def _prepared(inputs: Any, voxel_mm: float) -> tuple[Any, Any, Any]:
     """Volume (N4-corrected if asked for), mask and prepared scan of an adapter's inputs."""
+    from bids_harmony.imaging.agreement import check_brain
     from bids_harmony.imaging.intensity import correct_bias
     from bids_harmony.imaging.mask import read_brain
     from bids_harmony.imaging.prepared import prepare
@@ -223,4 +227,5 @@ def _prepared(inputs: Any, voxel_mm: float) -> tuple[Any, Any, Any]:
     if inputs.n4:
         volume = correct_bias(volume, mask)
     prepared = prepare(volume, mask, read_transform(inputs.xfm_file), reference_grid(voxel_mm))
+    check_brain(prepared, inputs.in_file)
     return volume, mask, prepared

@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
-from bids_harmony.exceptions import DataError, MissingInput
+from bids_harmony.exceptions import BidsHarmonyError, DataError, MissingInput
 from bids_harmony.model.encoder import Encoder
 from bids_harmony.model.encoder_files import write_bytes, write_tensors
 from bids_harmony.model.network import IHFNetwork
-from bids_harmony.model.presets import NetworkConfig
-from bids_harmony.model.weights import fill, read_described
+from bids_harmony.model.presets import MOST_WIDTH, NetworkConfig
+from bids_harmony.model.weights import build, read_described
+from bids_harmony.reading import read_json
 
 __all__ = ["METADATA_FILE", "WEIGHTS_FILE", "load_model", "model_files", "save_model"]
 
@@ -72,7 +73,9 @@ def save_model(
     folder = Path(folder)
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     if half:
-        state |= {k: v.half() for k, v in state.items() if k not in ("code_mean", "code_std")}
+        halves = {k: v.half() for k, v in state.items() if k not in ("code_mean", "code_std")}
+        # What half precision cannot hold stays as it is.
+        state |= {k: v for k, v in halves.items() if torch.isfinite(v).all()}
     digest = write_tensors(state, folder / WEIGHTS_FILE)
     metadata = {
         "format": _FORMAT,
@@ -117,7 +120,7 @@ def load_model(
         hint="Name the folder that the level train wrote.",
     )
     try:
-        metadata = json.loads(description.read_text(encoding="utf-8"))
+        metadata = read_json(description)
         if metadata["format"] != _FORMAT:
             raise DataError(
                 "A model of another format",
@@ -128,17 +131,21 @@ def load_model(
             )
         config = NetworkConfig.from_dict(metadata["network"])
         code_length = int(metadata["encoder"]["code_length"])
+        if not 0 < code_length <= MOST_WIDTH:
+            raise ValueError(f"a code length of {code_length}")
         expected = metadata["weights"]["sha256"]
-    except DataError:
-        raise
-    except (KeyError, TypeError, ValueError) as error:
+    except BidsHarmonyError as error:
+        if error.where:
+            raise
+        raise DataError(error.what, where=str(description), got=error.got) from error
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(
             "A model description cannot be read",
             where=str(description),
             got=f"{type(error).__name__}: {error}",
         ) from error
-    network = IHFNetwork(config, code_length)
-    fill(network, read_described(weights, expected), weights)
+    state = read_described(weights, expected)
+    network = build(lambda: IHFNetwork(config, code_length), state, weights)
     return network.to(device).eval(), metadata
 
 

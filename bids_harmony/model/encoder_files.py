@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ __all__ = [
     "write_tensors",
 ]
 
+#: Of a file of weights; the largest VGG has 0.6 GiB.
+MOST_BYTES = 4 * 2**30
 # Positions of the convolutions up to conv4_1 in the published Sequential modules.
 _FEATURES_16 = (0, 2, 5, 7, 10, 12, 14, 17)
 _FEATURES_19 = (0, 2, 5, 7, 10, 12, 14, 16, 19)
@@ -42,6 +45,14 @@ _UNREADABLE = (
     ValueError,
     LookupError,
     AttributeError,
+    TypeError,
+    OverflowError,
+    RecursionError,
+    AssertionError,
+    NotImplementedError,
+    OSError,
+    MemoryError,
+    struct.error,
 )
 
 _OXFORD_MEAN = torch.tensor([123.68, 116.779, 103.939])
@@ -104,6 +115,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             "A weights file is missing", where=str(path), hint="Name a file that exists."
         )
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ValueError(f"{path.stat().st_size} bytes; {MOST_BYTES} are allowed")
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -112,7 +125,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             "A weights file cannot be read",
             where=str(path),
             expected="tensors and nothing else",
-            got=f"{type(error).__name__}: {error}",
+            got=f"{type(error).__name__}: {error}"[:1000],
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise DataError("Not a table of tensors", where=str(path), got=type(state).__name__)

@@ -9,10 +9,11 @@ from typing import Any
 
 from torch import Tensor
 
-from bids_harmony.exceptions import DataError
+from bids_harmony.exceptions import BidsHarmonyError, DataError
 from bids_harmony.model.checkpoint import METADATA_FILE, WEIGHTS_FILE, model_files
 from bids_harmony.model.encoder_files import write_bytes, write_tensors
 from bids_harmony.model.weights import read_described
+from bids_harmony.reading import read_json
 
 __all__ = ["read_fitted", "write_fitted"]
 
@@ -72,7 +73,7 @@ def read_fitted(folder: Path, method: str) -> tuple[dict[str, Tensor], dict[str,
         "or name its folder with --model.",
     )
     try:
-        metadata = json.loads(description.read_text(encoding="utf-8"))
+        metadata = read_json(description)
         # The working default came first and does not name itself.
         found = metadata.get("method", "ihf")
         if found != method:
@@ -87,7 +88,7 @@ def read_fitted(folder: Path, method: str) -> tuple[dict[str, Tensor], dict[str,
         expected = metadata["weights"]["sha256"]
         if metadata["format"] != _FORMAT:
             raise ValueError(f"format {metadata['format']}, not {_FORMAT}")
-    except DataError:
+    except BidsHarmonyError:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(

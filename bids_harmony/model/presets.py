@@ -14,6 +14,8 @@ __all__ = ["DEFAULT_PRESET", "PRESETS", "AANConfig", "NetworkConfig", "preset"]
 
 # As many as `harmonizers.conditioning.side_maps` makes.
 N_MAPS = 6
+# A description is not trusted with more: ten times what any preset has.
+MOST_STAGES, MOST_COUPLINGS, MOST_WIDTH = 8, 16, 16384
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,14 @@ class AANConfig:
     clip: float = 3.0
 
     def __post_init__(self) -> None:
+        counts = (
+            self.grid, self.n_maps, self.head_channels, self.stride_unsqueezed, self.embedding,
+            self.map_channels, *self.projection,
+        )  # fmt: skip
+        _require_counts(counts, "AAN")
+        switches = (self.relative, self.gated, self.fuse)
+        _require(all(type(s) is bool for s in switches), "true or false", switches)
+        _require(isinstance(self.clip, float | int), "clip, a number", self.clip)
         _require(self.mode in ("replace", "residual"), "mode replace or residual", self.mode)
         _require(self.grid >= 1 and self.n_maps >= 0, "grid >= 1, n_maps >= 0", self)
         _require(self.fuse or not self.relative, "fuse with relative conditioning", self)
@@ -113,6 +123,11 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         lengths = {len(self.squeeze), len(self.splits), len(self.hidden)}
+        _require(max(lengths) <= MOST_STAGES, f"at most {MOST_STAGES} stages", max(lengths))
+        counts = (*self.squeeze, *self.splits, *self.hidden, self.couplings, self.pad)
+        _require_counts(counts, "stages")
+        switches = (self.shared_w, self.final_relu, self.normalize)
+        _require(all(type(s) is bool for s in switches), "true or false", switches)
         _require(
             len(lengths) == 1 and 0 not in lengths,
             "squeeze, splits and hidden of one length",
@@ -122,6 +137,11 @@ class NetworkConfig:
         _require(self.recursion in RECURSIONS, ", ".join(RECURSIONS), self.recursion)
         _require(self.w_init in ("half", "uniform"), "w_init half or uniform", self.w_init)
         _require(self.couplings >= 1 and self.pad >= 0, "couplings >= 1, pad >= 0", self)
+        _require(
+            self.couplings <= MOST_COUPLINGS and max(self.channels) <= MOST_WIDTH,
+            f"at most {MOST_COUPLINGS} couplings and {MOST_WIDTH} channels",
+            self,
+        )
 
     @property
     def stages(self) -> int:
@@ -159,8 +179,8 @@ class NetworkConfig:
             values = {name: _as_tuple(value) for name, value in table.items()}
             aan = {name: _as_tuple(value) for name, value in values.pop("aan", {}).items()}
             return cls(aan=AANConfig(**aan), **values)
-        except (TypeError, AttributeError, UsageError) as error:
-            raise DataError("Not a network configuration", got=str(error)) from error
+        except (TypeError, ValueError, AttributeError) as error:
+            raise DataError("Not a network configuration", got=str(error)[:500]) from error
 
 
 def preset(name: str, **changes: Any) -> NetworkConfig:
@@ -187,6 +207,11 @@ def preset(name: str, **changes: Any) -> NetworkConfig:
 
 def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
+
+
+def _require_counts(values: tuple[Any, ...], of: str) -> None:
+    sound = all(type(value) is int and 0 <= value <= MOST_WIDTH for value in values)
+    _require(sound, f"numbers of {of} between 0 and {MOST_WIDTH}", str(values)[:200])
 
 
 def _require(condition: bool, expected: str, got: object) -> None:

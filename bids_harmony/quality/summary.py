@@ -7,6 +7,9 @@ so that a hundred of them are read in a second and no image has to be opened.
 from __future__ import annotations
 
 import io
+import math
+import struct
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass, fields
@@ -18,6 +21,8 @@ from numpy.typing import NDArray
 
 from bids_harmony.exceptions import DataError
 from bids_harmony.imaging.atomic import write_atomically
+from bids_harmony.imaging.intensity import to_half
+from bids_harmony.reading import read_bytes
 
 __all__ = [
     "FEATURE_ROWS",
@@ -42,7 +47,13 @@ REGION_TISSUES = ("gm", "wm")
 N_QUANTILES = 101
 N_REGIONS = 64
 
-_UNREADABLE = (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+#: Of a file, packed and unpacked; one of a scan has some 70 kB.
+MOST_BYTES = 64 * 2**20
+MOST_ARRAYS = 32
+_UNREADABLE = (
+    OSError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, SyntaxError,
+    RuntimeError, zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,8 +165,7 @@ def load_summary(path: Path) -> ScanSummary | SeriesSummary:
         The file cannot be read, is of another version, or holds arrays of wrong shapes.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = _arrays(read_bytes(path, most=MOST_BYTES, holds="summary"))
     except _UNREADABLE as error:
         raise _unusable(path, "a file that the level participant wrote", str(error)) from error
     kind, version = (str(arrays.pop(name, "none")) for name in ("kind", "version"))
@@ -167,24 +177,49 @@ def load_summary(path: Path) -> ScanSummary | SeriesSummary:
     if kind == "series":
         names = tuple(str(name) for name in arrays.pop("parameters"))
         return SeriesSummary(names, **arrays)
-    features = arrays.pop("features") * arrays.pop("feature_unit")[:, None]
+    features = arrays.pop("features").astype(np.float32) * arrays.pop("feature_unit")[:, None]
     change = arrays.pop("change") * arrays.pop("change_unit")
     return ScanSummary(
-        features=features.astype(np.float32),
-        change=change.astype(np.float16),
+        features=features,
+        change=to_half(change),
         voxel_mm=float(arrays.pop("voxel_mm")),
         **arrays,
     )
 
 
+def _arrays(content: bytes) -> dict[str, NDArray[Any]]:
+    """Arrays of an ``.npz``; sizes are those that the archive states, checked before unpacking."""
+    arrays = {}
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = archive.infolist()
+        total = sum(member.file_size for member in members)
+        if total > MOST_BYTES or len(members) > MOST_ARRAYS:
+            raise ValueError(f"{len(members)} arrays of {total} bytes")
+        for member in members:
+            # A zip reader stops at the size that is stated, whatever is packed.
+            unpacked = io.BytesIO(archive.read(member))
+            version = np.lib.format.read_magic(unpacked)
+            if version != (1, 0):
+                raise ValueError(f"version {version} of an array")
+            shape, _, dtype = np.lib.format.read_array_header_1_0(unpacked)
+            needed = math.prod(shape) * dtype.itemsize
+            if dtype.hasobject or needed != len(unpacked.getbuffer()) - unpacked.tell():
+                raise ValueError(f"an array {shape} of {dtype} in {member.file_size} bytes")
+            unpacked.seek(0)
+            name = member.filename.removesuffix(".npy")
+            arrays[name] = np.lib.format.read_array(unpacked, allow_pickle=False)
+    return arrays
+
+
 def _pack(arrays: dict[str, NDArray[Any]]) -> None:
-    """Bring features and change into the range of the types that they are stored as."""
+    """Bring features, head and change into the range of the types that they are stored as."""
     # Rows of features are divided by a power of two, mostly 1: stored units may be anything, and
     # float16 ends at 65504.
     largest = np.maximum(np.abs(arrays["features"]).max(axis=1), 1)
     unit = np.exp2(np.maximum(np.ceil(np.log2(largest / np.finfo(np.float16).max)), 0))
     arrays["feature_unit"] = unit.astype(np.float32)
     arrays["features"] = arrays["features"] / unit[:, None]
+    arrays["head"] = to_half(arrays["head"])
     # Half of the file is change, the last digits of which are noise.
     step = np.abs(arrays["change"]).max().astype(np.float64) / np.iinfo(np.int8).max or 1.0
     arrays["change_unit"] = np.array(step)
@@ -223,7 +258,7 @@ def _check_shapes(
             have == want or (want is None and have > 0)
             for have, want in zip(array.shape, shape, strict=True)
         )
-        if not fits or (array.dtype.kind == "U") != (name == "parameters"):
+        if not fits or array.dtype.kind not in ("U" if name == "parameters" else "fiu"):
             wanted = "x".join("n" if want is None else str(want) for want in shape) or "a number"
             raise _unusable(path, f"{name} of {wanted}", f"{array.dtype} {array.shape}")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bids_harmony.exceptions import ExitCode
+from bids_harmony.redaction import record_without_folders
 
 __all__ = [
     "FailedScan",
@@ -69,7 +70,8 @@ def unit_of(label: str) -> Unit | None:
 def read_runs(output_dir: Path) -> list[RunRecord]:
     """Runs of the participant level of which there is a ``status.json``, the oldest first.
 
-    What cannot be read (a run that was killed while it wrote) is passed over.
+    What cannot be read (a run that was killed while it wrote) is passed over. Absolute paths are
+    taken out of all texts.
     """
     runs = []
     for path in Path(output_dir).glob("logs/*/status.json"):
@@ -79,8 +81,15 @@ def read_runs(output_dir: Path) -> list[RunRecord]:
         settings = _toml(path.with_name("settings.toml"))
         if settings.get("analysis_level", "participant") != "participant":
             continue
+        # A page is shown to others; the folders of this machine are not theirs.
+        named = {
+            str(settings[name]): f"<{name}>"
+            for name in ("work_dir", "output_dir", "bids_dir")
+            if name in settings
+        }
+        settings = record_without_folders(settings, named)
         provenance = settings.pop("provenance", {})
-        scans = status.get("scans")
+        scans = record_without_folders(status.get("scans"), named)
         runs.append(
             RunRecord(
                 str(status.get("run_id", path.parent.name)),
@@ -122,7 +131,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """A JSON object; empty where there is none or half of one."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
 
@@ -130,5 +139,5 @@ def read_object(path: Path) -> dict[str, Any]:
 def _toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}

@@ -13,8 +13,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from bids_harmony.exceptions import DataError, MissingInput
+from bids_harmony.exceptions import BidsHarmonyError, DataError, MissingInput
+from bids_harmony.imaging.intensity import to_half
 from bids_harmony.model.encoder_files import write_bytes
+from bids_harmony.model.weights import MOST_BYTES
+from bids_harmony.reading import read_bytes
 from bids_harmony.training.site_bank import SiteBank
 
 __all__ = [
@@ -30,7 +33,10 @@ __all__ = [
 
 BANKS_FILE = "banks.safetensors"
 _INDEX = "index"
-_UNREADABLE = (SafetensorError, LookupError, ValueError, TypeError)
+_UNREADABLE = (
+    SafetensorError, LookupError, ValueError, TypeError, AttributeError, OverflowError,
+    RecursionError, OSError,
+)  # fmt: skip
 # Half precision of a mean image is 5e-4 of the range: far below its sampling error.
 _STORED = {
     "mean_image": np.float16,
@@ -106,7 +112,9 @@ def read_bank(path: Path) -> tuple[SiteBank, dict[str, Any], float]:
         The file cannot be read.
     """
     banks, index = _read(path)
-    return banks[0], index.get("made_of", {}), float(index["voxel_mm"])
+    if not banks:
+        raise _damaged(path, LookupError("no bank in it"))
+    return banks[0], dict(index.get("made_of", {})), float(index["voxel_mm"])
 
 
 def read_site(path: Path) -> str:
@@ -150,7 +158,10 @@ def _write(path: Path, banks: Sequence[SiteBank], about: Mapping[str, Any]) -> N
     index = []
     for number, bank in enumerate(banks):
         for name, kind in _STORED.items():
-            tensors[f"{number}.{name}"] = np.ascontiguousarray(getattr(bank, name), dtype=kind)
+            array = getattr(bank, name)
+            if kind is np.float16:
+                array = to_half(array)
+            tensors[f"{number}.{name}"] = np.ascontiguousarray(array, dtype=kind)
         index.append(
             {
                 "site": bank.site,
@@ -186,7 +197,7 @@ def _damaged(path: Path, error: Exception) -> DataError:
 
 def _read(path: Path) -> tuple[list[SiteBank], dict[str, Any]]:
     try:
-        tensors = load_tensors(path.read_bytes())
+        tensors = load_tensors(read_bytes(path, most=MOST_BYTES, holds="bank file"))
         index = _index_of(tensors[_INDEX])
         banks = []
         for number, entry in enumerate(index["banks"]):
@@ -202,6 +213,11 @@ def _read(path: Path) -> tuple[list[SiteBank], dict[str, Any]]:
                 )
             )
         float(index["voxel_mm"])
+        dict(index.get("made_of", {}))
         return banks, index
+    except BidsHarmonyError as error:
+        if error.where:
+            raise
+        raise _damaged(path, error) from error
     except _UNREADABLE as error:
         raise _damaged(path, error) from error

@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bids_harmony.model.encoder_files import write_tensors
+from bids_harmony.exceptions import DataError
+from bids_harmony.model.encoder_files import MOST_BYTES, write_tensors
 from bids_harmony.model.weights import fill, parse_tensors
+from bids_harmony.reading import read_bytes
 
 __all__ = ["Progress", "TrainingCheckpoint", "read_checkpoint", "write_checkpoint"]
 
@@ -150,9 +152,17 @@ def read_checkpoint(
     """
     if not path.is_file():
         return None
-    tensors = parse_tensors(path.read_bytes(), path)
-    about = json.loads(bytes(tensors.pop("about").numpy()).decode())
-    if about["fingerprint"] != fingerprint:
+    tensors = parse_tensors(read_bytes(path, most=MOST_BYTES, holds="checkpoint"), path)
+    try:
+        about = dict(json.loads(bytes(tensors.pop("about").numpy()).decode()))
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
+        raise DataError(
+            "A checkpoint cannot be read",
+            where=str(path),
+            got=f"{type(error).__name__}: {error}",
+            hint="Remove the file; training then begins anew.",
+        ) from error
+    if about.get("fingerprint") != fingerprint:
         _LOGGER.info("%s belongs to another training; starting anew", path)
         return None
     parts: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}, "optimizer": {}}

@@ -17,9 +17,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from scipy.ndimage import zoom
 
-from bids_harmony.exceptions import DataError
+from bids_harmony.exceptions import BidsHarmonyError, DataError
 from bids_harmony.model.encoder import Encoder
 from bids_harmony.model.encoder_files import write_bytes
+from bids_harmony.model.weights import MOST_BYTES
+from bids_harmony.reading import read_bytes
 from bids_harmony.training.site_bank import CODE_STEP, encode_heights
 
 __all__ = [
@@ -176,7 +178,7 @@ def read_ranges(folder: Path) -> dict[str, TrainingRange]:
     if not path.is_file():
         return {}
     try:
-        tensors = load(path.read_bytes())
+        tensors = load(read_bytes(path, most=MOST_BYTES, holds="training range"))
         return {
             modality: TrainingRange(
                 mean=tensors[f"{modality}.mean"],
@@ -187,7 +189,9 @@ def read_ranges(folder: Path) -> dict[str, TrainingRange]:
             )
             for modality in sorted({key.partition(".")[0] for key in tensors})
         }
-    except (SafetensorError, KeyError, ValueError) as error:
+    except BidsHarmonyError:
+        raise
+    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise DataError(
             "The training range of a model cannot be read",
             where=str(path),

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,22 @@ SITES = ("COI", "SIEMENS")
 TARGET = "COI"
 TRAVELLER = "T01"
 TRAINING = tuple(f"{site}{i}" for site in SITES for i in ("01", "02", "03"))
+
+
+#: Python starts with this: whoever opens a connection to another machine is stopped and told of.
+NO_NETWORK = """
+import socket
+_connect = socket.socket.connect
+def connect(self, address):
+    if self.family != socket.AF_UNIX:
+        raise RuntimeError(f"a connection to {address} was tried")
+    return _connect(self, address)
+socket.socket.connect = connect
+socket.socket.connect_ex = connect
+def nowhere(*args, **kwargs):
+    raise RuntimeError(f"the address of {args[:1]} was asked for")
+socket.getaddrinfo = nowhere
+"""
 
 
 @dataclass(frozen=True)
@@ -148,3 +165,11 @@ def validator_errors(dataset: Path) -> list[dict]:
     )
     issues = json.loads(process.stdout)["issues"]["issues"]
     return [issue for issue in issues if issue["severity"] == "error"]
+
+
+def without_network() -> list[str]:
+    """Words before a command that leave it, and all its children, no network but its own."""
+    if os.geteuid() != 0 or (unshare := shutil.which("unshare")) is None:
+        return []
+    tried = subprocess.run([unshare, "-n", "true"], capture_output=True)
+    return [unshare, "-n"] if tried.returncode == 0 else []

@@ -11,22 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from tests.e2e.program import REPOSITORY, TARGET, TRAVELLER
-
-#: Python starts with this: whoever opens a connection to another machine is stopped and told of.
-NO_NETWORK = """
-import socket
-_connect = socket.socket.connect
-def connect(self, address):
-    if self.family != socket.AF_UNIX:
-        raise RuntimeError(f"a connection to {address} was tried")
-    return _connect(self, address)
-socket.socket.connect = connect
-socket.socket.connect_ex = connect
-def nowhere(*args, **kwargs):
-    raise RuntimeError(f"the address of {args[:1]} was asked for")
-socket.getaddrinfo = nowhere
-"""
+from tests.e2e.program import NO_NETWORK, REPOSITORY, TARGET, TRAVELLER, without_network
 
 
 @pytest.mark.e2e
@@ -42,6 +27,7 @@ def test_an_installation_harmonizes_without_training_and_without_network(bids, t
     ]  # fmt: skip
     path = os.pathsep.join([str(tmp_path / "site"), str(REPOSITORY)])
     env = {k: v for k, v in os.environ.items() if "proxy" not in k.lower()} | {"PYTHONPATH": path}
+    command = [*without_network(), *command]
     done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "connection" not in done.stderr and "was asked for" not in done.stderr

@@ -3,8 +3,8 @@ from __future__ import annotations
 import gzip
 import itertools
 import logging
+import os
 from dataclasses import replace
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -292,9 +292,8 @@ def test_unreadable_file_is_an_io_error(oriented, tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(
-        Path, "read_bytes", refuse
-    )  # root may read any file, so chmod would not do
+    # Root may read any file, so chmod would not do.
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(InputOutputError, match="permissions"):
         read_volume(path)
 
