@@ -63,6 +63,10 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
     code = ExitCode.DONE
     # Without a usable scan nothing is written: the problems are the whole answer.
     if selection.scans and not (settings.stop_on_first_crash and selection.problems):
+        from bids_harmony.workflows.workers import start_server
+
+        if settings.nprocs > 1:
+            start_server()
         from bids_harmony.workflows.base import run_participant
 
         write_dataset_files(settings)
