@@ -14,7 +14,7 @@ ARG PIP_CONFIG_FILE
 COPY setup.cfg pyproject.toml constraints.txt README.md LICENSE /src/
 COPY bids_harmony /src/bids_harmony
 COPY workflows /src/workflows
-COPY containers/install /src/containers/install
+COPY containers/install containers/requirements.lock /src/containers/
 RUN /src/containers/install
 
 FROM ${BASE_IMAGE}

@@ -5,13 +5,17 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test faults lint slurm-test container-test clean
+.PHONY: help demo test faults lint niivue slurm-test container-test clean
+
+# The viewer of --report-3d. Not in the repository: fetched with npm.
+NIIVUE := 0.69.0
 
 help:
 	@echo "make demo   phantom cohort, harmonization, adaptation and scores in build/demo"
 	@echo "make test   the whole test suite, long end-to-end runs included"
 	@echo "make faults strike runs at every place: kill -9, SIGTERM, memory, disk, I/O (an hour)"
 	@echo "make lint   ruff and mypy"
+	@echo "make niivue fetch the viewer of --report-3d into build/niivue (needs npm)"
 	@echo "make slurm-test   the scripts of --write-slurm on a real SLURM of one node (root, Debian)"
 	@echo "make container-test  build Dockerfile and Singularity.def, run the main job in both (root on Debian 12)"
 	@echo "make clean  remove build products (not $(VENV))"
@@ -29,6 +33,13 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+niivue:
+	mkdir -p build/niivue
+	cd build/niivue && npm pack --silent @niivue/niivue@$(NIIVUE)
+	tar -xzf build/niivue/niivue-niivue-$(NIIVUE).tgz -C build/niivue --strip-components=2 package/dist/niivue.umd.js
+	tar -xzf build/niivue/niivue-niivue-$(NIIVUE).tgz -C build/niivue --strip-components=1 package/package.json
+	rm build/niivue/niivue-niivue-$(NIIVUE).tgz
 
 slurm-test: $(INSTALLED)
 	$(BIN)/python -m tests.slurm.array build/slurm

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-__all__ = ["Meter", "measured_command", "provenance", "put_into_page"]
+__all__ = ["Meter", "measured_command", "measured_process", "provenance", "put_into_page"]
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reliability.md"
@@ -52,31 +52,38 @@ class Meter:
 
 
 def measured_command(*arguments: str, log: Path) -> dict[str, float]:
-    """Run ``bids_harmony`` and measure it and all its processes, sampled every half second.
+    """Run ``bids_harmony`` and measure it, see `measured_process`."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment.pop("OMP_NUM_THREADS", None)
+    words = [sys.executable, "-m", "bids_harmony", *arguments]
+    return measured_process(words, environment, log=log)
+
+
+def measured_process(
+    words: Sequence[str], environment: Mapping[str, str], *, log: Path
+) -> dict[str, float]:
+    """Run a command and measure it and all its processes, sampled every half second.
 
     ``peak_mib`` is the largest resident set of a single process; ``tree_peak_mib`` the largest sum
     over all of them at one time, shared pages counted once (PSS). Not from getrusage: it does not
     know the children of Nipype's fork server, and a child's peak begins with that of its parent.
     """
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    environment.pop("OMP_NUM_THREADS", None)
     with log.open("wb") as file:
         start = time.perf_counter()
         process = subprocess.Popen(
-            [sys.executable, "-m", "bids_harmony", *arguments],
-            stdout=file, stderr=file, env=environment, cwd=log.parent,
-        )  # fmt: skip
+            words, stdout=file, stderr=file, env=environment, cwd=log.parent
+        )
         tree = _Tree(process.pid)
         tree.start()
         code = process.wait()
         seconds = time.perf_counter() - start
         tree.join()
     if code:
-        raise SystemExit(f"bids_harmony failed ({code}):\n{log.read_text()[-3000:]}")
+        raise SystemExit(f"{words[:3]} failed ({code}):\n{log.read_text()[-3000:]}")
     return {
         "seconds": round(seconds, 3),
         "cpu_seconds": round(sum(tree.cpu_seconds.values()), 3),
-        "peak_mib": round(max(tree.peaks.values())),
+        "peak_mib": round(max(tree.peaks.values(), default=0)),
         "tree_peak_mib": round(tree.together / 2**20),
     }
 

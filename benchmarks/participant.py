@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,26 +27,53 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data" / "multivendor"
 RESULT = ROOT / "benchmarks" / "results" / "participant.json"
 THREADS = 2
+BATCH = 2
+"""As the command line has it."""
 SOURCE, TARGET = "Source", "Target"
 AIM_WHOLE_S, AIM_WHOLE_MIB, AIM_NETWORK_S = 60.0, 2048.0, 15.0
 NETWORK_SLICES = (182, 182, 218)
 PACKAGES = ("torch", "numpy", "scipy", "antspyx", "deepbet", "nipype", "nibabel")
 
 
-def make_dataset(folder: Path, scan: Path, other: Path) -> None:
-    """Make a BIDS dataset of two people at two sites."""
+def make_dataset(folder: Path, scan: Path, other: Path, *more: Path) -> None:
+    """Make a BIDS dataset of people at two sites, `more` of them at the first."""
     folder.mkdir(parents=True)
     description = {"Name": "benchmark", "BIDSVersion": "1.9.0", "DatasetType": "raw"}
     (folder / "dataset_description.json").write_text(json.dumps(description))
-    for label, path, site in (("01", scan, SOURCE), ("02", other, TARGET)):
-        stem = folder / f"sub-{label}" / "anat" / f"sub-{label}_T1w"
+    people = [(scan, SOURCE), (other, TARGET), *((path, SOURCE) for path in more)]
+    for number, (path, site) in enumerate(people, 1):
+        stem = folder / f"sub-{number:02d}" / "anat" / f"sub-{number:02d}_T1w"
         stem.parent.mkdir(parents=True)
         shutil.copyfile(path, f"{stem}.nii.gz")
         Path(f"{stem}.json").write_text(json.dumps({"InstitutionName": site}))
 
 
-def measure_stages(scan: Path, model_dir: Path, folder: Path) -> list[dict[str, Any]]:
-    """Take one scan through the level participant, as its nodes do."""
+def measure_stages(
+    scan: Path,
+    model_dir: Path,
+    folder: Path,
+    *,
+    modality: str = "T1w",
+    banks: Callable[[Any, Any], tuple[Any, Any]] | None = None,
+) -> list[dict[str, Any]]:
+    """Take one scan through the level participant, as its nodes do.
+
+    Parameters
+    ----------
+    scan : Path
+    model_dir : Path
+    folder : Path
+        Gets what the stages write.
+    modality : str
+    banks : callable, optional
+        Gives the banks of source and target for the model and the prepared scan; by default they
+        are the model's own.
+
+    Returns
+    -------
+    list of dict
+        One row per stage. `bytes` is what it must read and write at the least.
+    """
     meter = Meter()
     with meter.stage("imports"):
         import ants  # noqa: F401
@@ -63,50 +91,67 @@ def measure_stages(scan: Path, model_dir: Path, folder: Path) -> list[dict[str, 
         from bids_harmony.imaging.volume import read_volume, to_native, write_image
         from bids_harmony.quality.changes import quality_row
         from bids_harmony.reports.figures import subject_figure
+        from bids_harmony.training.bank_shelf import BankShelf
     torch.set_num_threads(THREADS)
     with meter.stage("load model"):
-        model: Any = load_harmonizer("ihf", model_dir)
-        source, target = model.bank("T1w", SOURCE), model.bank("T1w", TARGET)
+        shelf = None if banks is None else BankShelf(folder / "banks", 1.0)
+        model: Any = load_harmonizer("ihf", model_dir, shelf, batch_size=BATCH)
         grid = reference_grid(model.voxel_mm)
     with meter.stage("read") as row:
         volume = read_volume(scan)
         row["voxels"] = "x".join(map(str, volume.data.shape))
         row["voxel_mm"] = "x".join(f"{edge:.2f}" for edge in volume.voxel_mm)
+        row["bytes"] = scan.stat().st_size + volume.data.nbytes
     with meter.stage("mask") as row:
         mask = brain_mask(volume)
         row["kind"] = mask.kind
+        row["bytes"] = volume.data.nbytes + mask.data.nbytes
     with meter.stage("register"):
-        registration = register_to_reference(volume, mask, modality="T1w")
-    with meter.stage("prepare"):
+        registration = register_to_reference(volume, mask, modality=modality)
+    with meter.stage("prepare") as row:
         prepared = prepare(volume, mask, registration.world, grid)
-    with meter.stage("closed form, conditioning"):
+        row["bytes"] = volume.data.nbytes + mask.data.nbytes + prepared.data.nbytes
+    if banks is not None:
+        with meter.stage("bank of the source site, from this scan, and of the target"):
+            source, target = banks(model, prepared)
+    else:
+        source, target = model.bank(modality, SOURCE), model.bank(modality, TARGET)
+    with meter.stage("novelty"):
+        model.novelty(prepared, modality)
+    with meter.stage("closed form, conditioning") as row:
         conditioned = condition_scan(
             prepared.data, prepared.mask, source, target, voxel_mm=model.voxel_mm,
             config=model.network.config, use_closed_form=model.use_closed_form,
         )  # fmt: skip
+        row["bytes"] = 2 * prepared.data.nbytes
     with meter.stage("network") as row:
-        changes = predict_change(model.network, conditioned)
-        row["slices"] = int(prepared.mask.any(axis=(0, 1)).sum())
+        changes = predict_change(model.network, conditioned, batch_size=BATCH)
+        row["slices"] = int(changes.any(axis=(1, 2, 3)).sum())
         row["slice_shape"] = "x".join(map(str, grid.shape[:2]))
-    with meter.stage("reassemble"):
+        row["bytes"] = 6 * row["slices"] * changes[0, 0].nbytes
+    with meter.stage("reassemble") as row:
         harmonized = np.maximum(conditioned.image + reassemble(changes), 0)
         harmonized = np.where(prepared.mask, harmonized, 0).astype(np.float32)
-    with meter.stage("return to native"):
+        row["bytes"] = changes.nbytes + 2 * harmonized.nbytes
+    with meter.stage("return to native") as row:
         native = return_to_native(volume, mask, prepared, harmonized)
-    with meter.stage("quality"):
+        row["bytes"] = 2 * harmonized.nbytes + 2 * volume.data.nbytes
+    with meter.stage("quality") as row:
         quality_row(
             volume.data, native.data, mask.data, scale=prepared.scale,
             target_quantiles=target.quantiles, reference_change=harmonized - prepared.data,
         )  # fmt: skip
+        row["bytes"] = 2 * volume.data.nbytes + harmonized.nbytes
     with meter.stage("figure"):
         subject_figure(
             prepared.data, harmonized, target.mean_image, prepared.mask,
             harmonized - prepared.data, grid.affine, folder / "figure.png",
             target_quantiles=target.quantiles,
         )  # fmt: skip
-    with meter.stage("write"):
+    with meter.stage("write") as row:
         image, _ = to_native(volume, native.data)
         write_image(image, folder / "harmonized.nii.gz")
+        row["bytes"] = volume.data.size * image.get_data_dtype().itemsize
     return meter.rows
 
 

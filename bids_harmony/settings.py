@@ -164,6 +164,8 @@ class Settings:
     boilerplate_only: bool = False
     # Folder of the pages.
     report_output_level: str = "root"
+    # Folder of the viewer NiiVue: also write a page that turns images in three dimensions.
+    report_3d: Path | None = None
 
     # --- log
     # Number of -v on the command line.

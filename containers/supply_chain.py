@@ -4,7 +4,7 @@
     python containers/supply_chain.py licences  # docs/licences.md
 
 Both walk the run-time requirements of setup.cfg through the packages that are installed here, at
-the versions of constraints.txt. The hashes are those of the wheels that pip finds for this Python
+the versions of constraints.txt. The hashes are those of the files that pip finds for this Python
 and this platform in the indexes it is configured with; on another platform run it there. Installed
 with ``pip install --require-hashes --no-deps -r containers/requirements.lock``, nothing that an
 index may have put in the place of a known file gets in.
@@ -32,11 +32,13 @@ _NAME = re.compile(r"^[A-Za-z0-9._-]+")
 _LONGEST = 60
 
 
-def runtime_packages() -> list[Distribution]:
-    """Packages that the program needs at run time, those of the extra ``noddi`` included."""
+def runtime_packages(*, noddi: bool = True) -> list[Distribution]:
+    """Packages that the program needs at run time; those of the extra ``noddi`` if asked."""
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
-    asked = config["options"]["install_requires"] + config["options.extras_require"]["noddi"]
+    asked = config["options"]["install_requires"]
+    if noddi:
+        asked += config["options.extras_require"]["noddi"]
     todo = [m[0] for line in asked.splitlines() if (m := _NAME.match(line.strip()))]
     found: dict[str, Distribution] = {}
     while todo:
@@ -54,7 +56,8 @@ def runtime_packages() -> list[Distribution]:
 
 
 def lock() -> str:
-    """Requirements with hashes, in the words of pip."""
+    """Requirements with hashes, in the words of pip; those of NODDI alone end with ``# noddi``."""
+    always = {p.metadata["Name"] for p in runtime_packages(noddi=False)}
     wanted = "".join(f"{p.metadata['Name']}=={p.version}\n" for p in runtime_packages())
     with tempfile.TemporaryDirectory() as folder:
         asked, report = Path(folder) / "asked.txt", Path(folder) / "report.json"
@@ -66,14 +69,15 @@ def lock() -> str:
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
         installs = json.loads(report.read_text())["install"]
     lines = [
-        "# Run-time requirements with the hashes of their wheels, for CPython "
+        "# Run-time requirements with the hashes of their files, for CPython "
         f"{sys.version_info.major}.{sys.version_info.minor} on {sys.platform}.",
         "# Made by: python containers/supply_chain.py lock",
     ]
     for item in sorted(installs, key=lambda item: item["metadata"]["name"].lower()):
         digest = item["download_info"]["archive_info"]["hashes"]["sha256"]
         name, version = item["metadata"]["name"], item["metadata"]["version"]
-        lines.append(f"{name}=={version} --hash=sha256:{digest}")
+        only = "" if name in always else "  # noddi"
+        lines.append(f"{name}=={version} --hash=sha256:{digest}{only}")
     return "\n".join(lines) + "\n"
 
 

@@ -177,3 +177,33 @@ def test_settings_of_pip_are_taken_along_and_the_environment_wins(tmp_path):
     written = (folder / "pip.conf").read_text().splitlines()
     assert written == ["[global]", "cert = /mnt/0", "index-url = https://here.example/simple"]
     assert (folder / "0").read_text() == "mine\n"
+
+
+def test_the_lock_has_the_versions_of_the_constraints_and_hashes_for_all():
+    def pins(name: str) -> dict[str, str]:
+        lines = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / name).read_text(), flags=re.M)
+        return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in lines}
+
+    lock = (ROOT / "containers" / "requirements.lock").read_text()
+    locked, tested = pins("containers/requirements.lock"), pins("constraints.txt")
+    assert len(locked) == len(
+        re.findall(r" --hash=sha256:[0-9a-f]{64}(?:$|  # noddi$)", lock, re.M)
+    )
+    # Those that constraints.txt does not name are wanted by AMICO only.
+    for name, version in locked.items():
+        assert tested.get(name, version) == version.partition("+")[0], name
+    only_noddi = set(re.findall(r"^(\S+?)==.*# noddi$", lock, flags=re.M))
+    assert {"dmri-amico", "dmri-dicelib"} <= only_noddi
+    assert not only_noddi & {"numpy", "dipy", "torch", "setuptools"}
+
+
+def test_what_the_test_saw_becomes_a_result():
+    seen = "row\tDockerfile built\t600\t1700000000\nversion\tpodman\tpodman version 4.3.1\n"
+    command = [sys.executable, ROOT / "containers" / "result.py"]
+    run = subprocess.run(
+        command, input=seen + "not_tried\tCUDA\n", capture_output=True, text=True, check=True
+    )
+    record = json.loads(run.stdout)
+    assert record["rows"] == [{"what": "Dockerfile built", "seconds": 600, "bytes": 1700000000}]
+    assert record["versions"] == {"podman": "podman version 4.3.1"}
+    assert record["not_tried"] == ["CUDA"]

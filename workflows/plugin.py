@@ -22,11 +22,9 @@ from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializ
 
 from bids_harmony.exceptions import TryAgain
 from bids_harmony.interfaces.base import write_failure
+from bids_harmony.workflows.workers import START_METHOD
 
-__all__ = ["START_METHOD", "ScanByScanPlugin", "WatchfulMultiProcPlugin"]
-
-# CUDA cannot be initialized again after a fork of a process that used it.
-START_METHOD = "forkserver"
+__all__ = ["ScanByScanPlugin", "WatchfulMultiProcPlugin"]
 
 logger = logging.getLogger("nipype.workflow")
 

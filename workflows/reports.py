@@ -37,7 +37,7 @@ def write_pages(settings: Settings, log_dir: Path) -> None:
     try:
         labels = json.loads((log_dir / "status.json").read_text(encoding="utf-8"))["scans"]
         units = {unit for label in labels if (unit := unit_of(label)) is not None}
-        runs = read_runs(settings.output_dir)
+        runs = read_runs(settings.output_dir, units)
         _write(settings, units, runs)
         scans = [scan for unit in units for scan in read_scans(settings.output_dir, unit, runs)]
         write_citation(settings.output_dir, done_by_scans(scans) if scans else planned(settings))
@@ -82,15 +82,27 @@ def write_pages_again(settings: Settings) -> None:
 
 def _write(settings: Settings, units: Iterable[Unit], runs: Sequence[RunRecord]) -> list[str]:
     """Write pages; returns the labels of those that could not be made."""
+    from bids_harmony.reports.runs import runs_of_units
     from bids_harmony.reports.subject import write_subject_page
+    from bids_harmony.reports.view import write_view_page
 
+    own_runs = runs_of_units(runs)
     failed = []
     for unit in sorted(units, key=lambda unit: unit.label):
         try:
             path = write_subject_page(
-                settings.output_dir, unit, runs, level=settings.report_output_level
+                settings.output_dir,
+                unit,
+                own_runs.get(unit, ()),
+                level=settings.report_output_level,
             )
             logger.info("%s: page %s", unit.label, path)
+            if settings.report_3d:
+                view = write_view_page(
+                    settings.output_dir, settings.bids_dir, unit, runs, settings.report_3d,
+                    level=settings.report_output_level,
+                )  # fmt: skip
+                logger.info("%s: view in three dimensions %s", unit.label, view or "of no image")
         except Exception as error:
             _say(error, f"The page of {unit.label}")
             failed.append(unit.label)

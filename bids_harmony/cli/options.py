@@ -342,6 +342,13 @@ def _add_reports(group: argparse._ArgumentGroup) -> None:
         choices=settings.REPORT_LEVELS,
         help=f"folder of the pages {shown_default('report_output_level')}",
     )
+    group.add_argument(
+        "--report-3d",
+        type=Path,
+        metavar="FOLDER",
+        help="also write sub-<label>[_ses-<label>]_view.html, where before and after turn side by "
+        "side in three dimensions; FOLDER has the viewer NiiVue, see `make niivue`",
+    )
 
 
 def parse_label(text: str, prefix: str) -> str:

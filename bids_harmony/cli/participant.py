@@ -42,6 +42,11 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
     ExitCode
         `DONE` when every selected scan was harmonized.
     """
+    if settings.report_3d:
+        from bids_harmony.reports.view import read_niivue
+
+        # Not after hours.
+        read_niivue(settings.report_3d)
     if (settings.reports_only or settings.boilerplate_only) and not settings.dry_run:
         return _write_texts(settings)
     check_raw_layout(settings)
@@ -58,6 +63,10 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
     code = ExitCode.DONE
     # Without a usable scan nothing is written: the problems are the whole answer.
     if selection.scans and not (settings.stop_on_first_crash and selection.problems):
+        from bids_harmony.workflows.workers import start_server
+
+        if settings.nprocs > 1:
+            start_server()
         from bids_harmony.workflows.base import run_participant
 
         write_dataset_files(settings)

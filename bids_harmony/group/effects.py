@@ -59,7 +59,11 @@ class KeptEffect:
 
 @dataclass(frozen=True)
 class Reliability:
-    """Agreement of travelling subjects' measures between sites, by state."""
+    """Agreement of travelling subjects' measures between sites, by state.
+
+    A state is left out where people do not differ in the measure: agreement is a share of their
+    differences.
+    """
 
     measure: Measure
     states: Mapping[str, IntraclassCorrelation]
@@ -211,8 +215,8 @@ def reliabilities(table: DataFrame, measures: Sequence[Measure]) -> list[Reliabi
             try:
                 states[state] = icc(_travellers(wide))
             except DataError:
-                # Nobody travelled.
-                break
+                # Nobody travelled, or all values are one.
+                continue
         if states:
             found.append(Reliability(measure, states))
     return found

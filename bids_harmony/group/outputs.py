@@ -18,7 +18,7 @@ from bids_harmony.reports.records import (
     read_scans,
     sources_of,
 )
-from bids_harmony.reports.runs import Unit, failed_scans, read_runs
+from bids_harmony.reports.runs import Unit, failed_scans, read_runs, runs_of_units
 
 __all__ = ["Missing", "Output", "find_outputs", "per_page"]
 
@@ -89,10 +89,12 @@ def find_outputs(
     """
     runs = read_runs(output_dir)
     units = find_units(output_dir, runs, participants)
+    own_runs = runs_of_units(runs)
     outputs: list[Output] = []
     missing: list[Missing] = []
     for unit in units:
-        scans = read_scans(output_dir, unit, runs)
+        tried = own_runs.get(unit, [])
+        scans = read_scans(output_dir, unit, tried)
         for scan in scans:
             output, reason = _output(scan, unit, output_dir, bids_dir)
             outputs.append(output)
@@ -100,7 +102,7 @@ def find_outputs(
         made = {scan.label for scan in scans}
         missing += [
             Missing(f.label, f.message.partition(" [")[0] or f.meaning)
-            for f in failed_scans(unit, runs)
+            for f in failed_scans(unit, tried)
             if f.label not in made
         ]
     there = {unit.subject for unit in units}

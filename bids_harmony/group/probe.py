@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bids_harmony.exceptions import DataError
 from bids_harmony.group.outputs import Output
-from bids_harmony.quality.site_probe import CLASSIFIERS, ProbeResult, site_probe
+from bids_harmony.quality.site_probe import ProbeResult, site_probes
 from bids_harmony.quality.summary import STAGES, ScanSummary, SeriesSummary
 
 __all__ = ["Probe", "probe_sites"]
@@ -54,10 +54,7 @@ def probe_sites(outputs: Sequence[Output], *, seed: int) -> tuple[list[Probe], s
     probes = []
     for name, table in shown.items():
         try:
-            results = [
-                site_probe(table[kept], sites, who, seed=seed, classifier=classifier)
-                for classifier in CLASSIFIERS
-            ]
+            results = site_probes(table[kept], sites, who, seed=seed)
         except DataError as error:
             return [], str(error)
         probes.append(Probe(name, max(results, key=lambda r: r.balanced_accuracy)))

@@ -83,8 +83,8 @@ def _sites_alike(effects: Sequence[MeasureEffect]) -> Answer:
     there = sum(e.effects[SOURCE].p < _SIGNIFICANT / len(effects) for e in effects)
     left = sum(e.effects[HARMONIZED].p < _SIGNIFICANT / len(effects) for e in effects)
     words = (
-        f"Mean share of the variance that the site explains: {before.mean():.2f} before, "
-        f"{after.mean():.2f} after. Measures with a site effect (p below "
+        f"Mean share of the variance that the site explains: {before.mean():.3f} before, "
+        f"{after.mean():.3f} after. Measures with a site effect (p below "
         f"{_SIGNIFICANT}, corrected for {len(effects)}): {there} before, {left} after."
     )
     if not there and not left:

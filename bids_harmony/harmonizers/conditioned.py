@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,8 +19,10 @@ from bids_harmony.harmonizers.closed_form import (
 from bids_harmony.harmonizers.conditioning import side_maps, texture
 from bids_harmony.harmonizers.tissue_form import match_tissues, tissue_profile
 from bids_harmony.imaging.slices import cut_stack
+from bids_harmony.model.inference import ChangePass
 from bids_harmony.model.network import Condition, IHFNetwork
 from bids_harmony.model.presets import NetworkConfig
+from bids_harmony.resources import one_torch_thread
 from bids_harmony.training.site_bank import SiteBank
 
 __all__ = [
@@ -202,7 +205,6 @@ def condition_scan(
     return Conditioned(image, mask, codes_source, codes_target, maps_source, maps_target)
 
 
-@torch.inference_mode()
 def predict_change(
     network: IHFNetwork,
     conditioned: Conditioned,
@@ -231,9 +233,25 @@ def predict_change(
     covered = cut_stack(mask).any(axis=(1, 2, 3))
     changes = np.zeros((depth, 3, *mask.shape[:2]), dtype=np.float32)
     wanted = np.flatnonzero(covered)
-    for start in range(0, len(wanted), batch_size):
-        indices = wanted[start : start + batch_size]
+    firsts = range(0, len(wanted), batch_size)
+    change = ChangePass(network) if ChangePass.suits(network, device) else network.change
+
+    def predict(first: int) -> None:
+        indices = wanted[first : first + batch_size]
         stack, condition = conditioned.slices(indices)
-        predicted = network.change(stack.to(device), condition.to(device))
+        with torch.inference_mode():
+            predicted = change(stack.to(device), condition.to(device))
         changes[indices] = predicted.cpu().numpy()
+
+    threads = torch.get_num_threads()
+    if isinstance(change, ChangePass) and threads > 1:
+        # Threads that have slices of their own never wait for each other.
+        with (
+            one_torch_thread(),
+            ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        ):
+            list(pool.map(predict, firsts))
+    else:
+        for first in firsts:
+            predict(first)
     return changes

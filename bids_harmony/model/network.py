@@ -110,16 +110,16 @@ class IHFNetwork(nn.Module):
         Tensor, (B, 3, H, W)
             Not clipped.
         """
-        embedding = self._embed(x, condition)
-        padded = self._pad(x)
+        embedding = self.embed(x, condition)
+        padded = self.padded(x)
         caches, z = [], padded
-        for stage in self._stages():
+        for stage in self.staged():
             z, cache = stage.way_in(z)
             caches.append(cache)
-        for stage, cache in zip(reversed(self._stages()), reversed(caches), strict=True):
-            z = z + stage.aan.change(z, embedding, self._window(x, stage), mask)
+        for stage, cache in zip(reversed(self.staged()), reversed(caches), strict=True):
+            z = z + stage.aan.change(z, embedding, self.window(x, stage), mask)
             z = stage.way_back(z, cache)
-        return self._crop(z, x)
+        return self.cropped(z, x)
 
     def change(self, x: Tensor, condition: Condition, mask: Tensor | None = None) -> Tensor:
         """What `forward` adds to its input, without the affine caches.
@@ -132,27 +132,27 @@ class IHFNetwork(nn.Module):
         """
         if self.config.recursion not in ("convex", "mean"):
             return self(x, condition, mask) - x
-        embedding = self._embed(x, condition)
-        features, z = [], self._pad(x)
-        for stage in self._stages():
+        embedding = self.embed(x, condition)
+        features, z = [], self.padded(x)
+        for stage in self.staged():
             z, _ = stage.way_in(z)
             features.append(z)
         change = torch.zeros_like(z)
-        for stage, z in zip(reversed(self._stages()), reversed(features), strict=True):
-            here = z if stage is self._stages()[-1] else z + change
-            change = change + stage.aan.change(here, embedding, self._window(x, stage), mask)
+        for stage, z in zip(reversed(self.staged()), reversed(features), strict=True):
+            here = z if stage is self.staged()[-1] else z + change
+            change = change + stage.aan.change(here, embedding, self.window(x, stage), mask)
             change = stage.change_back(change)
-        return self._crop(change, x)
+        return self.cropped(change, x)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Send slices through the flow and back without modulation, (B, 3, H, W)."""
-        caches, z = [], self._pad(x)
-        for stage in self._stages():
+        caches, z = [], self.padded(x)
+        for stage in self.staged():
             z, cache = stage.way_in(z)
             caches.append(cache)
-        for stage, cache in zip(reversed(self._stages()), reversed(caches), strict=True):
+        for stage, cache in zip(reversed(self.staged()), reversed(caches), strict=True):
             z = stage.way_back(z, cache)
-        return self._crop(z, x)
+        return self.cropped(z, x)
 
     def set_code_statistics(self, mean: Tensor, std: Tensor) -> None:
         """Set the mean and standard deviation, (K,), by which codes are standardised.
@@ -182,15 +182,15 @@ class IHFNetwork(nn.Module):
         totals = [torch.zeros(2, n, dtype=torch.float64) for n in self.config.channels]
         count = 0
         for batch in batches:
-            z = self._pad(batch)
+            z = self.padded(batch)
             count += len(batch)
-            for stage, total in zip(self._stages(), totals, strict=True):
+            for stage, total in zip(self.staged(), totals, strict=True):
                 z, _ = stage.way_in(z)
-                mu, sigma = statistics(self._window(batch, stage).cut(z))
+                mu, sigma = statistics(self.window(batch, stage).cut(z))
                 total += torch.stack([mu.sum(0).flatten(), sigma.sum(0).flatten()]).cpu()
         if not count:
             raise DataError("Calibration needs at least one slice")
-        for stage, total in zip(self._stages(), totals, strict=True):
+        for stage, total in zip(self.staged(), totals, strict=True):
             stage.aan.mu_ref.copy_(total[0] / count)
             stage.aan.sigma_ref.copy_(total[1] / count)
 
@@ -216,13 +216,13 @@ class IHFNetwork(nn.Module):
             f"{self.count_parameters() / 1e6:.2f} M parameters)"
         )
 
-    def _stages(self) -> list[Stage]:
+    def staged(self) -> list[Stage]:
         return [cast(Stage, stage) for stage in self.stages]
 
-    def _window(self, x: Tensor, stage: Stage) -> Window:
+    def window(self, x: Tensor, stage: Stage) -> Window:
         return Window.of_image(x.shape[-2], x.shape[-1], self.config.pad, stage.factor)
 
-    def _pad(self, x: Tensor) -> Tensor:
+    def padded(self, x: Tensor) -> Tensor:
         if x.ndim != 4 or x.shape[1] != 3:
             raise DataError(
                 "The network takes stacks of three slices",
@@ -237,11 +237,11 @@ class IHFNetwork(nn.Module):
         reflects = bottom < height and right < width
         return F.pad(x, (pad, right, pad, bottom), mode="reflect" if reflects else "replicate")
 
-    def _crop(self, y: Tensor, x: Tensor) -> Tensor:
+    def cropped(self, y: Tensor, x: Tensor) -> Tensor:
         pad = self.config.pad
         return y[..., pad : pad + x.shape[-2], pad : pad + x.shape[-1]]
 
-    def _embed(self, x: Tensor, condition: Condition) -> Embedding:
+    def embed(self, x: Tensor, condition: Condition) -> Embedding:
         aan, batch = self.config.aan, len(x)
         target = self._checked(condition.code_target, "code_target", (self.code_length,), batch)
         if not aan.needs_source and not aan.n_maps:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bids_harmony.exceptions import DataError
 from bids_harmony.harmonizers.conditioning import texture
+from bids_harmony.quality.site_classifiers import CLASSIFIERS, recognized
 
 __all__ = [
     "CLASSIFIERS",
@@ -25,10 +25,9 @@ __all__ = [
     "mask_features",
     "scan_features",
     "site_probe",
+    "site_probes",
 ]
 
-#: Logistic regression with an L2 penalty, and a support vector machine with a Gaussian kernel.
-CLASSIFIERS = ("linear", "kernel")
 _PERCENTILE = 99.5
 _QUANTILES = (0.01, *np.linspace(0.05, 0.95, 19), 0.99)
 _CELLS = 4  # per axis, for fine detail
@@ -172,7 +171,24 @@ def site_probe(
     folds: int = 5,
     repeats: int = 5,
 ) -> ProbeResult:
-    """Train and test a classifier of sites, subject-wise.
+    """Train and test one classifier of sites, as `site_probes` does with several."""
+    return site_probes(
+        features, sites, subjects, seed=seed, classifiers=(classifier,), folds=folds,
+        repeats=repeats,
+    )[0]  # fmt: skip
+
+
+def site_probes(
+    features: NDArray,
+    sites: ArrayLike,
+    subjects: ArrayLike,
+    *,
+    seed: int,
+    classifiers: Sequence[str] = CLASSIFIERS,
+    folds: int = 5,
+    repeats: int = 5,
+) -> list[ProbeResult]:
+    """Train and test classifiers of sites, subject-wise.
 
     Parameters
     ----------
@@ -182,7 +198,7 @@ def site_probe(
         Of every scan.
     seed : int
         Draws the folds and the bootstrap.
-    classifier : {"linear", "kernel"}
+    classifiers : sequence of {"linear", "kernel"}
         Report both: the stronger one is what is left of the sites.
     folds : int
         At most; never more than the subjects of the smallest site.
@@ -191,7 +207,8 @@ def site_probe(
 
     Returns
     -------
-    ProbeResult
+    list of ProbeResult
+        One for each classifier.
 
     Raises
     ------
@@ -213,68 +230,43 @@ def site_probe(
             expected="two sites or more, with two subjects or more each",
             got=", ".join(f"{s}: {n}" for s, n in zip(site_names, people, strict=True)),
         )
-    hits = np.stack(
-        [_hits(x, y, who, seed + r, classifier, min(folds, *people)) for r in range(repeats)]
+    names, fewest = tuple(classifiers), min(folds, *people)
+    hits = np.mean(
+        [recognized(x, y, who, names, seed=seed + r, folds=fewest) for r in range(repeats)], axis=0
     )
     # Hits and scans of every subject at every site: all that the resampling needs.
     shape = (len(subject_names), len(site_names))
-    right, scans = np.zeros(shape), np.zeros(shape)
-    np.add.at(right, (who, y), hits.mean(axis=0))
+    scans = np.zeros(shape)
     np.add.at(scans, (who, y), 1)
-    rng = np.random.default_rng([seed, 0xB0])
-    draws = []
-    for _ in range(_BOOTSTRAPS):
-        picked = rng.integers(len(subject_names), size=len(subject_names))
-        draws.append(_balanced(right[picked], scans[picked]))
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return ProbeResult(
-        balanced_accuracy=_balanced(right, scans),
-        low=float(low),
-        high=float(high),
-        chance=1 / len(site_names),
-        n=len(x),
-        classifier=classifier,
-    )
+    drawn = _bootstrap(len(subject_names), seed)
+    results = []
+    for name, hit in zip(names, hits, strict=True):
+        right = np.zeros(shape)
+        np.add.at(right, (who, y), hit)
+        low, high = np.quantile(_balanced(drawn @ right, drawn @ scans), [0.025, 0.975])
+        results.append(
+            ProbeResult(
+                balanced_accuracy=float(_balanced(right.sum(axis=0), scans.sum(axis=0))),
+                low=float(low),
+                high=float(high),
+                chance=1 / len(site_names),
+                n=len(x),
+                classifier=name,
+            )
+        )
+    return results
 
 
-def _balanced(right: NDArray[np.float64], scans: NDArray[np.float64]) -> float:
-    """Mean recall of the sites that occur; rows are subjects, columns sites."""
-    total = scans.sum(axis=0)
-    return float(np.mean(right.sum(axis=0)[total > 0] / total[total > 0]))
+def _bootstrap(n: int, seed: int) -> NDArray[np.float64]:
+    """How often each of `n` subjects is drawn in every resampling: (resamplings, n)."""
+    picked = np.random.default_rng([seed, 0xB0]).integers(n, size=(_BOOTSTRAPS, n))
+    first = n * np.arange(_BOOTSTRAPS)[:, None]
+    counts = np.bincount((first + picked).ravel(), minlength=_BOOTSTRAPS * n)
+    return counts.reshape(_BOOTSTRAPS, n).astype(np.float64)
 
 
-def _hits(
-    x: NDArray[np.float64],
-    y: NDArray[np.intp],
-    who: NDArray[np.intp],
-    seed: int,
-    classifier: str,
-    folds: int,
-) -> NDArray[np.bool_]:
-    """Whether each scan's site was found by a classifier that never saw its subject."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    right = np.zeros(len(y), dtype=bool)
-    for train, test in split.split(x, y, groups=who):
-        model = _classifier(classifier)
-        model.fit(x[train], y[train])
-        right[test] = model.predict(x[test]) == y[test]
-    return right
-
-
-def _classifier(name: str) -> Any:
-    from sklearn.decomposition import PCA
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-    from sklearn.svm import SVC
-
-    if name == "linear":
-        # A full rotation changes nothing for an L2 penalty but leaves as many columns as scans.
-        rotation = PCA(svd_solver="full")
-        regression = LogisticRegression(C=1.0, max_iter=1000, class_weight="balanced")
-        return make_pipeline(StandardScaler(), rotation, regression)
-    if name == "kernel":
-        return make_pipeline(StandardScaler(), SVC(C=10.0, class_weight="balanced"))
-    raise DataError("Unknown classifier of sites", expected=" or ".join(CLASSIFIERS), got=name)
+def _balanced(right: NDArray[np.float64], scans: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean recall of the sites that occur, from hits and scans by (..., site)."""
+    there = scans > 0
+    recall = np.divide(right, scans, out=np.zeros_like(right), where=there)
+    return np.asarray(recall.sum(axis=-1) / there.sum(axis=-1))

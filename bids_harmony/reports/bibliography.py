@@ -38,10 +38,9 @@ class Reference:
         field = self.fields
         authors = field["author"].replace(" and others", ", et al.").replace(" and ", ", ")
         number = ":".join(field[k] for k in ("volume", "pages") if k in field)
-        return (
-            f"{authors} ({field['year']}). {field['title']}. {field['journal']} {number}".strip()
-            + "."
-        )
+        # Braces guard capitals in a .bib file; they are no part of the title.
+        title = field["title"].translate({ord("{"): None, ord("}"): None})
+        return f"{authors} ({field['year']}). {title}. {field['journal']} {number}".strip() + "."
 
     @property
     def address(self) -> str:

@@ -108,8 +108,15 @@ def draw_figures(chapter: Chapter, folder: Path) -> dict[str, Path]:
         densities_figure(
             before, after, target if np.size(target) else None, chapter.target, path("densities")
         )
+        shapes = [m.change.shape for _, m in scans]
+        # Of runs with another reference grid there may be a few.
+        common = max(set(shapes), key=shapes.count)
         changed = _by_site(
-            [(s, m.change) for s, m in scans if s != chapter.target and np.any(m.change)]
+            [
+                (s, m.change)
+                for s, m in scans
+                if s != chapter.target and m.change.shape == common and np.any(m.change)
+            ]
         )
         if changed:
             means = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ __all__ = [
     "Unit",
     "failed_scans",
     "read_runs",
+    "runs_of_units",
     "unit_of",
 ]
 
@@ -66,21 +67,34 @@ def unit_of(label: str) -> Unit | None:
     return Unit(found[1], found[2]) if found else None
 
 
-def read_runs(output_dir: Path) -> list[RunRecord]:
+def read_runs(output_dir: Path, units: Set[Unit] | None = None) -> list[RunRecord]:
     """Runs of the participant level of which there is a ``status.json``, the oldest first.
 
     What cannot be read (a run that was killed while it wrote) is passed over. Absolute paths are
     taken out of all texts.
+
+    Parameters
+    ----------
+    output_dir : Path
+    units : set of Unit, optional
+        Only runs that tried a scan of these; default all runs.
     """
     folders = (path.parent for path in Path(output_dir).glob("logs/*/status.json"))
-    runs = [run for folder in folders if (run := _read_run(folder)) is not None]
+    runs = [run for folder in folders if (run := _read_run(folder, units)) is not None]
     return sorted(runs, key=lambda run: (run.started, run.run_id))
 
 
-def _read_run(folder: Path) -> RunRecord | None:
+def _read_run(folder: Path, units: Set[Unit] | None) -> RunRecord | None:
     status = object_or_empty(folder / "status.json")
+    told = status.get("scans")
+    scans = (
+        {k: v for k, v in told.items() if isinstance(v, dict)} if isinstance(told, dict) else {}
+    )
+    # Settings take most of the time: a job among thousands reads those of its own runs only.
+    if not status or (units is not None and not any(unit_of(label) in units for label in scans)):
+        return None
     settings = _toml(folder / "settings.toml")
-    if not status or settings.get("analysis_level", "participant") != "participant":
+    if settings.get("analysis_level", "participant") != "participant":
         return None
     # A page is shown to others; the folders of this machine are not theirs.
     named = {
@@ -90,16 +104,22 @@ def _read_run(folder: Path) -> RunRecord | None:
     }
     settings = record_without_folders(settings, named)
     provenance = settings.pop("provenance", {})
-    scans = record_without_folders(status.get("scans"), named)
     return RunRecord(
         str(status.get("run_id", folder.name)),
         str(status.get("started", "")),
-        {label: told for label, told in scans.items() if isinstance(told, dict)}
-        if isinstance(scans, dict)
-        else {},
+        record_without_folders(scans, named),
         settings,
         provenance if isinstance(provenance, dict) else {},
     )
+
+
+def runs_of_units(runs: Iterable[RunRecord]) -> dict[Unit, list[RunRecord]]:
+    """Runs that tried a scan of each participant or session, in the order given."""
+    found: dict[Unit, list[RunRecord]] = {}
+    for run in runs:
+        for unit in {unit for label in run.scans if (unit := unit_of(label))}:
+            found.setdefault(unit, []).append(run)
+    return found
 
 
 def failed_scans(unit: Unit, runs: Iterable[RunRecord]) -> list[FailedScan]:

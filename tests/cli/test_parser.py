@@ -76,6 +76,7 @@ def test_defaults_are_those_of_the_settings():
         ("--boilerplate-only", "boilerplate_only", True),
         ("--boilerplate_only", "boilerplate_only", True),
         ("--report-output-level session", "report_output_level", "session"),
+        ("--report-3d /niivue", "report_3d", Path("/niivue")),
         ("--debug", "debug", "yes"),
         ("--debug pdb", "debug", "pdb"),
         ("-vv", "verbosity", 2),

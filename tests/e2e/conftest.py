@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.browser import NAMES, sync_api
 from tests.e2e.program import SITES, TARGET, TRAINING, TRAVELLER, Finished, copy_fits, run
 
 
@@ -63,3 +65,17 @@ def harmonized(bids, trained, model, tmp_path_factory) -> Finished:
         bids, folder / "out", "--participant-label", *people, *model,
         work=folder / "work", nprocs=2,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A browser without a window; a test that asks for it skips where there is none."""
+    program = next(filter(None, map(shutil.which, NAMES)), None)
+    if program is None:
+        pytest.skip(f"needs a browser: none of {', '.join(NAMES)} is installed")
+    with sync_api.sync_playwright() as playwright:
+        # Root, as in a container, has no sandbox; the processor draws for a graphics card.
+        words = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+        started = playwright.chromium.launch(executable_path=program, args=words)
+        yield started
+        started.close()

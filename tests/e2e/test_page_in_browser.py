@@ -4,7 +4,6 @@ works."""
 from __future__ import annotations
 
 import io
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,30 +12,15 @@ from PIL import Image
 
 from bids_harmony.reports.runs import Unit, read_runs
 from bids_harmony.reports.subject import write_subject_page
+from tests.e2e.browser import NARROW, open_alone, sync_api
 from tests.reports.conftest import KINDS, add_run, add_scan
 
-pytestmark = pytest.mark.e2e
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(sync_api is None, reason="needs playwright: pip install playwright"),
+]
 
-sync_api = pytest.importorskip(
-    "playwright.sync_api", reason="needs playwright: pip install playwright"
-)
-
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 BEFORE, AFTER, TARGET = (200, 30, 30), (30, 30, 200), (30, 200, 30)
-#: As wide as a telephone, in pixels.
-NARROW = 390
-
-
-@pytest.fixture(scope="module")
-def browser():
-    program = next(filter(None, map(shutil.which, NAMES)), None)
-    if program is None:
-        pytest.skip(f"needs a browser: none of {', '.join(NAMES)} is installed")
-    with sync_api.sync_playwright() as playwright:
-        # Root, as in a container, has no sandbox.
-        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -58,19 +42,8 @@ def written(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def page(browser, written):
-    """The open page of a reader without network; afterwards nothing may have gone wrong."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
-    opened = context.new_page()
-    wrong: list[str] = []
-    asked: list[str] = []
-    opened.on("console", lambda message: wrong.append(f"{message.type}: {message.text}"))
-    opened.on("pageerror", lambda error: wrong.append(str(error)))
-    opened.on("request", lambda request: asked.append(request.url))
-    opened.goto(written.as_uri())
-    yield opened
-    context.close()
-    assert wrong == []
-    assert [url for url in asked if not url.startswith("data:")] == [written.as_uri()]
+    with open_alone(browser, written) as opened:
+        yield opened
 
 
 def shown(page) -> np.ndarray:

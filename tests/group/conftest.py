@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 from bids_harmony.quality.summary import ScanSummary, SeriesSummary, save_summary
+
+if TYPE_CHECKING:
+    from bids_harmony.phantom.anatomy import Anatomy
 
 SITES = ("COI", "GE", "PHILIPS")
 PROBABILITIES = np.linspace(0, 1, 101)
@@ -173,6 +178,46 @@ def write_summaries(
             save_summary(path, summary)
     write(folders.bids / "participants.tsv", "\n".join(table) + "\n")
     return folders
+
+
+def write_traveller(
+    folders: Folders,
+) -> tuple[Anatomy, dict[tuple[str, str], np.ndarray], np.ndarray]:
+    """One person at GE and twice at COI; the GE scan was harmonized to a mixture of both.
+
+    Gives the person, the scans by site and run, and the first of them at COI.
+    """
+    from bids_harmony.bids.naming import summary_path
+    from bids_harmony.imaging.reference import reference_grid
+    from bids_harmony.imaging.transforms import write_transform
+    from bids_harmony.phantom.anatomy import make_anatomy
+    from bids_harmony.phantom.scanner import SITES as SCANNERS
+    from bids_harmony.phantom.scanner import acquire
+
+    grid = reference_grid(4.0)
+    person = make_anatomy(grid, 3)
+    scans = {
+        ("GE", ""): acquire(person, SCANNERS["GE"], "T1w", scan_seed=1),
+        ("COI", "1"): acquire(person, SCANNERS["COI"], "T1w", scan_seed=2),
+        ("COI", "2"): acquire(person, SCANNERS["COI"], "T1w", scan_seed=3),
+    }
+    target = scans["COI", "1"]
+    for (site, run), scan in scans.items():
+        image = add_output(folders, "t1", site, site, run=run)
+        mixed = scan if site == "COI" else 0.2 * scan + 0.8 * target * scan.mean() / target.mean()
+        stem = image.name.partition("_desc-")[0]
+        source = folders.bids / image.relative_to(folders.out).with_name(f"{stem}_T1w.nii.gz")
+        source.parent.mkdir(parents=True, exist_ok=True)
+        for path, data in ((source, scan), (image, mixed)):
+            nib.save(nib.Nifti1Image(data.astype(np.float32), grid.affine), path)
+        mask = image.with_name(f"{stem}_desc-brain_mask.nii.gz")
+        nib.save(nib.Nifti1Image(person.mask.astype(np.uint8), grid.affine), mask)
+        write_transform(np.eye(4), image.with_name(f"{stem}_from-T1w_to-MNI_xfm.txt"))
+        path = summary_path(image)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        summary = scan_summary(np.random.default_rng(0), 0, 50, Effects())
+        save_summary(path, replace(summary, voxel_mm=4.0))
+    return person, scans, target
 
 
 @pytest.fixture

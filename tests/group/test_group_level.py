@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -12,7 +13,9 @@ import pandas as pd
 import pytest
 
 from bids_harmony.cli.main import main
-from tests.group.conftest import add_output, write
+from bids_harmony.quality.summary import load_summary, save_summary
+from bids_harmony.reports.group_figures import STATE_STYLES
+from tests.group.conftest import add_output, tissue_quantiles, write
 
 
 class _Page(HTMLParser):
@@ -140,3 +143,35 @@ def test_diffusion_page_shows_variation(make_cohort):
     record = json.loads((folders.out / "group.json").read_text())["chapters"][0]
     assert {row["parameter"] for row in record["regions"]} == {"fa", "md"}
     assert np.isfinite(record["regions"][0]["source"])
+
+
+def test_travellers_who_do_not_differ_spoil_nothing(make_cohort):
+    """CSF is one number in all images, fine detail in all harmonized ones."""
+    folders = make_cohort(travelling=True, per_site=5)
+    for path in folders.out.rglob("*.npz"):
+        summary = load_summary(path)
+        summary.quantiles[:, 3] = tissue_quantiles(0.3, 0.2)
+        summary.detail[1] = -3
+        save_summary(path, summary)
+    assert run(folders) == 0
+    record = json.loads((folders.out / "group.json").read_text())["chapters"][0]
+    agreement = {(row["measure"], row["state"]) for row in record["reliability"]}
+    assert {state for measure, state in agreement if measure == "gm"} == set(STATE_STYLES)
+    assert ("detail", "source") in agreement and ("detail", "harmonized") not in agreement
+    assert not [measure for measure, _ in agreement if measure == "csf"]
+    shares = {(r["measure"], r["state"]): r["share"] for r in record["site_effects"]}
+    assert shares["csf", "source"] == shares["csf", "harmonized"] == 0
+    table = (folders.out / "group.html").read_text().partition('<table class="reliability ')[2]
+    rows = table.partition("</table>")[0].split("<tr>")[2:]
+    assert {row.count("<td") for row in rows} == {len(STATE_STYLES)}
+    assert ["cannot be measured" in row for row in rows if "fine detail" in row] == [True]
+
+
+def test_scan_on_another_grid_leaves_the_page(make_cohort):
+    folders = make_cohort(per_site=3)
+    path = next(folders.out.glob("sub-005/summaries/*.npz"))
+    summary = load_summary(path)
+    other = {"features": summary.features[:, :5], "change": summary.change[:4], "voxel_mm": 3.0}
+    save_summary(path, replace(summary, **other))
+    assert run(folders) == 0
+    assert (folders.out / "figures" / "group_T1w_COI_changes.png").is_file()

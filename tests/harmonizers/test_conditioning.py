@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from bids_harmony.harmonizers.conditioned import condition_scan, predict_change
+from bids_harmony.harmonizers.conditioned import Conditioned, condition_scan, predict_change
 from bids_harmony.harmonizers.conditioning import N_MAPS, pool_cells, side_maps, texture
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import preset
@@ -83,3 +83,26 @@ def test_another_site_changes_the_scan_whatever_the_batch_size(world):
     many = predict_change(network, conditioned, batch_size=16)
     assert np.abs(one).max() > 1e-3
     assert np.abs(one - many).max() < 1e-5
+
+
+def test_threads_share_the_slices_and_do_not_show(rng):
+    torch.manual_seed(0)
+    network = IHFNetwork(preset("local", grid=4), 5).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    mask = np.ones((30, 34, 11), bool)
+    codes = rng.normal(size=(4, 11, 5)).astype(np.float32)
+    maps = rng.normal(size=(2, 11, N_MAPS, 4, 4)).astype(np.float32)
+    image = rng.random(mask.shape).astype(np.float32)
+    conditioned = Conditioned(image, mask, codes[0], codes[1], maps[0], maps[1])
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(predict_change(network, conditioned, batch_size=2))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert found[0][5].any() and found[0][10].any()
+    assert np.array_equal(found[0], found[1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from bids_harmony.reports.records import find_units, read_scans
-from bids_harmony.reports.runs import Unit, read_runs, unit_of
+from bids_harmony.reports.runs import Unit, read_runs, runs_of_units, unit_of
 from tests.reports.conftest import add_run
 
 
@@ -25,6 +25,29 @@ def test_units_come_from_images_and_from_logs_and_can_be_selected(out):
     assert find_units(out, runs, subjects=("02",)) == [Unit("02")]
     assert find_units(out, runs, sessions=("A",)) == [Unit("01", "A")]
     assert find_units(out, []) == [Unit("01", "A")]
+
+
+def test_a_job_among_many_reads_the_settings_of_its_own_runs_only(out, monkeypatch):
+    add_run(out, "run3", {"sub-02_T1w": {"state": "done"}})
+    add_run(
+        out, "run4", {"sub-02_T1w": {"state": "failed"}, "sub-01_ses-A_T2w": {"state": "done"}}
+    )
+    read = []
+    monkeypatch.setattr(
+        "bids_harmony.reports.runs.tomllib.loads", lambda text: read.append(text) or {}
+    )
+    assert [run.run_id for run in read_runs(out, {Unit("02")})] == ["run3", "run4"]
+    assert len(read) == 2
+    assert read_runs(out, set()) == []
+
+
+def test_runs_are_given_to_each_unit_that_they_tried(out):
+    add_run(out, "run3", {"sub-02_T1w": {"state": "done"}, "sub-01_ses-A_T2w": {"state": "done"}})
+    add_run(out, "run4", {"nobody": {}})
+    ids = {
+        unit: [run.run_id for run in runs] for unit, runs in runs_of_units(read_runs(out)).items()
+    }
+    assert ids == {Unit("01", "A"): ["run1", "run2", "run3"], Unit("02"): ["run3"]}
 
 
 def test_a_copy_on_another_grid_is_no_scan_of_its_own(out):

@@ -1,0 +1,51 @@
+"""What every worker needs, imported once in the server from which workers are forked.
+
+Importing this module is its work: without it each worker would spend seconds on the same imports
+and on the same template, and hold them in its own memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from importlib import import_module
+
+__all__: list[str] = []
+
+_MODULES = [
+    "bids_harmony.harmonizers.ihf",
+    "bids_harmony.imaging.native",
+    "bids_harmony.interfaces.anatomy",
+    "bids_harmony.interfaces.derivatives",
+    "bids_harmony.interfaces.figures",
+    "bids_harmony.interfaces.harmonization",
+    "bids_harmony.interfaces.summaries",
+    "bids_harmony.quality.changes",
+    "bids_harmony.quality.summarize",
+    "bids_harmony.reports.figures",
+    "bids_harmony.reports.pictures",
+]
+
+
+def _load() -> None:
+    from bids_harmony.imaging.linear import deterministic_ants
+
+    # ITK reads its number of threads once; the seed is set again for each registration.
+    deterministic_ants()
+    with contextlib.redirect_stdout(io.StringIO()):
+        import deepbet  # noqa: F401
+
+    for name in _MODULES:
+        import_module(name)
+    from bids_harmony.imaging.reference import reference_grid, reference_tissues
+
+    # Two seconds a process: the grid of the shipped model.
+    reference_tissues(reference_grid())
+
+
+try:
+    _load()
+except Exception:
+    # The server must live. Whoever needs what is missing says so.
+    logging.getLogger(__name__).debug("Nothing was loaded ahead", exc_info=True)
