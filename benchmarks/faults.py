@@ -136,7 +136,8 @@ def save(rows: list[dict[str, Any]], earlier: dict[str, Any], options: argparse.
     record = {
         "name": "faults", "command": "python benchmarks/faults.py", **own, "seeds": [0],
         "commits": sorted({*earlier.get("commits", []), own["commit"]}),
-        "every": earlier.get("every", {}) | dict.fromkeys(options.levels, options.every),
+        "every": earlier.get("every", {})
+        | {f"{level} {kind}": options.every for level in options.levels for kind in options.faults},
         "rows": sorted(rows, key=lambda row: order.index((row["level"], row["kind"]))),
     }  # fmt: skip
     RESULT.write_text(json.dumps(record, indent=1) + "\n")

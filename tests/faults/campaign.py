@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults.injection import Fault, Folders
-from tests.faults.remains import comparable, differences, not_whole, sweep, temporaries
+from tests.faults.remains import comparable, differences, not_whole, temporaries
 from tests.faults.world import World
 
 __all__ = ["Outcome", "chain", "places"]
@@ -94,6 +94,7 @@ def chain(
     while left:
         kind = left[0][0]
         same = tuple(place for other, place in left if other == kind)
+        before = {*temporaries(folders.out), *_told(folders.out)}
         code, told, journal = world.run(level, folders, Fault(kind, same))
         if folders.disk:
             (folders.disk / "filler").unlink(missing_ok=True)
@@ -101,14 +102,13 @@ def chain(
             break
         place = journal[journal.index("struck") - 1]
         left.remove((kind, place))
-        outcome = Outcome(level, kind, place, code, left=len(temporaries(folders.out)))
-        outcome.wrong = list(_faults_of(kind, code, told, folders.out, reference))
+        outcome = Outcome(level, kind, place, code)
+        outcome.left = len({*temporaries(folders.out)} - before)
+        outcome.wrong = list(_faults_of(kind, code, told, folders.out, before, reference))
         if code == 0:  # it did without what failed, and nothing is left to do: begin anew
             world.run(level, folders)
             outcome.wrong += differences(reference, comparable(folders.out))
             world.start(level, folders)
-        elif kind != "kill":
-            sweep(folders.out)
         yield outcome
     code, told, _ = world.run(level, folders)
     last = Outcome(level, at[-1][0], "end", code, not_whole(folders.out))
@@ -119,7 +119,7 @@ def chain(
 
 
 def _faults_of(
-    kind: str, code: int, told: str, out: Path, reference: dict[str, str]
+    kind: str, code: int, told: str, out: Path, before: Set[str], reference: dict[str, str]
 ) -> Iterator[str]:
     if code not in CODES[kind]:
         yield f"exit code {code} instead of {sorted(CODES[kind])}: {told[-700:]}"
@@ -131,13 +131,14 @@ def _faults_of(
     if "Traceback" in told:
         yield f"a traceback: {told[-1500:]}"
     yield from not_whole(out)
-    if kind != "kill" and (left := temporaries(out)):
-        yield f"left behind: {', '.join(left)}"
-    if kind == "term" and not _ended(out, code):
+    if kind != "kill" and (left := {*temporaries(out)} - before):
+        yield f"left behind: {', '.join(sorted(left))}"
+    # A run that was just about to begin says nothing.
+    records = [json.loads((out / name).read_text()) for name in {*_told(out)} - before]
+    if kind == "term" and any((r["state"], r["exit_code"]) != ("failed", code) for r in records):
         yield "status.json does not say how the run ended"
 
 
-def _ended(out: Path, code: int) -> bool:
-    """Whether every run says that it was ended; one that was just about to begin says nothing."""
-    records = [json.loads(path.read_text()) for path in out.glob("logs/*/status.json")]
-    return all(r["state"] == "failed" and r["exit_code"] == code for r in records)
+def _told(out: Path) -> list[str]:
+    """Names of what runs told of their ends."""
+    return [str(path.relative_to(out)) for path in out.glob("logs/*/status.json")]

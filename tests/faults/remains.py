@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["comparable", "differences", "not_whole", "sweep", "temporaries"]
+__all__ = ["comparable", "differences", "not_whole", "temporaries"]
 
 _RUN_ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{8}")
 _TIMES = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\+00:00)?|\b\d+(?:\.\d+)? s\b")
@@ -18,12 +18,6 @@ _TIMES = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\+00:00)?|\b\d+(?:\.\d+)?
 def temporaries(out: Path) -> list[str]:
     """Names of temporary files."""
     return sorted(str(p.relative_to(out)) for p in out.rglob(".*.tmp"))
-
-
-def sweep(out: Path) -> None:
-    """Take temporary files away, so that each outcome counts its own."""
-    for path in out.rglob(".*.tmp"):
-        path.unlink()
 
 
 def not_whole(out: Path) -> list[str]:
