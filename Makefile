@@ -23,8 +23,11 @@ help:
 demo: $(INSTALLED)
 	$(BIN)/python -m bids_harmony.cli.demo build/demo
 
+# A thread for each worker: more would wait for each other.
+test: export OMP_NUM_THREADS = 1
+test: export ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS = 1
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
 
 faults: $(INSTALLED)
 	$(BIN)/python benchmarks/faults.py

@@ -27,6 +27,16 @@ def shared_weights() -> Path:
     return SHARED / "weights"
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep tests together that share what is slow to make; for runs with several workers."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        folder = item.path.parent
+        apart = folder.name == "e2e" and not {"harmonized", "trained"} & set(item.fixturenames)
+        item.add_marker(pytest.mark.xdist_group(str(item.path if apart else folder)))
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """Seeded random numbers."""

@@ -99,8 +99,8 @@ def _write(settings: Settings, units: Iterable[Unit], runs: Sequence[RunRecord])
             logger.info("%s: page %s", unit.label, path)
             if settings.report_3d:
                 view = write_view_page(
-                    settings.output_dir, settings.bids_dir, unit, runs, settings.report_3d,
-                    level=settings.report_output_level,
+                    settings.output_dir, settings.bids_dir, unit, own_runs.get(unit, ()),
+                    settings.report_3d, level=settings.report_output_level,
                 )  # fmt: skip
                 logger.info("%s: view in three dimensions %s", unit.label, view or "of no image")
         except Exception as error:

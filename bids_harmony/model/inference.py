@@ -157,10 +157,9 @@ class _BlockPass:
         self.first, self.first_bias = _rearranged(first, None, order)
         starts = torch.arange(self.splits).view(-1, 1) * len(order)
         self.order = (starts + order).flatten()
-        self.last, self.last_bias = (
-            None if values is None else -self._running(values)
-            for values in _rearranged(last, self.order, None)
-        )
+        weight, bias = _rearranged(last, self.order, None)
+        self.last = -self._running(weight)
+        self.last_bias = None if bias is None else -self._running(bias)
 
     def _running(self, values: Tensor) -> Tensor:
         """Sums over the chunks so far, in the memory order of `values`."""

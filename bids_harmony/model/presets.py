@@ -15,7 +15,7 @@ __all__ = ["DEFAULT_PRESET", "PRESETS", "AANConfig", "NetworkConfig", "preset"]
 # As many as `harmonizers.conditioning.side_maps` makes.
 N_MAPS = 6
 # A description is not trusted with more: ten times what any preset has.
-MOST_STAGES, MOST_COUPLINGS, MOST_WIDTH = 8, 16, 16384
+MOST_STAGES, MOST_COUPLINGS, MOST_WIDTH = 8, 16, 32768
 
 
 @dataclass(frozen=True)
