@@ -133,11 +133,11 @@ def save(rows: list[dict[str, Any]], earlier: dict[str, Any], options: argparse.
     """Write the rows by level and fault, their commits, and which share of the places they are."""
     own = provenance(PACKAGES)
     order = [(level, kind) for level in LEVELS for kind in FAULTS]
+    every = {f"{lv} {kind}": options.every for lv in options.levels for kind in options.faults}
     record = {
         "name": "faults", "command": "python benchmarks/faults.py", **own, "seeds": [0],
         "commits": sorted({*earlier.get("commits", []), own["commit"]}),
-        "every": earlier.get("every", {})
-        | {f"{level} {kind}": options.every for level in options.levels for kind in options.faults},
+        "every": earlier.get("every", {}) | every,
         "rows": sorted(rows, key=lambda row: order.index((row["level"], row["kind"]))),
     }  # fmt: skip
     RESULT.write_text(json.dumps(record, indent=1) + "\n")
