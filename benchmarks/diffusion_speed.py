@@ -80,26 +80,10 @@ def main() -> None:
 
 
 def _measured(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
-    gradients, mask, world = _write_series(folder / "dwi.nii.gz")
-    grid, encoder = reference_grid(DWI_VOXEL_MM), load_encoder("mri")
-    shelf = BankShelf(folder, DWI_VOXEL_MM)
-    harmonizer = load_harmonizer("ihf", SHIPPED_MODEL, shelf, batch_size=2)
+    gradients, mask, world = write_large_series(folder / "dwi.nii.gz")
     meter = Meter()
-    with meter.stage("prepare one series for a bank"):
-        prepared = prepare_series(
-            open_series(folder / "dwi.nii.gz"), gradients, mask, world, grid, "volume"
-        )
-    looks = {}
-    for site, water in (("A", 3.1e-3), ("B", 3.0e-3)):
-        cells = harmonizer.network.config.aan.grid
-        look, banks = build_series_banks(
-            site, [("a", prepared)], encoder, cells=cells, voxel_mm=DWI_VOXEL_MM
-        )
-        for bank in banks:
-            shelf.write(bank, {})
-        # Two scans that differ a little, so that every part of the model has work to do.
-        twice = [("a", _with(look, water)), ("b", _with(look, 1.001 * water))]
-        looks[site] = SeriesLook(site, tuple(twice))
+    with meter.stage("prepare one series and make its banks"):
+        harmonizer, looks = looks_of(folder, gradients, mask, world)
     for mode in options.modes:
         with meter.stage(f"read, check ({mode})"):
             series = open_series(folder / "dwi.nii.gz")
@@ -116,12 +100,39 @@ def _measured(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]
     return meter.rows
 
 
+def looks_of(
+    folder: Path, gradients: Gradients, mask: BrainMask, world: np.ndarray
+) -> tuple[Any, dict[str, SeriesLook]]:
+    """The shipped model and the looks A and B of two sites that scanned ``dwi.nii.gz``."""
+    grid, encoder = reference_grid(DWI_VOXEL_MM), load_encoder("mri")
+    shelf = BankShelf(folder, DWI_VOXEL_MM)
+    harmonizer = load_harmonizer("ihf", SHIPPED_MODEL, shelf, batch_size=2)
+    prepared = prepare_series(
+        open_series(folder / "dwi.nii.gz"), gradients, mask, world, grid, "volume"
+    )
+    looks = {}
+    for site, water in (("A", 3.1e-3), ("B", 3.0e-3)):
+        cells = harmonizer.network.config.aan.grid
+        look, banks = build_series_banks(
+            site, [("a", prepared)], encoder, cells=cells, voxel_mm=DWI_VOXEL_MM
+        )
+        for bank in banks:
+            shelf.write(bank, {})
+        # Two scans that differ a little, so that every part of the model has work to do.
+        twice = [("a", _with(look, water)), ("b", _with(look, 1.001 * water))]
+        looks[site] = SeriesLook(site, tuple(twice))
+    return harmonizer, looks
+
+
 def _with(look: SeriesLook, water: float) -> ScanLook:
     return replace(look.scans[0][1], water=water)
 
 
-def _write_series(path: Path) -> tuple[Gradients, BrainMask, np.ndarray]:
-    scanner = replace(DIFFUSION_SITES["GE"], shells=SHELLS, b0_every=14, voxel_mm=(VOXEL_MM,) * 3)
+def write_large_series(
+    path: Path, shells: tuple[tuple[float, int], ...] = SHELLS
+) -> tuple[Gradients, BrainMask, np.ndarray]:
+    """Simulate a series of the large shape; gives its gradients, mask and world."""
+    scanner = replace(DIFFUSION_SITES["GE"], shells=shells, b0_every=14, voxel_mm=(VOXEL_MM,) * 3)
     scheme = gradient_scheme(scanner)
     anatomy = make_anatomy(reference_grid(VOXEL_MM), 1)
     person, affine = place(anatomy, scanner.voxel_mm, np.eye(4))
