@@ -27,7 +27,7 @@ demo: $(INSTALLED)
 test: export OMP_NUM_THREADS = 1
 test: export ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS = 1
 test: $(INSTALLED)
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadscope
 
 faults: $(INSTALLED)
 	$(BIN)/python benchmarks/faults.py

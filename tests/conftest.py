@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+#: Whole runs that share nothing with others of their folder.
+ALONE = tuple(f"tests/e2e/test_{name}.py" for name in ("demo", "diffusion", "zero_shot"))
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 SHARED_DATA = SHARED / "data"
 
@@ -27,14 +29,17 @@ def shared_weights() -> Path:
     return SHARED / "weights"
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep tests together that share what is slow to make; for runs with several workers."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        folder = item.path.parent
-        apart = folder.name == "e2e" and not {"harmonized", "trained"} & set(item.fixturenames)
-        item.add_marker(pytest.mark.xdist_group(str(item.path if apart else folder)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Several workers: tests that share what is slow to make, mostly a folder, stay together."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFolder(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = Path(nodeid.partition("::")[0])
+            return str(file if file.as_posix() in ALONE else file.parent)
+
+    return ByFolder(config, log)
 
 
 @pytest.fixture
