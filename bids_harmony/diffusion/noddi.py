@@ -20,7 +20,7 @@ import numpy as np
 from bids_harmony.diffusion.gradients import Gradients
 from bids_harmony.diffusion.tensor import tensor_volumes
 from bids_harmony.diffusion.voxels import fittable_voxels
-from bids_harmony.exceptions import DataError, MissingProgram
+from bids_harmony.exceptions import DataError, MissingProgram, from_system
 
 __all__ = ["NODDI_PARAMETERS", "NoddiMaps", "fit_noddi", "noddi_installed", "noddi_possible"]
 
@@ -127,6 +127,8 @@ def fit_noddi(
         No voxel can be fitted, or values inside the mask are not finite.
     MissingProgram
         AMICO is not installed.
+    TryAgain
+        There is no memory to load it.
     """
     possible, reason = noddi_possible(gradients)
     if not possible:
@@ -205,6 +207,9 @@ def _import_amico() -> Any:
         import amico
         import amico.lut
     except ImportError as error:
+        # There, but no memory was left to load it.
+        if reason := from_system(error):
+            raise reason from error
         raise MissingProgram(
             "AMICO, which fits NODDI, is not installed",
             where="dmri-amico",

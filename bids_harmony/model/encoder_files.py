@@ -109,6 +109,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         The file does not exist.
     DataError
         It cannot be read as a flat table of tensors.
+    MemoryError
+        There is no room for a sound ``.safetensors``.
     """
     if not path.is_file():
         raise MissingInput(
@@ -121,6 +123,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
+        if isinstance(error, MemoryError) and path.suffix == ".safetensors":
+            # Its header is checked against the file's size first: memory is really short.
+            raise
         raise DataError(
             "A weights file cannot be read",
             where=str(path),

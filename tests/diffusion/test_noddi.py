@@ -11,7 +11,7 @@ from bids_harmony.diffusion import noddi
 from bids_harmony.diffusion.gradient_files import read_gradients
 from bids_harmony.diffusion.gradients import Gradients
 from bids_harmony.diffusion.noddi import fit_noddi, noddi_possible
-from bids_harmony.exceptions import DataError, ExitCode, ImageError, MissingProgram
+from bids_harmony.exceptions import DataError, ExitCode, ImageError, MissingProgram, TryAgain
 
 from .conftest import scheme, spread_directions
 
@@ -141,6 +141,21 @@ def test_without_amico_the_extra_is_named(noisy, multishell, tmp_path, monkeypat
     with pytest.raises(MissingProgram, match=r"bids_harmony\[noddi\]") as caught:
         fit_noddi(*noisy, multishell, tmp_path)
     assert caught.value.exit_code is ExitCode.MISSING_PROGRAM
+
+
+def test_amico_that_cannot_be_loaded_for_lack_of_memory_is_not_missing(
+    noisy, multishell, tmp_path, monkeypatch
+):
+    class Full:
+        def find_spec(self, name, path=None, target=None):
+            if name == "amico":
+                raise ImportError("lut.so: failed to map segment from shared object")
+
+    for name in [n for n in sys.modules if n == "amico" or n.startswith("amico.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Full(), *sys.meta_path])
+    with pytest.raises(TryAgain, match="Out of memory"):
+        fit_noddi(*noisy, multishell, tmp_path)
 
 
 def test_nothing_to_fit_is_refused_before_amico_starts(noisy, multishell, tmp_path, monkeypatch):

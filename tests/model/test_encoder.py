@@ -9,6 +9,7 @@ from torch import nn
 
 from bids_harmony.exceptions import DataError, MissingInput, UsageError
 from bids_harmony.model import encoder as room
+from bids_harmony.model import encoder_files
 from bids_harmony.model.encoder import (
     VGG_WIDTHS,
     VGGTrunk,
@@ -228,3 +229,15 @@ def test_real_oxford_file(oxford_file):
     assert all(10.0 < mean < 1000.0 for mean in means)
     grey = encoder.code(torch.zeros(1, 3, 32, 32))
     assert torch.isfinite(grey).all() and grey.shape == (1, 1920)
+
+
+def test_a_sound_file_that_finds_no_memory_is_not_called_damaged(tmp_path, monkeypatch):
+    path = tmp_path / "sound.safetensors"
+    save_file({"a": torch.zeros(1)}, path)
+
+    def full(_):
+        raise MemoryError("Cannot allocate memory (os error 12)")
+
+    monkeypatch.setattr(encoder_files, "load_file", full)
+    with pytest.raises(MemoryError):
+        encoder_files.read_tensors(path)
