@@ -26,6 +26,7 @@ from bids_harmony.workflows.reference_images import (
     same_images,
 )
 from bids_harmony.workflows.site_banks import bank_recipe, encoder_and_cells
+from bids_harmony.workflows.status import ScanStatus, refuse_passing_failures
 
 if TYPE_CHECKING:
     from bids_harmony.bids.dataset import Scan
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from bids_harmony.harmonizers import Harmonizer
     from bids_harmony.settings import Settings
     from bids_harmony.training.bank_shelf import BankShelf
-    from bids_harmony.workflows.status import ScanStatus
 
 __all__ = ["is_known", "look_at", "look_path", "series_shelf"]
 
@@ -165,6 +165,7 @@ def _prepare(
         lambda scan: init_dwi_prepare_wf(scan=scan, settings=settings),
         log_dir,
     )
+    refuse_passing_failures(statuses.values())
     ready = {}
     for label, scan in work.items():
         if statuses[label].state == "done":

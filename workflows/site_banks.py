@@ -23,6 +23,7 @@ from bids_harmony.workflows.reference_images import (
     reference_images,
     same_images,
 )
+from bids_harmony.workflows.status import ScanStatus, refuse_passing_failures
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from bids_harmony.training.bank_shelf import BankShelf
     from bids_harmony.training.site_bank import SiteBank
     from bids_harmony.training.training_scans import TrainingScan
-    from bids_harmony.workflows.status import ScanStatus
 
 __all__ = ["bank_recipe", "encoder_and_cells", "make_banks", "missing_looks", "shelf_of"]
 
@@ -211,6 +211,7 @@ def _prepare(
     ready, statuses = prepare_scans(
         settings, list(work.values()), [*everyone, *given], name=_NAME, log_dir=log_dir
     )
+    refuse_passing_failures(statuses.values())
     for status in statuses.values():
         if status.state == "failed":
             logger.warning("Not among those that show a site's look: %s", status.message)

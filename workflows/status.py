@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bids_harmony.exceptions import ExitCode
+from bids_harmony.exceptions import ExitCode, TryAgain
 from bids_harmony.interfaces.base import Failure
 from bids_harmony.workflows.anat import scan_wf_name
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bids_harmony.bids.dataset import Scan
     from bids_harmony.workflows.execution import NodeRecord
 
-__all__ = ["ScanStatus", "exit_code_of", "status_of_scan"]
+__all__ = ["ScanStatus", "exit_code_of", "refuse_passing_failures", "status_of_scan"]
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,26 @@ def exit_code_of(statuses: Iterable[ScanStatus]) -> ExitCode:
     if not codes:
         return ExitCode.DONE
     return ExitCode(codes.pop()) if len(codes) == 1 else ExitCode.UNSPECIFIED
+
+
+def refuse_passing_failures(statuses: Iterable[ScanStatus]) -> None:
+    """Stop before a site's look is made of fewer scans only because memory ran out for a moment.
+
+    The look would stay, and with it every image that is harmonized by it would be another one.
+
+    Raises
+    ------
+    TryAgain
+        Of a scan that would do if it were tried again.
+    """
+    for status in statuses:
+        if status.state == "failed" and status.exit_code == ExitCode.TRY_AGAIN:
+            raise TryAgain(
+                "A scan that is to show its site's look could not be prepared",
+                where=status.label,
+                got=status.message,
+                hint="Run the same command again.",
+            )
 
 
 def _nodes(scan: Scan, records: Iterable[NodeRecord]) -> list[NodeRecord]:

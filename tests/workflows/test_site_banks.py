@@ -13,7 +13,7 @@ import pytest
 from bids_harmony.bids.dataset import Scan, find_scans
 from bids_harmony.bids.dataset_files import write_dataset_files
 from bids_harmony.bids.site import SiteEvidence
-from bids_harmony.exceptions import ExitCode, MissingInput, UsageError
+from bids_harmony.exceptions import ExitCode, MissingInput, TryAgain, UsageError
 from bids_harmony.imaging.reference import reference_grid, reference_t1w
 from bids_harmony.workflows import site_banks
 from bids_harmony.workflows.base import run_participant
@@ -251,3 +251,21 @@ def test_a_site_is_not_shown_by_other_images_than_those_given(known, tmp_path, m
     monkeypatch.setattr(site_banks, "_prepare", nothing)
     make_banks(given, [T1W], load_model(given)[1], tmp_path)
     assert shelf_of(given).made_of("B", "T1w") is None
+
+
+@pytest.mark.parametrize(("code", "stops"), [(ExitCode.TRY_AGAIN, True), (ExitCode.BAD_DATA, False)])
+def test_a_look_is_not_made_of_fewer_scans_because_memory_ran_out(
+    zero_shot, monkeypatch, code, stops
+):
+    def prepare(settings, scans, everyone, **_):
+        return [], {s.label: ScanStatus(s.label, "failed", "X", "no luck", code) for s in scans}
+
+    monkeypatch.setattr("bids_harmony.workflows.running.prepare_scans", prepare)
+    harmonizer = load_model(zero_shot)[1]
+    logs = zero_shot.output_dir / "logs"
+    if stops:
+        with pytest.raises(TryAgain, match="no luck"):
+            make_banks(zero_shot, [T1W], harmonizer, logs)
+    else:
+        make_banks(zero_shot, [T1W], harmonizer, logs)
+    assert shelf(zero_shot) == []
