@@ -253,7 +253,9 @@ def test_a_site_is_not_shown_by_other_images_than_those_given(known, tmp_path, m
     assert shelf_of(given).made_of("B", "T1w") is None
 
 
-@pytest.mark.parametrize(("code", "stops"), [(ExitCode.TRY_AGAIN, True), (ExitCode.BAD_DATA, False)])
+@pytest.mark.parametrize(
+    ("code", "stops"), [(ExitCode.TRY_AGAIN, True), (ExitCode.BAD_DATA, False)]
+)
 def test_a_look_is_not_made_of_fewer_scans_because_memory_ran_out(
     zero_shot, monkeypatch, code, stops
 ):
