@@ -97,7 +97,9 @@ def _disturbed(slurm: Cluster, folder: Path, moments: random.Random, seconds: fl
         for number in range(tasks):
             kind = KINDS[(turn + number) % len(KINDS)]
             name = f"{array}_{number + 1}"
-            landed[kind] += _kill(slurm, name, kind, moments.uniform(0, seconds))
+            # Sooner every time: less is left to do, and the machine may have become faster.
+            delay = moments.uniform(0, seconds / 2**turn)
+            landed[kind] += _kill(slurm, name, kind, delay)
         slurm.wait(PATIENCE)
         turn += 1
     array = _submit(slurm, scripts, "--no-group")["participant"]
