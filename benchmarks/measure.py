@@ -17,7 +17,14 @@ from typing import Any
 
 import psutil
 
-__all__ = ["Meter", "measured_command", "measured_process", "provenance", "put_into_page"]
+__all__ = [
+    "Meter",
+    "made_by",
+    "measured_command",
+    "measured_process",
+    "provenance",
+    "put_into_page",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reliability.md"
@@ -136,3 +143,13 @@ def provenance(packages: Iterable[str]) -> dict[str, Any]:
         },
         "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
     }
+
+
+def made_by(result: Mapping[str, Any]) -> str:
+    """What made a result: command, commit, date, machine and how busy it was."""
+    machine, load = result["machine"], result["load_average"]
+    return (
+        f"`{result['command']}`, commit {result['commit'][:10]}, {result['date']}, "
+        f"{machine['processor']}, {machine['cores']} cores, load average {load['before'][0]:.1f} "
+        f"before and {load['after'][0]:.1f} after."
+    )

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from measure import Meter, measured_command, provenance
+from measure import Meter, made_by, measured_command, provenance
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data" / "multivendor"
@@ -214,13 +214,10 @@ def measure_network(repeats: int) -> dict[str, Any]:
 
 def write_table(result: dict[str, Any]) -> None:
     """Write the Markdown table of a result."""
-    load, machine = result["load_average"], result["machine"]
     lines = [
         f"# {result['name']}",
         "",
-        f"`{result['command']}`, commit {result['commit'][:10]}, {result['date']}, "
-        f"{machine['processor']}, {machine['cores']} cores, load average "
-        f"{load['before'][0]:.1f} before and {load['after'][0]:.1f} after.",
+        made_by(result),
         "",
         "| stage | wall s | CPU s | peak MiB | aim | ratio |",
         "|---|---:|---:|---:|---:|---:|",

@@ -29,7 +29,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from measure import measured_command, measured_process, provenance
+from measure import made_by, measured_command, measured_process, provenance
 from participant import DATA, TARGET, make_dataset
 from peer_job import MAPS_PER_SITE
 
@@ -185,7 +185,6 @@ def versions(python: Path) -> dict[str, str]:
 
 def table(result: dict[str, Any]) -> str:
     """Markdown: each program, and how many times our whole run's time it takes."""
-    machine, load = result["machine"], result["load_average"]
     ours = {
         "diffusion" if "diffusion" in row["program"] else "T1w": row["seconds"]
         for row in result["rows"]
@@ -194,9 +193,7 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         "# peers",
         "",
-        f"`{result['command']}`, commit {result['commit'][:10]}, {result['date']}, "
-        f"{machine['processor']}, {machine['cores']} cores, load average {load['before'][0]:.1f} "
-        f"before and {load['after'][0]:.1f} after. Versions: "
+        f"{made_by(result)} Versions: "
         + ", ".join(f"{name} {number}" for name, number in result["peers"].items())
         + ".",
         "",

@@ -34,7 +34,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from measure import measured_command, provenance
+from measure import made_by, measured_command, provenance
 from participant import DATA, PACKAGES, SOURCE, TARGET, THREADS, make_dataset, measure_stages
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -277,13 +277,10 @@ def _whole() -> list[dict[str, Any]]:
 
 
 def _table(label: str, result: dict[str, Any]) -> str:
-    load, machine = result["load_average"], result["machine"]
     lines = [
         f"# profile: {label}",
         "",
-        f"`{result['command']}`, commit {result['commit'][:10]}, {result['date']}, "
-        f"{machine['processor']}, {machine['cores']} cores, load average {load['before'][0]:.1f} "
-        f"before and {load['after'][0]:.1f} after.",
+        made_by(result),
         "",
         "| case | stage | wall s | CPU s | peak MiB | MB | GFLOP | floor s | ratio |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import ROOT, Meter, measured_command, provenance
+from measure import ROOT, Meter, made_by, measured_command, provenance
 
 RESULT = ROOT / "benchmarks" / "results" / "scaling.json"
 FIGURE = ROOT / "benchmarks" / "results" / "figures" / "scaling.png"
@@ -173,13 +173,10 @@ def line(part: str, rows: Rows) -> dict[str, Any]:
 
 def table(record: dict[str, Any]) -> str:
     """Markdown of the rows and of the lines through them."""
-    machine, load = record["machine"], record["load_average"]
     lines = [
         "# scaling",
         "",
-        f"`{record['command']}`, commit {record['commit'][:10]}, {record['date']}, "
-        f"{machine['processor']}, {machine['cores']} cores, load average {load['before'][0]:.1f} "
-        f"before and {load['after'][0]:.1f} after.",
+        made_by(record),
         "",
         "| against | wall s | CPU s | peak MiB |",
         "|---|---:|---:|---:|",

@@ -12,7 +12,7 @@ try:
 except ImportError:
     sync_api = None
 
-__all__ = ["NAMES", "NARROW", "open_alone", "sync_api"]
+__all__ = ["NAMES", "NARROW", "assert_nothing_beyond", "open_alone", "sync_api"]
 
 #: Browsers that will do.
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -45,3 +45,18 @@ def open_alone(
     context.close()
     assert wrong == []
     assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
+
+
+def assert_nothing_beyond(page: Any, width: int) -> None:
+    """With all its parts opened, a page so many pixels wide need not be scrolled sideways."""
+    page.set_viewport_size({"width": width, "height": 800})
+    for summary in page.locator("summary").all():
+        summary.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    beyond = page.evaluate(
+        """width => [...document.querySelectorAll("main *, header *")]
+        .filter(e => e.getClientRects().length && e.getBoundingClientRect().right > width + 1)
+        .map(e => e.tagName + " " + e.textContent.slice(0, 60))""",
+        width,
+    )
+    assert beyond == []

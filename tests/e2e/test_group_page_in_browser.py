@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bids_harmony.cli.main import main
-from tests.e2e.browser import NARROW, open_alone, sync_api
+from tests.e2e.browser import NARROW, assert_nothing_beyond, open_alone, sync_api
 from tests.group.conftest import (
     Effects,
     add_output,
@@ -75,17 +75,7 @@ def test_no_section_and_no_cell_is_empty(page):
 
 @pytest.mark.parametrize("width", [NARROW, 1280])
 def test_nothing_has_to_be_scrolled_sideways(page, width):
-    page.set_viewport_size({"width": width, "height": 800})
-    for summary in page.locator("summary").all():
-        summary.click()
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    beyond = page.evaluate(
-        """width => [...document.querySelectorAll("main *, header *")]
-        .filter(e => e.getClientRects().length && e.getBoundingClientRect().right > width + 1)
-        .map(e => e.tagName + " " + e.textContent.slice(0, 60))""",
-        width,
-    )
-    assert beyond == []
+    assert_nothing_beyond(page, width)
 
 
 def test_on_a_telephone_each_number_says_what_it_is(page):

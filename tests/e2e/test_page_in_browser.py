@@ -12,7 +12,7 @@ from PIL import Image
 
 from bids_harmony.reports.runs import Unit, read_runs
 from bids_harmony.reports.subject import write_subject_page
-from tests.e2e.browser import NARROW, open_alone, sync_api
+from tests.e2e.browser import NARROW, assert_nothing_beyond, open_alone, sync_api
 from tests.reports.conftest import KINDS, add_run, add_scan
 
 pytestmark = [
@@ -125,17 +125,7 @@ def test_without_a_script_both_pictures_are_there(browser, written):
 
 @pytest.mark.parametrize("width", [NARROW, 1280])
 def test_nothing_has_to_be_scrolled_sideways(page, width):
-    page.set_viewport_size({"width": width, "height": 800})
-    for summary in page.locator("summary").all():
-        summary.click()
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    beyond = page.evaluate(
-        """width => [...document.querySelectorAll("main *, header *")]
-        .filter(e => e.getClientRects().length && e.getBoundingClientRect().right > width + 1)
-        .map(e => e.tagName + " " + e.textContent.slice(0, 60))""",
-        width,
-    )
-    assert beyond == []
+    assert_nothing_beyond(page, width)
 
 
 def test_links_lead_to_sections_and_files(page, written):
