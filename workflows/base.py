@@ -122,17 +122,19 @@ def _models_of(
     settings: Settings, scans: Sequence[Scan], log_dir: Path
 ) -> Callable[[Scan], Model]:
     """What of the model counts for each scan; sites that it does not know are looked at first."""
+    from bids_harmony.workflows.reference_images import LookOf
     from bids_harmony.workflows.series_models import models_of_series
 
     target = str(settings.target_site)
     images = [scan for scan in scans if not scan.gradients]
     series = [scan for scan in scans if scan.gradients]
+    unseen: dict[LookOf, BidsHarmonyError] = {}
     if images:
         model, harmonizer = load_model(settings)
         # Banks are on the grid of the model, which is the settings' for the shipped one.
         on_grid = replace(settings, voxel_mm=harmonizer.voxel_mm)
         if looks := missing_looks(on_grid, images, harmonizer):
-            make_banks(on_grid, looks, harmonizer, log_dir)
+            unseen = make_banks(on_grid, looks, harmonizer, log_dir)
             model, harmonizer = load_model(settings)
     of_series: Callable[[Scan], Model] | None = None
     refused: BidsHarmonyError | None = None
@@ -146,7 +148,7 @@ def _models_of(
 
     def model_of(scan: Scan) -> Model:
         if not scan.gradients:
-            return model_of_scan(model, harmonizer, scan, target)
+            return model_of_scan(model, harmonizer, scan, target, unseen)
         if of_series is None:
             raise refused or AssertionError("no series was announced")
         return of_series(scan)

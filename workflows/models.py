@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_harmony.bids.site import same_site
-from bids_harmony.exceptions import MissingInput, SiteError
+from bids_harmony.exceptions import BidsHarmonyError, MissingInput, SiteError
 from bids_harmony.settings import METHODS
 from bids_harmony.workflows.anat import Model
+from bids_harmony.workflows.reference_images import LookOf
 
 if TYPE_CHECKING:
     from bids_harmony.bids.dataset import Scan
@@ -75,7 +77,13 @@ def load_model(settings: Settings) -> tuple[Model, Harmonizer]:
     return model, harmonizer
 
 
-def model_of_scan(model: Model, harmonizer: Harmonizer, scan: Scan, target: str) -> Model:
+def model_of_scan(
+    model: Model,
+    harmonizer: Harmonizer,
+    scan: Scan,
+    target: str,
+    unseen: Mapping[LookOf, BidsHarmonyError],
+) -> Model:
     """What of the model counts for a scan: weights, and the banks of its site and of the target.
 
     Parameters
@@ -84,15 +92,18 @@ def model_of_scan(model: Model, harmonizer: Harmonizer, scan: Scan, target: str)
     harmonizer : Harmonizer
     scan : Scan
     target : str
+    unseen : mapping
+        Why looks could not be made; see `site_banks.make_banks`.
 
     Raises
     ------
     SiteError
-        One of the two banks is not there.
+        Nothing shows the target's look; or what made the scans fail that were to show it, or that
+        of the scan's own site where the method needs it.
     """
     sites = harmonizer.targets(scan.modality)
     if target not in sites:
-        raise SiteError(
+        raise unseen.get(LookOf(target, scan.modality)) or SiteError(
             f"Nothing shows the target site's {scan.modality} images",
             where=scan.label,
             expected="one of " + (", ".join(sites) or "no sites at all"),
@@ -103,6 +114,9 @@ def model_of_scan(model: Model, harmonizer: Harmonizer, scan: Scan, target: str)
     # Spellings of one site count as one; the model's own names its banks.
     known = (s for s in harmonizer.sites(scan.modality) if same_site(s, scan.site.site))
     source = next(known, scan.site.site)
+    reason = unseen.get(LookOf(scan.site.site, scan.modality))
+    if reason and harmonizer.needs_source and not harmonizer.has_bank(scan.modality, source):
+        raise reason
     scans = {
         role: harmonizer.bank(scan.modality, site).scans
         for role, site in (("source", source), ("target", target))

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bids_harmony.exceptions import MissingInput
+from bids_harmony.exceptions import BidsHarmonyError, MissingInput
 from bids_harmony.workflows.precomputed import file_sha256
 from bids_harmony.workflows.reference_images import (
     LookOf,
@@ -26,7 +26,7 @@ from bids_harmony.workflows.reference_images import (
     same_images,
 )
 from bids_harmony.workflows.site_banks import bank_recipe, encoder_and_cells
-from bids_harmony.workflows.status import ScanStatus, refuse_passing_failures
+from bids_harmony.workflows.status import ScanStatus, report_references, why_unseen
 
 if TYPE_CHECKING:
     from bids_harmony.bids.dataset import Scan
@@ -97,7 +97,7 @@ def _recipes(settings: Settings, harmonizer: Harmonizer) -> tuple[str, ...]:
 
 def look_at(
     sites: Sequence[str], settings: Settings, harmonizer: Harmonizer, log_dir: Path
-) -> None:
+) -> dict[str, BidsHarmonyError]:
     """Put looks and banks of the sites that are not known on the shelf; other jobs wait.
 
     Parameters
@@ -107,16 +107,22 @@ def look_at(
     harmonizer : Harmonizer
         Tells which network the banks are for.
     log_dir : Path
+
+    Returns
+    -------
+    dict
+        Sites whose series all failed, and why they did.
     """
     from bids_harmony.bids.dataset import find_scans
     from bids_harmony.workflows.running import clear_work
 
+    unseen: dict[str, BidsHarmonyError] = {}
     shelf = series_shelf(settings)
     with shelf.locked():
         # Another job may have looked at them while this one waited.
         sites = [site for site in sites if not is_known(site, settings, harmonizer)]
         if not sites:
-            return
+            return unseen
         for site in sites:
             _forget(shelf, site)
         everyone = find_scans(settings, whole_dataset=True).scans
@@ -128,10 +134,13 @@ def look_at(
             usable = [scan for scan in scans if scan.label in ready]
             if usable:
                 _shelve(site, scans, usable, ready, settings, harmonizer)
-            else:
-                logger.warning("No usable diffusion series of %s", site)
+                continue
+            logger.warning("No usable diffusion series of %s", site)
+            if reason := why_unseen(site, [statuses[scan.label] for scan in scans]):
+                unseen[site] = reason
         work = {scan.label: scan for scans in chosen.values() for scan in scans}
         clear_work(settings, _NAME, list(work.values()), statuses)
+    return unseen
 
 
 def _forget(shelf: BankShelf, site: str) -> None:
@@ -165,14 +174,12 @@ def _prepare(
         lambda scan: init_dwi_prepare_wf(scan=scan, settings=settings),
         log_dir,
     )
-    refuse_passing_failures(statuses.values())
+    report_references(statuses.values())
     ready = {}
     for label, scan in work.items():
         if statuses[label].state == "done":
             folder = node_record(records, settings, _NAME, scan, "prepare").folder
             ready[label] = PreparedSeries.load(folder / "prepared.npz")
-        else:
-            logger.warning("Not among those that show a site's look: %s", statuses[label].message)
     return ready, statuses
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,13 +52,14 @@ def models_of_series(
     """
     model, harmonizer = _load(settings)
     target = str(settings.target_site)
+    unseen: dict[str, BidsHarmonyError] = {}
     # The target first: what it has no shells for is refused, and nothing is made for it.
     for choose in (lambda: [target], lambda: _sites_of(settings, series, target)):
         wanted = choose()
         if any(not is_known(site, settings, harmonizer) for site in wanted):
-            look_at(wanted, settings, harmonizer, log_dir)
+            unseen |= look_at(wanted, settings, harmonizer, log_dir)
             model, harmonizer = _load(settings)
-    return lambda scan: _model_of(scan, model, harmonizer, settings)
+    return lambda scan: _model_of(scan, model, harmonizer, settings, unseen)
 
 
 def _load(settings: Settings) -> tuple[Model, Harmonizer]:
@@ -110,13 +111,19 @@ def _sites_of(settings: Settings, series: Sequence[Scan], target: str) -> list[s
     return list(sites)
 
 
-def _model_of(scan: Scan, model: Model, harmonizer: Harmonizer, settings: Settings) -> Model:
+def _model_of(
+    scan: Scan,
+    model: Model,
+    harmonizer: Harmonizer,
+    settings: Settings,
+    unseen: Mapping[str, BidsHarmonyError],
+) -> Model:
     """What of the model counts for a series: weights, banks and looks of its site and the target.
 
     Raises
     ------
     SiteError
-        Nothing is known of one of the sites.
+        Nothing is known of one of the sites; or what made its series fail (`unseen`).
     MissingInput, InputOutputError, DataError
         The series' tables cannot be used, or the target site has no shell like one of its shells.
         Told here, before anything is written.
@@ -132,7 +139,7 @@ def _model_of(scan: Scan, model: Model, harmonizer: Harmonizer, settings: Settin
     looks: list[SeriesLook] = []
     for site, which in ((target, "target site's"), (source, "site's own")):
         if not harmonizer.has_bank(B0_KEY, site):
-            raise SiteError(
+            raise unseen.get(site) or SiteError(
                 f"Nothing shows the {which} diffusion series",
                 where=scan.label,
                 expected="a usable series of that site in the dataset",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from bids_harmony import __version__
 from bids_harmony.bids.site import same_site
-from bids_harmony.exceptions import DataError
+from bids_harmony.exceptions import BidsHarmonyError, DataError
 from bids_harmony.workflows.reference_images import (
     LookOf,
     are_given,
@@ -23,7 +23,7 @@ from bids_harmony.workflows.reference_images import (
     reference_images,
     same_images,
 )
-from bids_harmony.workflows.status import ScanStatus, refuse_passing_failures
+from bids_harmony.workflows.status import ScanStatus, report_references, why_unseen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,7 +113,7 @@ def bank_recipe(settings: Settings, *, encoder_sha256: str, cells: int) -> str:
 
 def make_banks(
     settings: Settings, looks: Sequence[LookOf], harmonizer: Harmonizer, log_dir: Path
-) -> None:
+) -> dict[LookOf, BidsHarmonyError]:
     """Prepare scans of the sites that are missing and put their banks on the shelf.
 
     Other jobs of the same output folder wait and find them. A site without a usable scan gets no
@@ -126,10 +126,16 @@ def make_banks(
     harmonizer : Harmonizer
         Tells which network the banks are for.
     log_dir : Path
+
+    Returns
+    -------
+    dict
+        Looks for which no bank could be made because all of their scans failed, and why they did.
     """
     from bids_harmony.bids.dataset import find_scans
     from bids_harmony.workflows.running import clear_work
 
+    unseen: dict[LookOf, BidsHarmonyError] = {}
     shelf = shelf_of(settings)
     encoder, cells = encoder_and_cells(harmonizer)
     with shelf.locked():
@@ -139,7 +145,7 @@ def make_banks(
         # Where given images are gone, the model's own bank counts again.
         looks = [look for look in looks if not _is_known(look, settings, harmonizer)]
         if not looks:
-            return
+            return unseen
         everyone = find_scans(settings, whole_dataset=True).scans
         chosen = {look: reference_images(look, settings, everyone) for look in looks}
         ready, statuses = _prepare(settings, chosen, everyone, log_dir)
@@ -147,6 +153,8 @@ def make_banks(
             usable = [scan for scan in scans if scan.label in ready]
             if not usable:
                 logger.warning("No usable %s scan of %s", look.modality, look.site)
+                if reason := why_unseen(look.site, [statuses[scan.label] for scan in scans]):
+                    unseen[look] = reason
                 continue
             # Of images that were given, also one of no use: they are compared as a whole.
             given = are_given(look, settings)
@@ -164,6 +172,7 @@ def make_banks(
             )  # fmt: skip
         work = {scan.label: scan for scans in chosen.values() for scan in scans}
         clear_work(settings, _NAME, list(work.values()), statuses)
+    return unseen
 
 
 def _take_away_others(shelf: BankShelf, looks: Sequence[LookOf], settings: Settings) -> None:
@@ -211,10 +220,7 @@ def _prepare(
     ready, statuses = prepare_scans(
         settings, list(work.values()), [*everyone, *given], name=_NAME, log_dir=log_dir
     )
-    refuse_passing_failures(statuses.values())
-    for status in statuses.values():
-        if status.state == "failed":
-            logger.warning("Not among those that show a site's look: %s", status.message)
+    report_references(statuses.values())
     return {scan.label: scan for scan in ready}, statuses
 
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bids_harmony.exceptions import ExitCode, TryAgain
+from bids_harmony.exceptions import (
+    BidsHarmonyError,
+    CannotCreateOutput,
+    ExitCode,
+    InputOutputError,
+    MissingInput,
+    MissingProgram,
+    SiteError,
+    TryAgain,
+)
 from bids_harmony.interfaces.base import Failure
 from bids_harmony.workflows.anat import scan_wf_name
 
@@ -14,7 +24,22 @@ if TYPE_CHECKING:
     from bids_harmony.bids.dataset import Scan
     from bids_harmony.workflows.execution import NodeRecord
 
-__all__ = ["ScanStatus", "exit_code_of", "refuse_passing_failures", "status_of_scan"]
+__all__ = ["ScanStatus", "exit_code_of", "report_references", "status_of_scan", "why_unseen"]
+
+logger = logging.getLogger(__name__)
+
+_ERRORS: Mapping[int, type[BidsHarmonyError]] = {
+    kind.exit_code: kind
+    for kind in (
+        SiteError, MissingInput, CannotCreateOutput, InputOutputError, TryAgain, MissingProgram
+    )
+}  # fmt: skip
+_AGAIN = "Run the same command again."
+_HINTS = {
+    ExitCode.BAD_DATA: "Mend that scan; for a target site, --target-image names others.",
+    ExitCode.INPUT_OUTPUT: _AGAIN,
+    ExitCode.TRY_AGAIN: _AGAIN,
+}
 
 
 @dataclass(frozen=True)
@@ -96,10 +121,11 @@ def exit_code_of(statuses: Iterable[ScanStatus]) -> ExitCode:
     return ExitCode(codes.pop()) if len(codes) == 1 else ExitCode.UNSPECIFIED
 
 
-def refuse_passing_failures(statuses: Iterable[ScanStatus]) -> None:
-    """Stop before a site's look is made of fewer scans only because memory ran out for a moment.
+def report_references(statuses: Iterable[ScanStatus]) -> None:
+    """Say which of the scans that are to show their sites' looks failed.
 
-    The look would stay, and with it every image that is harmonized by it would be another one.
+    Memory that ran out for a moment stops the run before a look is made of fewer scans: the look
+    would stay, and with it every image that is harmonized by it would be another one.
 
     Raises
     ------
@@ -107,13 +133,38 @@ def refuse_passing_failures(statuses: Iterable[ScanStatus]) -> None:
         Of a scan that would do if it were tried again.
     """
     for status in statuses:
-        if status.state == "failed" and status.exit_code == ExitCode.TRY_AGAIN:
-            raise TryAgain(
-                "A scan that is to show its site's look could not be prepared",
-                where=status.label,
-                got=status.message,
-                hint="Run the same command again.",
-            )
+        if status.state != "failed":
+            continue
+        if status.exit_code == ExitCode.TRY_AGAIN:
+            raise _error_of(status, "A scan that is to show its site's look could not be prepared")
+        logger.warning("Not among those that show a site's look: %s", status.message)
+
+
+def why_unseen(site: str, statuses: Iterable[ScanStatus]) -> BidsHarmonyError | None:
+    """Tell whoever needs a site's look why there is none: what made its scans fail.
+
+    Parameters
+    ----------
+    site : str
+    statuses : iterable of ScanStatus
+        Of the scans that were to show the look.
+
+    Returns
+    -------
+    BidsHarmonyError or None
+        With the code and the words of the scan that failed; None where there was no scan.
+    """
+    failed = [status for status in statuses if status.state == "failed"]
+    # Codes above that of bad data are of what can be mended without other scans.
+    worst = max(failed, key=lambda status: status.exit_code, default=None)
+    return _error_of(worst, f"No scan shows the look of {site}") if worst else None
+
+
+def _error_of(status: ScanStatus, what: str) -> BidsHarmonyError:
+    """The error that a scan failed with, for those that need the scan."""
+    kind = _ERRORS.get(status.exit_code, BidsHarmonyError)
+    hint = _HINTS.get(kind.exit_code, "")
+    return kind(what, where=status.label, got=status.message.rstrip("."), hint=hint)
 
 
 def _nodes(scan: Scan, records: Iterable[NodeRecord]) -> list[NodeRecord]:

@@ -53,6 +53,8 @@ class Harmonizer(Protocol):
     version: str
     sha256: str
     voxel_mm: float
+    #: Whether `apply` needs a bank of the source site beside that of the target.
+    needs_source: bool
 
     def sites(self, modality: str) -> tuple[str, ...]:
         """Sites that the method knows for a modality."""

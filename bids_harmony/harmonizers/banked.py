@@ -31,6 +31,8 @@ class Banked:
         False leaves the model's own banks and their grid aside: only the shelf counts.
     """
 
+    needs_source = False
+
     def __init__(
         self, model_dir: Path, shelf: BankShelf | None = None, *, own_banks: bool = True
     ) -> None:

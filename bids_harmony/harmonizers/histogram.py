@@ -111,6 +111,7 @@ class Histogram(Banked):
     ) -> None:
         super().__init__(model_dir, shelf, own_banks=own_banks)
         self.name, self.version = method, __version__
+        self.needs_source = method in _FORMS
 
     def apply(
         self, prepared: Prepared, *, modality: str, source_site: str, target_site: str

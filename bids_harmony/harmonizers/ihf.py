@@ -36,6 +36,7 @@ class IHF(Banked):
     """
 
     name = "ihf"
+    needs_source = True
 
     def __init__(
         self,

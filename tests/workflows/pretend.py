@@ -20,6 +20,7 @@ class Applied:
 
 class Multiply:
     name, version, sha256, voxel_mm = "multiply", "0", "0" * 64, VOXEL_MM
+    needs_source = False
 
     def sites(self, modality: str) -> tuple[str, ...]:
         return ("A", "B")

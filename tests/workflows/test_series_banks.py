@@ -11,6 +11,7 @@ import pytest
 from bids_harmony.bids.dataset import Scan, ScanSelection
 from bids_harmony.bids.site import SiteEvidence
 from bids_harmony.diffusion.features import B0_KEY
+from bids_harmony.exceptions import InputOutputError
 from bids_harmony.settings import Settings
 from bids_harmony.training.site_bank import SiteBank
 from bids_harmony.workflows import series_banks
@@ -68,7 +69,10 @@ def world(tmp_path, monkeypatch):
     def prepare(settings, chosen, everyone, log_dir):
         labels = {scan.label for scans in chosen.values() for scan in scans}
         states = {
-            label: ScanStatus(label, "failed" if label in broken else "done") for label in labels
+            label: ScanStatus(label, "failed", "X", "I/O error.", 74)
+            if label in broken
+            else ScanStatus(label, "done")
+            for label in labels
         }
         return dict.fromkeys(labels - broken), states
 
@@ -86,7 +90,7 @@ def world(tmp_path, monkeypatch):
 
 
 def look(world, settings=None):
-    look_at(["A", "B"], settings or world.settings, HARMONIZER, world.log)
+    return look_at(["A", "B"], settings or world.settings, HARMONIZER, world.log)
 
 
 def test_a_site_is_looked_at_once_by_as_many_people_as_asked_for(world):
@@ -130,10 +134,13 @@ def test_settings_that_count_and_settings_that_do_not(world):
 
 def test_a_series_of_no_use_stands_for_no_site(world, caplog):
     world.broken.update({"sub-1_dwi", "sub-4_dwi"})
-    look(world)
+    unseen = look(world)
     assert world.made == [("A", ("sub-2_dwi",))]
     assert "No usable diffusion series of B" in caplog.text
     assert not is_known("B", world.settings, HARMONIZER)
+    # Whoever needs B's look is told why there is none; A has another series.
+    assert unseen.keys() == {"B"} and isinstance(unseen["B"], InputOutputError)
+    assert "sub-4_dwi" in str(unseen["B"])
 
 
 def test_given_series_stand_for_the_target_until_they_are_gone(world, tmp_path):

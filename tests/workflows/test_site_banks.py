@@ -13,7 +13,13 @@ import pytest
 from bids_harmony.bids.dataset import Scan, find_scans
 from bids_harmony.bids.dataset_files import write_dataset_files
 from bids_harmony.bids.site import SiteEvidence
-from bids_harmony.exceptions import ExitCode, MissingInput, TryAgain, UsageError
+from bids_harmony.exceptions import (
+    ExitCode,
+    InputOutputError,
+    MissingInput,
+    TryAgain,
+    UsageError,
+)
 from bids_harmony.imaging.reference import reference_grid, reference_t1w
 from bids_harmony.workflows import site_banks
 from bids_harmony.workflows.base import run_participant
@@ -271,3 +277,37 @@ def test_a_look_is_not_made_of_fewer_scans_because_memory_ran_out(
     else:
         make_banks(zero_shot, [T1W], harmonizer, logs)
     assert shelf(zero_shot) == []
+
+
+@pytest.mark.parametrize(
+    ("broken", "method", "codes"),
+    [
+        ("sub-02_T1w", "ihf", {"sub-01_T1w": 74, "sub-02_T1w": 74}),  # the target's only scan
+        ("sub-01_T1w", "ihf", {"sub-01_T1w": 74, "sub-02_T1w": None}),
+        # It goes by the target alone.
+        ("sub-01_T1w", "histogram", {"sub-01_T1w": None, "sub-02_T1w": None}),
+    ],
+)
+def test_who_needs_a_look_that_no_scan_shows_fails_as_the_scan_did(
+    zero_shot, monkeypatch, broken, method, codes
+):
+    from bids_harmony.workflows import base, running
+
+    real = running.prepare_scans
+
+    def prepare(settings, scans, everyone, **more):
+        ready, statuses = real(settings, scans, everyone, **more)
+        failed = ScanStatus(broken, "failed", "InputOutputError", "Reading failed.", 74)
+        return [scan for scan in ready if scan.label != broken], statuses | {broken: failed}
+
+    monkeypatch.setattr(running, "prepare_scans", prepare)
+    settings = replace(zero_shot, method=method)
+    scans = find_scans(settings).scans
+    model_of = base._models_of(settings, scans, settings.output_dir / "logs")
+    for scan in scans:
+        if codes[scan.label] is None:
+            model_of(scan)
+            continue
+        with pytest.raises(InputOutputError, match=rf"{broken}.* Reading failed\. ") as caught:
+            model_of(scan)
+        assert caught.value.exit_code == codes[scan.label]
