@@ -8,6 +8,7 @@ the closest built-in so that callers who know nothing of this package can still 
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 from enum import IntEnum
 
@@ -196,10 +197,17 @@ _NO_MEMORY = (
     "Failed to allocate memory",
     "out of memory",
 )
+# More than what the program keeps back for its last words.
+_SMALL_BLOCK_BYTES = 1 << 24
 
 
 def from_system(error: BaseException) -> BidsHarmonyError | None:
     """Say in our words that disk, file system or memory failed; None when it is none of these.
+
+    Python that finds no memory for a call's frame does not always raise MemoryError: version 3.11
+    goes on damaged, with a SystemError ("error return without exception set") or a TypeError
+    ("'frame' object is not callable"). So any other error is followed by a look whether there is
+    memory at all.
 
     Parameters
     ----------
@@ -214,10 +222,7 @@ def from_system(error: BaseException) -> BidsHarmonyError | None:
     if isinstance(error, BidsHarmonyError):
         return error
     if isinstance(error, MemoryError) or told:
-        reason = TryAgain(
-            "Out of memory",
-            hint="Use fewer processes (--nprocs), a smaller --batch-size or more memory.",
-        )
+        reason = _out_of_memory()
     elif isinstance(error, OSError):
         where, got = str(error.filename or ""), error.strerror or str(error)
         if code in (errno.ENOSPC, errno.EDQUOT):
@@ -231,6 +236,28 @@ def from_system(error: BaseException) -> BidsHarmonyError | None:
             reason = CannotCreateOutput("The file system is read-only", where=where, got=got)
         else:
             reason = InputOutputError("Reading or writing failed", where=where, got=got)
+    elif _no_small_block():
+        reason = _out_of_memory(got=f"{type(error).__name__}: {error}")
     if reason is not None:
         reason.__cause__ = error
     return reason
+
+
+def _out_of_memory(got: str = "") -> TryAgain:
+    return TryAgain(
+        "Out of memory",
+        got=got,
+        hint="Use fewer processes (--nprocs), a smaller --batch-size or more memory.",
+    )
+
+
+def _no_small_block() -> bool:
+    """Whether the system refuses a block of memory that no process could do long without.
+
+    Mapped, as the interpreter's own blocks are; nothing is written to it, so it is never filled.
+    """
+    try:
+        mmap.mmap(-1, _SMALL_BLOCK_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+    except (OSError, MemoryError, SystemError):
+        return True
+    return False

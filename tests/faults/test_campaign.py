@@ -12,6 +12,8 @@ pytestmark = pytest.mark.e2e
 T1W = (
     ("memory", "dataset_description.json"),
     ("kill", "mask_brain/mask.nii.gz"),
+    # Here the interpreter itself finds no memory.
+    ("memory", "end participant_wf.sub_SIEMENS01_T1w_wf.fit_wf.mask_brain"),
     ("io", "start participant_wf.sub_SIEMENS01_T1w_wf.fit_wf.register"),
     ("term", "end participant_wf.sub_SIEMENS01_T1w_wf.fit_wf.register"),
     ("kill", "moved out/sub-SIEMENS01/anat/sub-SIEMENS01_desc-brain_mask.nii.gz"),
@@ -25,6 +27,8 @@ T1W = (
     ("term", "out/sub-SIEMENS01.html"),
 )
 SERIES = (
+    # The only series that shows its site.
+    ("io", "start series_banks_wf.sub_COI01_dwi_wf.fit_wf.mask_brain"),
     ("io", "_dwi_2mm.json"),
     ("full", "start participant_wf.sub_GE01_dwi_wf.dwi_harmonize_wf.harmonize"),
     ("term", "harmonizedCOI_dwi.nii.gz"),
