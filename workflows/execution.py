@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_harmony.exceptions import from_system
-from bids_harmony.interfaces.base import Failure, read_failure
+from bids_harmony.interfaces.base import Failure, forget_failure, read_failure
 
 if TYPE_CHECKING:
     from nipype.pipeline.engine import Node, Workflow
@@ -123,6 +123,7 @@ def run_graph(
             full = f"{workflow.name}.{name}"
             folder = Path(workflow.base_dir, *full.split("."))
             records[full] = NodeRecord(full, folder)
+            forget_failure(folder)
     # disable=None: no bar where nobody sees it.
     with tqdm(total=len(records), unit="step", desc=workflow.name, disable=None) as bar:
         plugin = _plugin(settings, _Watch(records, bar))

@@ -10,7 +10,7 @@ from nipype.interfaces.base import SimpleInterface
 
 from bids_harmony.exceptions import BidsHarmonyError, ExitCode, from_system
 
-__all__ = ["Adapter", "Failure", "read_failure", "write_failure"]
+__all__ = ["Adapter", "Failure", "forget_failure", "read_failure", "write_failure"]
 
 _FAILURE_FILE = "error.json"
 
@@ -52,6 +52,11 @@ def read_failure(folder: Path) -> Failure | None:
         return Failure(**json.loads((folder / _FAILURE_FILE).read_text()))
     except (FileNotFoundError, json.JSONDecodeError):
         return None
+
+
+def forget_failure(folder: Path) -> None:
+    """Remove the record that an earlier run left: a node may fail before it writes its own."""
+    (folder / _FAILURE_FILE).unlink(missing_ok=True)
 
 
 class Adapter(SimpleInterface):
