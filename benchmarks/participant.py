@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data" / "multivendor"
 RESULT = ROOT / "benchmarks" / "results" / "participant.json"
 THREADS = 2
-BATCH = 2
+BATCH = 4
 """As the command line has it."""
 SOURCE, TARGET = "Source", "Target"
 AIM_WHOLE_S, AIM_WHOLE_MIB, AIM_NETWORK_S = 60.0, 2048.0, 15.0

@@ -143,7 +143,7 @@ class Settings:
     device: str = "auto"
     # 2.5-D slices per network call; on a processor few are faster than many (they stay in its
     # cache) and take less memory. A graphics card wants 32.
-    batch_size: int = 2
+    batch_size: int = 4
     # The couplings add and subtract: half precision loses 2e-3 of the range.
     precision: str = "float32"
     random_seed: int = 0

@@ -3,15 +3,18 @@
 `IHFNetwork.change` is convolutions and, between them, passes over feature maps that cost more
 than these. Here channels lie side by side in memory, as the convolutions want them; squeezed
 pixels lie in the order in which they come, to which the weights are rearranged; the subtraction of
-the chunks is part of the last convolution's weights; and modulation, fusion and the sum over
-chunks go over a few rows at a time, which stay in the cache. The result is that of
-`IHFNetwork.change` but for rounding, and does not depend on the number of threads.
+the chunks is part of the last convolution's weights; the chunks of the shift are fused in its few
+cells, before these are interpolated; and the rest of the way back goes over a few rows at a time,
+which stay in the cache, of all slices at once, as threads wait for each other between operations.
+The result is that of `IHFNetwork.change` but for rounding, and does not depend on the number of
+threads.
 
 Arrays here are (B, h, w, C) where the rest of the package has (B, C, h, w).
 """
 
 from __future__ import annotations
 
+from functools import lru_cache, reduce
 from typing import cast
 
 import torch
@@ -82,6 +85,9 @@ class _StagePass:
         for block in stage.blocks:
             self.blocks.append(_BlockPass(cast(IHFBlock, block), self.order))
             self.order = self.blocks[-1].order
+        # Of each chunk of the stage in the sum that takes its blocks back.
+        shares = [block.shares for block in reversed(self.blocks)]
+        self.shares: list[float] = reduce(torch.kron, shares).tolist()
         head = cast(nn.Conv2d, stage.aan.content_features[0])
         self.head, self.head_bias = _rearranged(head, None, self.order)
 
@@ -117,43 +123,49 @@ class _StagePass:
         _normalize(features.permute(0, 2, 3, 1), cast(nn.InstanceNorm2d, aan.content_features[1]))
         content = aan.pooled(aan.content_features[2:](features), window)
         ds, db = (
-            cells[:, self.order].permute(0, 2, 3, 1) for cells in aan.predicted(content, embedding)
+            values[:, self.order].permute(0, 2, 3, 1)
+            for values in aan.predicted(content, embedding)
         )
-        batch, height, width, channels = here.shape
-        for block in self.blocks:
-            channels //= block.splits
-        change = here.new_empty(batch, height * side, width * side, channels // side**2)
+        shift = self._fused(db * _centre(here, window)[:, None, None])
+        batch, height, width, _ = here.shape
+        cells = ds.shape[1]
+        across = _interpolation(width, window.left, window.right, cells)
+        gain, shift = across @ ds, across @ shift
+        change = here.new_empty(batch, height * side, width * side, shift.shape[-1] // side**2)
         squeezed = change.view(batch, height, side, width, side, -1).permute(0, 1, 3, 2, 4, 5)
-        # Of each pixel its two cells and the share of the second.
-        down = _taps(height, window.top, window.bottom, ds.shape[1])
-        across = _taps(width, window.left, window.right, ds.shape[2])
-        for index in range(batch):
-            shown = here[index, window.top : window.bottom, window.left : window.right]
-            # One axis after the other: twenty times faster than both at once.
-            here[index] -= shown.sum(0).sum(0) / shown[..., 0].numel()
-            variance = shown.square().sum(0).sum(0) / shown[..., 0].numel()
-            gain = _stretched(ds[index], across)
-            shift = _stretched(db[index] * torch.sqrt(variance + EPSILON), across)
-            for start, end in _runs(down[0]):
-                rows = slice(start, end)
-                above, below, share = (tap[rows] for tap in down)
-                cells = int(above[0]), int(below[0])
-                made = _modulated(here[index, rows], gain, shift, cells, share)
-                if deeper is not None:
-                    made += deeper[index, rows]
-                for block in reversed(self.blocks):
-                    made = block.way_back(made)
-                squeezed[index, rows] = made.unflatten(-1, (side, side, -1))
+        for rows, one, other, share in _bands(height, window.top, window.bottom, cells):
+            made = torch.lerp(gain[:, one, None], gain[:, other, None], share).exp_().sub_(1)
+            if deeper is None:
+                made *= here[:, rows]
+            else:
+                torch.addcmul(deeper[:, rows], made, here[:, rows], out=made)
+            added = torch.lerp(shift[:, one, None], shift[:, other, None], share)
+            squeezed[:, rows] = self._fused(made, added).unflatten(-1, (side, side, -1))
         return change
+
+    def _fused(self, chunks: Tensor, onto: Tensor | None = None) -> Tensor:
+        """Sum of the chunks (..., C) times their shares, as `IHFBlock.reverse_change` has it;
+        added to `onto`, in place, if that is given."""
+        first, *more = chunks.chunk(len(self.shares), -1)
+        share, *shares = self.shares
+        total = first * share if onto is None else onto.add_(first, alpha=share)
+        for chunk, share in zip(more, shares, strict=True):
+            total.add_(chunk, alpha=share)
+        return total
 
 
 class _BlockPass:
     """One block: ``h_i = x - (a_1 + ... + a_i)`` as convolutions and one sum."""
 
     def __init__(self, block: IHFBlock, order: Tensor) -> None:
-        self.splits, self.weights = block.splits, block.weights.tolist()
+        self.splits, self.shares = block.splits, block.shares.detach()
         first, last = cast(nn.Conv2d, block.affine[0]), cast(nn.Conv2d, block.affine[-1])
-        self.between = block.affine[1:-1]
+        self.between = [
+            nn.LeakyReLU(layer.negative_slope, inplace=True)
+            if isinstance(layer, nn.LeakyReLU)
+            else layer
+            for layer in cast(nn.Sequential, block.affine[1:-1])
+        ]
         self.first, self.first_bias = _rearranged(first, None, order)
         starts = torch.arange(self.splits).view(-1, 1) * len(order)
         self.order = (starts + order).flatten()
@@ -168,17 +180,12 @@ class _BlockPass:
 
     def __call__(self, x: Tensor) -> Tensor:
         hidden = F.conv2d(x.permute(0, 3, 1, 2), self.first, self.first_bias, padding=1)
-        z = F.conv2d(self.between(hidden), self.last, self.last_bias, padding=1)
+        for layer in self.between:
+            hidden = layer(hidden)
+        z = F.conv2d(hidden, self.last, self.last_bias, padding=1)
         z = z.permute(0, 2, 3, 1)
         z.unflatten(-1, (self.splits, -1)).add_(x[..., None, :])
         return z
-
-    def way_back(self, change: Tensor) -> Tensor:
-        """As `IHFBlock.reverse_change`, (..., n * c) to (..., c)."""
-        *parts, result = change.chunk(self.splits, -1)
-        for part, weight in zip(reversed(parts), reversed(self.weights), strict=True):
-            result = torch.lerp(result, part, weight)
-        return result
 
 
 def _rearranged(
@@ -202,24 +209,32 @@ def _normalize(x: Tensor, norm: nn.InstanceNorm2d) -> None:
     x += norm.bias
 
 
-def _modulated(
-    centred: Tensor, gain: Tensor, shift: Tensor, cells: tuple[int, int], share: Tensor
-) -> Tensor:
-    """``expm1(ds) (z - mu) + sigma db`` for rows (r, w, C) between the middles of two cells."""
-    share = share[:, None, None]
-    one, other = cells
-    factor = torch.lerp(gain[one], gain[other], share).exp_().sub_(1)
-    added = torch.lerp(shift[one], shift[other], share)
-    return torch.addcmul(added, factor, centred, out=added)
+def _centre(z: Tensor, window: Window) -> Tensor:
+    """Subtract the means over the window from (B, h, w, C), in place.
+
+    Returns
+    -------
+    Tensor, (B, C)
+        Standard deviations over the window.
+    """
+    pixels, sigmas = window.shape[0] * window.shape[1], []
+    for image in z:
+        # A slice stays in the cache; one axis after the other is twenty times faster than both.
+        shown = image[window.top : window.bottom, window.left : window.right]
+        image -= shown.sum(0).sum(0) / pixels
+        sigmas.append(torch.sqrt(shown.square().sum(0).sum(0) / pixels + EPSILON))
+    return torch.stack(sigmas)
 
 
-def _stretched(cells: Tensor, across: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """Cells (g, g, C) interpolated along the rows of the image, (g, w, C)."""
-    first, second, share = across
-    left, right = cells.index_select(1, first), cells.index_select(1, second)
-    return torch.lerp(left, right, share[:, None])
+@lru_cache(maxsize=64)
+def _interpolation(size: int, start: int, end: int, cells: int) -> Tensor:
+    """Matrix (size, cells) that takes values of cells to pixels, see `_taps`."""
+    first, second, share = _taps(size, start, end, cells)
+    one_hot = torch.eye(cells)
+    return torch.lerp(one_hot[first], one_hot[second], share[:, None])
 
 
+@lru_cache(maxsize=64)
 def _taps(size: int, start: int, end: int, cells: int) -> tuple[Tensor, Tensor, Tensor]:
     """Linear interpolation from cells to the pixels start to end, border values beyond.
 
@@ -236,8 +251,17 @@ def _taps(size: int, start: int, end: int, cells: int) -> tuple[Tensor, Tensor, 
     return first, (first + 1).clamp(max=cells - 1), at - first
 
 
-def _runs(values: Tensor) -> list[tuple[int, int]]:
-    """First and end index of each run of equal values."""
-    counts = torch.unique_consecutive(values, return_counts=True)[1]
-    ends = counts.cumsum(0).tolist()
-    return list(zip([0, *ends[:-1]], ends, strict=True))
+@lru_cache(maxsize=64)
+def _bands(
+    size: int, start: int, end: int, cells: int
+) -> tuple[tuple[slice, int, int, Tensor], ...]:
+    """Runs of pixels between the middles of two cells: the pixels, the two cells, and for each
+    pixel the share of the second, (n, 1, 1)."""
+    first, second, share = _taps(size, start, end, cells)
+    firsts, counts = torch.unique_consecutive(first, return_counts=True)
+    bands, at = [], 0
+    for one, count in zip(firsts.tolist(), counts.tolist(), strict=True):
+        rows = slice(at, at + count)
+        bands.append((rows, one, int(second[at]), share[rows, None, None]))
+        at += count
+    return tuple(bands)
