@@ -8,11 +8,12 @@ allow.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bids_harmony.exceptions import UsageError
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "available_cpus",
     "available_memory_mb",
+    "at_once",
     "one_torch_thread",
     "resolve_device",
     "started_together",
@@ -194,3 +196,22 @@ def one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def at_once(*tasks: Callable[[], Any]) -> list[Any]:
+    """Results of tasks that do not need each other, in their order.
+
+    They run side by side where this step of the work may use several threads (`torch`'s number,
+    which the step sets), each with one; NumPy, SciPy and zlib let go of the interpreter for
+    whatever takes long. What comes out does not depend on it.
+    """
+    import torch
+
+    threads = min(len(tasks), torch.get_num_threads())
+    if threads == 1:
+        return [task() for task in tasks]
+    with (
+        one_torch_thread(),
+        ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+    ):
+        return [future.result() for future in [pool.submit(task) for task in tasks]]

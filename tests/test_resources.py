@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import pytest
 
 from bids_harmony.exceptions import UsageError
-from bids_harmony.resources import available_cpus, available_memory_mb, resolve_device
+from bids_harmony.resources import (
+    at_once,
+    available_cpus,
+    available_memory_mb,
+    resolve_device,
+)
 
 
 @pytest.fixture
@@ -109,3 +115,41 @@ def test_device_by_name(monkeypatch):
         resolve_device("cuda:2")
     with pytest.raises(UsageError):
         resolve_device("tpu")
+
+
+@pytest.fixture
+def torch_threads():
+    """Sets torch's number of threads, and gives back the one there was."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_tasks_run_side_by_side_where_threads_are_allowed(torch_threads):
+    torch_threads(2)
+    # Neither passes before the other has come.
+    meeting = threading.Barrier(2, timeout=60)
+    assert sorted(at_once(meeting.wait, meeting.wait)) == [0, 1]
+
+
+def test_tasks_share_the_threads_and_keep_their_order(torch_threads):
+    import torch
+
+    torch_threads(3)
+    assert at_once(*(lambda n=n: (n, torch.get_num_threads()) for n in range(5))) == [
+        (n, 1) for n in range(5)
+    ]
+    assert torch.get_num_threads() == 3
+
+
+def test_with_one_thread_tasks_run_here(torch_threads):
+    torch_threads(1)
+    assert at_once(threading.get_ident, threading.get_ident) == [threading.get_ident()] * 2
+
+
+def test_an_error_of_a_task_comes_out(torch_threads):
+    torch_threads(2)
+    with pytest.raises(ZeroDivisionError):
+        at_once(lambda: 1, lambda: 1 / 0)

@@ -11,6 +11,7 @@ from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.resampling import resample_from_grid
 from bids_harmony.imaging.volume import Volume
+from bids_harmony.resources import at_once
 
 __all__ = ["NativeResult", "intensity_map", "return_to_native"]
 
@@ -103,17 +104,23 @@ def return_to_native(
         return NativeResult(data, data - scan, np.stack([ends, ends]))
 
     shape = (scan.shape[0], scan.shape[1], scan.shape[2])
-    change = resample_from_grid(
-        _extended(change_ref, prepared.mask, prepared.grid.voxel_mm),
-        prepared.grid, prepared.world, volume.affine, shape,
+    brain_alone = skull_strip or mask.kind == "skull-stripped"
+    change, share = at_once(
+        lambda: resample_from_grid(
+            _extended(change_ref, prepared.mask, prepared.grid.voxel_mm),
+            prepared.grid, prepared.world, volume.affine, shape,
+        ),
+        lambda: None if brain_alone else _share_of_map(inside, volume.voxel_mm),
     )  # fmt: skip
     change *= np.float32(prepared.scale)
     data = (scan + change) * np.float32(gain)
     knots = intensity_map(scan[inside], data[inside])
     if skull_strip:
         data[~inside] = 0
+    elif brain_alone:
+        data[~inside] = scan[~inside]
     else:
-        _finish_head(data, volume, mask, knots)
+        _finish_head(data, scan, ~inside, share, knots)
     floor = np.minimum(scan, 0)
     np.maximum(data, floor, out=data)
     return NativeResult(data, data - scan, knots)
@@ -133,15 +140,12 @@ def _extended(change: np.ndarray, inside: np.ndarray, voxel_mm: float) -> np.nda
     return np.where(inside, change, outside)
 
 
-def _finish_head(data: np.ndarray, volume: Volume, mask: BrainMask, knots: np.ndarray) -> None:
-    """Replace what lies outside the brain in `data`, in place."""
-    scan, inside = volume.data, mask.data
-    outside = ~inside
-    if mask.kind == "skull-stripped":
-        data[outside] = scan[outside]
-        return
+def _finish_head(
+    data: np.ndarray, scan: np.ndarray, outside: np.ndarray, share: np.ndarray, knots: np.ndarray
+) -> None:
+    """Blend the intensity map into `data` outside the brain, in place."""
     mapped = _apply_map(scan[outside], knots)
-    share = _share_of_map(inside, volume.voxel_mm)[outside]
+    share = share[outside]
     blended = data[outside] * (1 - share) + mapped * share
     # Defaced regions and padding hold exact zeros: nothing was measured there.
     data[outside] = np.where(scan[outside] == 0, np.float32(0), blended)

@@ -12,6 +12,7 @@ from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.reference import ReferenceGrid
 from bids_harmony.imaging.resampling import resample_to_grid
 from bids_harmony.imaging.volume import Volume
+from bids_harmony.resources import at_once
 
 __all__ = ["Prepared", "prepare"]
 
@@ -71,8 +72,12 @@ def prepare(
         The mask is empty, holds no signal, or lies outside the reference grid.
     """
     scale = robust_scale(volume.data, mask.data, percentile=percentile)
-    on_grid = resample_to_grid(volume.data, volume.affine, world, grid, order=3)
-    brain = resample_to_grid(mask.data.astype(np.float32), volume.affine, world, grid, order=1)
+    on_grid, brain = at_once(
+        lambda: resample_to_grid(volume.data, volume.affine, world, grid, order=3),
+        lambda: resample_to_grid(
+            mask.data.astype(np.float32), volume.affine, world, grid, order=1
+        ),
+    )
     inside = brain >= 0.5
     if not inside.any():
         raise ImageError(

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bids_harmony.quality.distributions import quantile_distance
 from bids_harmony.quality.image_metrics import ms_ssim, nyquist_share, psnr, rmse, ssim_map
+from bids_harmony.resources import at_once
 
 __all__ = ["DESCRIPTIONS", "quality_row"]
 
@@ -157,11 +158,13 @@ def quality_row(
     row["rmse_whole"] = rmse(source, harmonized) / peak
     row["psnr_brain_db"] = _finite(psnr(source, harmonized, data_range=peak, mask=mask))
     row["psnr_whole_db"] = _finite(psnr(source, harmonized, data_range=peak))
-    similarity = ssim_map(source, harmonized, data_range=peak)
+    similarity, row["ms_ssim_brain"], row["ms_ssim_whole"] = at_once(
+        lambda: ssim_map(source, harmonized, data_range=peak),
+        lambda: ms_ssim(source, harmonized, data_range=peak, mask=mask),
+        lambda: ms_ssim(source, harmonized, data_range=peak),
+    )
     row["ssim_brain"] = float(np.mean(similarity[mask], dtype=np.float64))
     row["ssim_whole"] = float(np.mean(similarity, dtype=np.float64))
-    row["ms_ssim_brain"] = ms_ssim(source, harmonized, data_range=peak, mask=mask)
-    row["ms_ssim_whole"] = ms_ssim(source, harmonized, data_range=peak)
     if target_quantiles is not None:
         target = np.asarray(target_quantiles, dtype=np.float64)
         if target_probabilities is None:
