@@ -1,14 +1,17 @@
 """Where the time of the level participant goes, beside the least that each stage could take.
 
-    python benchmarks/profile_stages.py [--cases t1w-1mm t1w-0.8mm t2w dwi whole] [--label TEXT]
+    python benchmarks/profile_stages.py [--cases NAME ...] [--label TEXT]
 
-Each case runs in a process of its own, with two threads: stage by stage, with wall and processor
+Cases are t1w-1mm, t1w-0.8mm, t2w, dwi, network and whole. Each runs in a process of its own, with
+two threads: stage by stage, with wall and processor
 seconds, peak memory, the bytes that the stage must read and write, its convolution FLOP where it
 has a network, and from them its floor. The floor's rates are measured in the same process: the
 convolutions of the network one by one in the best of two memory formats, a matrix product, a copy
 of memory and gzip. A floor is what the arithmetic or the memory alone would take, no more than
 that.
 
+The case ``network`` is the network alone beside its convolutions alone, in turn, five times:
+medians of both, for one of them lasts long enough to be struck by whatever else the machine does.
 The case ``whole`` times the command line: a first job, which also makes the banks of both sites,
 one with banks that are known, and what a second scan adds in one job. The 0.8 mm scan is the 1 mm
 one on a finer grid; the diffusion series is simulated (`diffusion_speed.py`, 103 volumes).
@@ -25,6 +28,7 @@ import gzip
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -35,15 +39,25 @@ from pathlib import Path
 from typing import Any
 
 from measure import made_by, measured_command, provenance
-from participant import DATA, PACKAGES, SOURCE, TARGET, THREADS, make_dataset, measure_stages
+from participant import (
+    DATA,
+    PACKAGES,
+    SOURCE,
+    TARGET,
+    THREADS,
+    make_dataset,
+    measure_stages,
+    network_job,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "profile.json"
 T1W = DATA / "sub-philips01" / "anat" / "sub-philips01_T1w.nii.gz"
 OTHERS = tuple(DATA / f"sub-{s}" / "anat" / f"sub-{s}_T1w.nii.gz" for s in ("uih01", "philips02"))
 T2W = DATA / "sub-philips04" / "anat" / "sub-philips04_T2w.nii.gz"
-CASES = ("t1w-1mm", "t1w-0.8mm", "t2w", "dwi", "whole")
+CASES = ("t1w-1mm", "t1w-0.8mm", "t2w", "dwi", "network", "whole")
 REPEATS = 9
+NETWORK_REPEATS = 5
 
 
 def main() -> None:
@@ -89,6 +103,8 @@ def _in_own_process(case: str) -> list[dict[str, Any]]:
 
 
 def _case(case: str) -> list[dict[str, Any]]:
+    if case == "network":
+        return [{"case": case, **row} for row in network_beside_convolutions()]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if case == "dwi":
@@ -180,6 +196,56 @@ def _layers(shape: tuple[int, ...]) -> list[tuple[int, int, int, int, int]]:
     return layers
 
 
+def network_beside_convolutions() -> list[dict[str, Any]]:
+    """The shipped network on slices of 1 mm, and its convolutions one by one, medians of five."""
+    import torch
+    from measure import Meter
+
+    from bids_harmony.imaging.reference import reference_grid
+
+    torch.set_num_threads(THREADS)
+    shape = reference_grid(1.0).shape[:2]
+    change, meter, rates, gflop = network_job(96, shape), Meter(), [], 96 * slice_gflop(shape)
+    change(24)
+    for _ in range(NETWORK_REPEATS):
+        rates.append(slice_gflop(shape) / convolution_seconds(shape, statistics.median))
+        with meter.stage("network alone, 96 slices") as row:
+            row["bytes"] = 0
+            change(96)
+        row["gflop"] = round(gflop, 1)
+    middle = sorted(meter.rows, key=lambda row: row["seconds"])[NETWORK_REPEATS // 2]
+    rate = statistics.median(rates)
+    middle |= {"floor_s": round(gflop / rate, 3), "conv_gflop_s": round(rate, 1)}
+    middle |= {"ratio": round(middle["seconds"] * rate / gflop, 2)}
+    middle["of_conv_rate"] = round(gflop / middle["seconds"] / rate, 3)
+    middle["all_seconds"] = [row["seconds"] for row in meter.rows]
+    middle["all_conv_gflop_s"] = [round(r, 1) for r in rates]
+    return [middle]
+
+
+def convolution_seconds(
+    shape: tuple[int, ...], choose: Callable[[list[float]], float] = min
+) -> float:
+    """Seconds that the convolutions of the network take for one slice, one after the other.
+
+    Each in the better of two memory formats, four slices at once; `choose` picks from the times
+    of a few tries.
+    """
+    import torch
+
+    batch, seconds = 4, 0.0
+    with torch.inference_mode():
+        for inputs, outputs, height, width, stride in _layers(shape):
+            tries = []
+            for form in (torch.contiguous_format, torch.channels_last):
+                layer = torch.nn.Conv2d(inputs, outputs, 3, padding=1, stride=stride)
+                layer = layer.to(memory_format=form)
+                x = torch.rand(batch, inputs, height, width).contiguous(memory_format=form)
+                tries.append(choose(_times(lambda layer=layer, x=x: layer(x))))
+            seconds += min(tries) / batch
+    return seconds
+
+
 def measured_rates() -> dict[str, float]:
     """What this machine can do now with two threads; the fastest of a few tries of each."""
     import numpy as np
@@ -189,16 +255,9 @@ def measured_rates() -> dict[str, float]:
     from bids_harmony.imaging.volume import GZIP_LEVEL, read_volume
 
     torch.set_num_threads(THREADS)
-    shape, batch, seconds = reference_grid(1.0).shape[:2], 4, 0.0
+    shape = reference_grid(1.0).shape[:2]
+    seconds = convolution_seconds(shape)
     with torch.inference_mode():
-        for inputs, outputs, height, width, stride in _layers(shape):
-            tries = []
-            for form in (torch.contiguous_format, torch.channels_last):
-                layer = torch.nn.Conv2d(inputs, outputs, 3, padding=1, stride=stride)
-                layer = layer.to(memory_format=form)
-                x = torch.rand(batch, inputs, height, width).contiguous(memory_format=form)
-                tries.append(_fastest(lambda layer=layer, x=x: layer(x)))
-            seconds += min(tries) / batch
         a = torch.rand(2048, 2048)
         product = _fastest(lambda: a @ a)
         big, into = torch.rand(2**25), torch.empty(2**25)
@@ -217,13 +276,17 @@ def measured_rates() -> dict[str, float]:
 
 
 def _fastest(function: Callable[[], Any], repeats: int = REPEATS) -> float:
+    return min(_times(function, repeats))
+
+
+def _times(function: Callable[[], Any], repeats: int = REPEATS) -> list[float]:
     function()
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
         function()
         times.append(time.perf_counter() - start)
-    return min(times)
+    return times
 
 
 def _add_floor(row: dict[str, Any], rates: dict[str, float]) -> None:
@@ -295,6 +358,11 @@ def _table(label: str, result: dict[str, Any]) -> str:
                 f"gunzip {row['gunzip_mb_s']:.0f} MB/s."
             )
             continue
+        if "of_conv_rate" in row:
+            notes.append(
+                f"network: {100 * row['of_conv_rate']:.0f} % of the rate of its convolutions "
+                f"({row['conv_gflop_s']:.0f} GFLOP/s), medians of {len(row['all_seconds'])}."
+            )
         if "every_volume_floor_s" in row:
             floor, seconds = row["every_volume_floor_s"], row["seconds"]
             notes.append(
