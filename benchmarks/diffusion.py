@@ -33,10 +33,10 @@ from bids_harmony.diffusion.tensor import fit_tensor
 from bids_harmony.harmonizers import Harmonizer, load_harmonizer
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.model.encoder import load_encoder
+from bids_harmony.model.shipped import SHIPPED_MODEL
 from bids_harmony.phantom.diffusion_scanner import DIFFUSION_SITES
 from bids_harmony.quality.diffusion import angle_between
 from bids_harmony.training.bank_shelf import BankShelf
-from bids_harmony.training.start import SHIPPED_MODEL
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

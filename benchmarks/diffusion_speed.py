@@ -31,13 +31,13 @@ from bids_harmony.harmonizers import load_harmonizer
 from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.model.encoder import load_encoder
+from bids_harmony.model.shipped import SHIPPED_MODEL
 from bids_harmony.phantom.anatomy import make_anatomy
 from bids_harmony.phantom.cohort import place
 from bids_harmony.phantom.diffusion import acquire_series
 from bids_harmony.phantom.diffusion_scanner import DIFFUSION_SITES, gradient_scheme
 from bids_harmony.phantom.microstructure import make_microstructure, placed
 from bids_harmony.training.bank_shelf import BankShelf
-from bids_harmony.training.start import SHIPPED_MODEL
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

@@ -18,7 +18,7 @@ from travelling_tables import cell, markdown, seed_value, selected
 
 from bids_harmony.imaging.atomic import write_atomically
 from bids_harmony.model.encoder import MRI_ENCODER_SHA256
-from bids_harmony.training.start import SHIPPED_MODEL
+from bids_harmony.model.shipped import SHIPPED_MODEL
 
 RESULTS = Path(__file__).resolve().parent / "results"
 _METHODS = ("none", "histogram", "histogram-tissue", "ihf", "ihf-adapted", "ceiling")

@@ -31,12 +31,12 @@ from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.imaging.registration import register_to_reference
 from bids_harmony.imaging.volume import read_volume
 from bids_harmony.model.encoder import load_encoder
+from bids_harmony.model.shipped import SHIPPED_MODEL
 from bids_harmony.quality.distributions import wasserstein
 from bids_harmony.quality.image_metrics import nyquist_share
 from bids_harmony.reports.figures import mosaic_figure
 from bids_harmony.training.bank_shelf import BankShelf
 from bids_harmony.training.site_bank import build_bank
-from bids_harmony.training.start import SHIPPED_MODEL
 
 RESULTS = Path(__file__).resolve().parent / "results"
 #: Six scanners; cs19 is a stripped scan of a patient.

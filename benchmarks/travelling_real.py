@@ -32,10 +32,10 @@ from bids_harmony.imaging.registration import register_rigid, register_to_refere
 from bids_harmony.imaging.volume import Volume, read_volume
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.presets import DEFAULT_PRESET, preset
+from bids_harmony.model.shipped import SHIPPED_MODEL
 from bids_harmony.quality.travelling import score_against_twin
 from bids_harmony.training.bank_shelf import BankShelf
 from bids_harmony.training.site_bank import build_bank
-from bids_harmony.training.start import SHIPPED_MODEL
 
 __all__ = ["PAIRS", "Pair", "real_pairs"]
 

@@ -30,13 +30,13 @@ from travelling_methods import images
 
 from bids_harmony.imaging.reference import ReferenceGrid, reference_grid
 from bids_harmony.methods import METHOD_NEEDS
+from bids_harmony.model.shipped import SHIPPED_MODEL
 from bids_harmony.phantom.anatomy import Anatomy
 from bids_harmony.quality.image_metrics import gain_free_rmse, ms_ssim, nyquist_share, psnr, rmse
 from bids_harmony.quality.perceptual import PerceptualMetric, lpips, shift_tolerant_lpips
 from bids_harmony.settings import Settings, TrainingSettings
 from bids_harmony.training.bank_files import BANKS_FILE
 from bids_harmony.training.fit import fit_method
-from bids_harmony.training.start import SHIPPED_MODEL
 
 __all__ = ["Task", "Work", "draw_folder", "fit_models", "people_of", "score_methods"]
 

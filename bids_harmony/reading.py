@@ -16,6 +16,7 @@ from typing import Any
 from bids_harmony.exceptions import BidsHarmonyError, DataError, InputOutputError, MissingInput
 
 __all__ = [
+    "MOST_TENSORS",
     "MOST_TEXT",
     "is_too_deep",
     "missing_content",
@@ -30,6 +31,8 @@ __all__ = [
 
 MOST_TEXT = 64 * 2**20
 """Bytes of a sidecar, table or settings file; the largest that are known have some megabytes."""
+MOST_TENSORS = 4 * 2**30
+"""Bytes of a file of weights or banks; the largest published VGG has 0.6 GiB."""
 _AT_LEAST = 2**16
 _DEEPEST = 100
 """Levels; what walks through a value may take several calls for each."""

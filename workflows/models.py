@@ -41,7 +41,7 @@ def model_folder(settings: Settings) -> Path:
     MissingInput
         When none of them holds a ``model.json``.
     """
-    from bids_harmony.training.start import SHIPPED_MODEL
+    from bids_harmony.model.shipped import SHIPPED_MODEL
 
     trained = settings.output_dir / "models"
     own = trained_folder(settings)

@@ -50,11 +50,6 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
     if (settings.reports_only or settings.boilerplate_only) and not settings.dry_run:
         return _write_texts(settings)
     check_raw_layout(settings)
-    if settings.nprocs > 1 and not settings.dry_run:
-        from bids_harmony.workflows.workers import start_server
-
-        # It imports for seconds, in which this process finds models and scans.
-        start_server()
     trained = model_sites(settings)
     selection = find_scans(settings, known_sites=trained)
     settings = replace(settings, target_site=find_target(settings, selection, trained))
@@ -68,6 +63,11 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
     code = ExitCode.DONE
     # Without a usable scan nothing is written: the problems are the whole answer.
     if selection.scans and not (settings.stop_on_first_crash and selection.problems):
+        from bids_harmony.workflows.workers import start_server
+
+        if settings.nprocs > 1:
+            # It imports for seconds, in which this process loads the model.
+            start_server()
         from bids_harmony.workflows.base import run_participant
 
         write_dataset_files(settings)

@@ -9,9 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-import torch
 from scipy.ndimage import gaussian_filter
-from torch.nn import functional
 
 from bids_harmony.imaging.legendre import legendre_products
 
@@ -107,6 +105,10 @@ def _smooth(volume: Array, sigma: float) -> Array:
     step = int(sigma / 2)
     if step < 2:
         return gaussian_filter(volume, sigma, truncate=3.0, mode="constant")
+    # Half of the start of the program, which asks for banks and smooths nothing.
+    import torch
+    from torch.nn import functional
+
     pad = [(0, -n % step) for n in volume.shape]
     padded = torch.from_numpy(np.pad(volume, pad))[None, None]
     coarse = gaussian_filter(

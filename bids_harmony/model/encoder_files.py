@@ -18,6 +18,7 @@ from torch import Tensor
 
 from bids_harmony.exceptions import DataError, MissingInput
 from bids_harmony.imaging.atomic import write_atomically
+from bids_harmony.reading import MOST_TENSORS
 
 __all__ = [
     "VGGWeights",
@@ -28,8 +29,6 @@ __all__ = [
     "write_tensors",
 ]
 
-#: Of a file of weights; the largest VGG has 0.6 GiB.
-MOST_BYTES = 4 * 2**30
 # Positions of the convolutions up to conv4_1 in the published Sequential modules.
 _FEATURES_16 = (0, 2, 5, 7, 10, 12, 14, 17)
 _FEATURES_19 = (0, 2, 5, 7, 10, 12, 14, 16, 19)
@@ -117,8 +116,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             "A weights file is missing", where=str(path), hint="Name a file that exists."
         )
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise ValueError(f"{path.stat().st_size} bytes; {MOST_BYTES} are allowed")
+        if path.stat().st_size > MOST_TENSORS:
+            raise ValueError(f"{path.stat().st_size} bytes; {MOST_TENSORS} are allowed")
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)

@@ -13,10 +13,9 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from bids_harmony.exceptions import DataError
-from bids_harmony.model.encoder_files import MOST_BYTES
-from bids_harmony.reading import read_bytes
+from bids_harmony.reading import MOST_TENSORS, read_bytes
 
-__all__ = ["MOST_BYTES", "build", "fill", "parse_tensors", "read_described"]
+__all__ = ["build", "fill", "parse_tensors", "read_described"]
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -63,7 +62,7 @@ def read_described(path: Path, sha256: str) -> dict[str, Tensor]:
         The file is another one, or no safetensors file.
     """
     # Hash and parse the same bytes, so that a concurrent writer cannot slip in between.
-    content = read_bytes(path, most=MOST_BYTES, holds="weights file")
+    content = read_bytes(path, most=MOST_TENSORS, holds="weights file")
     digest = hashlib.sha256(content).hexdigest()
     if digest != sha256:
         raise DataError(

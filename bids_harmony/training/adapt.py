@@ -20,13 +20,14 @@ from bids_harmony.model.checkpoint import save_model
 from bids_harmony.model.encoder import Encoder, load_encoder
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import NetworkConfig, preset
+from bids_harmony.model.shipped import SHIPPED_MODEL, SHIPPED_SHA256
 from bids_harmony.resources import resolve_device
 from bids_harmony.training.adaptation import TrainingRun, Twins, adapt
 from bids_harmony.training.bank_files import write_banks
 from bids_harmony.training.distributed import Ranks, joined, local_device
 from bids_harmony.training.pretrain import TwinLoss, TwinScore, pretrain, score_twins
 from bids_harmony.training.site_bank import standardize_codes
-from bids_harmony.training.start import SHIPPED_MODEL, SHIPPED_SHA256, read_start
+from bids_harmony.training.start import read_start
 from bids_harmony.training.trainer import Fitted, Schedule
 from bids_harmony.training.training_range import read_ranges, write_ranges
 from bids_harmony.training.training_scans import (

@@ -14,10 +14,9 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from bids_harmony.exceptions import BidsHarmonyError, DataError, MissingInput
+from bids_harmony.imaging.atomic import write_atomically
 from bids_harmony.imaging.intensity import to_half
-from bids_harmony.model.encoder_files import write_bytes
-from bids_harmony.model.weights import MOST_BYTES
-from bids_harmony.reading import read_bytes
+from bids_harmony.reading import MOST_TENSORS, read_bytes
 from bids_harmony.training.site_bank import SiteBank
 
 __all__ = [
@@ -173,7 +172,8 @@ def _write(path: Path, banks: Sequence[SiteBank], about: Mapping[str, Any]) -> N
     # Site names may hold any character: they travel as JSON, not as tensor names.
     text = json.dumps({**about, "banks": index}, sort_keys=True)
     tensors[_INDEX] = np.frombuffer(text.encode(), dtype=np.uint8)
-    write_bytes(save_tensors(tensors), path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, save_tensors(tensors))
 
 
 def _read_index(path: Path) -> dict[str, Any]:
@@ -197,7 +197,7 @@ def _damaged(path: Path, error: Exception) -> DataError:
 
 def _read(path: Path) -> tuple[list[SiteBank], dict[str, Any]]:
     try:
-        tensors = load_tensors(read_bytes(path, most=MOST_BYTES, holds="bank file"))
+        tensors = load_tensors(read_bytes(path, most=MOST_TENSORS, holds="bank file"))
         index = _index_of(tensors[_INDEX])
         banks = []
         for number, entry in enumerate(index["banks"]):

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from bids_harmony.exceptions import DataError
 from bids_harmony.harmonizers.closed_form import landmarks
 from bids_harmony.harmonizers.conditioning import texture
 from bids_harmony.harmonizers.tissue_form import TissueProfile, tissue_profile
 from bids_harmony.imaging.slices import cut_stack
-from bids_harmony.model.encoder import Encoder
-from bids_harmony.model.network import IHFNetwork
+
+if TYPE_CHECKING:
+    from bids_harmony.model.encoder import Encoder
+    from bids_harmony.model.network import IHFNetwork
 
 __all__ = [
     "CODE_STEP",
@@ -102,7 +104,6 @@ class SiteBank:
         return (1 - share) * self.codes[low] + share * self.codes[high]
 
 
-@torch.inference_mode()
 def encode_heights(data: Array, encoder: Encoder, *, batch: int = 4) -> Array:
     """Encode the middle slice of every height bin.
 
@@ -119,12 +120,15 @@ def encode_heights(data: Array, encoder: Encoder, *, batch: int = 4) -> Array:
     (bins, K) float32
         Codes of empty slices included: they are the same for everyone.
     """
+    import torch
+
     depth = data.shape[2]
     centres = np.minimum(np.arange(0, depth, CODE_STEP) + CODE_STEP // 2, depth - 1)
     stack = torch.from_numpy(np.clip(cut_stack(data, centres), 0, 1.5))
     device = next(encoder.parameters()).device
-    codes = [encoder.code(part.to(device)).cpu() for part in stack.split(batch)]
-    return torch.cat(codes).numpy()
+    with torch.inference_mode():
+        codes = [encoder.code(part.to(device)).cpu() for part in stack.split(batch)]
+        return torch.cat(codes).numpy()
 
 
 def build_bank(
@@ -199,5 +203,7 @@ def standardize_codes(network: IHFNetwork, banks: Iterable[SiteBank]) -> None:
     DataError
         The codes have another length than the network's.
     """
+    import torch
+
     codes = torch.from_numpy(np.concatenate([bank.codes for bank in banks]))
     network.set_code_statistics(codes.mean(0), codes.std(0))

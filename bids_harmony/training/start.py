@@ -16,13 +16,10 @@ from bids_harmony.model.checkpoint import METADATA_FILE, WEIGHTS_FILE, load_mode
 from bids_harmony.model.encoder import Encoder
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import DEFAULT_PRESET, preset
+from bids_harmony.model.shipped import SHIPPED_MODEL, SHIPPED_SHA256
 from bids_harmony.training.training_range import TrainingRange, write_ranges
 
-__all__ = ["SHIPPED_MODEL", "SHIPPED_SHA256", "read_start", "write_shipped"]
-
-SHIPPED_MODEL = Path(__file__).resolve().parents[1] / "data" / "model"
-#: Of the shipped weights; `benchmarks/pretrain.py` prints it.
-SHIPPED_SHA256 = "be5803c6d34902bc9e929fbc201ae24995783b1a5ba138de7c2fc0cb6b12f934"
+__all__ = ["read_start", "write_shipped"]
 
 
 def write_shipped(

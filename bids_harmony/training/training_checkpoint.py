@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from bids_harmony.exceptions import DataError
-from bids_harmony.model.encoder_files import MOST_BYTES, write_tensors
+from bids_harmony.model.encoder_files import write_tensors
 from bids_harmony.model.weights import fill, parse_tensors
-from bids_harmony.reading import read_bytes
+from bids_harmony.reading import MOST_TENSORS, read_bytes
 
 __all__ = ["Progress", "TrainingCheckpoint", "read_checkpoint", "write_checkpoint"]
 
@@ -152,7 +152,7 @@ def read_checkpoint(
     """
     if not path.is_file():
         return None
-    tensors = parse_tensors(read_bytes(path, most=MOST_BYTES, holds="checkpoint"), path)
+    tensors = parse_tensors(read_bytes(path, most=MOST_TENSORS, holds="checkpoint"), path)
     try:
         about = dict(json.loads(bytes(tensors.pop("about").numpy()).decode()))
     except (LookupError, TypeError, ValueError, RecursionError) as error:

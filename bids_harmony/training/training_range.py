@@ -20,8 +20,7 @@ from scipy.ndimage import zoom
 from bids_harmony.exceptions import BidsHarmonyError, DataError
 from bids_harmony.model.encoder import Encoder
 from bids_harmony.model.encoder_files import write_bytes
-from bids_harmony.model.weights import MOST_BYTES
-from bids_harmony.reading import read_bytes
+from bids_harmony.reading import MOST_TENSORS, read_bytes
 from bids_harmony.training.site_bank import CODE_STEP, encode_heights
 
 __all__ = [
@@ -178,7 +177,7 @@ def read_ranges(folder: Path) -> dict[str, TrainingRange]:
     if not path.is_file():
         return {}
     try:
-        tensors = load(read_bytes(path, most=MOST_BYTES, holds="training range"))
+        tensors = load(read_bytes(path, most=MOST_TENSORS, holds="training range"))
         return {
             modality: TrainingRange(
                 mean=tensors[f"{modality}.mean"],

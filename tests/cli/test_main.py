@@ -156,6 +156,25 @@ def test_dry_run_shows_the_plan_and_writes_nothing(call, workflow, cohort, tmp_p
     assert "successfully" not in err
 
 
+def test_scans_and_sites_are_found_without_the_network(cohort, tmp_path):
+    """Its import takes longer than all the rest, and workers may start before it."""
+    write_banks(tmp_path / "models", [], 2.0)
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "from bids_harmony.bids.dataset import find_scans\n"
+        "from bids_harmony.cli.participant import find_target, model_sites\n"
+        "from bids_harmony.settings import Settings\n"
+        "data, out, model = map(Path, sys.argv[1:])\n"
+        "settings = Settings(data, out, 'participant', target_site='coi', model_dir=model)\n"
+        "sites = model_sites(settings)\n"
+        "print(find_target(settings, find_scans(settings, known_sites=sites), sites))\n"
+        "print(*(name for name in ('torch', 'ants', 'nilearn') if name in sys.modules))"
+    )
+    words = [str(cohort.root), str(tmp_path / "out"), str(tmp_path / "models")]
+    run = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert run.stdout == "COI\n\n", run.stderr
+
+
 def test_dry_run_without_problems(call, workflow):
     code, out, err = call("--dry-run")
     assert code == 0 and "nothing was written" in out and "successfully" in last_line(err)

@@ -15,8 +15,8 @@ from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.imaging.volume import from_image
 from bids_harmony.model.encoder import load_encoder
+from bids_harmony.model.shipped import SHIPPED_MODEL
 from bids_harmony.training.bank_shelf import BankShelf
-from bids_harmony.training.start import SHIPPED_MODEL
 from tests.diffusion.simple_series import make_gradients, make_series
 
 VOXEL_MM = 4.0
