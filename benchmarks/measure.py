@@ -131,7 +131,10 @@ def provenance(packages: Iterable[str]) -> dict[str, Any]:
     """Commit, date, machine and versions, as every result states them."""
     processor = Path("/proc/cpuinfo").read_text().partition("model name")[2].splitlines()[0]
     git = ["git", "-C", str(ROOT)]
-    changed = subprocess.check_output([*git, "status", "--porcelain", "-uno"], text=True)
+    # Results of other benchmarks change nothing of this one.
+    changed = subprocess.check_output(
+        [*git, "status", "--porcelain", "-uno", "--", ".", ":!benchmarks/results"], text=True
+    )
     return {
         "commit": subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip(),
         "uncommitted_changes": bool(changed.strip()),
