@@ -1,6 +1,6 @@
 """How far a registration misses, and what it costs: schedules beside each other.
 
-    python benchmarks/registration.py [--phantoms 6] [--scans 4]
+    python benchmarks/registration.py [--phantoms 3] [--scans 2]
 
 Phantoms are the template's own brain under affine transforms that are known (rotations to 15
 degrees, shifts to 12 mm, stretches to 8 %, shears to 4 %), with another contrast, receive field
@@ -92,8 +92,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--phantoms", type=int, default=6)
-    parser.add_argument("--scans", type=int, default=4)
+    parser.add_argument("--phantoms", type=int, default=3)
+    parser.add_argument("--scans", type=int, default=2)
     parser.add_argument("--table-only", action="store_true", help="from the stored JSON")
     options = parser.parse_args()
     if not options.table_only:
@@ -136,7 +136,9 @@ def measure(n_phantoms: int, n_scans: int) -> None:
             print(rows[-1], flush=True)
     record = {
         "name": "registration",
-        "command": f"python benchmarks/registration.py --phantoms {n_phantoms} --scans {n_scans}",
+        "command": "python benchmarks/registration.py",
+        "phantoms": n_phantoms,
+        "scans": n_scans,
         **provenance(("antspyx", "numpy", "scipy")),
         "load_average": {"before": before, "after": os.getloadavg()},
         "seeds": [SEED],
