@@ -62,7 +62,18 @@ def main() -> None:
     before = os.getloadavg()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rows = structural(folder, options) + diffusion(folder, options)
+        rows = structural(folder, options)
+        # The dictionary is learnt for half an hour: what is measured by then is kept.
+        store(rows, options, before)
+        rows += diffusion(folder, options)
+    store(rows, options, before)
+    print(RESULT.with_suffix(".md").read_text())
+
+
+def store(
+    rows: list[dict[str, Any]], options: argparse.Namespace, before: tuple[float, float, float]
+) -> None:
+    """Write what this run has measured so far."""
     result = {
         "name": "peers",
         "command": "python benchmarks/peers.py --peers PYTHON",
@@ -75,7 +86,6 @@ def main() -> None:
     }
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
     RESULT.with_suffix(".md").write_text(table(result))
-    print(table(result))
 
 
 def structural(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
