@@ -208,7 +208,7 @@ def at_once(*tasks: Callable[[], Any]) -> list[Any]:
     import torch
 
     threads = min(len(tasks), torch.get_num_threads())
-    if threads == 1:
+    if threads <= 1:
         return [task() for task in tasks]
     with (
         one_torch_thread(),

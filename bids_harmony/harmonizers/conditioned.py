@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from bids_harmony.imaging.slices import cut_stack
 from bids_harmony.model.inference import ChangePass
 from bids_harmony.model.network import Condition, IHFNetwork
 from bids_harmony.model.presets import NetworkConfig
-from bids_harmony.resources import one_torch_thread
+from bids_harmony.resources import at_once
 from bids_harmony.training.site_bank import SiteBank
 
 __all__ = [
@@ -243,14 +242,9 @@ def predict_change(
             predicted = change(stack.to(device), condition.to(device))
         changes[indices] = predicted.cpu().numpy()
 
-    threads = torch.get_num_threads()
-    if isinstance(change, ChangePass) and threads > 1:
+    if isinstance(change, ChangePass):
         # Threads that have slices of their own never wait for each other.
-        with (
-            one_torch_thread(),
-            ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-        ):
-            list(pool.map(predict, firsts))
+        at_once(*(partial(predict, first) for first in firsts))
     else:
         for first in firsts:
             predict(first)
