@@ -51,20 +51,22 @@ def main() -> None:
 
 
 def measure(parts: list[str]) -> None:
-    """Measure some parts, keep the stored rows of the others."""
-    rows: Rows = []
-    if RESULT.exists():
-        rows = [r for r in json.loads(RESULT.read_text())["rows"] if r["part"] not in parts]
+    """Measure some parts, each kept when it is done; rows of the others stay."""
     before = os.getloadavg()
     for part in parts:
+        rows: Rows = []
+        if RESULT.exists():
+            rows = [r for r in json.loads(RESULT.read_text())["rows"] if r["part"] != part]
         with tempfile.TemporaryDirectory() as name:
             rows += [{"part": part} | row for row in PARTS[part](Path(name))]
-    record = {
-        "name": "scaling", "command": "python benchmarks/scaling.py", **provenance(PACKAGES),
-        "load_average": {"before": before, "after": os.getloadavg()}, "threads": THREADS,
-        "seeds": [0], "rows": rows, "lines": [line(part, rows) for part in LINES],
-    }  # fmt: skip
-    RESULT.write_text(json.dumps(record, indent=1) + "\n")
+        rows.sort(key=lambda row: list(PARTS).index(row["part"]))
+        record = {
+            "name": "scaling", "command": "python benchmarks/scaling.py",
+            **provenance(PACKAGES), "threads": THREADS, "seeds": [0],
+            "load_average": {"before": before, "after": os.getloadavg()},
+            "rows": rows, "lines": [line(kind, rows) for kind in LINES],
+        }  # fmt: skip
+        RESULT.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def slices(_: Path) -> Rows:
