@@ -6,8 +6,9 @@ Strikes runs of the three levels, and of the participant level on a diffusion se
 -9, SIGTERM, exhausted memory, a full disk (needs root, for a small tmpfs) and I/O errors: at the
 start and end of every node, in the middle of every file of the output folder, right after a file
 got its name, and (kill -9 only) in the middle of every file of the work folder. See
-``tests/faults``. Results go to
-``benchmarks/results/faults.json``, and from there (``--table-only`` makes it again) into a
+``tests/faults``. Every chain
+of faults is kept in ``benchmarks/results/faults.json`` when it is done, with its commit and the
+share of places that it tried, and from there (``--table-only`` makes it again) goes into a
 Markdown table beside it.
 """
 
@@ -84,9 +85,6 @@ def main() -> None:
     parser.add_argument("--faults", nargs="+", choices=FAULTS, default=FAULTS)
     parser.add_argument("--every", type=int, default=1, help="only every so manieth place")
     parser.add_argument("--world", type=Path, help="folder of cohort and model, kept")
-    parser.add_argument(
-        "--add", action="store_true", help="keep the result of other levels and faults"
-    )
     parser.add_argument("--table-only", action="store_true")
     options = parser.parse_args()
     if not options.table_only:
@@ -98,12 +96,6 @@ def main() -> None:
 
 def campaign(options: argparse.Namespace) -> None:
     """Try all and write the result after every chain."""
-    earlier = json.loads(RESULT.read_text()) if options.add and RESULT.exists() else {}
-    rows = [
-        row
-        for row in earlier.get("rows", [])
-        if row["level"] not in options.levels or row["kind"] not in options.faults
-    ]
     warm = Warm()
     with tempfile.TemporaryDirectory() as temporary:
         world = World.make(options.world or Path(temporary, "world"), warm)
@@ -119,25 +111,27 @@ def campaign(options: argparse.Namespace) -> None:
                         continue
                     own = [place for place in found if struck(kind, place)][:: options.every]
                     at = [(kind, place) for place in own]
+                    rows = []
                     for outcome in chain(world, level, at, folders, reference):
                         rows.append(asdict(outcome))
                         print(level, kind, outcome.place, outcome.code, *outcome.wrong, flush=True)
-                    save(rows, earlier, options)
+                    save(level, kind, rows, options.every)
         finally:
             warm.close()
             if mounted:
                 subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-def save(rows: list[dict[str, Any]], earlier: dict[str, Any], options: argparse.Namespace) -> None:
-    """Write the rows by level and fault, their commits, and which share of the places they are."""
+def save(level: str, kind: str, rows: list[dict[str, Any]], every: int) -> None:
+    """Put a chain among those that are stored: other runs may add theirs at the same time."""
+    earlier = json.loads(RESULT.read_text()) if RESULT.exists() else {"rows": [], "chains": {}}
     own = provenance(PACKAGES)
+    rows += [row for row in earlier["rows"] if (row["level"], row["kind"]) != (level, kind)]
     order = [(level, kind) for level in LEVELS for kind in FAULTS]
-    every = {f"{lv} {kind}": options.every for lv in options.levels for kind in options.faults}
     record = {
         "name": "faults", "command": "python benchmarks/faults.py", **own, "seeds": [0],
-        "commits": sorted({*earlier.get("commits", []), own["commit"]}),
-        "every": earlier.get("every", {}) | every,
+        "chains": earlier["chains"]
+        | {f"{level} {kind}": {"commit": own["commit"], "every": every}},
         "rows": sorted(rows, key=lambda row: order.index((row["level"], row["kind"]))),
     }  # fmt: skip
     RESULT.write_text(json.dumps(record, indent=1) + "\n")
