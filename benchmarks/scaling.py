@@ -184,7 +184,8 @@ def table(record: dict[str, Any]) -> str:
         "|---|---:|---:|---:|",
     ]
     lines += [
-        f"| {r['stage']} | {r['seconds']:.2f} | {r['cpu_seconds']:.2f} | {r['peak_mib']} |"
+        f"| {r['part']}: {r['x']} | {r['seconds']:.2f} | {r['cpu_seconds']:.2f} "
+        f"| {r['peak_mib']} |"
         for r in record["rows"]
     ]
     lines += [
@@ -216,7 +217,7 @@ def draw(record: dict[str, Any]) -> None:
         column[1].plot(x, [row["peak_mib"] for row in own], "o-", color="#b5541c")
         column[1].set_xlabel(fit["part"])
         for axis in column:
-            axis.set_ylim(bottom=0)
+            axis.set_ylim(0, 1.1 * axis.dataLim.y1)
             axis.set_xlim(left=0)
     axes[0, 0].set_ylabel("wall seconds")
     axes[1, 0].set_ylabel("peak memory, MiB")

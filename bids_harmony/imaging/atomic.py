@@ -16,7 +16,13 @@ from typing import BinaryIO
 
 from bids_harmony.exceptions import CannotCreateOutput, InputOutputError, TryAgain
 
-__all__ = ["link_atomically", "open_atomically", "remove_leftovers", "write_atomically"]
+__all__ = [
+    "link_atomically",
+    "open_atomically",
+    "remove_leftovers",
+    "write_atomically",
+    "write_with_folder",
+]
 
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
@@ -43,6 +49,12 @@ def write_atomically(path: str | os.PathLike[str], payload: bytes) -> None:
     """
     with open_atomically(path) as handle:
         handle.write(payload)
+
+
+def write_with_folder(path: Path, payload: bytes) -> None:
+    """Write bytes as `write_atomically` does; the folder is made where it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, payload)
 
 
 def link_atomically(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> bool:

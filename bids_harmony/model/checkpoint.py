@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from bids_harmony.exceptions import BidsHarmonyError, DataError, MissingInput
+from bids_harmony.imaging.atomic import write_with_folder
 from bids_harmony.model.encoder import Encoder
-from bids_harmony.model.encoder_files import write_bytes, write_tensors
+from bids_harmony.model.encoder_files import write_tensors
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import MOST_WIDTH, NetworkConfig
 from bids_harmony.model.weights import build, read_described
@@ -85,7 +86,7 @@ def save_model(
         "extra": dict(extra or {}),
     }
     content = json.dumps(metadata, indent=2, sort_keys=True) + "\n"
-    write_bytes(content.encode(), folder / METADATA_FILE)
+    write_with_folder(folder / METADATA_FILE, content.encode())
     return json.loads(content)
 
 

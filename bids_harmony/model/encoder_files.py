@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from bids_harmony.exceptions import DataError, MissingInput
-from bids_harmony.imaging.atomic import write_atomically
+from bids_harmony.imaging.atomic import write_with_folder
 from bids_harmony.reading import MOST_TENSORS
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "read_tensors",
     "read_vgg",
     "sha256_of_file",
-    "write_bytes",
     "write_tensors",
 ]
 
@@ -136,16 +135,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return dict(state)
 
 
-def write_bytes(content: bytes, path: Path) -> None:
-    """Write a file in one step; its folder is made. See `imaging.atomic.write_atomically`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, content)
-
-
 def write_tensors(state: Mapping[str, Tensor], path: Path) -> str:
     """Write tensors as safetensors in one step and return the file's sha256."""
     content = save({name: tensor.contiguous() for name, tensor in state.items()})
-    write_bytes(content, path)
+    write_with_folder(path, content)
     return hashlib.sha256(content).hexdigest()
 
 

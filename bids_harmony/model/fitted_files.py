@@ -10,8 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from bids_harmony.exceptions import BidsHarmonyError, DataError
+from bids_harmony.imaging.atomic import write_with_folder
 from bids_harmony.model.checkpoint import METADATA_FILE, WEIGHTS_FILE, model_files
-from bids_harmony.model.encoder_files import write_bytes, write_tensors
+from bids_harmony.model.encoder_files import write_tensors
 from bids_harmony.model.weights import read_described
 from bids_harmony.reading import read_json
 
@@ -46,7 +47,7 @@ def write_fitted(
         weights = {"file": WEIGHTS_FILE, "sha256": digest}
     metadata = {"format": _FORMAT, "method": method, "weights": weights, "extra": dict(extra)}
     content = json.dumps(metadata, indent=2, sort_keys=True) + "\n"
-    write_bytes(content.encode(), Path(folder) / METADATA_FILE)
+    write_with_folder(Path(folder) / METADATA_FILE, content.encode())
     return json.loads(content)
 
 

@@ -14,7 +14,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from bids_harmony.exceptions import BidsHarmonyError, DataError, MissingInput
-from bids_harmony.imaging.atomic import write_atomically
+from bids_harmony.imaging.atomic import write_with_folder
 from bids_harmony.imaging.intensity import to_half
 from bids_harmony.reading import MOST_TENSORS, read_bytes
 from bids_harmony.training.site_bank import SiteBank
@@ -172,8 +172,7 @@ def _write(path: Path, banks: Sequence[SiteBank], about: Mapping[str, Any]) -> N
     # Site names may hold any character: they travel as JSON, not as tensor names.
     text = json.dumps({**about, "banks": index}, sort_keys=True)
     tensors[_INDEX] = np.frombuffer(text.encode(), dtype=np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, save_tensors(tensors))
+    write_with_folder(path, save_tensors(tensors))
 
 
 def _read_index(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from bids_harmony.model.encoder_files import write_bytes
+from bids_harmony.imaging.atomic import write_with_folder
 
 __all__ = ["TrainingLog", "read_log"]
 
@@ -30,7 +30,7 @@ class TrainingLog:
             with path.open(encoding="utf-8", newline="") as file:
                 kept = [r for r in csv.DictReader(file) if _step_of(r) < step]
         self._names = list(kept[0]) if kept else []
-        write_bytes(_text(self._names, kept).encode(), path)
+        write_with_folder(path, _text(self._names, kept).encode())
 
     def write(self, row: Mapping[str, float | None]) -> None:
         """Add a row; all rows have the names of the first, None is an empty cell."""

@@ -18,8 +18,8 @@ from safetensors.numpy import load, save
 from scipy.ndimage import zoom
 
 from bids_harmony.exceptions import BidsHarmonyError, DataError
+from bids_harmony.imaging.atomic import write_with_folder
 from bids_harmony.model.encoder import Encoder
-from bids_harmony.model.encoder_files import write_bytes
 from bids_harmony.reading import MOST_TENSORS, read_bytes
 from bids_harmony.training.site_bank import CODE_STEP, encode_heights
 
@@ -162,7 +162,7 @@ def write_ranges(folder: Path, ranges: Mapping[str, TrainingRange]) -> None:
         for modality, found in sorted(ranges.items())
         for name in TrainingRange.__dataclass_fields__
     }
-    write_bytes(save(tensors), Path(folder) / RANGE_FILE)
+    write_with_folder(Path(folder) / RANGE_FILE, save(tensors))
 
 
 def read_ranges(folder: Path) -> dict[str, TrainingRange]:
