@@ -67,14 +67,17 @@ def measured_command(*arguments: str, log: Path) -> dict[str, float]:
 
 
 def measured_process(
-    words: Sequence[str], environment: Mapping[str, str], *, log: Path
+    words: Sequence[str], environment: Mapping[str, str], *, log: Path, limit: float | None = None
 ) -> dict[str, float]:
     """Run a command and measure it and all its processes, sampled every half second.
 
     ``peak_mib`` is the largest resident set of a single process; ``tree_peak_mib`` the largest sum
     over all of them at one time, shared pages counted once (PSS). Not from getrusage: it does not
     know the children of Nipype's fork server, and a child's peak begins with that of its parent.
+
+    After `limit` seconds it is killed with all its processes, and ``stopped`` is 1.
     """
+    stopped = False
     with log.open("wb") as file:
         start = time.perf_counter()
         process = subprocess.Popen(
@@ -82,7 +85,13 @@ def measured_process(
         )
         tree = _Tree(process.pid)
         tree.start()
-        code = process.wait()
+        try:
+            code = process.wait(limit)
+        except subprocess.TimeoutExpired:
+            stopped, code = True, 0
+            for child in (*tree.top.children(recursive=True), tree.top):
+                child.kill()
+            process.wait()
         seconds = time.perf_counter() - start
         tree.join()
     if code:
@@ -92,7 +101,7 @@ def measured_process(
         "cpu_seconds": round(sum(tree.cpu_seconds.values()), 3),
         "peak_mib": round(max(tree.peaks.values(), default=0)),
         "tree_peak_mib": round(tree.together / 2**20),
-    }
+    } | ({"stopped": 1} if stopped else {})
 
 
 class _Tree(threading.Thread):

@@ -1,6 +1,6 @@
 """Other programs beside this one, on the same scan and machine, in one run.
 
-    python benchmarks/peers.py --peers PYTHON [--repeats 5]
+    python benchmarks/peers.py --peers PYTHON [--repeats 5] [--only structural diffusion ...]
 
 ``PYTHON`` is an interpreter with the peers installed, apart from bids_harmony so that neither
 dictates the other's versions:
@@ -11,8 +11,9 @@ dictates the other's versions:
 Every row is a process of its own, from start to the written result, as a user would run it; the
 median of the repeats counts. Peers are given a brain mask, which bids_harmony makes itself: its
 row holds mask, registration, network, quality, figures and page, too. Diffusion is a simulated
-series of 4 mm: the dictionary of dmri-harmonization is learnt from two series and both are made
-anew; bids_harmony makes its banks of both and harmonizes one. Results go to
+series of 4 mm: bids_harmony makes its banks of two and harmonizes one; dmri-harmonization learns
+its dictionary from two and makes both anew, for which it has ``--limit`` minutes. Each part is
+kept when it is measured; rows say their commit. Results go to
 ``benchmarks/results/peers.json`` and a Markdown table beside it.
 """
 
@@ -24,6 +25,7 @@ import os
 import statistics
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +48,8 @@ PEERS = {
     "ants-histogram": "ANTs, histogram matching",
     "ants-n4": "ANTs, N4 only",
     "combat": f"neuroCombat, {2 * MAPS_PER_SITE} maps of two sites",
-    "dictionary": "dmri-harmonization, two series",
 }
+DICTIONARY = "dmri-harmonization, two series"
 PACKAGES = ("intensity-normalization", "antspyx", "neuroCombat", "dmri-harmonization", "numpy")
 
 
@@ -57,32 +59,36 @@ def main() -> None:
     )
     parser.add_argument("--peers", type=Path, required=True, help="interpreter with the peers")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--only", nargs="+", choices=[*PEERS, "own"], default=[*PEERS, "own"])
+    parser.add_argument("--only", nargs="+", choices=[*PARTS], default=[*PARTS])
+    parser.add_argument("--limit", type=float, default=20, help="minutes for the dictionary")
     options = parser.parse_args()
-    before = os.getloadavg()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        rows = structural(folder, options)
-        # The dictionary is learnt for half an hour: what is measured by then is kept.
-        store(rows, options, before)
-        rows += diffusion(folder, options)
-    store(rows, options, before)
+    for part in options.only:
+        before = os.getloadavg()
+        with tempfile.TemporaryDirectory() as name:
+            store(part, PARTS[part](Path(name), options), options, before)
     print(RESULT.with_suffix(".md").read_text())
 
 
 def store(
-    rows: list[dict[str, Any]], options: argparse.Namespace, before: tuple[float, float, float]
+    part: str,
+    rows: list[dict[str, Any]],
+    options: argparse.Namespace,
+    before: tuple[float, float, float],
 ) -> None:
-    """Write what this run has measured so far."""
+    """Put a part's rows among those of the others."""
+    earlier = json.loads(RESULT.read_text())["rows"] if RESULT.exists() else []
+    own = provenance(("torch", "numpy", "antspyx", "nipype"))
+    rows = [{"part": part, "commit": own["commit"]} | row for row in rows]
+    rows += [row for row in earlier if row["part"] != part]
     result = {
         "name": "peers",
         "command": "python benchmarks/peers.py --peers PYTHON",
-        **provenance(("torch", "numpy", "antspyx", "nipype")),
+        **own,
         "peers": versions(options.peers),
         "load_average": {"before": before, "after": os.getloadavg()},
         "threads": THREADS,
         "seeds": [0],
-        "rows": rows,
+        "rows": sorted(rows, key=lambda row: list(PARTS).index(row["part"])),
     }
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
     RESULT.with_suffix(".md").write_text(table(result))
@@ -105,67 +111,68 @@ def structural(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]
         mask = f"sub-{label}/anat/sub-{label}_desc-brain_mask.nii.gz"
         where = {"scan": "mask", "target": "target_mask"}[name]
         (folder / f"{where}.nii.gz").write_bytes((folder / "trained" / mask).read_bytes())
-    rows = [
-        peer(name, folder, options) for name in options.only if name not in ("own", "dictionary")
-    ]
-    if "own" in options.only:
-        for method in ("ihf", "histogram"):
-            words = [str(folder / "bids"), str(folder / "out"), "participant", *out]
-            words += ["--participant-label", "01", "--target-site", TARGET, "--method", method]
-            if method == "ihf":
-                words += ["--model", str(folder / "trained" / "models")]
-            rows.append(own(f"{OWN}, T1w, --method {method}", words, folder, options.repeats))
+    rows = [peer(name, folder, options.repeats, options) for name in PEERS]
+    known = ["--model", str(folder / "trained" / "models")]
+    for method, banks in (("ihf", known), ("histogram", [])):
+        words = [str(folder / "bids"), str(folder / "out"), "participant", *out, *banks]
+        words += ["--participant-label", "01", "--target-site", TARGET, "--method", method]
+        title = f"{OWN}, T1w, --method {method}" + ("" if banks else ", its banks included")
+        rows.append(own(title, words, folder, options.repeats))
     return rows
 
 
 def diffusion(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Two simulated series of two sites."""
+    """A simulated series of another site; the banks are made, too."""
+    write_series_of_sites(folder)
+    words = [str(folder / "bids"), str(folder / "out"), "participant", "--device", "cpu"]
+    words += ["--participant-label", f"{SITES[1]}01", "--target-site", SITES[0]]
+    words += ["--bank-scans", "1", "-w", str(folder / "work"), "--nprocs", str(THREADS)]
+    return [own(f"{OWN}, diffusion series", words, folder, options.repeats)]
+
+
+def dictionary(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """The same two series, once."""
+    write_series_of_sites(folder)
+    for site in SITES:
+        stem = folder / "bids" / f"sub-{site}01" / "dwi" / f"sub-{site}01_dwi"
+        series = folder / "series" / site
+        series.mkdir(parents=True)
+        image = nib.load(f"{stem}.nii.gz")
+        data = np.asanyarray(image.dataobj)
+        nib.save(image, series / "dwi.nii.gz")
+        inside = (data[..., 0] > 0.2 * np.percentile(data[..., 0], 99)).astype(np.uint8)
+        nib.save(nib.Nifti1Image(inside, image.affine), series / "dwi_brain_mask.nii.gz")
+        for kind in ("bval", "bvec"):
+            (series / f"dwi.{kind}s").write_bytes(Path(f"{stem}.{kind}").read_bytes())
+    return [peer("dictionary", folder, 1, options, limit=60 * options.limit)]
+
+
+def write_series_of_sites(folder: Path) -> None:
+    """A dataset with one series of each site."""
     from bids_harmony.phantom.cohort import CohortPlan
     from bids_harmony.phantom.diffusion_cohort import write_diffusion_cohort
 
-    if not {"dictionary", "own"} & set(options.only):
-        return []
-    folder = folder / "diffusion"
     plan = CohortPlan(
         sites=SITES, target=SITES[0], training_per_site=1, travelling=0, voxel_scale=4.0
     )
     write_diffusion_cohort(folder, plan)
-    rows = []
-    if "dictionary" in options.only:
-        for site in SITES:
-            stem = folder / "bids" / f"sub-{site}01" / "dwi" / f"sub-{site}01_dwi"
-            series = folder / "series" / site
-            series.mkdir(parents=True)
-            image = nib.load(f"{stem}.nii.gz")
-            data = np.asanyarray(image.dataobj)
-            nib.save(image, series / "dwi.nii.gz")
-            inside = (data[..., 0] > 0.2 * np.percentile(data[..., 0], 99)).astype(np.uint8)
-            nib.save(nib.Nifti1Image(inside, image.affine), series / "dwi_brain_mask.nii.gz")
-            for kind in ("bval", "bvec"):
-                (series / f"dwi.{kind}s").write_bytes(Path(f"{stem}.{kind}").read_bytes())
-        rows.append(peer("dictionary", folder, options, repeats=1))
-    if "own" in options.only:
-        words = [str(folder / "bids"), str(folder / "out"), "participant", "--device", "cpu"]
-        words += ["--participant-label", f"{SITES[1]}01", "--target-site", SITES[0]]
-        words += ["--bank-scans", "1", "-w", str(folder / "work"), "--nprocs", str(THREADS)]
-        rows.append(own(f"{OWN}, diffusion series", words, folder, options.repeats))
-    return rows
 
 
 def peer(
-    name: str, folder: Path, options: argparse.Namespace, repeats: int | None = None
+    name: str,
+    folder: Path,
+    repeats: int,
+    options: argparse.Namespace,
+    limit: float | None = None,
 ) -> dict[str, Any]:
     """Median of another program."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     environment |= {"OMP_NUM_THREADS": str(THREADS)}
     environment |= {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": str(THREADS)}
     words = [str(options.peers.absolute()), str(JOB), name, str(folder)]
-    runs = []
-    for _ in range(repeats or options.repeats):
-        runs.append(measured_process(words, environment, log=folder / f"{name}.log"))
-        if name == "dictionary":
-            subprocess.run(["rm", "-rf", str(folder / "made")], check=True)
-    return median(PEERS[name], runs)
+    log = folder / f"{name}.log"
+    runs = [measured_process(words, environment, log=log, limit=limit) for _ in range(repeats)]
+    return median(PEERS.get(name, DICTIONARY), runs)
 
 
 def own(title: str, words: list[str], folder: Path, repeats: int) -> dict[str, Any]:
@@ -185,6 +192,13 @@ def median(title: str, runs: list[dict[str, float]]) -> dict[str, Any]:
     return row
 
 
+PARTS: dict[str, Callable[[Path, argparse.Namespace], list[dict[str, Any]]]] = {
+    "structural": structural,
+    "diffusion": diffusion,
+    "dictionary": dictionary,
+}
+
+
 def versions(python: Path) -> dict[str, str]:
     """Versions of the peers' packages."""
     code = "import sys, json; from importlib.metadata import version as v; "
@@ -196,10 +210,12 @@ def versions(python: Path) -> dict[str, str]:
 def table(result: dict[str, Any]) -> str:
     """Markdown: each program, and how many times our whole run's time it takes."""
     ours = {
-        "diffusion" if "diffusion" in row["program"] else "T1w": row["seconds"]
+        row["part"]: row["seconds"]
         for row in result["rows"]
         if row["program"] in (f"{OWN}, T1w, --method ihf", f"{OWN}, diffusion series")
     }
+    if "diffusion" in ours:
+        ours["dictionary"] = ours["diffusion"]
     lines = [
         "# peers",
         "",
@@ -211,13 +227,12 @@ def table(result: dict[str, Any]) -> str:
         "|---|---:|---:|---:|---:|",
     ]
     for row in result["rows"]:
-        series = "series" in row["program"]
-        own_seconds = ours.get("diffusion" if series else "T1w")
-        ratio = f"{row['seconds'] / own_seconds:.2f}" if own_seconds else ""
+        stopped = "stopped after " if row.get("stopped") else ""
+        ratio = f"{row['seconds'] / ours[row['part']]:.2f}" if row["part"] in ours else ""
         lines.append(
-            f"| {row['program']} | {row['seconds']:.1f} ({row['seconds_min']:.1f} to "
+            f"| {row['program']} | {stopped}{row['seconds']:.1f} ({row['seconds_min']:.1f} to "
             f"{row['seconds_max']:.1f}) | {row['cpu_seconds']:.1f} | {row['tree_peak_mib']} "
-            f"| {ratio} |"
+            f"| {stopped and '> '}{ratio} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -31,12 +31,12 @@ from bids_harmony.interfaces.summaries import SummarizeScan
 if TYPE_CHECKING:
     from bids_harmony.bids.dataset import Scan
     from bids_harmony.settings import Settings
+    from bids_harmony.workflows.model_record import Model
 
 __all__ = [
     "HEAD_GIB",
     "HEAD_VOXELS",
     "Fitted",
-    "Model",
     "init_anat_fit_wf",
     "init_anat_harmonize_wf",
     "init_anat_train_wf",
@@ -70,58 +70,6 @@ class Fitted:
     mask_kind: str = "given"
     xfm: Path | None = None
     written: bool = False
-
-
-@dataclass(frozen=True)
-class Model:
-    """Which model harmonizes: enough to load it in a worker and to recognize it in a hash.
-
-    Attributes
-    ----------
-    method : str
-    folder : Path
-    sha256 : str
-        Of weights and own banks.
-    device : str
-        A torch device that exists: "cpu" or "cuda:N".
-    name, version : str
-        For sidecars.
-    shelf : Path, optional
-        Folder of banks that were made on the fly.
-    identity : str
-        sha256 of what counts for one scan: weights and two banks.
-    source_site : str
-        The scan's site as the banks spell it.
-    source_scans, target_scans : tuple of str
-        Labels of the scans behind these banks.
-    source_look, target_look : Path, optional
-        For diffusion series: files of the sites' looks.
-    """
-
-    method: str
-    folder: Path
-    sha256: str
-    device: str
-    name: str = ""
-    version: str = ""
-    shelf: Path | None = None
-    identity: str = ""
-    source_site: str = ""
-    source_scans: tuple[str, ...] = ()
-    target_scans: tuple[str, ...] = ()
-    source_look: Path | None = None
-    target_look: Path | None = None
-
-    def for_sidecar(self) -> dict[str, Any]:
-        """As `bids.sidecar.harmonized_sidecar` takes it."""
-        return {
-            "Name": self.name or self.method,
-            "Version": self.version or None,
-            "SHA256": self.sha256,
-            "SiteBanksSHA256": self.identity,
-            "SourceSiteScans": list(self.source_scans),
-            "TargetSiteScans": list(self.target_scans),
-        }
 
 
 def scan_wf_name(label: str) -> str:
@@ -290,23 +238,14 @@ def init_anat_harmonize_wf(
     harmonize = Node(
         Harmonize(
             in_file=str(scan.path),
-            method=model.method,
-            model_dir=str(model.folder),
-            model_sha256=model.sha256,
-            identity=model.identity,
-            shelf_dir=str(model.shelf or ""),
+            **model.for_node(settings),
             voxel_mm=settings.voxel_mm,
             modality=scan.modality,
             source_site=model.source_site or scan.site.site,
             target_site=target_site,
             n4=settings.n4,
-            skull_strip=settings.skull_strip,
             on_reference=any(space != "native" for space in settings.output_spaces),
             on_ood=settings.on_ood,
-            seed=settings.random_seed,
-            device=model.device,
-            batch_size=settings.batch_size,
-            use_gpu=model.device != "cpu",
         ),
         name="harmonize",
         n_procs=settings.omp_nthreads,

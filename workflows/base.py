@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from bids_harmony.bids.dataset import Scan
     from bids_harmony.settings import Settings
-    from bids_harmony.workflows.anat import Model
+    from bids_harmony.workflows.model_record import Model
 
 __all__ = ["run_participant", "run_train"]
 

@@ -25,12 +25,13 @@ from bids_harmony.interfaces.diffusion import (
     WriteSeries,
 )
 from bids_harmony.interfaces.figures import DrawSeriesChange
-from bids_harmony.workflows.anat import Fitted, Model
+from bids_harmony.workflows.anat import Fitted
 from bids_harmony.workflows.dwi_fits import init_dwi_maps_wf
 
 if TYPE_CHECKING:
     from bids_harmony.bids.dataset import Scan
     from bids_harmony.settings import Settings
+    from bids_harmony.workflows.model_record import Model
 
 __all__ = [
     "SERIES_GIB",
@@ -168,18 +169,9 @@ def init_dwi_harmonize_wf(
         HarmonizeSeries(
             **_tables(scan, settings),
             mode=settings.dwi_mode,
-            method=model.method,
-            model_dir=str(model.folder),
-            model_sha256=model.sha256,
-            identity=model.identity,
-            shelf_dir=str(model.shelf),
+            **model.for_node(settings),
             source_look=str(model.source_look),
             target_look=str(model.target_look),
-            skull_strip=settings.skull_strip,
-            seed=settings.random_seed,
-            device=model.device,
-            batch_size=settings.batch_size,
-            use_gpu=model.device != "cpu",
         ),
         name="harmonize",
         n_procs=settings.omp_nthreads,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bids_harmony.bids.site import same_site
 from bids_harmony.exceptions import BidsHarmonyError, MissingInput, SiteError
 from bids_harmony.settings import METHODS
-from bids_harmony.workflows.anat import Model
+from bids_harmony.workflows.model_record import Model
 from bids_harmony.workflows.reference_images import LookOf
 
 if TYPE_CHECKING:

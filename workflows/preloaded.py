@@ -38,6 +38,10 @@ def _load() -> None:
 
     for name in _MODULES:
         import_module(name)
+    import torch
+
+    # A step has one thread; those that were given more take them (`interfaces.model_input`).
+    torch.set_num_threads(1)
     from bids_harmony.imaging.reference import reference_grid, reference_tissues
 
     # Two seconds a process: the grid of the shipped model.

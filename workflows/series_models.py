@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bids_harmony.bids.site import same_site
 from bids_harmony.exceptions import BidsHarmonyError, SiteError
-from bids_harmony.workflows.anat import Model
+from bids_harmony.workflows.model_record import Model
 from bids_harmony.workflows.series_banks import is_known, look_at, look_path, series_shelf
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from nipype.interfaces.base import (
 from bids_harmony.interfaces.anatomy import MaskOutput, RegisterToReference, save_brain
 from bids_harmony.interfaces.base import Adapter
 from bids_harmony.interfaces.derivatives import WriteHarmonized, copy_output, figure_path
+from bids_harmony.interfaces.model_input import ModelInput, harmonizer
 
 if TYPE_CHECKING:
     from bids_harmony.diffusion.gradients import Gradients
@@ -146,22 +147,10 @@ class PrepareSeries(Adapter):
 class HarmonizeSeries(Adapter):
     """Harmonize one series to a target site, on its own grid; its directions stay as they are."""
 
-    class input_spec(_PlacedInput):
-        method = traits.Str(mandatory=True)
-        model_dir = traits.Directory(mandatory=True, nohash=True)
-        model_sha256 = traits.Str(mandatory=True, nohash=True)
-        identity = traits.Str(mandatory=True, desc="stands in the hash for what counts of a model")
-        shelf_dir = traits.Str(mandatory=True, nohash=True, desc="banks and looks of sites")
+    class input_spec(_PlacedInput, ModelInput):
         # By their identity, which these files are part of.
         source_look = File(mandatory=True, nohash=True)
         target_look = File(mandatory=True, nohash=True)
-        skull_strip = traits.Bool(False, usedefault=True)
-        seed = traits.Int(0, usedefault=True)
-        # Where and how fast, not what.
-        device = traits.Str("cpu", usedefault=True, nohash=True)
-        batch_size = traits.Int(8, usedefault=True, nohash=True)
-        use_gpu = traits.Bool(False, usedefault=True, nohash=True)
-        num_threads = traits.Int(1, usedefault=True, nohash=True)
 
     class output_spec(TraitedSpec):
         out_file = File(exists=True, desc="harmonized series, in the form of the input's file")
@@ -169,8 +158,6 @@ class HarmonizeSeries(Adapter):
         quality_file = File(exists=True, desc="quality numbers and provenance, JSON")
 
     def _adapt(self, folder: Path) -> dict:
-        import torch
-
         from bids_harmony.diffusion.features import DWI_VOXEL_MM
         from bids_harmony.diffusion.harmonization import harmonize_series
         from bids_harmony.diffusion.looks import SeriesLook
@@ -179,24 +166,12 @@ class HarmonizeSeries(Adapter):
         from bids_harmony.imaging.mask import read_brain
         from bids_harmony.imaging.registration import read_transform
         from bids_harmony.imaging.volume import native_order, read_volume
-        from bids_harmony.interfaces.harmonization import harmonizer
         from bids_harmony.quality.series import series_row
 
         inputs = self.inputs
-        torch.set_num_threads(inputs.num_threads)
-        torch.manual_seed(inputs.seed)
+        model = harmonizer(inputs, DWI_VOXEL_MM, own_banks=False)
         series, gradients = _read(inputs)
         brain = read_brain(inputs.mask_file, inputs.mask_kind)
-        model = harmonizer(
-            inputs.method,
-            inputs.model_dir,
-            inputs.model_sha256,
-            inputs.shelf_dir,
-            DWI_VOXEL_MM,
-            inputs.device,
-            inputs.batch_size,
-            own_banks=False,
-        )
         result = harmonize_series(
             series,
             gradients,

@@ -1,10 +1,9 @@
-"""The harmonizer of a scan, and the preparation of scans for training, as files."""
+"""A scan's harmonization, and the preparation of scans for training, as files."""
 
 from __future__ import annotations
 
 import json
 import logging
-from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -14,8 +13,9 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, tr
 
 from bids_harmony.exceptions import OutOfRange
 from bids_harmony.interfaces.base import Adapter
+from bids_harmony.interfaces.model_input import ModelInput, harmonizer
 
-__all__ = ["Harmonize", "PrepareForTraining", "harmonizer"]
+__all__ = ["Harmonize", "PrepareForTraining"]
 
 logger = logging.getLogger(__name__)
 
@@ -31,25 +31,13 @@ class _PreparedInput(BaseInterfaceInputSpec):
 class Harmonize(Adapter):
     """Harmonize one scan to a target site, on its own grid."""
 
-    class input_spec(_PreparedInput):
-        method = traits.Str(mandatory=True)
-        model_dir = traits.Directory(mandatory=True, nohash=True)
-        model_sha256 = traits.Str(mandatory=True, nohash=True, desc="of weights and own banks")
-        identity = traits.Str(mandatory=True, desc="stands in the hash for what counts of a model")
-        shelf_dir = traits.Str("", usedefault=True, nohash=True, desc="banks made on the fly")
+    class input_spec(_PreparedInput, ModelInput):
         voxel_mm = traits.Float(1.0, usedefault=True, nohash=True, desc="of the shelf's grid")
         modality = traits.Str(mandatory=True)
         source_site = traits.Str(mandatory=True)
         target_site = traits.Str(mandatory=True)
-        skull_strip = traits.Bool(False, usedefault=True)
         on_reference = traits.Bool(False, usedefault=True, desc="also on the reference grid")
         on_ood = traits.Enum("warn", "skip", "error", usedefault=True)
-        seed = traits.Int(0, usedefault=True)
-        # Where and how fast, not what.
-        device = traits.Str("cpu", usedefault=True, nohash=True)
-        batch_size = traits.Int(8, usedefault=True, nohash=True)
-        use_gpu = traits.Bool(False, usedefault=True, nohash=True)
-        num_threads = traits.Int(1, usedefault=True, nohash=True)
 
     class output_spec(TraitedSpec):
         out_file = File(exists=True, desc="harmonized scan, in the form of the input's file")
@@ -58,8 +46,6 @@ class Harmonize(Adapter):
         quality_file = File(exists=True, desc="quality numbers and provenance, JSON")
 
     def _adapt(self, folder: Path) -> dict:
-        import torch
-
         from bids_harmony.bids.site import same_site
         from bids_harmony.imaging.intensity import to_half
         from bids_harmony.imaging.native import return_to_native
@@ -68,17 +54,7 @@ class Harmonize(Adapter):
         from bids_harmony.training.training_range import UNUSUAL
 
         inputs = self.inputs
-        torch.set_num_threads(inputs.num_threads)
-        torch.manual_seed(inputs.seed)
-        model = harmonizer(
-            inputs.method,
-            inputs.model_dir,
-            inputs.model_sha256,
-            inputs.shelf_dir,
-            inputs.voxel_mm,
-            inputs.device,
-            inputs.batch_size,
-        )
+        model = harmonizer(inputs, inputs.voxel_mm)
         volume = read_volume(inputs.in_file)
         source, mask, prepared = _prepared(inputs, model.voxel_mm)
         novelty = model.novelty(prepared, inputs.modality)
@@ -170,33 +146,6 @@ class PrepareForTraining(Adapter):
             scale=np.float64(prepared.scale),
         )
         return {"prepared_file": str(folder / "prepared.npz")}
-
-
-# Two: scans and diffusion series of one process take turns.
-@lru_cache(maxsize=2)
-def harmonizer(
-    method: str,
-    model_dir: str,
-    sha256: str,
-    shelf_dir: str,
-    voxel_mm: float,
-    device: str,
-    batch_size: int,
-    own_banks: bool = True,
-) -> Any:
-    """Load a model once per process; `sha256` makes a model that changed on disk another one."""
-    from bids_harmony.harmonizers import load_harmonizer
-    from bids_harmony.training.bank_shelf import BankShelf
-
-    shelf = BankShelf(Path(shelf_dir), voxel_mm) if shelf_dir else None
-    return load_harmonizer(
-        method,
-        Path(model_dir),
-        shelf,
-        device=device,
-        batch_size=batch_size,
-        own_banks=own_banks,
-    )
 
 
 def _refuse_or_warn(in_file: str, novelty: float, highest: float, on_ood: str) -> None:
