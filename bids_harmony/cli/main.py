@@ -112,19 +112,17 @@ def _run(settings: Settings, words: Sequence[str]) -> int:
     except BidsHarmonyError as error:
         code = _tell(error, settings)
     except Exception as error:
-        del spare
+        spare.clear()
         code = _tell_unforeseen(error, settings, run_log)
+    spare.clear()
     if run_log is not None:
         try:
             finish_run(run_log, code)
-        except (BidsHarmonyError, OSError) as error:
-            logger.error("The run's status could not be written: %s", error)
-            if code == ExitCode.DONE:
-                code = (
-                    error.exit_code
-                    if isinstance(error, BidsHarmonyError)
-                    else ExitCode.INPUT_OUTPUT
-                )
+        except (BidsHarmonyError, OSError, MemoryError) as error:
+            reason = from_system(error)
+            logger.error("The run's status could not be written: %s", reason)
+            if code == ExitCode.DONE and reason is not None:
+                code = reason.exit_code
     logger.log(logging.INFO if code == ExitCode.DONE else logging.ERROR, _last_line(code))
     return code
 

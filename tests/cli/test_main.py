@@ -303,18 +303,26 @@ def test_output_that_cannot_be_made(call, workflow, tmp_path):
     assert code == 73 and "file/out" in err
 
 
-def test_full_disk_at_the_last_word(call, workflow, monkeypatch):
-    """The status cannot be written: that is no success."""
+@pytest.mark.parametrize(
+    "failure",
+    [OSError(errno.ENOSPC, "No space left on device", "status.json"), MemoryError()],
+    ids=["disk", "memory"],
+)
+@pytest.mark.parametrize(("answer", "ends"), [(ExitCode.DONE, 75), (ExitCode.BAD_DATA, 65)])
+def test_nothing_left_at_the_last_word(call, workflow, monkeypatch, failure, answer, ends):
+    """The status cannot be written: that is no success, and no other failure than before."""
     real = os.replace
 
-    def full(source, target):
+    def fails(source, target):
         if Path(target).name == "status.json" and workflow.calls:
-            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+            raise failure
         real(source, target)
 
-    monkeypatch.setattr(os, "replace", full)
+    monkeypatch.setattr(os, "replace", fails)
+    workflow.answer = answer
     code, _, err = call()
-    assert code == 75 and "successfully" not in err
+    assert code == ends and "successfully" not in err
+    assert "status could not be written" in err and "Traceback" not in err
 
 
 def test_wrong_usage(capsys):
