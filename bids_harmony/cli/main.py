@@ -11,10 +11,10 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from bids_harmony.cli.log_handlers import log_to_file, log_to_screen, stop_logging
 from bids_harmony.cli.parser import parse_settings, parse_words
 from bids_harmony.exceptions import (
     BidsHarmonyError,
@@ -23,7 +23,6 @@ from bids_harmony.exceptions import (
     Terminated,
     from_system,
 )
-from bids_harmony.redaction import RedactingFormatter, Redactor
 from bids_harmony.resources import started_together
 from bids_harmony.settings import Settings
 
@@ -61,15 +60,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BidsHarmonyError as error:
         print(f"bids_harmony: {error}\n{_last_line(error.exit_code)}", file=sys.stderr)
         return error.exit_code
-    _log_to_screen(settings)
+    log_to_screen(logging.DEBUG if settings.verbosity else logging.INFO)
     try:
         with _sigterm_raises():
             code = _run(settings, words)
     finally:
-        for handler in list(logger.handlers):
-            logger.removeHandler(handler)
-            handler.close()
-        logger.propagate = True
+        stop_logging()
     return code
 
 
@@ -94,7 +90,7 @@ def _run(settings: Settings, words: Sequence[str]) -> int:
         else:
             if not settings.dry_run:
                 run_log = start_run(settings, command=shlex.join(["bids_harmony", *words]))
-                _log_to_file(run_log.folder / "bids_harmony.log", run_log.redactor)
+                log_to_file(run_log.folder / "bids_harmony.log", run_log.redactor)
             level = _level(settings.analysis_level)
             code = ExitCode(level.run(settings, log_dir=run_log.folder if run_log else None))
     except KeyboardInterrupt as stop:
@@ -202,44 +198,3 @@ def _last_line(code: int) -> str:
         if code == 0
         else f"Exit code {code}: {meaning}"
     )
-
-
-def _log_to_screen(settings: Settings) -> None:
-    logger.setLevel(logging.DEBUG)
-    logger.propagate = False
-    screen = logging.StreamHandler(sys.stderr)
-    screen.setLevel(logging.DEBUG if settings.verbosity else logging.INFO)
-    screen.setFormatter(logging.Formatter("%(asctime)s %(levelname)s: %(message)s", "%H:%M:%S"))
-    logger.addHandler(screen)
-
-
-class _LogFile(logging.FileHandler):
-    """A log file that a full disk cuts off: said once, and no reason to stop."""
-
-    _cut_off = False
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        error = sys.exc_info()[1]
-        if isinstance(error, OSError):
-            self._tell(error)
-        else:
-            super().handleError(record)
-
-    def close(self) -> None:
-        try:
-            super().close()
-        except OSError as error:
-            self._tell(error)
-
-    def _tell(self, error: OSError) -> None:
-        if not self._cut_off:
-            print(f"The log file is cut off: {error} [{self.baseFilename}]", file=sys.stderr)
-        self._cut_off = True
-
-
-def _log_to_file(path: Path, redactor: Redactor | None) -> None:
-    file = _LogFile(path, encoding="utf-8", delay=False)
-    file.setLevel(logging.DEBUG)
-    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    file.setFormatter(RedactingFormatter(form, redactor) if redactor else logging.Formatter(form))
-    logger.addHandler(file)
