@@ -24,6 +24,7 @@ __all__ = [
     "available_cpus",
     "available_memory_mb",
     "at_once",
+    "exact_convolutions",
     "one_torch_thread",
     "resolve_device",
     "started_together",
@@ -196,6 +197,21 @@ def one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """Let a graphics card convolve in single precision, the same way every time.
+
+    By default it may round what it multiplies to TF32, ten bits of mantissa, and take whichever
+    way is fastest today. A processor is not concerned.
+    """
+    import torch
+
+    with torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    ):
+        yield
 
 
 def at_once(*tasks: Callable[[], Any]) -> list[Any]:

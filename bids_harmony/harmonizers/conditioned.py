@@ -21,7 +21,7 @@ from bids_harmony.imaging.slices import cut_stack
 from bids_harmony.model.inference import ChangePass
 from bids_harmony.model.network import Condition, IHFNetwork
 from bids_harmony.model.presets import NetworkConfig
-from bids_harmony.resources import at_once
+from bids_harmony.resources import at_once, exact_convolutions
 from bids_harmony.training.site_bank import SiteBank
 
 __all__ = [
@@ -246,6 +246,7 @@ def predict_change(
         # Threads that have slices of their own never wait for each other.
         at_once(*(partial(predict, first) for first in firsts))
     else:
-        for first in firsts:
-            predict(first)
+        with exact_convolutions():
+            for first in firsts:
+                predict(first)
     return changes

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bids_harmony.resources import exact_convolutions
+
 __all__ = ["crop_slices", "pad_slices", "translate_volume"]
 
 
@@ -61,7 +63,8 @@ def translate_volume(
         indices = wanted[start : start + batch_size]
         slices = np.ascontiguousarray(np.moveaxis(data[:, :, indices], 2, 0))
         x = pad_slices(torch.from_numpy(slices)[:, None].to(device), multiple)
-        y = network(2 * x - 1 if signed else x)
+        with exact_convolutions():
+            y = network(2 * x - 1 if signed else x)
         y = crop_slices((y + 1) / 2 if signed else y, (data.shape[0], data.shape[1]))
         result[:, :, indices] = np.moveaxis(y[:, 0].cpu().numpy(), 0, 2)
     return result
