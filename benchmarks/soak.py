@@ -26,6 +26,9 @@ from measure import ROOT, provenance, put_into_page
 
 sys.path.insert(0, str(ROOT))
 
+from tests.faults.warm import Warm
+from tests.faults.world import World
+
 RESULT = ROOT / "benchmarks" / "results" / "soak.json"
 FIGURE = ROOT / "benchmarks" / "results" / "figures" / "soak.png"
 #: Imports, the model and caches come with the first scans.
@@ -41,13 +44,14 @@ MEASURES = {
 }
 
 
-def make_dataset(world: Path, folder: Path, n: int) -> None:
+def make_dataset(world: World, folder: Path, n: int) -> None:
     """The scan of one person and its fits under many names."""
     bids, out = folder / "bids", folder / "out"
     bids.mkdir()
-    shutil.copy(world / "bids" / "dataset_description.json", bids)
+    images, trained = world.bids("participant"), world.models.parent
+    shutil.copy(images / "dataset_description.json", bids)
     for k in range(n):
-        for source, target in ((world / "bids", bids), (world / "trained" / "out", out)):
+        for source, target in ((images, bids), (trained, out)):
             for path in (source / f"sub-{TEMPLATE}" / "anat").iterdir():
                 if "harmonized" in path.name or "_T2w" in path.name:
                     continue
@@ -57,7 +61,7 @@ def make_dataset(world: Path, folder: Path, n: int) -> None:
                 shutil.copy(path, copy)
 
 
-def run(world: Path, folder: Path, n: int) -> list[dict[str, Any]]:
+def run(world: World, folder: Path, n: int) -> list[dict[str, Any]]:
     """Harmonize all; gives one row for each scan."""
     import psutil
     from nipype.pipeline.engine.nodes import Node
@@ -92,7 +96,7 @@ def run(world: Path, folder: Path, n: int) -> list[dict[str, Any]]:
     code = main(
         [
             str(folder / "bids"), str(folder / "out"), "participant", "-w", str(folder / "work"),
-            "--target-site", "COI", "--model", str(world / "trained" / "out" / "models"),
+            "--target-site", "COI", "--model", str(world.models),
             "--sloppy", "--device", "cpu", "--nprocs", "1", "--omp-nthreads", "1",
         ]
     )  # fmt: skip
@@ -176,13 +180,9 @@ def main() -> None:
 
 
 def soak(options: argparse.Namespace) -> None:
-    from tests.faults.campaign import World
-    from tests.faults.warm import Warm
-
     with tempfile.TemporaryDirectory() as temporary:
-        world = options.world or Path(temporary, "world")
         warm = Warm()
-        World.make(world, warm)
+        world = World.make(options.world or Path(temporary, "world"), warm)
         warm.close()
         make_dataset(world, Path(temporary), options.scans)
         rows = run(world, Path(temporary), options.scans)
