@@ -27,6 +27,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,8 @@ def main() -> int:
     if asked.one:
         fuzz(asked.one[0], asked.seconds, Path(asked.one[1]))
         return 0
+    if find_spec("atheris") is None:
+        parser.error("atheris is not installed: pip install atheris")
     sys.path.insert(0, str(ROOT))
     from measure import provenance, put_into_page
 
