@@ -1,4 +1,4 @@
-"""Processors, memory and graphics cards that this job may use.
+"""Processors and memory that this job may use.
 
 A cluster job or a container sees the whole host in `os.cpu_count()` and in `/proc/meminfo`; what
 counts is the smallest of what the affinity mask, the control group (version 1 or 2) and SLURM
@@ -13,20 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from bids_harmony.exceptions import UsageError
-
-if TYPE_CHECKING:
-    import torch
+from typing import Any
 
 __all__ = [
     "available_cpus",
     "available_memory_mb",
     "at_once",
-    "exact_convolutions",
     "one_torch_thread",
-    "resolve_device",
     "started_together",
 ]
 
@@ -102,47 +95,6 @@ def available_memory_mb(
     return max(1, min(limits))
 
 
-def resolve_device(name: str) -> torch.device:
-    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into a torch device that exists.
-
-    Parameters
-    ----------
-    name : str
-        ``auto`` takes the first graphics card when there is one, else the processor.
-
-    Returns
-    -------
-    torch.device
-
-    Raises
-    ------
-    UsageError
-        When a graphics card is asked for by name and is not there: silently computing for hours on
-        the processor is not what was asked.
-    """
-    import torch
-
-    if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    if name == "cpu":
-        return torch.device("cpu")
-    kind, _, index = name.partition(":")
-    if kind != "cuda" or (index and not _is_number(index)):
-        raise UsageError(
-            "Unknown device", where="--device", expected="auto, cpu, cuda or cuda:N", got=name
-        )
-    n_cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    number = int(index or 0)
-    if number >= n_cards:
-        raise UsageError(
-            "The graphics card is not there",
-            where="--device",
-            got=f"{name}; cards found: {n_cards}",
-            hint="Use --device auto or cpu, or give the container its card (--gpus all, --nv).",
-        )
-    return torch.device(f"cuda:{number}")
-
-
 def started_together() -> tuple[int, int]:
     """Rank of this process among those that ``torchrun`` started, and how many these are.
 
@@ -197,21 +149,6 @@ def one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def exact_convolutions() -> Iterator[None]:
-    """Let a graphics card convolve in single precision, the same way every time.
-
-    By default it may round what it multiplies to TF32, ten bits of mantissa, and take whichever
-    way is fastest today. A processor is not concerned.
-    """
-    import torch
-
-    with torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    ):
-        yield
 
 
 def at_once(*tasks: Callable[[], Any]) -> list[Any]:

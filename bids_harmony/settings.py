@@ -141,9 +141,8 @@ class Settings:
     omp_nthreads: int = field(default=0, metadata={"machine": True})
     memory_mb: int = field(default=0, metadata={"machine": True})
     device: str = "auto"
-    # 2.5-D slices per network call; on a processor few are faster than many (they stay in its
-    # cache) and take less memory. A graphics card wants 32.
-    batch_size: int = 4
+    # 2.5-D slices per network call; 0 for what suits the device, `devices.slices_per_pass`.
+    batch_size: int = 0
     # The couplings add and subtract: half precision loses 2e-3 of the range.
     precision: str = "float32"
     random_seed: int = 0
@@ -208,9 +207,10 @@ class Settings:
             colon and not (kind == "cuda" and index.isdigit())
         ):
             check_choice("device", self.device, DEVICES)
-        check_positive(self, ("batch_size", "voxel_mm", "bank_scans"))
+        check_positive(self, ("voxel_mm", "bank_scans"))
         check_not_negative(
-            self, ("nprocs", "omp_nthreads", "memory_mb", "random_seed", "b0_threshold")
+            self,
+            ("nprocs", "omp_nthreads", "memory_mb", "batch_size", "random_seed", "b0_threshold"),
         )
         for name, value in self._machine_defaults().items():
             if getattr(self, name) == 0:

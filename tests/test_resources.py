@@ -7,12 +7,10 @@ import threading
 
 import pytest
 
-from bids_harmony.exceptions import UsageError
 from bids_harmony.resources import (
     at_once,
     available_cpus,
     available_memory_mb,
-    resolve_device,
 )
 
 
@@ -97,24 +95,6 @@ def test_slurm(host, monkeypatch):
 def test_affinity(host, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {5}, raising=False)
     assert available_cpus(**host()) == 1
-
-
-def test_device_by_name(monkeypatch):
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert resolve_device("auto").type == "cpu"
-    assert resolve_device("cpu").type == "cpu"
-    with pytest.raises(UsageError, match="not there"):
-        resolve_device("cuda")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert str(resolve_device("auto")) == "cuda:0"
-    assert str(resolve_device("cuda:1")) == "cuda:1"
-    with pytest.raises(UsageError, match="cards found: 2"):
-        resolve_device("cuda:2")
-    with pytest.raises(UsageError):
-        resolve_device("tpu")
 
 
 @pytest.fixture

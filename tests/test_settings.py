@@ -88,7 +88,7 @@ def test_frozen_and_travels_to_workers():
         ({"device": "tpu"}, "cuda:N"),
         ({"device": "cuda:x"}, "cuda:N"),
         ({"device": "cpu:1"}, "cuda:N"),
-        ({"batch_size": 0}, "batch_size"),
+        ({"batch_size": -1}, "batch_size"),
         ({"voxel_mm": -1.0}, "voxel_mm"),
         ({"nprocs": -1}, "nprocs"),
         ({"nprocs": 1, "omp_nthreads": 2}, "--omp-nthreads"),

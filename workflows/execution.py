@@ -126,7 +126,7 @@ def run_graph(
             forget_failure(folder)
     # disable=None: no bar where nobody sees it.
     with tqdm(total=len(records), unit="step", desc=workflow.name, disable=None) as bar:
-        plugin = _plugin(settings, _Watch(records, bar))
+        plugin = _plugin(settings, _Watch(records, bar), _card_of(workflow))
         try:
             workflow.run(plugin=plugin)
         except Exception as error:
@@ -158,7 +158,14 @@ def _explain_silence(records: Mapping[str, NodeRecord], error: Exception, log_di
             return
 
 
-def _plugin(settings: Settings, watch: _Watch) -> Any:
+def _card_of(workflow: Workflow) -> str | None:
+    """The graphics card that nodes of a graph compute on; a run knows one."""
+    nodes = (workflow.get_node(name) for name in workflow.list_node_names())
+    cards = (n.inputs.device for n in nodes if getattr(n.inputs, "use_gpu", False))
+    return next(cards, None)
+
+
+def _plugin(settings: Settings, watch: _Watch, card: str | None) -> Any:
     from bids_harmony.workflows.plugin import ScanByScanPlugin, WatchfulMultiProcPlugin
     from bids_harmony.workflows.plugin_file import read_plugin_file
 
@@ -167,6 +174,11 @@ def _plugin(settings: Settings, watch: _Watch) -> Any:
         "memory_gb": settings.memory_mb / 1024,
         "raise_insufficient": False,
     }
+    if card:
+        from bids_harmony.devices import steps_on_card
+
+        # Nipype counts a step's threads as its claims on the card.
+        arguments["n_gpu_procs"] = steps_on_card(card) * settings.omp_nthreads
     arguments.update(read_plugin_file(settings.plugin_file))
     arguments["status_callback"] = watch
     watch.linear = arguments["n_procs"] == 1

@@ -62,15 +62,13 @@ def load_model(settings: Settings) -> tuple[Model, Harmonizer]:
 
     On the processor: this process only asks, its workers compute.
     """
+    from bids_harmony.devices import resolve_device
     from bids_harmony.harmonizers import load_harmonizer
-    from bids_harmony.resources import resolve_device
     from bids_harmony.workflows.site_banks import shelf_of
 
     folder, shelf = model_folder(settings), shelf_of(settings)
     device = str(resolve_device(settings.device))
-    harmonizer = load_harmonizer(
-        settings.method, folder, shelf, device="cpu", batch_size=settings.batch_size
-    )
+    harmonizer = load_harmonizer(settings.method, folder, shelf, device="cpu")
     version = str(getattr(harmonizer, "version", ""))
     name = str(getattr(harmonizer, "name", settings.method))
     model = Model(settings.method, folder, harmonizer.sha256, device, name, version, shelf.folder)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 from importlib import import_module
 
 __all__: list[str] = []
@@ -29,6 +30,9 @@ _MODULES = [
 
 
 def _load() -> None:
+    # deepbet looks for graphics cards when it is imported. That starts CUDA's driver, which does
+    # not survive the fork of workers; asked this way, torch counts cards without it.
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     from bids_harmony.imaging.linear import deterministic_ants
 
     # ITK reads its number of threads once; the seed is set again for each registration.

@@ -63,19 +63,12 @@ def models_of_series(
 
 
 def _load(settings: Settings) -> tuple[Model, Harmonizer]:
+    from bids_harmony.devices import resolve_device
     from bids_harmony.harmonizers import load_harmonizer
-    from bids_harmony.resources import resolve_device
     from bids_harmony.workflows.models import model_folder
 
     folder, shelf = model_folder(settings), series_shelf(settings)
-    harmonizer = load_harmonizer(
-        settings.method,
-        folder,
-        shelf,
-        device="cpu",
-        batch_size=settings.batch_size,
-        own_banks=False,
-    )
+    harmonizer = load_harmonizer(settings.method, folder, shelf, device="cpu", own_banks=False)
     model = Model(
         settings.method,
         folder,

@@ -105,7 +105,7 @@ def load_harmonizer(
     shelf: BankShelf | None = None,
     *,
     device: str = "cpu",
-    batch_size: int = 8,
+    batch_size: int = 0,
     own_banks: bool = True,
 ) -> Harmonizer:
     """Load a fitted method from a model folder.
@@ -120,7 +120,7 @@ def load_harmonizer(
         Banks of sites that the model does not know, for methods that need no more than that.
     device : str
     batch_size : int
-        Slices per pass.
+        Slices per pass, 0 for what suits the device.
     own_banks : bool
         False leaves a model's own banks and their grid aside: only the shelf counts, as for
         diffusion series.

@@ -23,7 +23,7 @@ class CGAN(SliceTranslator):
         Slices per pass; the result does not depend on it beyond rounding.
     """
 
-    def __init__(self, model_dir: Path, *, device: str = "cpu", batch_size: int = 8) -> None:
+    def __init__(self, model_dir: Path, *, device: str = "cpu", batch_size: int = 0) -> None:
         super().__init__(
             "cgan", model_dir, UNet, signed=True, device=device, batch_size=batch_size
         )

@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 import numpy as np
 import torch
 
+from bids_harmony.devices import exact_convolutions, slices_per_pass
 from bids_harmony.harmonizers.closed_form import (
     landmark_map,
     landmarks,
@@ -21,7 +22,7 @@ from bids_harmony.imaging.slices import cut_stack
 from bids_harmony.model.inference import ChangePass
 from bids_harmony.model.network import Condition, IHFNetwork
 from bids_harmony.model.presets import NetworkConfig
-from bids_harmony.resources import at_once, exact_convolutions
+from bids_harmony.resources import at_once
 from bids_harmony.training.site_bank import SiteBank
 
 __all__ = [
@@ -208,7 +209,7 @@ def predict_change(
     network: IHFNetwork,
     conditioned: Conditioned,
     *,
-    batch_size: int = 8,
+    batch_size: int = 0,
     device: str = "cpu",
 ) -> Array:
     """Run the network over all slices that hold brain.
@@ -219,7 +220,7 @@ def predict_change(
         In evaluation mode, on `device`.
     conditioned : Conditioned
     batch_size : int
-        Slices per pass; does not change the result.
+        Slices per pass, 0 for what suits the device; does not change the result beyond rounding.
     device : str
 
     Returns
@@ -228,25 +229,29 @@ def predict_change(
         Change per stack, 0 for stacks without brain.
     """
     mask = conditioned.mask
-    depth = mask.shape[2]
-    covered = cut_stack(mask).any(axis=(1, 2, 3))
-    changes = np.zeros((depth, 3, *mask.shape[:2]), dtype=np.float32)
-    wanted = np.flatnonzero(covered)
-    firsts = range(0, len(wanted), batch_size)
-    change = ChangePass(network) if ChangePass.suits(network, device) else network.change
-
-    def predict(first: int) -> None:
-        indices = wanted[first : first + batch_size]
-        stack, condition = conditioned.slices(indices)
-        with torch.inference_mode():
-            predicted = change(stack.to(device), condition.to(device))
-        changes[indices] = predicted.cpu().numpy()
-
-    if isinstance(change, ChangePass):
-        # Threads that have slices of their own never wait for each other.
-        at_once(*(partial(predict, first) for first in firsts))
-    else:
-        with exact_convolutions():
-            for first in firsts:
-                predict(first)
+    changes = np.zeros((mask.shape[2], 3, *mask.shape[:2]), dtype=np.float32)
+    wanted = np.flatnonzero(cut_stack(mask).any(axis=(1, 2, 3)))
+    step = batch_size or slices_per_pass(device)
+    passes = [slice(first, first + step) for first in range(0, len(wanted), step)]
+    if ChangePass.suits(network, device):
+        _by_threads(ChangePass(network), conditioned, [wanted[at] for at in passes], changes)
+    elif passes:
+        stack, condition = conditioned.slices(wanted)
+        # Over to a card and back once a scan: in between it never waits for this process.
+        stack, condition = stack.to(device), condition.to(device)
+        with torch.inference_mode(), exact_convolutions():
+            predicted = [network.change(stack[at], condition.part(at)) for at in passes]
+            changes[wanted] = torch.cat(predicted).cpu().numpy()
     return changes
+
+
+def _by_threads(
+    change: ChangePass, conditioned: Conditioned, passes: list[Array], changes: Array
+) -> None:
+    """Fill in the changes of slices; threads that have slices of their own never wait for each
+    other."""
+
+    def predict(indices: Array) -> None:
+        changes[indices] = change(*conditioned.slices(indices)).numpy()
+
+    at_once(*(partial(predict, indices) for indices in passes))

@@ -93,7 +93,7 @@ class SliceTranslator(Fitted):
         *,
         signed: bool,
         device: str = "cpu",
-        batch_size: int = 8,
+        batch_size: int = 0,
     ) -> None:
         super().__init__(method, model_dir)
         self.signed, self.device, self.batch_size = signed, device, batch_size

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bids_harmony.devices import exact_convolutions
 from bids_harmony.harmonizers import Applied, finish
 from bids_harmony.harmonizers.banked import Banked
 from bids_harmony.harmonizers.conditioned import condition_scan, predict_change
@@ -15,7 +16,6 @@ from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.slices import cut_stack, reassemble
 from bids_harmony.model.checkpoint import load_model
 from bids_harmony.model.encoder import Encoder, load_encoder
-from bids_harmony.resources import exact_convolutions
 from bids_harmony.training.bank_shelf import BankShelf
 from bids_harmony.training.training_range import read_ranges, scan_code
 
@@ -31,7 +31,8 @@ class IHF(Banked):
     shelf : BankShelf, optional
     device : str
     batch_size : int
-        Slices per pass; the result does not depend on it beyond rounding.
+        Slices per pass, 0 for what suits the device; the result does not depend on it beyond
+        rounding.
     own_banks : bool
         As for `Banked`.
     """
@@ -45,7 +46,7 @@ class IHF(Banked):
         shelf: BankShelf | None = None,
         *,
         device: str = "cpu",
-        batch_size: int = 8,
+        batch_size: int = 0,
         own_banks: bool = True,
     ) -> None:
         super().__init__(model_dir, shelf, own_banks=own_banks)

@@ -33,7 +33,7 @@ class SiMix(SliceTranslator):
         Slices per pass; the result does not depend on it beyond rounding.
     """
 
-    def __init__(self, model_dir: Path, *, device: str = "cpu", batch_size: int = 8) -> None:
+    def __init__(self, model_dir: Path, *, device: str = "cpu", batch_size: int = 0) -> None:
         super().__init__(
             "simix", model_dir, ResNetGenerator, signed=False, device=device,
             batch_size=batch_size,

@@ -26,7 +26,7 @@ class ModelInput(BaseInterfaceInputSpec):
     seed = traits.Int(0, usedefault=True)
     # Where and how fast, not what.
     device = traits.Str("cpu", usedefault=True, nohash=True)
-    batch_size = traits.Int(4, usedefault=True, nohash=True)
+    batch_size = traits.Int(0, usedefault=True, nohash=True)
     use_gpu = traits.Bool(False, usedefault=True, nohash=True)
     num_threads = traits.Int(1, usedefault=True, nohash=True)
 

@@ -52,6 +52,17 @@ class Condition:
             *(None if value is None else value.to(device) for value in rest),
         )
 
+    def part(self, rows: slice) -> Condition:
+        """That of some slices of the batch."""
+
+        def some(value: Tensor | None) -> Tensor | None:
+            return value if value is None or len(value) == 1 else value[rows]
+
+        rest = (self.code_source, self.maps_target, self.maps_source, self.gate)
+        target = some(self.code_target)
+        assert target is not None
+        return Condition(target, *map(some, rest))
+
     @staticmethod
     def joined(conditions: Sequence[Condition]) -> Condition:
         """Conditions of several batches as that of one; all must know the same of their scans."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bids_harmony.resources import exact_convolutions
+from bids_harmony.devices import exact_convolutions, slices_per_pass
 
 __all__ = ["crop_slices", "pad_slices", "translate_volume"]
 
@@ -32,7 +32,7 @@ def translate_volume(
     *,
     multiple: int,
     signed: bool,
-    batch_size: int = 8,
+    batch_size: int = 0,
     device: str = "cpu",
 ) -> np.ndarray:
     """Run a generator over the slices that hold brain.
@@ -49,7 +49,7 @@ def translate_volume(
     signed : bool
         The network's range is [-1, 1], not [0, 1].
     batch_size : int
-        Slices per pass.
+        Slices per pass, 0 for what suits the device.
     device : str
 
     Returns
@@ -59,6 +59,7 @@ def translate_volume(
     """
     result = np.zeros(data.shape, dtype=np.float32)
     wanted = np.flatnonzero(mask.any(axis=(0, 1)))
+    batch_size = batch_size or slices_per_pass(device)
     for start in range(0, len(wanted), batch_size):
         indices = wanted[start : start + batch_size]
         slices = np.ascontiguousarray(np.moveaxis(data[:, :, indices], 2, 0))

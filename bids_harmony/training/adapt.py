@@ -15,13 +15,13 @@ import numpy as np
 import torch
 
 from bids_harmony import __version__
+from bids_harmony.devices import resolve_device
 from bids_harmony.imaging.slices import cut_stack
 from bids_harmony.model.checkpoint import save_model
 from bids_harmony.model.encoder import Encoder, load_encoder
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import NetworkConfig, preset
 from bids_harmony.model.shipped import SHIPPED_MODEL, SHIPPED_SHA256
-from bids_harmony.resources import resolve_device
 from bids_harmony.training.adaptation import TrainingRun, Twins, adapt
 from bids_harmony.training.bank_files import write_banks
 from bids_harmony.training.distributed import Ranks, joined, local_device

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bids_harmony import __version__
+from bids_harmony.devices import resolve_device
 from bids_harmony.exceptions import DataError, UsageError
 from bids_harmony.harmonizers.closed_form import landmarks
 from bids_harmony.harmonizers.histogram import without_bias
@@ -21,7 +22,6 @@ from bids_harmony.methods import METHOD_NEEDS, check_training_target
 from bids_harmony.model.encoder import Encoder, load_encoder
 from bids_harmony.model.fitted_files import write_fitted
 from bids_harmony.model.presets import preset
-from bids_harmony.resources import resolve_device
 from bids_harmony.training.bank_files import write_banks
 from bids_harmony.training.paired import (
     CGANOptions,

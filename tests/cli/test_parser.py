@@ -211,7 +211,7 @@ def test_help_is_grouped_and_shows_defaults():
     text = build_parser().format_help()
     for group in ("Which scans", "Sites", "Harmonization", "Resources", "Running", "Training"):
         assert f"\n{group}" in text
-    assert f"(default: {Settings.batch_size})" in text
+    assert f"(default: {Settings.random_seed})" in text
     assert f"(default: {TrainingSettings.bank_size})" in text
 
 

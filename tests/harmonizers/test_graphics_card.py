@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
 
 from bids_harmony.harmonizers.conditioned import Conditioned, predict_change
 from bids_harmony.harmonizers.conditioning import N_MAPS
-from bids_harmony.model.network import IHFNetwork
+from bids_harmony.model.network import Condition, IHFNetwork
 from bids_harmony.model.presets import preset
 from bids_harmony.model.slicewise import translate_volume
 
@@ -61,6 +63,32 @@ def test_generators_make_what_they_make_on_the_processor(rng):
     assert np.abs(found - expected).max() < WITHIN
 
 
+def test_slices_go_with_their_conditions_in_passes_of_any_number(rng):
+    given = conditioned(rng)
+    # A network that takes the way of a card on a processor, too.
+    network = moved_network(recursion="hf")
+    one, five, all_of_them = (
+        predict_change(network, given, batch_size=number) for number in (1, 5, 0)
+    )
+    assert np.abs(one).max() > 0.01
+    assert not np.allclose(one[3], one[4], atol=1e-3)
+    assert np.abs(one - five).max() < 1e-5 and np.abs(one - all_of_them).max() < 1e-5
+
+
+def test_a_pass_asks_nothing_back_and_leaves_nothing_on_the_processor(monkeypatch):
+    """Tensors without content: whatever asks for one, or mixes it with another device, raises."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # not for such a device
+    network = moved_network().to("meta")
+    codes, maps = torch.empty(2, 4, 5), torch.empty(2, 4, N_MAPS, 4, 4)
+    condition = Condition(codes[0], codes[1], maps[0], maps[1])
+    slices = torch.empty(4, 3, 90, 101, device="meta")
+    with torch.inference_mode():
+        assert network.change(slices, condition.to("meta")).device.type == "meta"
+        network.code_std = torch.ones(5)
+        with pytest.raises(RuntimeError, match="device"):
+            network.change(slices, condition.to("meta"))
+
+
 def test_it_may_not_round_to_tf32_nor_choose_its_way(rng, monkeypatch):
     seen, change = [], IHFNetwork.change
 
@@ -71,7 +99,6 @@ def test_it_may_not_round_to_tf32_nor_choose_its_way(rng, monkeypatch):
 
     monkeypatch.setattr(IHFNetwork, "change", watched)
     before = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic
-    # A network that takes the way of a card on a processor, too.
     predict_change(moved_network(recursion="hf"), conditioned(rng))
     assert seen and set(seen) == {(False, True, False)}
     assert (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic) == before

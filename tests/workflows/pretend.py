@@ -59,7 +59,7 @@ def load_harmonizer(
     shelf: Any,
     *,
     device: str,
-    batch_size: int,
+    batch_size: int = 0,
     own_banks: bool = True,
 ) -> Multiply:
     return Multiply()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import errno
 import os
 
+import pytest
 from nipype.interfaces.utility import Function
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_harmony.exceptions import TryAgain
 from bids_harmony.interfaces.base import write_failure
+from bids_harmony.interfaces.harmonization import Harmonize
 from bids_harmony.settings import Settings
 from bids_harmony.workflows.execution import NodeRecord, run_graph
+from bids_harmony.workflows.plugin import WatchfulMultiProcPlugin
 
 
 def _same(value):
@@ -34,3 +37,25 @@ def test_a_node_does_not_fail_for_the_reason_of_an_earlier_run(tmp_path, monkeyp
     run_graph(graph, settings, records, log_dir=tmp_path / "logs")
     record = records["graph.node"]
     assert record.state == "failed" and record.failure.exit_code == 74
+
+
+@pytest.mark.parametrize(
+    ("device", "given", "claims"), [("cuda:1", "", 6), ("cuda:1", "n_gpu_procs: 1", 1)]
+)
+def test_several_steps_share_a_card(tmp_path, monkeypatch, device, given, claims):
+    """While one packs its image, another computes; a plugin file has the last word."""
+    monkeypatch.setattr("bids_harmony.devices.steps_on_card", {device: 3}.__getitem__)
+    seen = []
+    monkeypatch.setattr(
+        WatchfulMultiProcPlugin, "run", lambda self, *_, **__: seen.append(self.n_gpu_procs)
+    )
+    graph = Workflow("graph", base_dir=str(tmp_path / "work"))
+    graph.add_nodes([Node(Harmonize(device=device, use_gpu=True), name="harmonize")])
+    plugin_file = tmp_path / "plugin.yml"
+    plugin_file.write_text(f"plugin_args:\n  {given}\n")
+    settings = Settings(
+        tmp_path, tmp_path / "out", "participant", nprocs=8, omp_nthreads=2, memory_mb=1000,
+        plugin_file=plugin_file,
+    )  # fmt: skip
+    run_graph(graph, settings, {}, log_dir=tmp_path / "logs")
+    assert seen == [claims]
