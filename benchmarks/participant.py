@@ -27,8 +27,6 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data" / "multivendor"
 RESULT = ROOT / "benchmarks" / "results" / "participant.json"
 THREADS = 2
-BATCH = 4
-"""As the command line has it."""
 SOURCE, TARGET = "Source", "Target"
 AIM_WHOLE_S, AIM_WHOLE_MIB, AIM_NETWORK_S = 60.0, 2048.0, 15.0
 NETWORK_SLICES = (182, 182, 218)
@@ -95,7 +93,7 @@ def measure_stages(
     torch.set_num_threads(THREADS)
     with meter.stage("load model"):
         shelf = None if banks is None else BankShelf(folder / "banks", 1.0)
-        model: Any = load_harmonizer("ihf", model_dir, shelf, batch_size=BATCH)
+        model: Any = load_harmonizer("ihf", model_dir, shelf)
         grid = reference_grid(model.voxel_mm)
     with meter.stage("read") as row:
         volume = read_volume(scan)
@@ -125,7 +123,7 @@ def measure_stages(
         )  # fmt: skip
         row["bytes"] = 2 * prepared.data.nbytes
     with meter.stage("network") as row:
-        changes = predict_change(model.network, conditioned, batch_size=BATCH)
+        changes = predict_change(model.network, conditioned)
         row["slices"] = int(changes.any(axis=(1, 2, 3)).sum())
         row["slice_shape"] = "x".join(map(str, grid.shape[:2]))
         row["bytes"] = 6 * row["slices"] * changes[0, 0].nbytes
@@ -155,8 +153,11 @@ def measure_stages(
     return meter.rows
 
 
-def network_job(n: int, size: tuple[int, int]) -> Callable[[int], None]:
-    """What takes the first so many of `n` slices through the default preset, random weights."""
+def network_job(
+    n: int, size: tuple[int, int], name: str = "", device: str = "cpu"
+) -> Callable[[int], Any]:
+    """What takes the first so many of `n` slices through a preset (the default one), random
+    weights, and gives their changes."""
     import numpy as np
     import torch
 
@@ -166,12 +167,13 @@ def network_job(n: int, size: tuple[int, int]) -> Callable[[int], None]:
     from bids_harmony.model.presets import DEFAULT_PRESET, preset
 
     torch.manual_seed(0)
-    config, length = preset(DEFAULT_PRESET), load_encoder("mri").code_length
+    config, length = preset(name or DEFAULT_PRESET), load_encoder("mri").code_length
     network = IHFNetwork(config, length).eval()
     with torch.no_grad():
         # The heads start at zero; none of their products may be cheap.
         for parameter in network.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))
+    network.to(device)
     rng = np.random.default_rng(0)
     maps = (n, config.aan.n_maps, config.aan.grid, config.aan.grid)
 
@@ -179,13 +181,15 @@ def network_job(n: int, size: tuple[int, int]) -> Callable[[int], None]:
         return rng.standard_normal(shape, dtype=np.float32)
 
     image = rng.random((*size, n), dtype=np.float32)
-    codes, cells = (drawn(n, length), drawn(n, length)), (drawn(*maps), drawn(*maps))
+    codes = drawn(n, length), drawn(n, length)
+    cells = (drawn(*maps), drawn(*maps)) if config.aan.n_maps else (None, None)
 
-    def change(count: int) -> None:
+    def change(count: int) -> np.ndarray:
         mask = np.zeros(image.shape, dtype=bool)
         # A stack is a slice with its neighbours, and is taken where any of them is masked.
         mask[..., 1 : count - 1] = True
-        predict_change(network, Conditioned(image, mask, *codes, *cells), batch_size=BATCH)
+        given = Conditioned(image, mask, *codes, *cells)
+        return predict_change(network, given, device=device)
 
     return change
 
@@ -200,13 +204,13 @@ def measure_network(repeats: int) -> dict[str, Any]:
     n, width, height = NETWORK_SLICES
     change = network_job(n, (width, height))
     meter = Meter()
-    change(4 * BATCH)
+    change(16)
     for _ in range(repeats):
         with meter.stage(f"network alone, {n} slices of {width}x{height}"):
             change(n)
     row = min(meter.rows, key=lambda r: r["seconds"])
     times = [r["seconds"] for r in meter.rows]
-    row |= {"variant": "network", "preset": DEFAULT_PRESET, "threads": THREADS, "batch": BATCH}
+    row |= {"variant": "network", "preset": DEFAULT_PRESET, "threads": THREADS}
     row |= {"repeats": repeats, "seconds_min": min(times), "seconds_max": max(times)}
     row |= {"aim_seconds": AIM_NETWORK_S, "ratio": round(row["seconds"] / AIM_NETWORK_S, 3)}
     return row

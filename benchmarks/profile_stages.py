@@ -238,8 +238,10 @@ def _table(label: str, result: dict[str, Any]) -> str:
             continue
         if "of_conv_rate" in row:
             notes.append(
-                f"network: {100 * row['of_conv_rate']:.0f} % of the rate of its convolutions "
-                f"({row['conv_gflop_s']:.0f} GFLOP/s), medians of {len(row['all_seconds'])}."
+                f"{row['stage']}: {100 * row['of_conv_rate']:.0f} % of its convolutions' rate"
+                f" ({row['conv_gflop_s']:.0f} GFLOP/s), medians of {len(row['all_seconds'])};"
+                f" these take {row['convolutions_inside_s']:.2f} s within it, "
+                f"{row['floor_s']:.2f} s by themselves."
             )
         if "every_volume_floor_s" in row:
             floor, seconds = row["every_volume_floor_s"], row["seconds"]

@@ -6,9 +6,11 @@ import gzip
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from measure import Meter
 from participant import THREADS, network_job
@@ -19,16 +21,17 @@ REPEATS = 9
 NETWORK_REPEATS = 5
 
 
-def slice_gflop(shape: tuple[int, ...]) -> float:
-    """Arithmetic of the shipped network's convolutions on one slice, in 10^9 operations."""
-    return sum(2e-9 * 9 * i * o * h * w / s**2 for i, o, h, w, s in _layers(shape))
+def slice_gflop(shape: tuple[int, ...], name: str = "") -> float:
+    """Arithmetic of a preset's convolutions on one slice, in 10^9 operations; by default the
+    shipped network's."""
+    return sum(2e-9 * 9 * i * o * h * w / s**2 for i, o, h, w, s in _layers(shape, name))
 
 
-def _layers(shape: tuple[int, ...]) -> list[tuple[int, int, int, int, int]]:
+def _layers(shape: tuple[int, ...], name: str) -> list[tuple[int, int, int, int, int]]:
     """Inputs, outputs, height, width and stride of each 3 x 3 convolution."""
     from bids_harmony.model.presets import DEFAULT_PRESET, preset
 
-    config = preset(DEFAULT_PRESET)
+    config = preset(name or DEFAULT_PRESET)
     layers, channels, factor = [], 3, 1
     for squeeze, splits, hidden in zip(config.squeeze, config.splits, config.hidden, strict=True):
         factor, channels = factor * squeeze, channels * squeeze**2
@@ -42,50 +45,88 @@ def _layers(shape: tuple[int, ...]) -> list[tuple[int, int, int, int, int]]:
 
 
 def network_beside_convolutions() -> list[dict[str, Any]]:
-    """The shipped network on slices of 1 mm, and its convolutions one by one, medians of five."""
+    """Networks on slices of 1 mm, and their convolutions one by one, medians of five."""
+    return [_beside_convolutions(name) for name in ("", "flat")]
+
+
+def _beside_convolutions(name: str) -> dict[str, Any]:
     import torch
 
     from bids_harmony.imaging.reference import reference_grid
 
     torch.set_num_threads(THREADS)
     shape = reference_grid(1.0).shape[:2]
-    change, meter, rates, gflop = network_job(96, shape), Meter(), [], 96 * slice_gflop(shape)
+    change, meter, rates, inside = network_job(96, shape, name), Meter(), [], []
+    gflop = 96 * slice_gflop(shape, name)
     change(24)
     for _ in range(NETWORK_REPEATS):
-        rates.append(slice_gflop(shape) / convolution_seconds(shape, statistics.median))
-        with meter.stage("network alone, 96 slices") as row:
+        seconds = convolution_seconds(shape, statistics.median, name)
+        rates.append(slice_gflop(shape, name) / seconds)
+        with meter.stage(f"network {name} alone, 96 slices".replace("  ", " ")) as row:
             row["bytes"] = 0
             change(96)
         row["gflop"] = round(gflop, 1)
+        inside.append(_inside(change))
     middle = sorted(meter.rows, key=lambda row: row["seconds"])[NETWORK_REPEATS // 2]
     rate = statistics.median(rates)
     middle |= {"floor_s": round(gflop / rate, 3), "conv_gflop_s": round(rate, 1)}
     middle |= {"ratio": round(middle["seconds"] * rate / gflop, 2)}
     middle["of_conv_rate"] = round(gflop / middle["seconds"] / rate, 3)
+    middle["convolutions_inside_s"] = round(statistics.median(inside), 3)
     middle["all_seconds"] = [row["seconds"] for row in meter.rows]
     middle["all_conv_gflop_s"] = [round(r, 1) for r in rates]
-    return [middle]
+    return middle
+
+
+def _inside(change: Callable[[int], Any]) -> float:
+    """Seconds of the 3 x 3 convolutions within the network, shared out to the threads: maps come
+    from memory there, and go to memory."""
+    from torch.nn import functional
+
+    plain, times = functional.conv2d, []
+
+    def timed(x: Any, weight: Any, *rest: Any, **more: Any) -> Any:
+        start = time.perf_counter()
+        made = plain(x, weight, *rest, **more)
+        if weight.shape[-1] == 3:
+            times.append(time.perf_counter() - start)
+        return made
+
+    with patch.object(functional, "conv2d", timed):
+        change(96)
+    return sum(times) / THREADS
 
 
 def convolution_seconds(
-    shape: tuple[int, ...], choose: Callable[[list[float]], float] = min
+    shape: tuple[int, ...],
+    choose: Callable[[list[float]], float] = min,
+    name: str = "",
+    device: str = "cpu",
 ) -> float:
-    """Seconds that the convolutions of the network take for one slice, one after the other.
+    """Seconds that the convolutions of a network take for one slice, one after the other.
 
-    Each in the better of two memory formats, four slices at once; `choose` picks from the times
-    of a few tries.
+    Each in the better of two memory formats, as many slices at once as the network takes; `choose`
+    picks from the times of a few tries.
     """
     import torch
 
-    batch, seconds = 4, 0.0
-    with torch.inference_mode():
-        for inputs, outputs, height, width, stride in _layers(shape):
+    from bids_harmony.devices import exact_convolutions, slices_per_pass
+
+    def run(layer: Any, x: Any) -> None:
+        layer(x)
+        if device != "cpu":
+            torch.cuda.synchronize(device)
+
+    batch, seconds = slices_per_pass(device), 0.0
+    with torch.inference_mode(), exact_convolutions():
+        for inputs, outputs, height, width, stride in _layers(shape, name):
             tries = []
             for form in (torch.contiguous_format, torch.channels_last):
                 layer = torch.nn.Conv2d(inputs, outputs, 3, padding=1, stride=stride)
-                layer = layer.to(memory_format=form)
-                x = torch.rand(batch, inputs, height, width).contiguous(memory_format=form)
-                tries.append(choose(_times(lambda layer=layer, x=x: layer(x))))
+                layer = layer.to(device, memory_format=form)
+                x = torch.rand(batch, inputs, height, width, device=device)
+                x = x.contiguous(memory_format=form)
+                tries.append(choose(_times(partial(run, layer, x))))
             seconds += min(tries) / batch
     return seconds
 

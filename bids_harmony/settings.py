@@ -143,7 +143,7 @@ class Settings:
     device: str = "auto"
     # 2.5-D slices per network call; 0 for what suits the device, `devices.slices_per_pass`.
     batch_size: int = 0
-    # The couplings add and subtract: half precision loses 2e-3 of the range.
+    # Half precision in the convolutions loses 1e-3 of the range (benchmarks/precision.py).
     precision: str = "float32"
     random_seed: int = 0
     stop_on_first_crash: bool = False
