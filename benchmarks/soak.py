@@ -187,7 +187,8 @@ def soak(options: argparse.Namespace) -> None:
         make_dataset(world, Path(temporary), options.scans)
         rows = run(world, Path(temporary), options.scans)
     record = {
-        "name": "soak", "command": "python benchmarks/soak.py", **provenance(PACKAGES),
+        "name": "soak", "command": f"python benchmarks/soak.py --scans {options.scans}",
+        **provenance(PACKAGES),
         "seeds": [0], "slopes": slopes(rows), "rows": rows,
     }  # fmt: skip
     RESULT.write_text(json.dumps(record, indent=1) + "\n")
