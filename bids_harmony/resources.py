@@ -19,6 +19,7 @@ __all__ = [
     "available_cpus",
     "available_memory_mb",
     "at_once",
+    "one_blas_thread",
     "one_torch_thread",
     "started_together",
 ]
@@ -131,6 +132,16 @@ def _read(path: Path) -> str:
 
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit()
+
+
+def one_blas_thread() -> None:
+    """Let NumPy and SciPy multiply with one thread, in this process and all that it starts.
+
+    Each worker would else begin as many as the host has processors, and they wait for each other
+    by spinning; sums of several threads depend on their number, too. To be called before NumPy is
+    imported: its library reads the variable once.
+    """
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from bids_harmony.exceptions import (
     Terminated,
     from_system,
 )
-from bids_harmony.resources import started_together
+from bids_harmony.resources import one_blas_thread, started_together
 from bids_harmony.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         An `ExitCode`, or 130 after an interruption (SIGINT), 143 after SIGTERM.
     """
+    one_blas_thread()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         settings = parse_settings(words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import json
 import os
@@ -350,3 +351,26 @@ def test_train_leaves_diffusion_series_out(call, workflow, cohort):
     assert code == 0
     assert "1 diffusion series are left out" in told
     assert {scan.modality for scan in workflow.calls[0][1]} == {"T1w", "T2w"}
+
+
+#: What a worker would find, in a process that began as the program does.
+_BLAS_THREADS = """
+import subprocess, sys
+from bids_harmony.cli.main import main
+main(["--version"])
+found = (
+    "import numpy, scipy.linalg, threadpoolctl as t;"
+    "print([p['num_threads'] for p in t.threadpool_info() if p['user_api'] == 'blas'])"
+)
+sys.exit(subprocess.run([sys.executable, "-c", found]).returncode)
+"""
+
+
+def test_workers_multiply_with_one_thread():
+    """On a host of many processors each would else begin that many threads."""
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-c", _BLAS_THREADS], env=environment, capture_output=True, text=True
+    )
+    found = ast.literal_eval(done.stdout.splitlines()[-1])
+    assert found and set(found) == {1}, done.stderr
