@@ -55,13 +55,13 @@ class Condition:
     def part(self, rows: slice) -> Condition:
         """That of some slices of the batch."""
 
-        def some(value: Tensor | None) -> Tensor | None:
-            return value if value is None or len(value) == 1 else value[rows]
+        def some(value: Tensor) -> Tensor:
+            return value if len(value) == 1 else value[rows]
 
         rest = (self.code_source, self.maps_target, self.maps_source, self.gate)
-        target = some(self.code_target)
-        assert target is not None
-        return Condition(target, *map(some, rest))
+        return Condition(
+            some(self.code_target), *(None if value is None else some(value) for value in rest)
+        )
 
     @staticmethod
     def joined(conditions: Sequence[Condition]) -> Condition:
