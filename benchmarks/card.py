@@ -22,7 +22,6 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ import torch
 from measure import made_by, measured_command, provenance
 from participant import TARGET, make_dataset, network_job
 from profile_stages import OTHERS, T1W
-from rates import convolution_seconds, slice_gflop
+from rates import convolution_seconds, slice_gflop, times
 
 RESULT = Path(__file__).resolve().parent / "results" / "card.json"
 SLICES = 154
@@ -43,26 +42,13 @@ PACKAGES = ("torch", "numpy", "nipype", "antspyx", "deepbet")
 Row = dict[str, Any]
 
 
-def seconds_of(function: Callable[[], Any], repeats: int = REPEATS) -> float:
-    """Median of a few, after one that does not count; to the end of what a card was given."""
-
-    def taken() -> float:
-        start = time.perf_counter()
-        function()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        return time.perf_counter() - start
-
-    return statistics.median([taken() for _ in range(repeats + 1)][1:])
-
-
 def network(device: str, _: argparse.Namespace) -> list[Row]:
     """The shipped network beside its convolutions and beside a processor's result."""
     from bids_harmony.imaging.reference import reference_grid
 
     shape = reference_grid(1.0).shape[:2]
     job = network_job(SLICES, shape, device=device)
-    seconds = seconds_of(lambda: job(SLICES))
+    seconds = statistics.median(times(lambda: job(SLICES), REPEATS))
     floor = SLICES * convolution_seconds(shape, statistics.median, device=device)
     off = np.abs(job(SLICES) - network_job(SLICES, shape)(SLICES)).max()
     gflop = SLICES * slice_gflop(shape)
@@ -99,14 +85,16 @@ def scans(device: str, options: argparse.Namespace) -> list[Row]:
 
 def training(device: str, options: argparse.Namespace) -> list[Row]:
     """Steps of the second stage in both precisions."""
+    big = torch.rand(4096, 4096, device=device, dtype=torch.bfloat16)
+    roof = 2e-9 * 4096**3 / statistics.median(times(lambda: big @ big, REPEATS))
     return [
         row
         for precision in ("float32", "bf16")
-        for row in _training(device, precision, options.batch)
+        for row in _training(device, precision, options.batch, roof)
     ]
 
 
-def _training(device: str, precision: str, batch: int) -> list[Row]:
+def _training(device: str, precision: str, batch: int, roof: float) -> list[Row]:
     from torch.utils.flop_counter import FlopCounterMode
 
     from bids_harmony.model.encoder import load_encoder
@@ -135,8 +123,6 @@ def _training(device: str, precision: str, batch: int) -> list[Row]:
     with FlopCounterMode(display=False) as counter:
         loss(network, pairs.to(torch.device(device)))[0].backward()
     gflop = counter.get_total_flops() * 1e-9
-    big = torch.rand(4096, 4096, device=device, dtype=torch.bfloat16)
-    roof = 2e-9 * 4096**3 / seconds_of(lambda: big @ big, 3)
     name = f"training, {precision}, {batch} slices"
     return [
         {"what": f"{name}: steps", "value": round(1 / each, 3), "unit": "1/s"},

@@ -15,7 +15,13 @@ from unittest.mock import patch
 from measure import Meter
 from participant import THREADS, network_job
 
-__all__ = ["measured_rates", "network_beside_convolutions", "slice_gflop"]
+__all__ = [
+    "convolution_seconds",
+    "measured_rates",
+    "network_beside_convolutions",
+    "slice_gflop",
+    "times",
+]
 
 REPEATS = 9
 NETWORK_REPEATS = 5
@@ -83,18 +89,18 @@ def _inside(change: Callable[[int], Any]) -> float:
     from memory there, and go to memory."""
     from torch.nn import functional
 
-    plain, times = functional.conv2d, []
+    plain, seconds = functional.conv2d, []
 
     def timed(x: Any, weight: Any, *rest: Any, **more: Any) -> Any:
         start = time.perf_counter()
         made = plain(x, weight, *rest, **more)
         if weight.shape[-1] == 3:
-            times.append(time.perf_counter() - start)
+            seconds.append(time.perf_counter() - start)
         return made
 
     with patch.object(functional, "conv2d", timed):
         change(96)
-    return sum(times) / THREADS
+    return sum(seconds) / THREADS
 
 
 def convolution_seconds(
@@ -112,11 +118,6 @@ def convolution_seconds(
 
     from bids_harmony.devices import exact_convolutions, slices_per_pass
 
-    def run(layer: Any, x: Any) -> None:
-        layer(x)
-        if device != "cpu":
-            torch.cuda.synchronize(device)
-
     batch, seconds = slices_per_pass(device), 0.0
     with torch.inference_mode(), exact_convolutions():
         for inputs, outputs, height, width, stride in _layers(shape, name):
@@ -126,7 +127,7 @@ def convolution_seconds(
                 layer = layer.to(device, memory_format=form)
                 x = torch.rand(batch, inputs, height, width, device=device)
                 x = x.contiguous(memory_format=form)
-                tries.append(choose(_times(partial(run, layer, x))))
+                tries.append(choose(times(partial(layer, x))))
             seconds += min(tries) / batch
     return seconds
 
@@ -162,14 +163,20 @@ def measured_rates(scan: Path) -> dict[str, float]:
 
 
 def _fastest(function: Callable[[], Any], repeats: int = REPEATS) -> float:
-    return min(_times(function, repeats))
+    return min(times(function, repeats))
 
 
-def _times(function: Callable[[], Any], repeats: int = REPEATS) -> list[float]:
+def times(function: Callable[[], Any], repeats: int = REPEATS) -> list[float]:
+    """Seconds of a few calls after one that does not count, each to the end of what a card was
+    given."""
+    import torch
+
     function()
-    times = []
+    seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
         function()
-        times.append(time.perf_counter() - start)
-    return times
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return seconds

@@ -117,8 +117,11 @@ def run_graph(
     workflow.config.update(nipype_config._sections)
     from nipype.pipeline.engine import Node
 
+    card: str | None = None
     for name in workflow.list_node_names():
         node = workflow.get_node(name)
+        if getattr(node.inputs, "use_gpu", False):
+            card = node.inputs.device  # a run knows one
         if isinstance(node, Node) and type(node.interface).__name__ != "IdentityInterface":
             full = f"{workflow.name}.{name}"
             folder = Path(workflow.base_dir, *full.split("."))
@@ -126,7 +129,7 @@ def run_graph(
             forget_failure(folder)
     # disable=None: no bar where nobody sees it.
     with tqdm(total=len(records), unit="step", desc=workflow.name, disable=None) as bar:
-        plugin = _plugin(settings, _Watch(records, bar), _card_of(workflow))
+        plugin = _plugin(settings, _Watch(records, bar), card)
         try:
             workflow.run(plugin=plugin)
         except Exception as error:
@@ -156,13 +159,6 @@ def _explain_silence(records: Mapping[str, NodeRecord], error: Exception, log_di
             for record in silent:
                 record.failure = Failure.of(reason)
             return
-
-
-def _card_of(workflow: Workflow) -> str | None:
-    """The graphics card that nodes of a graph compute on; a run knows one."""
-    nodes = (workflow.get_node(name) for name in workflow.list_node_names())
-    cards = (n.inputs.device for n in nodes if getattr(n.inputs, "use_gpu", False))
-    return next(cards, None)
 
 
 def _plugin(settings: Settings, watch: _Watch, card: str | None) -> Any:

@@ -20,7 +20,8 @@ class CGAN(SliceTranslator):
     model_dir : Path
     device : str
     batch_size : int
-        Slices per pass; the result does not depend on it beyond rounding.
+        Slices per pass, 0 for what suits the device; the result does not depend on it beyond
+        rounding.
     """
 
     def __init__(self, model_dir: Path, *, device: str = "cpu", batch_size: int = 0) -> None:

@@ -82,7 +82,7 @@ class SliceTranslator(Fitted):
         The network's range is [-1, 1].
     device : str
     batch_size : int
-        Slices per pass.
+        Slices per pass, 0 for what suits the device.
     """
 
     def __init__(

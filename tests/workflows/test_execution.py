@@ -39,18 +39,16 @@ def test_a_node_does_not_fail_for_the_reason_of_an_earlier_run(tmp_path, monkeyp
     assert record.state == "failed" and record.failure.exit_code == 74
 
 
-@pytest.mark.parametrize(
-    ("device", "given", "claims"), [("cuda:1", "", 6), ("cuda:1", "n_gpu_procs: 1", 1)]
-)
-def test_several_steps_share_a_card(tmp_path, monkeypatch, device, given, claims):
+@pytest.mark.parametrize(("given", "claims"), [("", 6), ("n_gpu_procs: 1", 1)])
+def test_several_steps_share_a_card(tmp_path, monkeypatch, given, claims):
     """While one packs its image, another computes; a plugin file has the last word."""
-    monkeypatch.setattr("bids_harmony.devices.steps_on_card", {device: 3}.__getitem__)
+    monkeypatch.setattr("bids_harmony.devices.steps_on_card", {"cuda:1": 3}.__getitem__)
     seen = []
     monkeypatch.setattr(
         WatchfulMultiProcPlugin, "run", lambda self, *_, **__: seen.append(self.n_gpu_procs)
     )
     graph = Workflow("graph", base_dir=str(tmp_path / "work"))
-    graph.add_nodes([Node(Harmonize(device=device, use_gpu=True), name="harmonize")])
+    graph.add_nodes([Node(Harmonize(device="cuda:1", use_gpu=True), name="harmonize")])
     plugin_file = tmp_path / "plugin.yml"
     plugin_file.write_text(f"plugin_args:\n  {given}\n")
     settings = Settings(
