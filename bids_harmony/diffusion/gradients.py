@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -60,11 +60,15 @@ class Gradients:
         (FSL: the axes of the image as it is stored, x reversed if their determinant is positive).
     b0_threshold : float
         Up to this many s/mm2 a volume counts as b=0.
+    lengths : tuple of two float
+        Shortest and longest direction of a weighted volume as the file has it, before it was made
+        unit.
     """
 
     bvals: np.ndarray
     bvecs: np.ndarray
     b0_threshold: float = B0_THRESHOLD
+    lengths: tuple[float, float] = (1.0, 1.0)
 
     @property
     def b0(self) -> np.ndarray:
@@ -106,7 +110,7 @@ class Gradients:
         Gradients
             In the order of the indices.
         """
-        return Gradients(self.bvals[volumes], self.bvecs[volumes], self.b0_threshold)
+        return replace(self, bvals=self.bvals[volumes], bvecs=self.bvecs[volumes])
 
 
 def match_shells(

@@ -19,7 +19,7 @@ import numpy as np
 
 from bids_harmony.diffusion.gradients import Gradients
 from bids_harmony.diffusion.tensor import tensor_volumes
-from bids_harmony.diffusion.voxels import fittable_voxels
+from bids_harmony.diffusion.voxels import fittable_voxels, measured_signals
 from bids_harmony.exceptions import DataError, MissingProgram, from_system
 
 __all__ = ["NODDI_PARAMETERS", "NoddiMaps", "fit_noddi", "noddi_installed", "noddi_possible"]
@@ -33,6 +33,9 @@ HARMONICS, DIRECTIONS = 12, 500
 """Order and number of directions of AMICO's kernels: its defaults."""
 NODDI_PARAMETERS = {"ParallelDiffusivity": 1.7e-3, "IsotropicDiffusivity": 3.0e-3}
 """mm2/s; AMICO's defaults for living tissue."""
+LOST_BESIDE = 0.1
+"""Of the b=0 signal: a zero among signals of a shell whose median is higher was not measured;
+among darker ones it may be what is left of water."""
 VOXELS_AT_ONCE = 10_000
 """Bounds the memory (100 volumes: some 30 MB); one axis of a NIfTI-1 file holds up to 32 767."""
 
@@ -51,12 +54,15 @@ class NoddiMaps:
         Free water fraction (isotropic volume fraction, `isovf`).
     fitted : ndarray (X, Y, Z) bool
         Where.
+    incomplete : int
+        Fitted voxels of which nothing was measured in some volumes.
     """
 
     ndi: np.ndarray
     odi: np.ndarray
     fwf: np.ndarray
     fitted: np.ndarray
+    incomplete: int
 
 
 def noddi_possible(gradients: Gradients) -> tuple[bool, str]:
@@ -101,7 +107,9 @@ def fit_noddi(
     Parameters
     ----------
     data : ndarray (X, Y, Z, N) float32
-        Series, in any unit; negative signals count as 0.
+        Series, in any unit; negative signals count as 0. AMICO needs every volume of a voxel: one
+        that was not measured (`voxels.measured_signals`) is given the mean of the others at b=0,
+        or of its shell where that is bright.
     mask : ndarray (X, Y, Z) bool
         Brain.
     gradients : Gradients
@@ -124,7 +132,7 @@ def fit_noddi(
     DataError
         The scheme has fewer than two shells, arrays do not go together, or AMICO gave up.
     ImageError
-        No voxel can be fitted, or values inside the mask are not finite.
+        No voxel can be fitted.
     MissingProgram
         AMICO is not installed.
     TryAgain
@@ -148,13 +156,16 @@ def fit_noddi(
     n_parts = -(-len(where) // max(2, voxels_at_once))
     parts = np.array_split(where, n_parts)
     maps = np.zeros((*fitted.shape, 3), np.float32)
+    incomplete = 0
     with tempfile.TemporaryDirectory(prefix="amico-", dir=work_dir) as folder:
         with _amico_session(amico, folder):
             scheme = _Scheme(_scheme_text(gradients), folder)
             evaluation = _evaluation(amico, scheme)
             for part in parts:
                 at = tuple(part.T)
-                _load_voxels(evaluation, data[at], folder)
+                signals, lost = _completed(data[at], gradients)
+                incomplete += lost
+                _load_voxels(evaluation, signals, folder)
                 evaluation.model.scheme = evaluation.scheme
                 evaluation.KERNELS, evaluation.htable = _kernels(scheme)
                 evaluation.fit()
@@ -162,7 +173,26 @@ def fit_noddi(
                 maps[at] = evaluation.RESULTS["MAPs"][:, 0, 0][:, order]
     _log.info("NODDI in %d voxels; %s", 1 if alone else len(where), reason)
     ndi, odi, fwf = (np.ascontiguousarray(maps[..., i]) for i in range(3))
-    return NoddiMaps(ndi, odi, fwf, fitted)
+    return NoddiMaps(ndi, odi, fwf, fitted, 1 if alone and incomplete else incomplete)
+
+
+def _completed(signals: np.ndarray, gradients: Gradients) -> tuple[np.ndarray, int]:
+    """Signals (V, N) with means for what was not measured, and the number of such voxels."""
+    measured = measured_signals(signals, gradients)
+    if measured.all():
+        return signals, 0
+    known = np.where(measured, signals, np.float32(0))
+    b0 = np.flatnonzero(gradients.b0)
+    bright = LOST_BESIDE * known[:, b0].max(axis=1)
+    completed = np.where(np.isfinite(signals), signals, np.float32(0))
+    lost = np.zeros(len(signals), bool)
+    for volumes in (b0, *(s.volumes for s in gradients.shells)):
+        own, there = known[:, volumes], measured[:, volumes]
+        gap = ~there & (np.median(own, axis=1) > bright)[:, None] if volumes is not b0 else ~there
+        mean = own.sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+        completed[:, volumes] = np.where(gap, mean[:, None], completed[:, volumes])
+        lost |= gap.any(axis=1)
+    return completed, int(np.count_nonzero(lost))
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from bids_harmony.diffusion.gradients import Gradients
-from bids_harmony.diffusion.voxels import fittable_voxels
-from bids_harmony.exceptions import DataError
+from bids_harmony.diffusion.voxels import fittable_voxels, measured_signals
+from bids_harmony.exceptions import DataError, ImageError
+
+if TYPE_CHECKING:
+    from dipy.reconst.dti import TensorFit, TensorModel
 
 __all__ = ["TensorMaps", "fit_tensor", "tensor_volumes"]
 
@@ -28,6 +32,8 @@ because the last bits of a matrix product depend on its number of rows. RESTORE 
 voxel anyhow."""
 LEAST_VOLUMES_ROBUST = 8
 """RESTORE divides by the number of volumes less the seven parameters."""
+NO_FLOOR = float(np.finfo(np.float64).tiny)
+"""DIPY raises signals to a floor, by default 0.0001 of a unit that a header chooses at will."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +52,10 @@ class TensorMaps:
         Where.
     volumes : ndarray (M,) intp
         Volumes that were used.
+    incomplete : int
+        Fitted voxels of which some of these volumes were left out, for nothing was measured.
+    unfitted : int
+        Voxels that show signal at b=0, but in too few volumes for a tensor.
     """
 
     fa: np.ndarray
@@ -55,6 +65,8 @@ class TensorMaps:
     v1: np.ndarray
     fitted: np.ndarray
     volumes: np.ndarray
+    incomplete: int
+    unfitted: int
 
 
 def tensor_volumes(gradients: Gradients, *, highest_b: float = HIGHEST_B) -> np.ndarray:
@@ -91,12 +103,21 @@ def tensor_volumes(gradients: Gradients, *, highest_b: float = HIGHEST_B) -> np.
 
 
 def _determine_tensor(gradients: Gradients) -> bool:
+    forms = _quadratic_forms(gradients)
+    return len(forms) >= forms.shape[1] and bool(_span(forms) > LEAST_SPAN)
+
+
+def _quadratic_forms(gradients: Gradients) -> np.ndarray:
+    """Of the weighted directions, (M, 6)."""
     x, y, z = gradients.bvecs[~gradients.b0].T
-    forms = np.stack([x * x, y * y, z * z, x * y, x * z, y * z], axis=1)
-    if len(forms) < forms.shape[1]:
-        return False
+    return np.stack([x * x, y * y, z * z, x * y, x * z, y * z], axis=1)
+
+
+def _span(forms: np.ndarray) -> np.ndarray:
+    """Smallest over largest singular value; 0 where there is nothing."""
     values = np.linalg.svd(forms, compute_uv=False)
-    return bool(values[-1] > LEAST_SPAN * values[0])
+    least, most = values[..., -1], values[..., 0]
+    return np.divide(least, most, out=np.zeros_like(most), where=most > 0)
 
 
 def fit_tensor(
@@ -107,12 +128,12 @@ def fit_tensor(
     *,
     highest_b: float = HIGHEST_B,
 ) -> TensorMaps:
-    """Fit a tensor to each voxel inside the mask whose mean b=0 signal is positive.
+    """Fit a tensor to each voxel inside the mask that shows signal in enough volumes.
 
     Parameters
     ----------
     data : ndarray (X, Y, Z, N) float32
-        Series, in any unit; signals below 0.0001 are raised to that (DIPY's default).
+        Series, in any unit.
     mask : ndarray (X, Y, Z) bool
         Brain.
     gradients : Gradients
@@ -126,7 +147,9 @@ def fit_tensor(
     Returns
     -------
     TensorMaps
-        DIPY's numbers for the same voxels in float64, stored as float32.
+        DIPY's numbers for the same voxels in float64, stored as float32. A volume without signal
+        (`voxels.measured_signals`) is left out of that voxel's fit: it was not measured there,
+        and its logarithm would outweigh all others.
 
     Raises
     ------
@@ -134,11 +157,8 @@ def fit_tensor(
         Arrays that do not go together; gradients that do not determine a tensor, or too few
         volumes for RESTORE.
     ImageError
-        No voxel can be fitted, or values inside the mask are not finite.
+        No voxel can be fitted.
     """
-    from dipy.core.gradients import gradient_table
-    from dipy.reconst.dti import TensorModel
-
     fitted = fittable_voxels(data, mask, gradients)
     volumes = tensor_volumes(gradients, highest_b=highest_b)
     if method == "RESTORE" and len(volumes) < LEAST_VOLUMES_ROBUST:
@@ -149,28 +169,117 @@ def fit_tensor(
             hint="Use the method WLS.",
         )
     used = gradients.select(volumes)
-    table = gradient_table(used.bvals, bvecs=used.bvecs, b0_threshold=used.b0_threshold)
-    model = TensorModel(table, fit_method=method)
     _log.info("tensor (%s) from %d of %d volumes", method, len(volumes), data.shape[3])
-
+    where = np.argwhere(fitted)
+    whole = np.zeros(len(where), bool)
+    enough = np.zeros(len(where), bool)
+    for some, signals in _blocks(data, where, volumes, VOXELS_AT_ONCE["WLS"]):
+        measured = measured_signals(signals, used)[: some.stop - some.start]
+        whole[some] = measured.all(axis=-1)
+        enough[some] = _enough(measured, used, method)
     scalars = {name: np.zeros(fitted.shape, np.float32) for name in ("fa", "md", "ad", "rd")}
     v1 = np.zeros((*fitted.shape, 3), np.float32)
-    where = np.argwhere(fitted)
-    at_once = VOXELS_AT_ONCE[method]
     said: set[str] = set()
-    for start in range(0, len(where), at_once):
-        at = tuple(where[start : start + at_once].T)
-        n = len(at[0])
-        # float64 before DIPY takes logarithms: those of float32 would cost half the digits.
-        signals = data[at][:, volumes].astype(np.float64)
-        padded = np.concatenate([signals, np.repeat(signals[-1:], at_once - n, axis=0)])
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            fit = model.fit(padded)
-            for name, values in scalars.items():
-                values[at] = getattr(fit, name)[:n]
-            v1[at] = fit.evecs[:n, :, 0]
-        said |= {str(w.message) for w in caught}
+    # Apart: what is whole is DIPY's own fit, whatever its neighbours lack.
+    for chosen, fit_some in (
+        (where[whole], _whole_fit(used, method)),
+        (where[enough & ~whole], _partial_fit(used, method)),
+    ):
+        for some, signals in _blocks(data, chosen, volumes, VOXELS_AT_ONCE[method]):
+            at = tuple(chosen[some].T)
+            n = len(at[0])
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                fit = fit_some(signals)
+                for name, values in scalars.items():
+                    values[at] = getattr(fit, name)[:n]
+                v1[at] = fit.evecs[:n, :, 0]
+            said |= {str(w.message) for w in caught}
     for text in sorted(said):
         _log.info("DIPY: %s", text)
-    return TensorMaps(**scalars, v1=v1, fitted=fitted, volumes=volumes)
+    fitted[tuple(where[~enough].T)] = False
+    if not fitted.any():
+        raise ImageError(
+            "No voxel to fit",
+            expected="voxels inside the mask with signal in enough volumes for a tensor",
+            got=f"{len(where)} voxels with signal at b=0, none with enough weighted volumes",
+        )
+    incomplete = int(np.count_nonzero(enough & ~whole))
+    return TensorMaps(
+        **scalars,
+        v1=v1,
+        fitted=fitted,
+        volumes=volumes,
+        incomplete=incomplete,
+        unfitted=int(np.count_nonzero(~enough)),
+    )
+
+
+def _blocks(
+    data: np.ndarray, where: np.ndarray, volumes: np.ndarray, at_once: int
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Signals of the voxels, always so many at once; the last block repeats its last voxel."""
+    for start in range(0, len(where), at_once):
+        some = slice(start, min(start + at_once, len(where)))
+        # float64 before DIPY takes logarithms: those of float32 would cost half the digits.
+        signals = data[tuple(where[some].T)][:, volumes].astype(np.float64)
+        yield some, np.concatenate([signals, np.repeat(signals[-1:], at_once - len(signals), 0)])
+
+
+def _enough(measured: np.ndarray, used: Gradients, method: str) -> np.ndarray:
+    """Voxels whose measured volumes determine a tensor, (V,) bool."""
+    whole = measured.all(axis=-1)
+    # Most voxels are whole, and their scheme has been looked at.
+    enough = whole.copy()
+    some = measured[~whole]
+    weighted = some[:, ~used.b0]
+    least = LEAST_VOLUMES_ROBUST if method == "RESTORE" else 0
+    enough[~whole] = (
+        some[:, used.b0].any(axis=-1)
+        & (weighted.sum(axis=-1) >= 6)
+        & (some.sum(axis=-1) >= least)
+        & (_span(_quadratic_forms(used) * weighted[..., None]) > LEAST_SPAN)
+    )
+    return enough
+
+
+def _model(used: Gradients, method: str) -> TensorModel:
+    from dipy.core.gradients import gradient_table
+    from dipy.reconst.dti import TensorModel
+
+    table = gradient_table(used.bvals, bvecs=used.bvecs, b0_threshold=used.b0_threshold)
+    return TensorModel(table, fit_method=method, min_signal=NO_FLOOR)
+
+
+def _whole_fit(used: Gradients, method: str) -> Callable[[np.ndarray], TensorFit]:
+    """DIPY's fit of voxels of which every volume was measured."""
+    return _model(used, method).fit
+
+
+def _partial_fit(used: Gradients, method: str) -> Callable[[np.ndarray], TensorFit]:
+    """DIPY's fit of each voxel's measured volumes alone."""
+    from dipy.reconst.dti import TensorFit, wls_fit_tensor
+
+    if method == "RESTORE":
+
+        def robust(signals: np.ndarray) -> TensorFit:
+            (measured,) = measured_signals(signals, used)
+            return _model(used.select(measured), method).fit(signals[:, measured])
+
+        return robust
+
+    model = _model(used, method)
+    design = model.design_matrix
+
+    def weighted(signals: np.ndarray) -> TensorFit:
+        measured = measured_signals(signals, used)
+        known = np.where(measured, signals, 1.0)
+        # Weights of zero leave a volume out of both passes: the plain one that finds the weights,
+        # and the weighted one.
+        start, _ = wls_fit_tensor(
+            design, known, weights=measured.astype(np.float64), return_lower_triangular=True
+        )
+        weights = np.where(measured, np.exp(2 * (start @ design.T)), 0.0)
+        return TensorFit(model, wls_fit_tensor(design, known, weights=weights)[0])
+
+    return weighted

@@ -13,8 +13,11 @@ from bids_harmony.exceptions import DataError, ImageError
 from bids_harmony.imaging.checks import check_shape
 from bids_harmony.imaging.nifti_file import parse_nifti, read_content
 
-__all__ = ["fittable_voxels", "read_labels", "read_mask"]
+__all__ = ["fittable_voxels", "measured_signals", "read_labels", "read_mask"]
 
+LEAST_SIGNAL = 1e-5
+"""Of the voxel's b=0 signal. Water at b=3000 s/mm2 leaves 1e-4, and integers of 16 bits hold no
+less; what is below are zeros, and what interpolation made of them."""
 SAME_GRID_MM = 0.01
 """Affines of one grid differ by rounding only."""
 
@@ -97,7 +100,7 @@ def fittable_voxels(data: np.ndarray, mask: np.ndarray, gradients: Gradients) ->
     DataError
         Series, mask and gradients do not go together.
     ImageError
-        Values inside the mask that are not finite, or no voxel is left.
+        No voxel is left.
     """
     if data.ndim != 4 or data.shape[3] != len(gradients.bvals):
         raise DataError(
@@ -113,19 +116,10 @@ def fittable_voxels(data: np.ndarray, mask: np.ndarray, gradients: Gradients) ->
         )
     inside = mask.astype(bool)
     total = np.zeros(inside.shape, dtype=np.float64)
-    bad = 0
-    # Volume by volume: a test of the whole series at once would take a quarter of its memory more.
-    for volume, is_b0 in enumerate(gradients.b0):
+    for volume in np.flatnonzero(gradients.b0):
         values = data[..., volume]
-        bad += int(np.count_nonzero(~np.isfinite(values) & inside))
-        if is_b0:
-            total += np.where(inside, values, 0)
-    if bad:
-        raise ImageError(
-            "Values inside the mask that are not finite",
-            expected="numbers in every voxel and volume",
-            got=f"{bad} NaN or infinite",
-        )
+        # What is no number was not measured; the others speak for it.
+        total += np.where(inside & np.isfinite(values), values, 0)
     usable = inside & (total > 0)
     if not usable.any():
         raise ImageError(
@@ -136,3 +130,26 @@ def fittable_voxels(data: np.ndarray, mask: np.ndarray, gradients: Gradients) ->
             else "an empty mask",
         )
     return usable
+
+
+def measured_signals(signals: np.ndarray, gradients: Gradients) -> np.ndarray:
+    """Which signals of a voxel were measured: finite, and more than nothing beside its b=0.
+
+    Zeros lie where a volume does not reach after motion correction, and where a scanner or a
+    correction cut off what is negative.
+
+    Parameters
+    ----------
+    signals : ndarray (V, N)
+        Of V voxels, in any unit.
+    gradients : Gradients
+        Of the N volumes.
+
+    Returns
+    -------
+    ndarray (V, N) bool
+    """
+    positive = np.isfinite(signals) & (signals > 0)
+    b0 = np.where(positive, signals, 0)[:, gradients.b0]
+    mean = b0.sum(axis=-1) / np.maximum(positive[:, gradients.b0].sum(axis=-1), 1)
+    return positive & (signals > LEAST_SIGNAL * mean[:, None])

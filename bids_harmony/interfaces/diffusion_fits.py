@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FitNoddi", "FitTensor", "WriteMaps"]
 
+UNIT_WITHIN = 0.002
+"""Lengths of directions closer to 1 are what few digits leave, and change MD by less than 0.4 %."""
+
 
 class _FitInput(BaseInterfaceInputSpec):
     # Not File(exists=True): the readers tell what is wrong, with an exit code.
@@ -74,6 +77,10 @@ class FitTensor(Adapter):
             "Software": f"DIPY {dipy.__version__}",
             "HighestBValue": HIGHEST_B,
             **_about_fit(series, gradients, fit.fitted, fit.volumes),
+            **_unmeasured(
+                VoxelsFittedWithoutSomeVolumes=fit.incomplete,
+                VoxelsWithTooFewVolumes=fit.unfitted,
+            ),
         }
         return _saved("tensor", series, fit, record, folder)
 
@@ -121,6 +128,7 @@ class FitNoddi(Adapter):
             "Parameters": NODDI_PARAMETERS,
             "Statement": statement,
             **_about_fit(series, gradients, fit.fitted, np.arange(series.shape[3])),
+            **_unmeasured(VoxelsCompletedInSomeVolumes=fit.incomplete),
         }
         return _saved("noddi", series, fit, record, folder) | {"statement": statement}
 
@@ -197,7 +205,31 @@ def _about_fit(
         "FittedVoxels": int(np.count_nonzero(fitted)),
         # Fits of two series can be compared only in one unit; orders of magnitude would tell.
         "MedianB0Signal": float(f"{np.median(b0):.6g}"),
+        **_rescaled(used),
     }
+
+
+def _rescaled(gradients: Gradients) -> dict[str, Any]:
+    """What other programs make of directions that were not of unit length."""
+    lengths = [round(length, 4) for length in gradients.lengths]
+    if max(abs(length - 1) for length in gradients.lengths) < UNIT_WITHIN:
+        return {}
+    return {
+        "DirectionLengths": lengths,
+        "DirectionsRescaled": "Made unit, b-values as they are (as FSL does). MRtrix3 and, up to "
+        "1 % off, DIPY multiply b-values by the square of the length: their diffusivities are "
+        f"these divided by {_range([length**2 for length in gradients.lengths])}.",
+    }
+
+
+def _range(ends: list[float]) -> str:
+    low, high = (f"{end:.3f}" for end in ends)
+    return low if low == high else f"{low} to {high}"
+
+
+def _unmeasured(**counts: int) -> dict[str, int]:
+    """Numbers of voxels whose signal is missing in some volumes; nothing where there are none."""
+    return {name: count for name, count in counts.items() if count}
 
 
 def _saved(

@@ -109,6 +109,8 @@ def test_b_values_that_cannot_be(files):
     assert "not finite" in _refused(files(_changed(BVALS, 0, np.inf)))
     assert "negative" in _refused(files(_changed(BVALS, 0, -5)))
     assert "No volume with b=0" in _refused(files(_changed(BVALS, 0, 51)))
+    assert "--b0-threshold 61" in _refused(files(_changed(BVALS, 0, 60.5)))
+    assert "cannot be used" in _refused(files(_changed(BVALS, 0, 1000), _changed(BVECS, 0, 0.6).T))
     assert "s/mm2" in _refused(files(BVALS / 1000))  # ms/um2: all would be b=0
     assert "No volume is diffusion-weighted" in _refused(files(BVALS / 1000))
 
@@ -131,7 +133,7 @@ def test_directions_of_weighted_volumes_that_cannot_be(files):
     assert "not finite" in _refused(files(bvecs=_changed(BVECS, 3, np.nan).T))
     zero = _refused(files(bvecs=_changed(BVECS, 3, 0).T))
     assert "volume 3: 0" in zero and "ADC" in zero
-    for length in (0.94, 1.06, np.sqrt(0.5)):
+    for length in (0.94, 1.06, np.sqrt(0.5), np.sqrt(2)):
         assert "unit length" in _refused(files(bvecs=_changed(BVECS, 1, length * BVECS[1]).T))
 
 
@@ -140,6 +142,42 @@ def test_nearly_unit_directions_are_rescaled(files, caplog, length, said):
     gradients = read_gradients(*files(bvecs=length * BVECS.T), 5)
     np.testing.assert_allclose(gradients.bvecs, BVECS, rtol=0, atol=1e-15)
     assert ("rescaled" in caplog.text) is said
+    assert gradients.lengths == pytest.approx((length, length))
+    assert gradients.select([1, 2]).lengths == gradients.lengths
+
+
+def test_one_b_value_for_all_and_zero_vectors_name_the_volume(files):
+    bvals, bvecs = np.full(5, 900.0), _changed(_changed(BVECS, 0, 0), 3, np.nan)
+    message = _refused(files(bvals, bvecs.T))
+    assert "volume 0, 3" in message and "GE" in message and "--b0-threshold" not in message
+
+
+ROOTS = np.sqrt(BVALS / 4000)
+
+
+@pytest.mark.parametrize("jitter", [1.0, 1.02])
+def test_lengths_of_the_root_of_b_are_made_unit(files, caplog, jitter):
+    lengths = ROOTS * [1, 1, 1, jitter, 1]
+    gradients = read_gradients(*files(bvecs=(BVECS * lengths[:, None]).T), 5)
+    np.testing.assert_array_equal(gradients.bvals, BVALS)
+    np.testing.assert_allclose(gradients.bvecs, BVECS, rtol=0, atol=1e-9)
+    assert gradients.lengths == pytest.approx((0.5, np.sqrt(0.5) * jitter))
+    assert len(caplog.records) == 1 and "root of the b-values" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("bvals", "lengths", "words"),
+    [
+        (BVALS, np.r_[0, BVALS[1:] / 4000], "Neither unit nor proportional"),  # b, not its root
+        (BVALS, np.full(5, 0.5), "one factor"),
+        (np.r_[0, np.full(4, 1000.0)], np.full(5, 0.5), "one factor"),  # b=1000, or 250?
+        (np.r_[0, np.full(4, 4000.0)], ROOTS, "write that into the b-values"),
+        (BVALS, np.r_[0, 1, 1, 0.7, 1], "Neither"),
+    ],
+)
+def test_the_hint_for_other_lengths_is_not_what_is_done_already(files, bvals, lengths, words):
+    message = _refused(files(bvals, (BVECS * lengths[:, None]).T))
+    assert "unit length" in message and words in message
 
 
 def test_the_threshold_travels_with_the_gradients(files):

@@ -13,7 +13,7 @@ from bids_harmony.diffusion.gradients import Gradients
 from bids_harmony.diffusion.noddi import fit_noddi, noddi_possible
 from bids_harmony.exceptions import DataError, ExitCode, ImageError, MissingProgram, TryAgain
 
-from .conftest import scheme, spread_directions
+from .conftest import scheme, spread_directions, tensor_signal
 
 MAPS = ("ndi", "odi", "fwf")
 
@@ -116,6 +116,31 @@ def test_a_single_voxel_is_fitted(ours, noisy, multishell, tmp_path):
     for name in MAPS:
         np.testing.assert_array_equal(getattr(maps, name)[one], getattr(ours[0], name)[one])
     assert np.count_nonzero(maps.fitted) == 1
+
+
+@pytest.mark.parametrize("lost", [0, np.nan])
+def test_a_volume_that_was_not_measured_leaves_the_maps_as_they_are(
+    amico, noisy, multishell, tmp_path, lost
+):
+    data = np.tile(tensor_signal(multishell, np.diag([1.7e-3, 3e-4, 3e-4])), (3, 1, 1, 1))
+    data = data.astype(np.float32)
+    mask = np.ones((3, 1, 1), bool)
+    data[1, 0, 0, 0] = lost  # of two b=0
+    data[2, 0, 0, 5] = lost  # of twelve at b=1000
+    maps = fit_noddi(data, mask, multishell, tmp_path)
+    assert maps.fitted.all() and maps.incomplete == 2
+    for name in MAPS:
+        values = getattr(maps, name)[:, 0, 0]
+        np.testing.assert_allclose(values[1], values[0], atol=1e-6)
+        np.testing.assert_allclose(values[2], values[0], atol=0.08)
+
+
+def test_dark_signals_of_zero_are_what_is_left_of_water(multishell):
+    signals = np.tile(tensor_signal(multishell, np.diag([3e-3] * 3)), (2, 1)).astype(np.float32)
+    signals[1, 20] = 0  # at b=2500 its neighbours are at 5e-4 of the b=0
+    completed, lost = noddi._completed(signals, multishell)
+    assert lost == 0
+    np.testing.assert_array_equal(completed, signals)
 
 
 def test_an_exit_of_amico_is_an_error_with_its_words(

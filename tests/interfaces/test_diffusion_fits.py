@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel as nib
@@ -138,14 +138,15 @@ def test_tensor_maps_are_dipys(series, tmp_path, request):
     bvecs = bvecs / np.maximum(np.linalg.norm(bvecs, axis=1, keepdims=True), 1e-9)
     table = gradient_table(bvals[low], bvecs=bvecs[low] * (bvals[low] > 50)[:, None])
     mask = mask & (data[..., bvals <= 50].mean(axis=-1) > 0)
-    direct = TensorModel(table, fit_method="WLS").fit(data[mask][:, low].astype(np.float64))
+    whole = mask & (data[..., low] > 0).all(axis=-1)  # test_tensor.py has the others
+    direct = TensorModel(table, fit_method="WLS").fit(data[whole][:, low].astype(np.float64))
     for name in TENSOR[:-1]:
         values = nib.load(getattr(outputs, name)).get_fdata(dtype=np.float32)
         expected = getattr(direct, name).astype(np.float32)
         # The last bits of a matrix product depend on the number of its rows.
-        np.testing.assert_allclose(values[mask], expected, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(values[whole], expected, rtol=1e-6, atol=1e-9)
         assert not values[~mask].any()
-    v1 = nib.load(outputs.v1).get_fdata(dtype=np.float32)[mask]
+    v1 = nib.load(outputs.v1).get_fdata(dtype=np.float32)[whole]
     along = np.abs(np.sum(v1 * direct.evecs[..., 0], axis=1))
     np.testing.assert_allclose(along, 1, atol=1e-4)
 
@@ -153,6 +154,9 @@ def test_tensor_maps_are_dipys(series, tmp_path, request):
     assert record["Model"] == "tensor" and record["FitMethod"] == "WLS"
     assert record["VolumesUsed"] == np.flatnonzero(low).tolist()
     assert record["FittedVoxels"] == mask.sum()
+    incomplete = int(np.count_nonzero(mask & ~whole))
+    assert record.get("VoxelsFittedWithoutSomeVolumes", 0) == incomplete
+    assert "DirectionsRescaled" not in record
     b0 = data[mask][:, bvals <= 50].mean(axis=1)
     assert record["MedianB0Signal"] == pytest.approx(np.median(b0), rel=1e-4)
 
@@ -184,9 +188,11 @@ def test_noddi_maps_are_amicos(series, tmp_path, request, monkeypatch):
     direct.generate_kernels(regenerate=True)
     direct.load_kernels()
     direct.fit()
+    whole = (data > 0).all(axis=-1)  # test_noddi.py has the others
+    assert np.count_nonzero(whole & mask) > 0.9 * np.count_nonzero(mask)
     for i, name in enumerate(NODDI):
         values = nib.load(getattr(outputs, name)).get_fdata(dtype=np.float32)
-        np.testing.assert_array_equal(values, direct.RESULTS["MAPs"][..., i])
+        np.testing.assert_array_equal(values[whole], direct.RESULTS["MAPs"][..., i][whole])
 
 
 def test_one_shell_gives_a_tensor_and_a_statement_instead_of_noddi(one_shell, tmp_path):
@@ -198,6 +204,19 @@ def test_one_shell_gives_a_tensor_and_a_statement_instead_of_noddi(one_shell, tm
     assert "b=1000 (12 volumes)" in outputs.statement
     assert not isdefined(outputs.map_files)
     assert json.loads(Path(outputs.record_file).read_text())["Statement"] == outputs.statement
+
+
+def test_directions_that_were_rescaled_are_told_with_what_others_make_of_them(tmp_path):
+    gradients = scheme((1000, 12))
+    data = np.tile(tensor_signal(gradients, np.diag([1.7e-3, 4e-4, 2e-4])), (3, 3, 2, 1))
+    shorter = replace(gradients, bvecs=0.98 * gradients.bvecs)
+    files = saved(tmp_path, data.astype(np.float32), shorter, np.ones((3, 3, 2)), np.eye(4))
+    outputs = fitted(FitTensor, files, tmp_path / "fit")
+    md = nib.load(outputs.md).get_fdata()
+    np.testing.assert_allclose(md, np.mean([1.7e-3, 4e-4, 2e-4]), rtol=1e-5)
+    record = json.loads(Path(outputs.record_file).read_text())
+    assert record["DirectionLengths"] == [0.98, 0.98]
+    assert "divided by 0.960." in record["DirectionsRescaled"]
 
 
 def test_without_amico_the_statement_names_the_extra(phantom, tmp_path, monkeypatch):
