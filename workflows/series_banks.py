@@ -113,7 +113,7 @@ def look_at(
     dict
         Sites whose series all failed, and why they did.
     """
-    from bids_harmony.bids.dataset import find_scans
+    from bids_harmony.bids.dataset import find_everyone
     from bids_harmony.workflows.running import clear_work
 
     unseen: dict[str, BidsHarmonyError] = {}
@@ -125,7 +125,7 @@ def look_at(
             return unseen
         for site in sites:
             _forget(shelf, site)
-        everyone = find_scans(settings, whole_dataset=True).scans
+        everyone = find_everyone(settings)
         chosen = {
             site: reference_images(LookOf(site, "dwi"), settings, everyone) for site in sites
         }

@@ -132,7 +132,7 @@ def make_banks(
     dict
         Looks for which no bank could be made because all of their scans failed, and why they did.
     """
-    from bids_harmony.bids.dataset import find_scans
+    from bids_harmony.bids.dataset import find_everyone
     from bids_harmony.workflows.running import clear_work
 
     unseen: dict[LookOf, BidsHarmonyError] = {}
@@ -146,7 +146,7 @@ def make_banks(
         looks = [look for look in looks if not _is_known(look, settings, harmonizer)]
         if not looks:
             return unseen
-        everyone = find_scans(settings, whole_dataset=True).scans
+        everyone = find_everyone(settings)
         chosen = {look: reference_images(look, settings, everyone) for look in looks}
         ready, statuses = _prepare(settings, chosen, everyone, log_dir)
         for look, scans in chosen.items():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bids_harmony.bids.gradient_tables import gradient_tables
+from bids_harmony.bids.gradient_tables import gradient_tables, is_b0_alone
 from bids_harmony.bids.inventory import (
     Inventory,
     check_dataset,
@@ -18,6 +18,7 @@ from bids_harmony.bids.inventory import (
     take_inventory,
 )
 from bids_harmony.bids.naming import file_stem
+from bids_harmony.bids.narrowing import of_the_kind, one_of_each
 from bids_harmony.bids.query import query_images
 from bids_harmony.bids.site import (
     SiteEvidence,
@@ -41,6 +42,7 @@ __all__ = [
     "Problem",
     "Scan",
     "ScanSelection",
+    "find_everyone",
     "find_scans",
     "sites_of",
 ]
@@ -103,14 +105,28 @@ class Problem:
 
 @dataclass(frozen=True)
 class ScanSelection:
-    """Scans to work on, sorted by path, and what had to be left out."""
+    """Scans to work on, sorted by path, and what had to be left out.
+
+    Attributes
+    ----------
+    scans : tuple of Scan
+    problems : tuple of Problem
+        What is wrong; each counts for the exit code.
+    notes : tuple of str
+        What is passed over although nothing is wrong with it.
+    """
 
     scans: tuple[Scan, ...]
     problems: tuple[Problem, ...]
+    notes: tuple[str, ...] = ()
 
 
 def find_scans(
-    settings: Settings, *, whole_dataset: bool = False, known_sites: Collection[str] = ()
+    settings: Settings,
+    *,
+    whole_dataset: bool = False,
+    people: Sequence[str] = (),
+    known_sites: Collection[str] = (),
 ) -> ScanSelection:
     """Find the scans that the settings select and the site of each.
 
@@ -118,8 +134,11 @@ def find_scans(
     ----------
     settings : Settings
     whole_dataset : bool
-        Pass over ``--participant-label``, ``--session-label`` and ``--source-site``: a target
-        site's own scans usually belong to other subjects than those being harmonized.
+        Pass over ``--participant-label``, ``--session-label`` and ``--source-site``, and over
+        filters that leave nothing of a site (`narrowing.of_the_kind`): a target site's own scans
+        usually belong to other subjects than those being harmonized.
+    people : sequence of str
+        With `whole_dataset`, labels of those who are looked at; all by default.
     known_sites : collection of str
         Sites of a trained model, which a session label may name.
 
@@ -139,8 +158,15 @@ def find_scans(
     """
     root = settings.bids_dir
     check_dataset(root)
+    filters = settings.bids_filters
     if whole_dataset:
-        settings = replace(settings, participant_labels=(), session_labels=(), source_site=None)
+        settings = replace(
+            settings,
+            participant_labels=tuple(people),
+            session_labels=(),
+            source_site=None,
+            bids_filters={},
+        )
     modalities = settings.modalities or MODALITIES
     present = list_subjects(root)
     subjects = [
@@ -175,7 +201,7 @@ def find_scans(
     tables, table_errors = read_tables(settings, subjects)
     named = sorted({site for *_, metadata in found if (site := described_site(metadata))})
     known = [*named, *(site for site in map(canonical_site, known_sites) if site)]
-    scans = []
+    scans, notes = [], []
     for path, entities, metadata in sorted(found, key=lambda item: item[0]):
         try:
             if error := table_errors.get(entities["subject"]) or _input_error(path, inventory):
@@ -183,23 +209,45 @@ def find_scans(
             evidence = _site(path, entities, metadata, settings, tables, known)
             modality = entities["suffix"]
             gradients = gradient_tables(path, root) if modality == "dwi" else None
+            if gradients and is_b0_alone(*gradients, settings.b0_threshold):
+                notes.append(
+                    f"{path.name} is passed over: all of its volumes are b=0 (up to "
+                    f"{settings.b0_threshold:g} s/mm2, --b0-threshold), as in series that only "
+                    "serve to correct others."
+                )
+                continue
             scans.append(Scan(path, entities, modality, metadata, evidence, gradients))
         except BidsHarmonyError as problem:
             problems.append(Problem(file_stem(path), path, problem))
     for sidecar, error in inventory.sidecars.items():
         if not any(sidecar_applies(sidecar, path) for path, _, _ in found):
             logger.warning("No selected scan uses it, but: %s", error)
-    if not scans and not found and all(isinstance(p.error, NothingSelected) for p in problems):
+    scans, doubled = one_of_each(scans)
+    notes += doubled
+    if not scans and all(isinstance(p.error, NothingSelected) for p in problems):
         raise NothingSelected(
             "No scan fits the selection",
             where=str(root),
             got=_describe_selection(settings, modalities),
-            hint=str(problems[0].error)
-            if problems
-            else "Compare it with the names in the dataset; names that BIDS "
-            "does not allow are read with --skip-bids-validation only.",
+            hint=" ".join([*(str(p.error) for p in problems[:1]), *notes[:1]])
+            or "Compare it with the names in the dataset; names that BIDS does not allow are read "
+            "with --skip-bids-validation only, images in a template's space never.",
         )
-    return ScanSelection(tuple(scans), tuple(problems))
+    chosen = of_the_kind(scans, filters) if whole_dataset else tuple(scans)
+    return ScanSelection(chosen, tuple(problems), tuple(notes))
+
+
+def find_everyone(settings: Settings) -> tuple[Scan, ...]:
+    """Scans that may show how sites look: all of the dataset, sorted by path.
+
+    Those for which ``--source-site`` claims a site are of that site, as with ``--site-map``; but a
+    claim makes no scan one of the target's.
+    """
+    everyone = {s.path: s for s in find_scans(settings, whole_dataset=True).scans}
+    claimed, target = settings.source_site, settings.target_site
+    if claimed and not (target and same_site(claimed, target)):
+        everyone |= {s.path: s for s in find_scans(settings).scans}
+    return tuple(everyone[path] for path in sorted(everyone))
 
 
 def sites_of(scans: Iterable[Scan]) -> dict[str, int]:

@@ -1,4 +1,8 @@
-"""Filter files: PyBIDS filters per modality, as fMRIPrep reads them."""
+"""Filter files: PyBIDS filters per modality, as fMRIPrep reads them.
+
+PyBIDS itself keeps only ``run`` as a number; ``chunk``, ``echo``, ``flip`` and ``inv`` are text to
+it, so that 1 would not find ``chunk-01``. So the comparison is done here.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,13 @@ from bids_harmony.exceptions import NothingSelected, UsageError
 from bids_harmony.reading import read_json, shown
 from bids_harmony.settings import MODALITIES
 
-__all__ = ["read_filter_file", "selected_sessions", "to_query"]
+__all__ = ["fits", "read_filter_file", "selected_sessions"]
 
 _ABSENT = "Query.NONE"
 _ANY = ("*", "Query.ANY", "Query.REQUIRED")
+# Entities whose labels BIDS defines as whole numbers, with or without zeros before them.
+_NUMBERED = ("chunk", "echo", "flip", "inv", "run", "split")
+_PREFIXES = {"session": "ses-", "subject": "sub-"}
 
 
 def read_filter_file(path: Path) -> dict[str, dict[str, Any]]:
@@ -75,7 +82,7 @@ def read_filter_file(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def selected_sessions(asked: Sequence[str], filters: Mapping[str, Any], *, where: str) -> Any:
-    """What to ask PyBIDS for sessions: the intersection of ``--session-label`` and the filter.
+    """Which sessions are asked for: the intersection of ``--session-label`` and the filter.
 
     Parameters
     ----------
@@ -113,18 +120,48 @@ def selected_sessions(asked: Sequence[str], filters: Mapping[str, Any], *, where
     return both
 
 
-def to_query(value: Any) -> Any:
-    """A filter value in PyBIDS' own terms (imports PyBIDS)."""
-    from bids.layout import Query
+def fits(filters: Mapping[str, Any], labels: Mapping[str, Any]) -> bool:
+    """Whether a file is one that filters ask for.
 
-    if value is None:
-        return Query.NONE
-    if value == "*":
-        return Query.REQUIRED
-    return value
+    Parameters
+    ----------
+    filters : mapping
+        Of one modality, as `read_filter_file` gives them.
+    labels : mapping
+        The file's entities, and the fields of its sidecar, which filters may name as well.
+
+    Returns
+    -------
+    bool
+        Numbered entities (``run``, ``echo``, ...) and filters that are numbers compare as numbers:
+        1 finds ``01``. All else compares as text.
+    """
+    return all(_fits(name, value, labels.get(name)) for name, value in filters.items())
+
+
+def _fits(name: str, wanted: Any, label: Any) -> bool:
+    if wanted == "*":
+        return label is not None
+    return any(_same(name, one, label) for one in _listed(wanted))
+
+
+def _same(name: str, wanted: Any, label: Any) -> bool:
+    if wanted is None or label is None:
+        return wanted is label
+    if wanted == "*" or wanted == label:
+        return True
+    one, other = (str(value).removeprefix(_PREFIXES.get(name, "")) for value in (wanted, label))
+    if name in _NUMBERED or not isinstance(wanted, str):
+        try:
+            return float(one) == float(other)
+        except ValueError:
+            pass
+    return one == other
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
     if value == _ABSENT:
         return None
     if isinstance(value, str) and value in _ANY:

@@ -11,12 +11,14 @@ from pathlib import Path
 
 from bids_harmony.bids.inventory import sidecar_applies
 from bids_harmony.bids.naming import file_stem
-from bids_harmony.exceptions import MissingInput
-from bids_harmony.reading import missing_content
+from bids_harmony.exceptions import DataError, MissingInput
+from bids_harmony.reading import missing_content, read_text
 
-__all__ = ["gradient_tables"]
+__all__ = ["gradient_tables", "is_b0_alone"]
 
 _HOLDS = {".bval": "b-values", ".bvec": "directions"}
+# Fewer distinct directions carry no diffusion model; some converters give b=0 volumes one.
+_LEAST_DIRECTIONS = 6
 
 
 def gradient_tables(image: Path, root: Path) -> tuple[Path, Path]:
@@ -40,6 +42,38 @@ def gradient_tables(image: Path, root: Path) -> tuple[Path, Path]:
         There is none, or it is a link to annexed content that was not fetched.
     """
     return _nearest(image, root, ".bval"), _nearest(image, root, ".bvec")
+
+
+def is_b0_alone(bval: Path, bvec: Path, b0_threshold: float) -> bool:
+    """Whether a series only shows b=0, as reversed ones do that serve to correct others.
+
+    BIDS keeps them in ``dwi/``, too. Six directions and more beside small b-values are something
+    else: weighted volumes in another unit, which whoever reads the tables refuses.
+
+    Parameters
+    ----------
+    bval, bvec : Path
+        What is wrong with their text is told by whoever reads all of them.
+    b0_threshold : float
+        s/mm2.
+
+    Raises
+    ------
+    MissingInput, InputOutputError
+        When one of them is not there or cannot be read.
+    """
+    try:
+        bvals = [float(word) for word in read_text(bval, holds="b-values").split()]
+        lines = read_text(bvec, holds="directions").splitlines()
+        table = [[float(word) for word in line.split()] for line in lines if line.strip()]
+    except (DataError, ValueError):
+        return False
+    # The same direction and its opposite weight alike; NaN stands for none.
+    columns = zip(*table, strict=False) if len(table) == 3 else table
+    directions = {tuple(v) for v in columns if any(v) and all(x == x for x in v)}
+    axes = {max(v, tuple(-x for x in v)) for v in directions}
+    few = len(axes) < _LEAST_DIRECTIONS
+    return bool(bvals) and few and all(0 <= b <= b0_threshold for b in bvals)
 
 
 def _nearest(image: Path, root: Path, extension: str) -> Path:

@@ -1,7 +1,8 @@
 """A look at the selected subjects' folders before they are indexed.
 
-PyBIDS stops at the first sidecar with a syntax error and passes silently over folders that it may
-not read. Both are found here first, so that they cost the scans they belong to and nobody else's.
+PyBIDS stops at the first sidecar that it cannot read and passes silently over folders that it may
+not read. So the sidecars are read here, once and by the one reader of text, and are inherited from
+here: a bad one costs the scans that it belongs to and nobody else's.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bids_harmony.bids.naming import file_stem
 from bids_harmony.exceptions import (
@@ -25,6 +27,7 @@ __all__ = [
     "IMAGE_FOLDERS",
     "Inventory",
     "check_dataset",
+    "inherited",
     "list_subjects",
     "read_json_object",
     "read_sidecars",
@@ -39,7 +42,7 @@ IMAGE_FOLDERS = ("anat", "dwi")
 
 @dataclass(frozen=True)
 class Inventory:
-    """What is wrong in the folders of some subjects.
+    """What the sidecars of some subjects say, and what is wrong in their folders.
 
     Attributes
     ----------
@@ -47,10 +50,13 @@ class Inventory:
         JSON files that cannot be used.
     folders : mapping of Path to error
         Folders that cannot be read.
+    records : mapping of Path to mapping
+        By folder the names of the JSON files that can be used, and their fields.
     """
 
     sidecars: dict[Path, BidsHarmonyError]
     folders: dict[Path, BidsHarmonyError]
+    records: dict[Path, dict[str, dict[str, Any]]] = field(default_factory=dict)
 
 
 def check_dataset(bids_dir: Path) -> dict[str, object]:
@@ -114,8 +120,9 @@ def take_inventory(
         When a sidecar at the root of the dataset cannot be used: every scan inherits from it.
     """
     suffixes = tuple(modalities)
+    records: dict[Path, dict[str, dict[str, Any]]] = {}
     for path in _sidecars(bids_dir, sorted(os.listdir(bids_dir)), suffixes):
-        read_json_object(path)
+        records.setdefault(path.parent, {})[path.name] = read_json_object(path)
     sidecars: dict[Path, BidsHarmonyError] = {}
     folders: dict[Path, BidsHarmonyError] = {}
 
@@ -126,10 +133,24 @@ def take_inventory(
     for subject in subjects:
         for path in _subject_sidecars(bids_dir, subject, suffixes, note):
             try:
-                read_json_object(path)
+                records.setdefault(path.parent, {})[path.name] = read_json_object(path)
             except BidsHarmonyError as error:
                 sidecars[path] = error
-    return Inventory(sidecars, folders)
+    return Inventory(sidecars, folders, records)
+
+
+def inherited(image: Path, inventory: Inventory) -> dict[str, Any]:
+    """The fields of all sidecars that an image inherits from; nearer ones win, null is absent.
+
+    In one folder, the one that names more entities is the nearer.
+    """
+    fields: dict[str, Any] = {}
+    for folder in reversed(image.parents):
+        own = inventory.records.get(folder, {})
+        for name in sorted(own, key=lambda name: (name.count("_"), name)):
+            if sidecar_applies(folder / name, image):
+                fields |= own[name]
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def read_sidecars(

@@ -1,4 +1,4 @@
-"""One question to PyBIDS: the images of some subjects with their inherited metadata."""
+"""One question to PyBIDS: the images of some subjects, with what they inherit from sidecars."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bids_harmony.bids.filters import selected_sessions, to_query
-from bids_harmony.bids.inventory import IMAGE_FOLDERS, Inventory, check_dataset
+from bids_harmony.bids.filters import fits, selected_sessions
+from bids_harmony.bids.inventory import IMAGE_FOLDERS, Inventory, check_dataset, inherited
 from bids_harmony.exceptions import BidsHarmonyError, DataError, NotBidsError, UsageError
 from bids_harmony.settings import Settings
 
@@ -21,8 +21,10 @@ Found = tuple[Path, dict[str, str], dict[str, Any]]
 
 # Reconstructions that are no magnitude image.
 _NOT_MAGNITUDE = ("phase", "real", "imag")
-# In a derivative: resampled to a template, which is not the person's own anatomy any more.
-_TEMPLATES = ("MNI",)
+# Values of ``space`` that are the person's own anatomy. Any other names a template (TemplateFlow
+# has some thirty, with cohorts, and anybody may have one more) or a surface.
+_OWN_SPACES = ("acpc", "individual", "orig", "t1w")
+_NEEDED = ("Name", "BIDSVersion")
 
 
 def query_images(
@@ -36,7 +38,7 @@ def query_images(
         Filters, session labels, whether names are validated.
     subjects, modalities : sequence of str
     inventory : Inventory
-        Its sidecars and folders are kept from PyBIDS.
+        Tells what images inherit; its folders are kept from PyBIDS.
 
     Returns
     -------
@@ -54,24 +56,13 @@ def query_images(
     """
     if not subjects:
         return [], {}
-    from bids.exceptions import BIDSConflictingValuesError, BIDSValidationError
-
+    derivative = _check_description(settings)
     try:
-        return _query_pybids(settings, subjects, modalities, inventory), {}
+        return _query_pybids(settings, subjects, modalities, inventory, derivative), {}
     except BidsHarmonyError:
         raise
     except Exception as error:
-        # PyBIDS raises whatever its database or a sidecar's odd field brings; nothing narrower
-        # catches it. That of an invalid description is the parent class of one about a sidecar.
-        if isinstance(error, BIDSValidationError) and not isinstance(
-            error, BIDSConflictingValuesError
-        ):
-            raise NotBidsError(
-                "The dataset description is not valid",
-                where=str(settings.bids_dir),
-                got=" ".join(str(error).split()),
-                hint="Complete dataset_description.json, or use --skip-bids-validation.",
-            ) from error
+        # PyBIDS raises whatever its database brings; nothing narrower catches it.
         if len(subjects) == 1:
             path = settings.bids_dir / f"sub-{subjects[0]}"
             logger.debug("PyBIDS failed on %s", path, exc_info=error)
@@ -90,8 +81,27 @@ def query_images(
     return found, failed
 
 
+def _check_description(settings: Settings) -> bool:
+    """Whether the dataset is a derivative; its description must be valid unless told otherwise."""
+    description = check_dataset(settings.bids_dir)
+    lacking = [name for name in _NEEDED if name not in description]
+    if lacking and not settings.skip_bids_validation:
+        raise NotBidsError(
+            "The dataset description is not valid",
+            where=str(settings.bids_dir / "dataset_description.json"),
+            expected=f"the fields {' and '.join(_NEEDED)}",
+            got=f"no {' and no '.join(lacking)}",
+            hint="Complete dataset_description.json, or use --skip-bids-validation.",
+        )
+    return description.get("DatasetType") == "derivative"
+
+
 def _query_pybids(
-    settings: Settings, subjects: Sequence[str], modalities: Sequence[str], inventory: Inventory
+    settings: Settings,
+    subjects: Sequence[str],
+    modalities: Sequence[str],
+    inventory: Inventory,
+    derivative: bool,
 ) -> list[Found]:
     from bids.layout import BIDSLayout, BIDSLayoutIndexer
 
@@ -110,63 +120,53 @@ def _query_pybids(
         re.compile(r"^/sub-[^/]+/ses-[^/]+/ses-"),
         re.compile(rf"^/sub-[^/]+(?:/ses-[^/]+)?/(?:{'|'.join(IMAGE_FOLDERS)})/[^/._]+$"),
         re.compile(rf"^/sub-[^/]+(?:/ses-[^/]+)?/(?:{'|'.join(IMAGE_FOLDERS)})/[^/]+/"),
+        # Whatever is hidden is none of BIDS: macOS leaves a file ``._NAME`` beside each other.
+        re.compile(r"/\."),
+        # Files that are never asked for; each would cost as much time as an image.
+        re.compile(r"\.(?:json|tsv|bvals?|bvecs?|txt|html)$"),
         *(
-            re.compile(f"^{re.escape('/' + p.relative_to(root).as_posix())}$")
-            for p in (*inventory.sidecars, *inventory.folders)
+            re.compile(f"^{re.escape('/' + p.relative_to(root).as_posix())}(?:/|$)")
+            for p in inventory.folders
         ),
     ]
-    validate = not settings.skip_bids_validation
     # The names of derivatives (``space``, ``desc``) are none that BIDS allows in raw datasets.
-    derivative = check_dataset(root).get("DatasetType") == "derivative"
     indexer = BIDSLayoutIndexer(
-        validate=validate and not derivative,
+        validate=not settings.skip_bids_validation and not derivative,
+        index_metadata=False,
         ignore=ignore,
-        suffix=list(modalities),
-        extension=[".nii", ".nii.gz", ".json"],
     )
-    # The database stays in memory: nothing is ever written into the input.
-    layout = BIDSLayout(root, validate=validate, indexer=indexer, derivatives=False)
-    found = []
+    # The database stays in memory: nothing is ever written into the input. The description was
+    # checked; PyBIDS would stumble over a byte order mark in it.
+    layout = BIDSLayout(
+        root, validate=False, indexer=indexer, derivatives=False, config=["bids", "derivatives"]
+    )
+    entities = [name for config in layout.config.values() for name in config.entities]
+    found: list[Found] = []
     for modality in modalities:
         filters = dict(settings.bids_filters.get(modality, {}))
         sessions = selected_sessions(settings.session_labels, filters, where=modality)
         filters.pop("session", None)
         if sessions != "*or absent":
             filters["session"] = sessions
-        named = filters.pop("subject", None)
-        allowed = (
-            list(subjects)
-            if named in (None, "*")
-            else [s for s in subjects if s in _labels(named)]
-        )
-        if not allowed:
-            continue
-        unknown = set(filters) - set(layout.get_entities())
-        if unknown:
+        files = layout.get(suffix=modality, extension=[".nii", ".nii.gz"], subject=list(subjects))
+        present = [_described(Path(file.path), file, inventory) for file in files]
+        names = set(entities).union(*(metadata for *_, metadata in present))
+        if unknown := set(filters) - names:
             raise UsageError(
                 "The filter file names an entity that the dataset does not have",
                 where=modality,
                 got=", ".join(sorted(unknown)),
             )
-        files = layout.get(
-            suffix=modality,
-            extension=[".nii", ".nii.gz"],
-            subject=allowed,
-            **{name: to_query(value) for name, value in filters.items()},
-        )
-        for file in files:
-            entities = {
-                name: str(value) for name, value in file.get_entities(metadata=False).items()
-            }
-            if entities.get("part") in _NOT_MAGNITUDE:
-                continue
-            if not entities.get("space", "").startswith(_TEMPLATES):
-                found.append((Path(file.path), entities, dict(file.get_metadata())))
+        found += [
+            (path, labels, metadata)
+            for path, labels, metadata in present
+            if labels.get("part") not in _NOT_MAGNITUDE
+            and labels.get("space", "T1w").casefold() in _OWN_SPACES
+            and fits(filters, {**metadata, **labels})
+        ]
     return found
 
 
-def _labels(value: Any) -> list[str]:
-    return [
-        str(v).removeprefix("sub-")
-        for v in (value if isinstance(value, list | tuple) else [value])
-    ]
+def _described(path: Path, file: Any, inventory: Inventory) -> Found:
+    entities = {name: str(value) for name, value in file.get_entities(metadata=False).items()}
+    return path, entities, inherited(path, inventory)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -49,11 +48,13 @@ def search_site(
         Of all people that were looked at; of everybody where `site` is None.
     """
     for label in islice(_likely(settings, asked), _TRIED):
-        alone = replace(settings, participant_labels=(label,), session_labels=(), source_site=None)
         try:
-            present = sites_of(find_scans(alone, known_sites=known_sites).scans)
+            selection = find_scans(
+                settings, whole_dataset=True, people=(label,), known_sites=known_sites
+            )
         except NothingSelected:
             continue
+        present = sites_of(selection.scans)
         for site in present:
             if same_site(site, asked):
                 return site, present

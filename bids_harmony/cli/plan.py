@@ -71,6 +71,8 @@ def format_plan(settings: Settings, selection: ScanSelection) -> str:
         f"  {scan.label}: {text}" for scan in selection.scans for text in scan.site.contradictions
     ]
     parts.append("\n".join(["Contradictions:", *told]) if told else "Contradictions: none")
+    if selection.notes:
+        parts.append("\n".join(["Passed over:", *(f"  {note}" for note in selection.notes)]))
     left_out = [f"  {problem.label}: {problem.error}" for problem in selection.problems]
     parts.append("\n".join(["Cannot be used:", *left_out]) if left_out else "Cannot be used: none")
     if target and settings.output_layout == "raw":
@@ -85,6 +87,8 @@ def report_problems(selection: ScanSelection) -> None:
     """Say in the log what cannot be used and where statements of a site contradict each other."""
     for problem in selection.problems:
         logger.error("%s is left out: %s", problem.label, problem.error)
+    for note in selection.notes:
+        logger.warning("%s", note)
     for scan in selection.scans:
         for text in scan.site.contradictions:
             logger.warning("%s: %s; taken: %s", scan.label, text, scan.site.site)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import pickle
 import re
+from dataclasses import replace
 
 import pytest
 
-from bids_harmony.bids.dataset import find_scans, sites_of
+from bids_harmony.bids.dataset import find_everyone, find_scans, sites_of
 from bids_harmony.bids.filters import read_filter_file
 from bids_harmony.exceptions import (
     DataError,
@@ -137,6 +139,71 @@ def test_site_map_option(cohort, tmp_path):
     assert (scan.site.site, scan.site.source) == ("Nagoya", "--site-map")
 
 
+def test_byte_order_marks(cohort):
+    """Windows editors put one before JSON; every reader must pass over it, not only ours."""
+    for name in ("dataset_description.json", "sub-02/anat/sub-02_T2w.json"):
+        path = cohort.root / name
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    (cohort.root / "T1w.json").write_bytes(b'\xef\xbb\xbf{"EchoTime": 0.003}')
+    found = find_scans(cohort.settings())
+    assert len(found.scans) == 5 and not found.problems
+    assert [s.metadata.get("EchoTime") for s in found.scans] == [0.003, 0.003, None, 0.003, 0.003]
+
+
+def test_hidden_files_are_no_scans(cohort):
+    """macOS leaves ``._NAME`` beside each NAME on network drives."""
+    names = [p for p in cohort.root.rglob("*") if p.is_file()]
+    for path in names:
+        path.with_name("._" + path.name).write_bytes(bytes.fromhex("0005160700020000b0ff") * 8)
+    found = find_scans(cohort.settings(skip_bids_validation=True))
+    assert len(found.scans) == 5 and not found.problems
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        "MNI152NLin2009cAsym",
+        "OASIS30ANTs",
+        "NKI",
+        "UNCInfant",
+        "PNC",
+        "fsaverage",
+        "MNIPediatricAsym_cohort-2",
+        "fsLR",
+        "Ours",
+    ],
+)
+def test_templates_are_no_people(raw, space):
+    raw.json("dataset_description.json", Name="x", BIDSVersion="1.9.0", DatasetType="derivative")
+    raw.image(f"sub-01/anat/sub-01_space-{space}_desc-preproc_T1w", InstitutionName="A")
+    raw.image("sub-01/anat/sub-01_desc-preproc_T1w", InstitutionName="A")
+    assert labels(find_scans(raw.settings())) == ["sub-01_desc-preproc_T1w"]
+
+
+@pytest.mark.parametrize("space", ["T1w", "ACPC", "orig", "individual"])
+def test_spaces_of_the_person(raw, space):
+    raw.json("dataset_description.json", Name="x", BIDSVersion="1.9.0", DatasetType="derivative")
+    raw.image(f"sub-01/anat/sub-01_space-{space}_desc-preproc_T1w", InstitutionName="A")
+    assert labels(find_scans(raw.settings())) == [f"sub-01_space-{space}_desc-preproc_T1w"]
+
+
+def test_two_files_of_one_scan(cohort):
+    packed = cohort.root / "sub-02/anat/sub-02_T1w.nii.gz"
+    with gzip.open(packed) as stream:
+        packed.with_suffix("").write_bytes(stream.read())
+    for whole in (False, True):
+        found = find_scans(cohort.settings(), whole_dataset=whole)
+        (scan,) = (s for s in found.scans if s.label == "sub-02_T1w")
+        assert scan.path == packed and not found.problems
+        (note,) = found.notes
+        assert "sub-02_T1w.nii is passed over" in note and "sub-02_T1w.nii.gz" in note
+    # Where the packed one cannot be had, the other one serves.
+    packed.unlink()
+    packed.symlink_to("../.git/annex/objects/gone")
+    (scan,) = (s for s in find_scans(cohort.settings()).scans if s.label == "sub-02_T1w")
+    assert scan.path.name == "sub-02_T1w.nii"
+
+
 def filters(cohort, **record):
     path = cohort.root.parent / "filter.json"
     path.write_text(json.dumps(record))
@@ -154,6 +221,58 @@ def test_filter_null_is_absent_and_star_is_any(cohort):
         "sub-03_ses-COI_acq-mp_T1w",
         "sub-03_ses-GE_acq-mp_T1w",
     ]
+
+
+@pytest.mark.parametrize("entity", ["chunk", "run", "echo", "inv", "flip"])
+@pytest.mark.parametrize("value", [1, "1", "01", 1.0, [1], [1, 7]], ids=repr)
+def test_numbers_in_filters_are_numbers(raw, entity, value):
+    for label in ("1", "01", "02", "10"):
+        raw.image(f"sub-{label}x/anat/sub-{label}x_{entity}-{label}_T1w", InstitutionName="A")
+    settings = filters(raw, t1w={entity: value})
+    found = labels(find_scans(replace(settings, skip_bids_validation=True)))
+    assert found == [f"sub-01x_{entity}-01_T1w", f"sub-1x_{entity}-1_T1w"]
+
+
+def test_text_in_filters_is_text(raw):
+    for label in ("1", "01"):
+        raw.image(f"sub-a/ses-{label}/anat/sub-a_ses-{label}_acq-{label}_T1w", InstitutionName="A")
+    for words in ({"session": "01"}, {"session": "ses-01"}, {"acquisition": "01"}):
+        assert labels(find_scans(filters(raw, t1w=words))) == ["sub-a_ses-01_acq-01_T1w"]
+    # A number can only be meant as one.
+    assert len(find_scans(filters(raw, t1w={"session": 1})).scans) == 2
+
+
+def test_filters_may_name_fields_of_sidecars(cohort):
+    found = find_scans(filters(cohort, t1w={"MagneticFieldStrength": 3}, t2w={"run": 9}))
+    assert labels(found) == ["sub-01_T1w"]
+    found = find_scans(
+        filters(cohort, t1w={"MagneticFieldStrength": None}, t2w={"run": [9, None]})
+    )
+    assert "sub-01_T1w" not in labels(found) and "sub-02_T2w" in labels(found)
+
+
+def test_filters_do_not_choose_who_shows_a_look(raw):
+    """As --session-label: they say what is harmonized; of others only the kind of image counts."""
+    for name in ("sub-a/ses-2/anat/sub-a_ses-2", "sub-t/ses-1/anat/sub-t_ses-1"):
+        for acquisition in ("mprage", "spgr"):
+            raw.image(f"{name}_acq-{acquisition}_T1w", InstitutionName=name[4].upper())
+    raw.image("sub-u/anat/sub-u_T1w", InstitutionName="U")
+    words = {"session": "2", "acquisition": "mprage", "subject": "a"}
+    settings = filters(raw, t1w=words)
+    assert labels(find_scans(settings)) == ["sub-a_ses-2_acq-mprage_T1w"]
+    assert labels(find_scans(settings, whole_dataset=True)) == [
+        "sub-a_ses-2_acq-mprage_T1w", "sub-t_ses-1_acq-mprage_T1w", "sub-u_T1w",
+    ]  # fmt: skip
+
+
+def test_a_claimed_site_is_shown_by_the_scans_it_is_claimed_of(cohort):
+    cohort.image("sub-09/anat/sub-09_T1w", EchoTime=0.003)
+    settings = cohort.settings(
+        participant_labels=("01", "09"), source_site="NEW", target_site="GE"
+    )
+    assert sites_of(find_everyone(settings)) == {"COI": 3, "GE": 1, "NEW": 2}
+    settings = replace(settings, target_site="new")
+    assert sites_of(find_everyone(settings)) == {"COI": 4, "GE": 1}
 
 
 def test_filter_and_flag_name_sessions(cohort):
@@ -262,13 +381,26 @@ def test_folder_that_cannot_be_read(cohort, monkeypatch):
     assert "sub-01_T1w" in labels(found) and "sub-02_T1w" not in labels(found)
 
 
-def test_subject_that_pybids_cannot_index(cohort):
-    # A sidecar that contradicts its file name makes PyBIDS stop.
-    cohort.json("sub-02/anat/sub-02_T2w.json", InstitutionName="COI", subject="77")
+def test_subject_that_pybids_cannot_index(cohort, monkeypatch):
+    from bids.layout import BIDSLayout
+
+    def stumble(layout, *, subject, get=BIDSLayout.get, **words):
+        if "02" in subject:
+            raise OSError("no such row")
+        return get(layout, subject=subject, **words)
+
+    monkeypatch.setattr(BIDSLayout, "get", stumble)
     found = find_scans(cohort.settings())
     assert [p.label for p in found.problems] == ["sub-02"]
-    assert "Conflicting" in str(found.problems[0].error)
+    assert "no such row" in str(found.problems[0].error)
     assert len(found.scans) == 3
+
+
+def test_a_sidecar_has_no_say_in_entities(cohort):
+    cohort.json("sub-02/anat/sub-02_T2w.json", InstitutionName="COI", subject="77")
+    found = find_scans(cohort.settings())
+    assert [s.subject for s in found.scans] == ["01", "02", "02", "03", "03"]
+    assert not found.problems
 
 
 def test_bad_table_of_one_subject(cohort):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bids_harmony.bids.dataset import find_scans
-from bids_harmony.bids.gradient_tables import gradient_tables
+from bids_harmony.bids.gradient_tables import gradient_tables, is_b0_alone
 from bids_harmony.bids.naming import harmonized_path, mask_path, transform_path
 from bids_harmony.exceptions import MissingInput
 
@@ -125,3 +125,44 @@ def test_series_that_only_desc_tells_apart_do_not_share_a_name(preprocessed):
         "sub-01_ses-A_space-ACPC_desc-denoisedHarmonizedCOI_dwi.nii.gz",
     }
     assert len({mask_path(Path("/out"), scan) for scan in series}) == 2
+
+
+def tables(raw, name: str, bvals: str, bvecs: list[str]) -> tuple[Path, Path]:
+    bval, bvec = table(raw, f"{name}.bval"), table(raw, f"{name}.bvec")
+    bval.write_text(bvals + "\n")
+    bvec.write_text("\n".join(bvecs) + "\n")
+    return bval, bvec
+
+
+SIX = ["1 0 0 1 1 0 0", "0 1 0 1 0 1 0", "0 0 1 0 1 1 0"]
+
+
+@pytest.mark.parametrize(
+    ("bvals", "bvecs", "alone"),
+    [
+        ("0 0", ["0 0", "0 0", "0 0"], True),
+        ("0\n5\n50", ["0.57 0 nan", "0.57 0 nan", "0.57 0 nan"], True),
+        ("0 0 1000", ["0 0 1", "0 0 0", "0 0 0"], False),
+        # Weighted after all, in another unit: to be refused with words, not passed over.
+        ("1 1 1 1 1 1 0", SIX, False),
+        ("1 1 1 1 1 1 0", ["1 0 0", "0 1 0", "0 0 1", "1 1 0", "1 0 1", "0 1 1", "0 0 0"], False),
+        ("0 -1", ["0 0", "0 0", "0 0"], False),
+        ("0 nan", ["0 0", "0 0", "0 0"], False),
+        ("0 zero", ["0 0", "0 0", "0 0"], False),
+        ("", ["", "", ""], False),
+    ],
+)
+def test_series_of_b0_alone(raw, bvals, bvecs, alone):
+    assert is_b0_alone(*tables(raw, SERIES, bvals, bvecs), 50.0) is alone
+
+
+def test_a_reversed_series_is_passed_over_and_said(raw):
+    for name in ("dir-AP", "dir-PA"):
+        raw.image(f"sub-01/dwi/sub-01_{name}_dwi", InstitutionName="A")
+    tables(raw, "sub-01/dwi/sub-01_dir-AP_dwi", "0 1000", ["0 1", "0 0", "0 0"])
+    tables(raw, "sub-01/dwi/sub-01_dir-PA_dwi", "0 60", ["0 0", "0 0", "0 0"])
+    found = find_scans(raw.settings(b0_threshold=60.0))
+    assert [s.label for s in found.scans] == ["sub-01_dir-AP_dwi"] and not found.problems
+    (note,) = found.notes
+    assert "sub-01_dir-PA_dwi.nii.gz" in note and "60 s/mm2" in note
+    assert len(find_scans(raw.settings()).scans) == 2

@@ -6,7 +6,6 @@ import pytest
 
 from bids_harmony.bids import site_search
 from bids_harmony.bids.site_search import search_site
-from bids_harmony.exceptions import NothingSelected
 
 TOLD = {
     "participants": lambda raw: raw.table(
@@ -40,7 +39,7 @@ def asked_for(monkeypatch):
     asked, real = [], site_search.find_scans
 
     def note(settings, **words):
-        asked.append(() if words.get("whole_dataset") else settings.participant_labels)
+        asked.append(words.get("people", ()))
         return real(settings, **words)
 
     monkeypatch.setattr(site_search, "find_scans", note)
@@ -93,7 +92,6 @@ def test_a_site_that_only_a_sidecar_of_the_root_names(raw, asked_for):
     assert asked_for == [()]
 
 
-def test_filters_that_leave_nothing_are_said(dataset):
-    settings = dataset.settings(bids_filters={"T1w": {"run": "7"}}, target_site="Kyoto")
-    with pytest.raises(NothingSelected):
-        search_site(settings, "Kyoto")
+def test_filters_choose_what_is_harmonized_and_not_who_shows_the_look(dataset):
+    settings = dataset.settings(bids_filters={"T1w": {"session": "B"}}, target_site="Kyoto")
+    assert search_site(settings, "Kyoto") == ("Kyoto", {"Kyoto": 1})

@@ -344,7 +344,7 @@ def test_as_a_module():
 def test_train_leaves_diffusion_series_out(call, workflow, cohort):
     cohort.image("sub-01/dwi/sub-01_dwi", InstitutionName="COI")
     for kind in ("bval", "bvec"):
-        (cohort.root / f"sub-01/dwi/sub-01_dwi.{kind}").write_text("0\n")
+        (cohort.root / f"sub-01/dwi/sub-01_dwi.{kind}").write_text("0 1000\n")
     # Another one cannot be used, which is no concern of training.
     cohort.image("sub-02/dwi/sub-02_dwi", InstitutionName="COI")
     code, _, told = call(level="train")
