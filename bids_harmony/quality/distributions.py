@@ -15,6 +15,13 @@ __all__ = [
     "wasserstein",
 ]
 
+_FINE = 8
+"""Steps of the lattice in a bandwidth: linear binning widens the kernel by 0.1 %."""
+_SMOOTH = 0.6
+"""Bandwidth over the spacing of values from which a comb of them ripples by 0.2 % and less."""
+_LOOKED_AT, _REPEATS = 4096, 4
+"""Values that are looked at for their spacing, and how often each must come to be one of few."""
+
 
 def quantiles(
     data: NDArray, mask: NDArray[np.bool_] | None = None, n: int = 101
@@ -122,10 +129,10 @@ def quantile_distance(
 def density_curve(
     values: ArrayLike, grid: ArrayLike, *, bandwidth: float | None = None
 ) -> NDArray[np.float64]:
-    """Kernel density of a sample on an even grid, by a Gaussian-smoothed histogram.
+    """Kernel density of a sample on an even grid, by linear binning (Wand, J Comput Graph Stat 1994).
 
-    Equal to a Gaussian kernel estimate up to the width of a grid step, and fast enough for
-    millions of voxels.
+    Equal to a Gaussian kernel estimate within 0.3 % of the peak, and fast enough for millions of
+    voxels.
 
     Parameters
     ----------
@@ -135,7 +142,8 @@ def density_curve(
         Increasing and even: where the density is wanted.
     bandwidth : float, optional
         Standard deviation of the kernel, in the unit of the values. By default Silverman's rule
-        (Density Estimation, 1986, eq. 3.31), at least one grid step.
+        (Density Estimation, 1986, eq. 3.31), at least one grid step and 0.6 of the distance of
+        neighbouring values where these are few, as in an image of 8 bits: less would show a comb.
 
     Returns
     -------
@@ -156,13 +164,30 @@ def density_curve(
     if bandwidth is None:
         low, high = np.quantile(sample, [0.25, 0.75])
         spread = min(float(np.std(sample, dtype=np.float64)), float(high - low) / 1.349)
-        bandwidth = max(0.9 * spread * sample.size**-0.2, step)
+        bandwidth = max(0.9 * spread * sample.size**-0.2, step, _SMOOTH * _spacing(sample))
+    # Each value is shared between its two neighbours on a lattice that is fine beside the kernel:
+    # bins of a histogram would hold none or two of an image's whole numbers.
+    parts = max(1, int(np.ceil(_FINE * step / bandwidth)))
+    fine = step / parts
     # The kernel must see the sample beyond both ends of the grid, so count there too.
-    beyond = int(np.ceil(4 * bandwidth / step))
-    edges = points[0] + step * (np.arange(points.size + 2 * beyond + 1) - beyond - 0.5)
-    counts = np.histogram(sample, bins=edges)[0].astype(np.float64)
-    smooth = gaussian_filter1d(counts, bandwidth / step, mode="constant", truncate=4.0)
-    return smooth[beyond : beyond + points.size] / (sample.size * step)
+    beyond = int(np.ceil(4 * bandwidth / step)) * parts
+    size = (points.size - 1) * parts + 2 * beyond + 1
+    at = (sample.astype(np.float64) - points[0]) / fine + beyond
+    at = at[(at >= 0) & (at < size - 1)]
+    low = at.astype(np.intp)
+    share = at - low
+    counts = np.bincount(low, 1 - share, size) + np.bincount(low + 1, share, size)
+    smooth = gaussian_filter1d(counts, bandwidth / fine, mode="constant", truncate=4.0)
+    return smooth[beyond : size - beyond : parts] / (sample.size * fine)
+
+
+def _spacing(sample: NDArray) -> float:
+    """Distance of neighbouring values of a sample that repeats few; 0 for any other."""
+    some = sample[:: max(1, sample.size // _LOOKED_AT)]
+    values = np.unique(some)
+    if values.size < 2 or values.size * _REPEATS > some.size:
+        return 0.0
+    return float(np.median(np.diff(values)))
 
 
 def density_of_quantiles(

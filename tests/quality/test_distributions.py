@@ -70,8 +70,39 @@ def test_density_equals_a_gaussian_kernel_estimate():
     bandwidth = 0.03
     expected = gaussian_kde(sample, bw_method=bandwidth / sample.std(ddof=1))(grid)
     got = density_curve(sample, grid, bandwidth=bandwidth)
-    np.testing.assert_allclose(got, expected, atol=0.01 * expected.max())
+    np.testing.assert_allclose(got, expected, atol=0.002 * expected.max())
     assert np.trapezoid(density_curve(sample, grid), grid) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("levels", [256, 241, 268, 512])
+def test_density_of_whole_numbers_does_not_ripple(levels):
+    rng = np.random.default_rng(0)
+    two = np.r_[rng.normal(80, 18, 20000), rng.normal(150, 15, 30000)]
+    sample = np.clip(np.rint(two), 0, 255)
+    low, high = np.quantile(sample, [0.25, 0.75])
+    bandwidth = 0.9 * min(sample.std(), (high - low) / 1.349) * sample.size**-0.2
+    grid = np.linspace(0, 255, levels)
+    expected = gaussian_kde(sample, bw_method=bandwidth / sample.std(ddof=1))(grid)
+    got = density_curve(sample, grid)
+    np.testing.assert_allclose(got, expected, atol=0.003 * expected.max())
+    assert np.count_nonzero(np.diff(np.sign(np.diff(got))) < 0) == 2
+
+
+@pytest.mark.parametrize("unit", [1.0, 0.013])
+def test_a_kernel_narrower_than_the_spacing_of_values_shows_no_comb(unit):
+    sample = unit * np.rint(np.random.default_rng(0).normal(100, 8, 200_000))
+    grid = np.linspace(60, 140, 801) * unit
+    expected = norm.pdf(grid, 100 * unit, 8 * unit)
+    got = density_curve(sample, grid)
+    np.testing.assert_allclose(got, expected, atol=0.02 * expected.max())
+
+
+@pytest.mark.parametrize("steps", [0.5, 1.0, 3.0, 50.0])
+def test_density_of_one_value_is_the_kernel_on_any_grid(steps):
+    grid = np.linspace(-1, 1, 201)
+    width = steps * 0.01
+    got = density_curve([0.0037], grid, bandwidth=width)
+    np.testing.assert_allclose(got, norm.pdf(grid, 0.0037, width), atol=0.004 / width)
 
 
 def test_density_counts_what_lies_off_the_grid():
