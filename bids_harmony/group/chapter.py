@@ -18,6 +18,7 @@ from bids_harmony.group.effects import (
     confounded_covariates,
     kept_effects,
     reliabilities,
+    shared_covariates,
     site_effects,
     unusual_scans,
 )
@@ -133,7 +134,7 @@ def make_chapter(outputs: Sequence[Output], covariates: Covariates, *, seed: int
     # What cannot be told from the site is no help in finding the site's effect.
     apart = {
         name: values
-        for name, values in covariates.items()
+        for name, values in shared_covariates(table, covariates).items()
         if name in confounded and not confounded[name].confounded
     }
     table, no_combat = add_combat(table, measures, apart) if measures else (table, "")

@@ -32,6 +32,7 @@ __all__ = [
     "confounded_covariates",
     "kept_effects",
     "reliabilities",
+    "shared_covariates",
     "site_effects",
     "unusual_scans",
 ]
@@ -99,7 +100,11 @@ def add_combat(
     known = table[names].notna().all(axis=1).to_numpy() & _filled(covariates, len(table))
     sites = table["site"].to_numpy()
     counts = {site: int((sites[known] == site).sum()) for site in dict.fromkeys(sites)}
-    known &= np.array([counts[site] >= _FEWEST_OF_A_SITE for site in sites])
+    several = [site for site, count in counts.items() if count >= _FEWEST_OF_A_SITE]
+    if len(several) < 2:
+        found = ", ".join(f"{site}: {count}" for site, count in counts.items())
+        return table, f"ComBat needs two sites or more with two scans or more each; here {found}."
+    known &= np.isin(sites, several)
     table = table.copy()
     try:
         adjusted = combat(
@@ -170,6 +175,21 @@ def confounded_covariates(table: DataFrame, covariates: Covariates) -> dict[str,
             # Too few values to say anything.
             continue
     return found
+
+
+def shared_covariates(table: DataFrame, covariates: Covariates) -> Covariates:
+    """Covariates that group people: numbers, and words of which some are said of two people.
+
+    A remark that is another one of everybody is no more than a second name; held fixed it would
+    leave nothing to compare.
+    """
+    people = table["participant_id"].to_numpy()
+    return {
+        name: values
+        for name, values in covariates.items()
+        if (column := np.asarray(values)).dtype.kind == "f"
+        or any(len(set(people[column == word])) > 1 for word in set(column.tolist()) - {""})
+    }
 
 
 def kept_effects(

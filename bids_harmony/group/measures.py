@@ -150,13 +150,15 @@ def _of_scan(summary: ScanSummary) -> dict[str, float]:
     row = {}
     for state, quantiles, detail in zip(STAGES, summary.quantiles, summary.detail, strict=True):
         # Whatever gain a scan has is arbitrary: it is divided out.
-        own = np.asarray(quantiles, np.float64) / quantiles[_BRAIN, _TOP]
-        middle = own[:, _MEDIAN]
-        row[f"gm_{state}"], row[f"wm_{state}"], row[f"csf_{state}"] = middle[[_GM, _WM, _CSF]]
-        row[f"gm_wm_{state}"] = middle[_GM] / middle[_WM]
-        row[f"wm_spread_{state}"] = (own[_WM, 75] - own[_WM, 25]) / middle[_WM]
+        # An image without signal or detail has no ratios.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            own = np.asarray(quantiles, np.float64) / quantiles[_BRAIN, _TOP]
+            middle = own[:, _MEDIAN]
+            row[f"gm_{state}"], row[f"wm_{state}"], row[f"csf_{state}"] = middle[[_GM, _WM, _CSF]]
+            row[f"gm_wm_{state}"] = middle[_GM] / middle[_WM]
+            row[f"wm_spread_{state}"] = (own[_WM, 75] - own[_WM, 25]) / middle[_WM]
         row[f"detail_{state}"] = detail
-    return {key: float(value) for key, value in row.items()}
+    return {key: float(value) if np.isfinite(value) else np.nan for key, value in row.items()}
 
 
 def _of_series(summary: SeriesSummary) -> dict[str, float]:

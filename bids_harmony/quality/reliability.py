@@ -91,6 +91,9 @@ def icc(values: ArrayLike, *, confidence: float = 0.95) -> IntraclassCorrelation
     rho = (people - error) / total
     if np.isclose(rho, 1, rtol=0, atol=1e-12):
         return IntraclassCorrelation(1.0, 1.0, 1.0, n, k, left_out)
+    if people + error <= _ROUNDING * float(np.mean(table**2)):
+        # People are all alike: what differs is the site, of everyone by the same.
+        raise unmeasured
     # An estimate may be negative, a share of variance is not.
     odds = max(rho, 0.0) / (1 - rho)
     a, b = k / n * odds, 1 + k * (n - 1) / n * odds

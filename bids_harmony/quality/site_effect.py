@@ -24,6 +24,8 @@ __all__ = ["SiteEffect", "site_effect"]
 
 #: Left of the squares of the values after a fit, relative to them: rounding.
 _ROUNDING = 1e-24
+#: Noncentrality up to which SciPy's distribution gives numbers; beyond, all is the site's.
+_LARGEST = 1e8
 
 
 @dataclass(frozen=True)
@@ -218,6 +220,8 @@ def _interval(f: float, df_sites: int, df_error: int, n: int) -> tuple[float, fl
     from scipy.stats import f as central
     from scipy.stats import ncf
 
+    if df_sites * f > _LARGEST:
+        return 1.0, 1.0
     ends = []
     for quantile in (0.975, 0.025):
         noncentrality = 0.0

@@ -86,6 +86,36 @@ def test_numbers_are_those_of_the_table(make_cohort):
         assert found["gm", state]["share"] == pytest.approx(max(omega, 0), abs=1e-4)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("suffix", ["T1w", "dwi"])
+@pytest.mark.parametrize("per_site", [1, 2])
+def test_sites_of_one_and_two_people_are_told_as_such(make_cohort, per_site, suffix):
+    folders = make_cohort(per_site=per_site, suffix=suffix)
+    assert run(folders) == 0
+    chapter = json.loads((folders.out / "group.json").read_text())["chapters"][0]
+    said = " ".join(chapter["statements"].values())
+    if per_site == 1:
+        assert "two scans or more each" in said and "COI: 1, GE: 1, PHILIPS: 1" in said
+        assert not chapter["site_effects"] and not chapter["probe"]
+    else:
+        # The table has a remark that is another one of everybody: no reason to say nothing.
+        assert chapter["site_effects"] and "combat" not in chapter["statements"]
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_measures_that_are_the_same_in_all_scans_of_a_site(make_cohort):
+    folders = make_cohort(per_site=3)
+    first = {}
+    for path in sorted(folders.out.glob("sub-*/summaries/*.npz")):
+        summary = load_summary(path)
+        site = (int(path.parts[-3].removeprefix("sub-")) - 1) // 3
+        save_summary(path, first.setdefault(site, summary))
+    assert run(folders) == 0
+    chapter = json.loads((folders.out / "group.json").read_text())["chapters"][0]
+    shares = [e["share"] for e in chapter["site_effects"] if e["measure"] == "gm"]
+    assert shares[0] == 1 and all(0 <= share <= 1 for share in shares)
+
+
 def test_same_folder_twice_gives_the_same_bytes(make_cohort):
     folders = make_cohort(per_site=4)
     names = ("group.html", "group.json", "group_T1w.tsv")

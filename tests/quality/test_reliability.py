@@ -65,3 +65,8 @@ def test_what_cannot_be_measured_is_named():
         icc([[1, 2], [2, 1]])  # neither people nor scans do
     with pytest.raises(DataError, match="two axes"):
         icc(RATINGS[0])
+
+
+def test_people_who_are_all_alike_have_no_agreement_to_measure():
+    with pytest.raises(DataError, match="values that differ"):
+        icc([[1.0, 2.0], [1.0, 2.0], [1.0, 2.0]])

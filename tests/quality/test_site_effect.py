@@ -208,3 +208,14 @@ def test_the_only_scan_of_a_site_is_left_out(rng):
     got = site_effect(y, sites)
     assert (got.n_sites, got.n_left_out) == (2, 1)
     assert got.f == pytest.approx(site_effect(y[:8], sites[:8]).f)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
+def test_a_measure_that_is_constant_within_sites_is_all_the_sites(unit):
+    values = unit * np.array([0.3, 0.3, 1.1, 1.1, 1.1])
+    for noise in (0.0, 1e-16, 1e-12, 1e-9):
+        got = site_effect(values * (1 + noise * np.array([1, -1, 1, -1, 0])), list("AABBB"))
+        assert (got.share, got.low, got.high) == pytest.approx((1, 1, 1), abs=1e-6)
+        assert got.p < 1e-6
+    nothing = site_effect(np.full(5, 0.3 * unit), list("AABBB"))
+    assert (nothing.share, nothing.p, nothing.low, nothing.high) == (0, 1, 0, 0)
