@@ -24,7 +24,7 @@ __all__ = ["SiteEffect", "site_effect"]
 
 #: Left of the squares of the values after a fit, relative to them: rounding.
 _ROUNDING = 1e-24
-#: Noncentrality up to which SciPy's distribution gives numbers; beyond, all is the site's.
+#: Noncentrality up to which SciPy's distribution gives numbers.
 _LARGEST = 1e8
 
 
@@ -217,13 +217,16 @@ def _one_block(rows: Any) -> NDArray[np.intp]:
 def _interval(f: float, df_sites: int, df_error: int, n: int) -> tuple[float, float]:
     """95 % interval of partial eta squared from the noncentral F distribution."""
     from scipy.optimize import brentq
+    from scipy.stats import chi2, ncf
     from scipy.stats import f as central
-    from scipy.stats import ncf
 
-    if df_sites * f > _LARGEST:
-        return 1.0, 1.0
     ends = []
     for quantile in (0.975, 0.025):
+        if df_sites * f > _LARGEST:
+            # There the numerator scatters little beside its size; the denominator is left.
+            noncentrality = df_sites * f * float(chi2.isf(quantile, df_error)) / df_error
+            ends.append(noncentrality / (noncentrality + n))
+            continue
         noncentrality = 0.0
         if central.cdf(f, df_sites, df_error) > quantile:
             top = df_sites * f + 1.0
