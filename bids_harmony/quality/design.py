@@ -14,6 +14,7 @@ __all__ = [
     "as_column",
     "centred",
     "covariate_columns",
+    "directions",
     "indicator_columns",
     "known",
     "numbers",
@@ -165,8 +166,8 @@ def separate_sites(
         If some difference between sites is one between values of the covariates.
     """
     empty = np.empty((len(sites), 0))
-    first = _directions(np.column_stack([empty, *covariates.values()]))
-    second = _directions(sites - first @ (first.T @ sites))
+    first = directions(np.column_stack([empty, *covariates.values()]))
+    second = directions(sites - first @ (first.T @ sites))
     if second.shape[1] < sites.shape[1] - 1:
         raise DataError(
             "Sites cannot be told apart from a covariate",
@@ -179,10 +180,20 @@ def separate_sites(
     return first, second
 
 
-def _directions(columns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Orthonormal directions that columns span, (N, rank)."""
-    directions, sizes, _ = np.linalg.svd(columns, full_matrices=False)
-    return directions[:, sizes > _ROUNDING * np.sqrt(len(columns))]
+def directions(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Orthonormal directions that columns span.
+
+    Parameters
+    ----------
+    columns : (N, C) float64
+        With a spread of about 1, but for those that hold nothing.
+
+    Returns
+    -------
+    (N, rank) float64
+    """
+    found, sizes, _ = np.linalg.svd(columns, full_matrices=False)
+    return found[:, sizes > _ROUNDING * np.sqrt(len(columns))]
 
 
 def _culprits(
@@ -191,7 +202,7 @@ def _culprits(
     """Covariates each of which alone hides a difference between sites."""
     found = []
     for name, columns in covariates.items():
-        own = _directions(columns)
-        if _directions(sites - own @ (own.T @ sites)).shape[1] < sites.shape[1] - 1:
+        own = directions(columns)
+        if directions(sites - own @ (own.T @ sites)).shape[1] < sites.shape[1] - 1:
             found.append(name)
     return found

@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bids_harmony.exceptions import DataError
-from bids_harmony.quality.design import as_column, centred, indicator_columns, known, numbers
+from bids_harmony.quality.design import (
+    as_column,
+    centred,
+    directions,
+    indicator_columns,
+    known,
+    numbers,
+)
 
 __all__ = ["EffectKept", "effect_kept"]
 
@@ -55,6 +62,7 @@ def effect_kept(
     after: ArrayLike,
     *,
     sites: Sequence[str] | None = None,
+    others: ArrayLike | None = None,
     confidence: float = 0.95,
 ) -> EffectKept:
     """Share of the effect of a covariate that is left, with Fieller's confidence interval.
@@ -73,6 +81,8 @@ def effect_kept(
     sites : sequence of str, optional
         Of each person. Slopes are then those within sites: a site whose people are older and
         whose scanner shows higher values would otherwise make an effect of age.
+    others : (people, C) numbers, optional
+        Further covariates, known of everyone: slopes are then those of a multiple regression.
     confidence : float
 
     Returns
@@ -82,21 +92,27 @@ def effect_kept(
     Raises
     ------
     DataError
-        Fewer than four people, unequal numbers, people of one value, or words of more than two
-        levels.
+        Fewer than four people, unequal numbers, people of one value, words of more than two
+        levels, or a covariate that the others hold already.
     """
     from scipy.stats import linregress, t
 
-    x, a, b, names, levels = _known_rows(covariate, before, after, sites)
+    x, a, b, names, levels, keep = _known_rows(covariate, before, after, sites)
     blocks = np.unique(names, return_inverse=True)[1]
     range_of_all = np.ptp(x)
-    x, a, b = centred(np.column_stack([x, a, b]), blocks).T
-    free = len(x) - int(blocks.max()) - 2
+    columns = centred(np.column_stack([x, a, b]), blocks)
+    further = 0
+    if others is not None:
+        beside = directions(centred(_numbers_of_all(others, keep), blocks))
+        columns = columns - beside @ (beside.T @ columns)
+        further = beside.shape[1]
+    x, a, b = columns.T
+    free = len(x) - int(blocks.max()) - 2 - further
     if free < 1 or np.ptp(x) <= _ROUNDING * range_of_all:
         raise DataError(
             "Too few people for the effect within sites",
-            expected="more people than sites and one, and sites with several values",
-            got=f"{len(x)} people of {blocks.max() + 1} sites",
+            expected="more people than sites, covariates and one, and sites with several values",
+            got=f"{len(x)} people of {blocks.max() + 1} sites, {further + 1} covariates",
         )
     first, second = linregress(x, a), linregress(x, b)
     slope, other = float(first.slope), float(second.slope)
@@ -119,10 +135,23 @@ def effect_kept(
     return EffectKept(slope, other, ratio, low, high, p, len(x), levels)
 
 
+def _numbers_of_all(others: ArrayLike, keep: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Further covariates of the people that are kept, at a spread of 1."""
+    table = np.asarray(others, dtype=np.float64)
+    if table.ndim != 2 or len(table) != len(keep) or not np.isfinite(table[keep]).all():
+        raise DataError(
+            "Further covariates do not make slopes",
+            expected=f"a table of {len(keep)} people, everything known",
+            got=f"a table of shape {table.shape}",
+        )
+    spread = table[keep].std(axis=0)
+    return table[keep] / np.where(spread > 0, spread, 1)
+
+
 def _known_rows(
     covariate: Any, before: Any, after: Any, sites: Sequence[str] | None
-) -> tuple[NDArray, NDArray, NDArray, NDArray, tuple[str, ...]]:
-    """Covariate as numbers, both values and site where all are known, and names of levels."""
+) -> tuple[NDArray, NDArray, NDArray, NDArray, tuple[str, ...], NDArray]:
+    """Covariate as numbers, both values, site and names of levels, and where all are known."""
     columns = [as_column(c) for c in (covariate, before, after)]
     columns.append(as_column([""] * len(columns[0]) if sites is None else sites))
     lengths = [len(c) for c in columns]
@@ -146,4 +175,5 @@ def _known_rows(
             expected="four people and more, of several numbers or of two words",
             got=f"{len(found)} people of {', '.join(levels) or 'one value or few'}",
         )
-    return found, a.astype(np.float64), b.astype(np.float64), names.astype(str), tuple(levels)
+    values = a.astype(np.float64), b.astype(np.float64)
+    return found, *values, names.astype(str), tuple(levels), keep

@@ -60,6 +60,42 @@ def test_sites_do_not_make_an_effect_of_age(aged):
     assert abs(fit[0] / error) == pytest.approx(2.0261925, abs=1e-4)  # t of 37 at 0.975
 
 
+def test_several_effects_at_once_are_told_apart_by_a_multiple_regression(aged, rng):
+    age, before, after = aged
+    load = 0.02 * age + rng.normal(0, 1, 40)  # goes with age
+    seen, left = before + 0.05 * load, after + 0.01 * load
+    names = list(rng.permutation(["GE", "COI"] * 20))
+    kept = effect_kept(age, seen, left, sites=names, others=np.column_stack([load, load * 0]))
+    ge = np.array(names) == "GE"
+    columns = np.column_stack([age, load, ge, ~ge])
+    slopes = [np.linalg.lstsq(columns, y, rcond=None)[0][0] for y in (seen, left)]
+    assert [kept.slope_before, kept.slope_after] == pytest.approx(slopes)
+    assert kept.ratio == pytest.approx(0.8, abs=0.1)
+    # Without the load, what it does is noise.
+    alone = effect_kept(age, seen, left)
+    assert kept.high - kept.low < 0.5 * (alone.high - alone.low)
+    # At the ends of the interval the difference has a slope that is just significant.
+    for end in (kept.low, kept.high):
+        fit, residual, *_ = np.linalg.lstsq(columns, left - end * seen, rcond=None)
+        error = np.sqrt(residual[0] / 36 * np.linalg.inv(columns.T @ columns)[0, 0])
+        assert abs(fit[0] / error) == pytest.approx(t.ppf(0.975, 36), abs=1e-4)
+
+
+def test_further_covariates_must_be_known_and_leave_something(aged):
+    age, before, after = aged
+    with pytest.raises(DataError, match="41"):
+        effect_kept(age, before, after, others=np.zeros((41, 1)))
+    with pytest.raises(DataError, match="covariates"):
+        effect_kept(age, before, after, others=np.full((40, 1), np.nan))
+    with pytest.raises(DataError, match="2 covariates"):
+        effect_kept(age, before, after, others=3 * age[:, None] + 1)
+    # Nobody whose own values are unknown needs further covariates.
+    table = np.zeros((40, 1))
+    table[0], some = np.nan, before.copy()
+    some[0] = np.nan
+    assert effect_kept(age, some, after, others=table).n == 39
+
+
 def test_ages_that_make_no_slope_are_refused(aged):
     age, before, after = aged
     with pytest.raises(DataError, match="slope"):
