@@ -56,6 +56,7 @@ def load_people(
     *,
     folder: Path | None = None,
     names: Collection[str] | None = None,
+    variation: float | None = None,
 ) -> list[Anatomy]:
     """People of one kind, from the cache where they are there.
 
@@ -73,6 +74,8 @@ def load_people(
         of each person). By default the shared test data.
     names : collection of str, optional
         Of `source_names`: only these sources.
+    variation : float, optional
+        As of `make_anatomy` and `Variety`, for those that are deformed; by default theirs.
 
     Returns
     -------
@@ -85,12 +88,12 @@ def load_people(
     cache_dir.mkdir(parents=True, exist_ok=True)
     seeds = list(seeds)
     if kind == "phantom":
-        return [_person(cache_dir, grid, None, seed) for seed in seeds]
+        return [_person(cache_dir, grid, None, seed, variation) for seed in seeds]
     sources = _sources(kind, folder)
     if not sources:
         raise FileNotFoundError(f"no {kind} in {folder or DATA}")
     return [
-        _person(cache_dir, grid, (kind, name, path), seed)
+        _person(cache_dir, grid, (kind, name, path), seed, variation)
         for name, path in sources.items()
         if names is None or name in names
         for seed in seeds
@@ -131,22 +134,28 @@ def _digest(*parts: bytes | str) -> str:
 
 
 def _person(
-    cache_dir: Path, grid: ReferenceGrid, source: tuple[str, str, Path] | None, seed: int
+    cache_dir: Path,
+    grid: ReferenceGrid,
+    source: tuple[str, str, Path] | None,
+    seed: int,
+    variation: float | None,
 ) -> Anatomy:
     where = f"{grid.name} {grid.voxel_mm:g} {grid.shape}"
+    own = {} if variation is None else {"variation": variation}
+    mark = "".join(f"-{value:g}" for value in own.values())
     if source is None:
         digest = _digest(_recipe(), where, "phantom", str(seed))
-        file = cache_dir / f"phantom-{grid.voxel_mm:g}mm-{seed}-{digest[:16]}.npz"
-        return _cached(file, grid, lambda: make_anatomy(grid, seed))
+        file = cache_dir / f"phantom-{grid.voxel_mm:g}mm-{seed}{mark}-{digest[:16]}.npz"
+        return _cached(file, grid, lambda: make_anatomy(grid, seed, **own))
     kind, name, path = source
     digest = _digest(_recipe(), where, kind, name, path.read_bytes())
     stem = f"{kind}-{name}-{grid.voxel_mm:g}mm"
 
     def draw() -> Anatomy:
         maps = _maps(cache_dir / f"{stem}-source-{digest[:16]}.npz", grid, kind, name, path)
-        return draw_person(maps, seed, AS_IT_IS if seed == 0 else Variety())
+        return draw_person(maps, seed, AS_IT_IS if seed == 0 else Variety(**own))
 
-    person = _cached(cache_dir / f"{stem}-{seed}-{digest[:16]}.npz", grid, draw)
+    person = _cached(cache_dir / f"{stem}-{seed}{mark}-{digest[:16]}.npz", grid, draw)
     # Above 2^32, where no phantom person's number is.
     number = 2**32 + int(_digest(kind, name, str(seed))[:8], 16)
     return replace(person, seed=number, source=f"{kind} {name}")

@@ -59,6 +59,9 @@ class Plan:
     seed : int
     scored : tuple of str
         Source sites at which test people are scored; all where empty.
+    varied : bool
+        People of banks and tests differ in tissue, age, atrophy, iron and lesions as real people
+        do (`phantom.biology`).
     """
 
     sites: tuple[str, ...]
@@ -70,6 +73,7 @@ class Plan:
     voxel_mm: float = 2.0
     seed: int = 0
     scored: tuple[str, ...] = ()
+    varied: bool = False
 
     @property
     def sources(self) -> tuple[str, ...]:

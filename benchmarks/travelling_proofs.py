@@ -11,7 +11,8 @@ import numpy as np
 from tqdm import tqdm
 from travelling_cohort import TARGET, Case, Group, Plan, cases
 from travelling_methods import apply
-from travelling_run import Work, people_of
+from travelling_people import people_of
+from travelling_run import Work
 
 from bids_harmony.imaging.reference import reference_grid, reference_tissues
 from bids_harmony.imaging.tissues import segment_tissues

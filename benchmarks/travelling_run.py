@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,38 +14,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from anatomies import load_people, source_names
 from tqdm import tqdm
-from travelling_cohort import (
-    TARGET,
-    Case,
-    Group,
-    Plan,
-    cases,
-    groups,
-    taught_needed,
-    write_training_scans,
-)
+from travelling_cohort import TARGET, Case, Plan, cases, write_training_scans
 from travelling_methods import images
+from travelling_people import people_of
 
-from bids_harmony.imaging.reference import ReferenceGrid, reference_grid
 from bids_harmony.methods import METHOD_NEEDS
 from bids_harmony.model.shipped import SHIPPED_MODEL
-from bids_harmony.phantom.anatomy import Anatomy
 from bids_harmony.quality.image_metrics import gain_free_rmse, ms_ssim, nyquist_share, psnr, rmse
 from bids_harmony.quality.perceptual import PerceptualMetric, lpips, shift_tolerant_lpips
 from bids_harmony.settings import Settings, TrainingSettings
 from bids_harmony.training.bank_files import BANKS_FILE
 from bids_harmony.training.fit import fit_method
+from bids_harmony.training.training_scans import TrainingScan
 
-__all__ = ["Task", "Work", "draw_folder", "fit_models", "people_of", "score_methods"]
+__all__ = ["Task", "Work", "draw_folder", "fit_models", "fit_scans", "score_methods"]
 
-#: Label maps from this one on are for tests; earlier ones helped to train the shipped weights.
-FIRST_TEST_MAP = 5
 #: Of every scan, evenly spaced: the metric is the slowest figure of all.
 LPIPS_SLICES = 6
 MS_SSIM_SLICES = 24
-_KINDS = ("labels", "scans")
 
 Array = np.ndarray
 
@@ -80,45 +67,10 @@ class Task:
     modality: str
 
 
-@lru_cache(maxsize=2)
-def people_of(plan: Plan, folder: Path) -> dict[str, Group]:
-    """Everyone of a plan, by role.
-
-    Seeds of the plan draw other people of the template, and other deformations of the same label
-    maps and scans: a source is a test source in all of them.
-    """
-    grid, cache = reference_grid(plan.voxel_mm), folder / "people"
-    first = 40_000 + 1000 * plan.seed
-    test: dict[str, list[Anatomy]] = {}
-    for kind, count in plan.test:
-        if kind == "phantom":
-            test[kind] = load_people(kind, grid, cache, range(first + 900, first + 900 + count))
-            continue
-        names = source_names(kind)[FIRST_TEST_MAP - 1 if kind == "labels" else 0 :]
-        # Other sources in every draw, as far as there are any.
-        turned = names[plan.seed % len(names) :] + names[: plan.seed % len(names)] if names else []
-        if turned[:count]:
-            test[kind] = load_people(kind, grid, cache, [plan.seed], names=turned[:count])
-    return groups(plan, _taught(plan, grid, cache, first), test)
-
-
-def _taught(plan: Plan, grid: ReferenceGrid, cache: Path, first: int) -> list[Anatomy]:
-    """In turn one person of the template and one of every training label map that is there.
-
-    The template's cortex is an average of many and blurred; banks of it alone would not be of the
-    same population as single heads.
-    """
-    count = taught_needed(plan)
-    maps = source_names("labels")[: FIRST_TEST_MAP - 1]
-    draws = range(first, first + -(-count // (1 + len(maps))))
-    sources = [load_people("phantom", grid, cache, draws)]
-    sources += [load_people("labels", grid, cache, draws, names=[name]) for name in maps]
-    return [person for together in zip(*sources, strict=True) for person in together][:count]
-
-
 def draw_folder(plan: Plan, work: Work) -> Path:
     """Training scans and models of a plan."""
     fields = "fields" if plan.fields else "no-fields"
+    fields += "-varied" if plan.varied else ""
     size = f"{len(plan.sites)}-sites-{plan.training_per_site}-each"
     return work.folder / f"seed-{plan.seed}-{size}-{fields}"
 
@@ -147,6 +99,26 @@ def fit_models(
     folder = draw_folder(plan, work)
     everyone = write_training_scans(plan, people, folder / "scans", paired=True)
     unpaired_people = {str(p.seed) for p in people["training"].people}
+    return fit_scans(
+        everyone, unpaired_people, plan, work, folder, methods, label=label, **training
+    )
+
+
+def fit_scans(
+    everyone: Sequence[TrainingScan],
+    unpaired_people: Collection[str],
+    plan: Plan,
+    work: Work,
+    folder: Path,
+    methods: Sequence[str],
+    *,
+    label: str | None = None,
+    **training: Any,
+) -> dict[str, tuple[str, Path]]:
+    """Fit methods to scans that are there; all but supervised ones to `unpaired_people` only.
+
+    Models go to ``folder/models``. As `fit_models` otherwise.
+    """
     fitted: dict[str, tuple[str, Path]] = {}
     banked = next((m for m in methods if not METHOD_NEEDS[m].trained), "")
     for method in methods:

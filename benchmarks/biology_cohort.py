@@ -1,0 +1,174 @@
+"""The cohort of the biology benchmark: people with planted effects, scanned at every site.
+
+All people differ as real people do; on top of that, those who are tested have planted effects,
+drawn independently of each other. Everything that a method or a measure needs is written to disk,
+so that other builds of the program can be applied to the very same scans.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from anatomies import source_names
+from scipy.stats import qmc
+from tqdm import tqdm
+from travelling_cohort import TARGET, Group, Plan, cases, write_training_scans
+from travelling_people import FIRST_TEST_MAP, mixed_people
+
+from bids_harmony.imaging.reference import reference_grid
+from bids_harmony.phantom import biology, pathology, scanner
+from bids_harmony.phantom.anatomy import Anatomy
+from bids_harmony.phantom.biology import LOCAL_VARIATION, Biology, draw_biology, with_biology
+
+__all__ = ["PLANTED", "SOURCES", "Draw", "write_cohort"]
+
+#: What is planted: added to the person's own value, evenly between both ends. T1 and T2 are logs
+#: of ratios; atrophy is a share of grey matter; lesions replace the person's own.
+PLANTED = {
+    "grey_t1": (-0.08, 0.08),
+    "white_t1": (-0.05, 0.05),
+    "deep_t2": (-0.20, 0.20),
+    "atrophy": (-0.04, 0.10),
+    "lesions_ml": (0.0, 20.0),
+}
+#: Three vendors, inversion-prepared and spoiled sequences, 1.5 and 3 T.
+SOURCES = ("GE", "PHILIPS", "SIEMENS", "SKYRA")
+#: Seeds of people: no other benchmark's, and none of the shipped model's training.
+_BANKS, _TESTED = 400_000, 450_000
+#: T2 by so much longer than without the lesion: what counts as lesion.
+_LESION = 1.1
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One draw of the cohort.
+
+    Attributes
+    ----------
+    seed : int
+    people : int
+        Tested, each at all sites.
+    bank_people : int
+        Others behind the bank of each site.
+    sources, modalities : tuple of str
+    voxel_mm : float
+    """
+
+    seed: int = 0
+    people: int = 24
+    bank_people: int = 5
+    sources: tuple[str, ...] = SOURCES
+    modalities: tuple[str, ...] = ("T1w", "T2w", "FLAIR")
+    voxel_mm: float = 2.0
+
+    @property
+    def plan(self) -> Plan:
+        """As the travelling-subject benchmark has it."""
+        return Plan(
+            sites=(TARGET, *self.sources),
+            modalities=self.modalities,
+            training_per_site=self.bank_people,
+            paired=0,
+            voxel_mm=self.voxel_mm,
+            seed=self.seed,
+        )
+
+    @property
+    def key(self) -> str:
+        """Of the draw and the code that makes people and scans."""
+        modules = (biology, pathology, scanner)
+        code = b"".join(Path(m.__file__).read_bytes() for m in modules)
+        own = Path(__file__).read_bytes()
+        return hashlib.sha256(json.dumps(asdict(self)).encode() + code + own).hexdigest()[:16]
+
+
+def write_cohort(draw: Draw, folder: Path, cache: Path) -> None:
+    """Scan everybody, unless the same cohort is there.
+
+    Parameters
+    ----------
+    draw : Draw
+    folder : Path
+        Gets ``cohort.json``, ``scans`` of the banks and ``people``, one file each.
+    cache : Path
+        Of anatomies.
+    """
+    about = folder / "cohort.json"
+    if about.is_file() and json.loads(about.read_text())["key"] == draw.key:
+        return
+    (folder / "people").mkdir(parents=True, exist_ok=True)
+    plan = draw.plan
+    bankers = [
+        with_biology(a, draw_biology(a.seed))
+        for a in _anatomies(
+            draw, cache, _BANKS, draw.bank_people * len(plan.sites), slice(0, FIRST_TEST_MAP - 1)
+        )
+    ]
+    group = Group(tuple(bankers), ("taught",) * len(bankers))
+    scans = write_training_scans(plan, {"training": group}, folder / "scans", paired=False)
+    banks = [
+        {"label": s.label, "subject": s.subject, "modality": s.modality, "site": s.site,
+         "age": draw_biology(int(s.subject)).age, "file": str(s.prepared.relative_to(folder))}
+        for s in scans
+    ]  # fmt: skip
+    people = [_write_person(draw, folder, *who) for who in _tested(draw, cache)]
+    record = {"key": draw.key, "draw": asdict(draw), "banks": banks, "people": people}
+    about.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _anatomies(draw: Draw, cache: Path, first: int, count: int, maps: slice) -> list[Anatomy]:
+    return mixed_people(
+        count,
+        source_names("labels")[maps],
+        reference_grid(draw.voxel_mm),
+        cache,
+        first + 1000 * draw.seed,
+        variation=LOCAL_VARIATION,
+    )
+
+
+def _tested(draw: Draw, cache: Path) -> Iterator[tuple[Anatomy, Biology]]:
+    """Stratified draws: each effect is spread evenly, and effects hardly go together."""
+    anatomies = _anatomies(draw, cache, _TESTED, draw.people, slice(FIRST_TEST_MAP - 1, None))
+    levels = qmc.LatinHypercube(len(PLANTED), rng=draw.seed).random(draw.people)
+    low, high = np.transpose(list(PLANTED.values()))
+    shown = tqdm(anatomies, f"cohort {draw.seed}", unit="person", disable=None)
+    for anatomy, row in zip(shown, low + levels * (high - low), strict=True):
+        own = draw_biology(anatomy.seed)
+        planted = dict(zip(PLANTED, row.tolist(), strict=True))
+        added = {n: getattr(own, n) + v for n, v in planted.items() if n != "lesions_ml"}
+        yield anatomy, replace(own, lesions_ml=planted["lesions_ml"], **added)
+
+
+def _write_person(draw: Draw, folder: Path, anatomy: Anatomy, own: Biology) -> dict[str, Any]:
+    person = with_biology(anatomy, own)
+    healthy = with_biology(anatomy, replace(own, lesions_ml=0.0))
+    mask, plan = person.mask, draw.plan
+    arrays = {
+        "mask": np.packbits(mask),
+        "shape": np.array(mask.shape),
+        "fractions": person.fractions[:, mask].astype(np.float32),
+        "lesion": np.packbits((person.t2_factor > _LESION * healthy.t2_factor)[mask]),
+    }
+    group = Group((person,), ("",))
+    for modality in draw.modalities:
+        for case in cases(plan, group, sites=draw.sources, modality=modality):
+            arrays[f"{modality}-{case.site}"] = case.prepared.data[mask]
+            arrays[f"{modality}-{case.site}-scale"] = np.float64(case.prepared.scale)
+            arrays[f"{modality}-twin"] = case.twin[mask]
+            arrays[f"{modality}-{TARGET}"] = case.target_scan[mask]
+    name = str(person.seed)
+    np.savez(folder / "people" / f"{name}.npz", **arrays)
+    volumes = person.fractions.reshape(3, -1).sum(1, dtype=np.float64) * draw.voxel_mm**3 / 1000
+    return {
+        "person": name,
+        "source": person.source or "template",
+        "biology": asdict(own),
+        "volumes_ml": dict(zip(("grey", "white", "csf"), volumes.tolist(), strict=True)),
+    }
