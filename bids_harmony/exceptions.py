@@ -22,6 +22,7 @@ __all__ = [
     "MissingInput",
     "MissingProgram",
     "NotBidsError",
+    "NotFetched",
     "NothingSelected",
     "OutOfRange",
     "SiteError",
@@ -157,6 +158,10 @@ class MissingInput(BidsHarmonyError, FileNotFoundError):
     """A file that should be there is not (a broken annex link, a missing sidecar, no model)."""
 
     exit_code = ExitCode.MISSING_INPUT
+
+
+class NotFetched(MissingInput):
+    """A file whose content stayed where the dataset was cloned from (git-annex, Git-LFS)."""
 
 
 class CannotCreateOutput(BidsHarmonyError, PermissionError):

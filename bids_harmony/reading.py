@@ -1,7 +1,8 @@
 """Files from outside, looked at before they are read.
 
 A dataset may hold anything under a file's name: a folder, a pipe that never ends, a gigabyte of
-text, a list nested ten thousand deep. Each of these is an error that names the file.
+text, a list nested ten thousand deep, a pointer to content that was not fetched. Each of these is
+an error that names the file.
 """
 
 from __future__ import annotations
@@ -13,13 +14,19 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from bids_harmony.exceptions import BidsHarmonyError, DataError, InputOutputError, MissingInput
+from bids_harmony.exceptions import (
+    BidsHarmonyError,
+    DataError,
+    InputOutputError,
+    MissingInput,
+    NotFetched,
+)
+from bids_harmony.pointers import missing_content, pointer_error
 
 __all__ = [
     "MOST_TENSORS",
     "MOST_TEXT",
     "is_too_deep",
-    "missing_content",
     "object_or_empty",
     "parse_json",
     "read_bytes",
@@ -54,7 +61,8 @@ def read_bytes(path: str | os.PathLike[str], *, most: int, holds: str = "file") 
     Raises
     ------
     MissingInput
-        No such file, a link that leads nowhere, or a folder.
+        No such file, a folder, or content that was not fetched: a link that leads nowhere, a
+        pointer of git-annex or Git-LFS.
     InputOutputError
         No regular file (a pipe, a device), or it cannot be read.
     DataError
@@ -65,7 +73,7 @@ def read_bytes(path: str | os.PathLike[str], *, most: int, holds: str = "file") 
         # A pipe would be waited for; the flag has no meaning for files.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            return _content(handle, path, most, holds)
+            content = _content(handle, path, most, holds)
         finally:
             os.close(handle)
     except FileNotFoundError as error:
@@ -82,6 +90,9 @@ def read_bytes(path: str | os.PathLike[str], *, most: int, holds: str = "file") 
             got=getattr(error, "strerror", None) or str(error),
             hint="Check its permissions and the disk.",
         ) from error
+    if pointer := pointer_error(path, content, len(content)):
+        raise pointer
+    return content
 
 
 def _content(handle: int, path: Path, most: int, holds: str) -> bytes:
@@ -106,18 +117,6 @@ def _content(handle: int, path: Path, most: int, holds: str) -> bytes:
         expected=f"at most {size_in_words(most)}",
         got=f"{size_in_words(size)} and more" if size <= most else size_in_words(size),
     )
-
-
-def missing_content(path: Path) -> MissingInput:
-    """The error for a file that is not there; a broken link is mostly annexed content."""
-    if path.is_symlink():
-        return MissingInput(
-            "the link points to nothing",
-            where=str(path),
-            got=f"a link to {os.readlink(path)}",
-            hint=f"Content of an annex is fetched with: datalad get {path}",
-        )
-    return MissingInput("no such file", where=str(path))
 
 
 def read_text(path: str | os.PathLike[str], *, holds: str = "file", most: int = MOST_TEXT) -> str:
@@ -153,9 +152,17 @@ def read_json(path: str | os.PathLike[str], *, holds: str = "JSON file") -> Any:
 
 
 def object_or_empty(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """A JSON object that an earlier run wrote; empty where there is none or half of one."""
+    """A JSON object that an earlier run wrote; empty where there is none or half of one.
+
+    Raises
+    ------
+    NotFetched
+        When it is there, but not its content.
+    """
     try:
         record = read_json(path)
+    except NotFetched:
+        raise
     except BidsHarmonyError:
         return {}
     return record if isinstance(record, dict) else {}

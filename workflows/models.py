@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bids_harmony.bids.site import same_site
 from bids_harmony.exceptions import BidsHarmonyError, MissingInput, SiteError
+from bids_harmony.pointers import is_named
 from bids_harmony.settings import METHODS
 from bids_harmony.workflows.model_record import Model
 from bids_harmony.workflows.reference_images import LookOf
@@ -47,7 +48,7 @@ def model_folder(settings: Settings) -> Path:
     own = trained_folder(settings)
     places = [settings.model_dir] if settings.model_dir else [own, trained, SHIPPED_MODEL]
     for place in dict.fromkeys(places):
-        if (place / "model.json").is_file():
+        if is_named(place / "model.json"):
             return place
     raise MissingInput(
         "There is no model",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_harmony import __version__
+from bids_harmony.bids.dataset import Problem, Scan, ScanSelection
 from bids_harmony.bids.derivative import HASH_FIELD, resume_hash
 from bids_harmony.bids.naming import (
     file_stem,
@@ -18,16 +20,23 @@ from bids_harmony.bids.naming import (
     source_entities,
     transform_path,
 )
-from bids_harmony.exceptions import InputOutputError, MissingInput
+from bids_harmony.exceptions import BidsHarmonyError, InputOutputError
 from bids_harmony.imaging.reference import REFERENCE
+from bids_harmony.pointers import check_content, is_named, missing_content
 from bids_harmony.reading import object_or_empty
 from bids_harmony.workflows.anat import Fitted
 
 if TYPE_CHECKING:
-    from bids_harmony.bids.dataset import Scan
     from bids_harmony.settings import Settings
 
-__all__ = ["anatomy_hash", "file_sha256", "find_fitted", "given_mask", "harmonization_hash"]
+__all__ = [
+    "anatomy_hash",
+    "file_sha256",
+    "find_fitted",
+    "given_mask",
+    "harmonization_hash",
+    "leave_out_without_masks",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +53,7 @@ def file_sha256(path: Path) -> str:
         state = path.stat()
         return _bytes_sha256(path, state.st_size, state.st_mtime_ns)
     except FileNotFoundError as error:
-        raise MissingInput("The file does not exist", where=str(path)) from error
+        raise missing_content(path) from error
     except OSError as error:
         raise InputOutputError("A file cannot be read", where=str(path), got=str(error)) from error
 
@@ -145,7 +154,20 @@ def find_fitted(scan: Scan, settings: Settings, wanted: str) -> Fitted:
     return Fitted(mask=given_mask(scan, settings))
 
 
-def given_mask(scan: Scan, settings: Settings) -> Path | None:
+def leave_out_without_masks(settings: Settings, selection: ScanSelection) -> ScanSelection:
+    """Make a problem of every scan whose given brain mask was not fetched."""
+    scans, problems = [], list(selection.problems)
+    for scan in selection.scans:
+        try:
+            if mask := given_mask(scan, settings, warn=False):
+                check_content(mask)
+            scans.append(scan)
+        except BidsHarmonyError as error:
+            problems.append(Problem(scan.label, scan.path, error))
+    return replace(selection, scans=tuple(scans), problems=tuple(problems))
+
+
+def given_mask(scan: Scan, settings: Settings, *, warn: bool = True) -> Path | None:
     """Brain mask of a scan in the folders of ``--derivatives``, or None; the closest name wins.
 
     An input that is a derivative itself (preprocessed series) may have the mask beside the scan. A
@@ -156,7 +178,7 @@ def given_mask(scan: Scan, settings: Settings) -> Path | None:
     folders = {"": settings.bids_dir, **settings.derivatives}
     for name, folder in folders.items():
         exact = mask_path(folder, scan)
-        if exact.is_file():
+        if is_named(exact):
             return exact
         if scan.modality not in ("T1w", "dwi"):
             continue
@@ -167,7 +189,7 @@ def given_mask(scan: Scan, settings: Settings) -> Path | None:
         )
         if found is not None:
             return found
-        if name:
+        if name and warn:
             logger.warning(
                 "%s: no brain mask in the derivatives %s (%s)", scan.label, name, folder
             )

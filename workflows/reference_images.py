@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bids_harmony.bids.gradient_tables import gradient_tables
 from bids_harmony.bids.site import SiteEvidence, same_site
 from bids_harmony.exceptions import MissingInput, UsageError
+from bids_harmony.pointers import check_content, is_named
 from bids_harmony.workflows.precomputed import file_sha256
 
 if TYPE_CHECKING:
@@ -137,8 +138,9 @@ def _modality_of(path: Path) -> str:
             got=path.name,
             hint="Rename it, or link to it by such a name.",
         )
-    if not path.is_file():
+    if not is_named(path):
         raise MissingInput("The target image does not exist", where=f"--target-image {path}")
+    check_content(path)
     if suffix == "dwi":
         gradient_tables(path, path.parent)
     return suffix

@@ -35,7 +35,7 @@ from bids_harmony.exceptions import (
     NothingSelected,
     SiteError,
 )
-from bids_harmony.reading import missing_content
+from bids_harmony.pointers import check_content
 from bids_harmony.settings import MODALITIES, Settings
 
 __all__ = [
@@ -204,7 +204,8 @@ def find_scans(
     scans, notes = [], []
     for path, entities, metadata in sorted(found, key=lambda item: item[0]):
         try:
-            if error := table_errors.get(entities["subject"]) or _input_error(path, inventory):
+            check_content(path)
+            if error := table_errors.get(entities["subject"]) or _sidecar_error(path, inventory):
                 raise error
             evidence = _site(path, entities, metadata, settings, tables, known)
             modality = entities["suffix"]
@@ -258,10 +259,8 @@ def sites_of(scans: Iterable[Scan]) -> dict[str, int]:
     return dict(counts)
 
 
-def _input_error(path: Path, inventory: Inventory) -> BidsHarmonyError | None:
-    """What makes a scan unusable before anything of it is read."""
-    if not path.exists():
-        return missing_content(path)
+def _sidecar_error(path: Path, inventory: Inventory) -> BidsHarmonyError | None:
+    """What is wrong with a sidecar from which a scan inherits."""
     return next(
         (error for bad, error in inventory.sidecars.items() if sidecar_applies(bad, path)), None
     )

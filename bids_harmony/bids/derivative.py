@@ -22,9 +22,17 @@ from bids_harmony import __version__
 from bids_harmony.bids.inventory import read_json_object
 from bids_harmony.bids.naming import scans_table_path
 from bids_harmony.bids.table import read_tsv
-from bids_harmony.exceptions import CannotCreateOutput, ExitCode, InputOutputError, TryAgain
+from bids_harmony.exceptions import (
+    BidsHarmonyError,
+    CannotCreateOutput,
+    DataError,
+    ExitCode,
+    InputOutputError,
+    TryAgain,
+)
 from bids_harmony.imaging.atomic import link_atomically, write_atomically
 from bids_harmony.imaging.locks import locked
+from bids_harmony.pointers import check_content, is_named
 from bids_harmony.reading import object_or_empty
 from bids_harmony.redaction import Redactor
 from bids_harmony.settings import Settings
@@ -38,6 +46,7 @@ __all__ = [
     "is_complete",
     "link_file",
     "merge_table",
+    "read_table",
     "resume_hash",
     "start_run",
     "write_bytes",
@@ -86,6 +95,8 @@ def write_bytes(path: Path, content: bytes) -> bool:
 
     Raises
     ------
+    MissingInput
+        When the file is there but its content was not fetched: nothing is overwritten unread.
     TryAgain
         When the disk is full; nothing is left behind.
     CannotCreateOutput
@@ -95,10 +106,14 @@ def write_bytes(path: Path, content: bytes) -> bool:
     """
     path = Path(path)
     try:
-        if path.is_file() and path.read_bytes() == content:
-            return False
+        if is_named(path):
+            check_content(path)
+            if path.is_file() and path.read_bytes() == content:
+                return False
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        if isinstance(error, BidsHarmonyError):
+            raise
         raise _own_error(path, error) from error
     write_atomically(path, content)
     return True
@@ -106,6 +121,8 @@ def write_bytes(path: Path, content: bytes) -> bool:
 
 def link_file(source: Path, path: Path) -> bool:
     """Give a file a second name (see `imaging.atomic.link_atomically`); its folder is made."""
+    if is_named(path):
+        check_content(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -152,6 +169,8 @@ def merge_table(
 
     Raises
     ------
+    MissingInput, CannotCreateOutput
+        When the table that is there cannot be read as one with this key; see `read_table`.
     TryAgain
         When other jobs keep overwriting the table.
     """
@@ -160,10 +179,38 @@ def merge_table(
         return _merge(path, new, key)
 
 
+def read_table(path: Path, key: str) -> dict[str, dict[str, str]]:
+    """Rows of a table of the output by their key; none where there is no table yet.
+
+    Raises
+    ------
+    MissingInput
+        When its content was not fetched.
+    CannotCreateOutput
+        When it is no table with this key, so that no row can be added to it.
+    """
+    if not is_named(path):
+        return {}
+    try:
+        rows = read_tsv(path)
+        if all(key in row for row in rows):
+            return {row[key]: row for row in rows}
+        reason: DataError | None = None
+    except DataError as error:
+        reason = error
+    raise CannotCreateOutput(
+        "Rows cannot be added to this table of the output",
+        where=str(path),
+        expected=f"a table with the column {key}",
+        got=str(reason) if reason else "",
+        hint="Move it away, or choose another output folder.",
+    ) from reason
+
+
 def _merge(path: Path, new: Mapping[str, Mapping[str, str]], key: str) -> bool:
     written = False
     for _ in range(_MERGE_TRIES):
-        present = {row[key]: row for row in read_tsv(path)} if path.exists() else {}
+        present = read_table(path, key)
         if written and all(
             present.get(name, {}).items() >= row.items() for name, row in new.items()
         ):

@@ -12,7 +12,8 @@ from pathlib import Path
 from bids_harmony.bids.inventory import sidecar_applies
 from bids_harmony.bids.naming import file_stem
 from bids_harmony.exceptions import DataError, MissingInput
-from bids_harmony.reading import missing_content, read_text
+from bids_harmony.pointers import check_content
+from bids_harmony.reading import read_text
 
 __all__ = ["gradient_tables", "is_b0_alone"]
 
@@ -39,7 +40,7 @@ def gradient_tables(image: Path, root: Path) -> tuple[Path, Path]:
     Raises
     ------
     MissingInput
-        There is none, or it is a link to annexed content that was not fetched.
+        There is none, or its content was not fetched.
     """
     return _nearest(image, root, ".bval"), _nearest(image, root, ".bvec")
 
@@ -85,8 +86,7 @@ def _nearest(image: Path, root: Path, extension: str) -> Path:
         ]
         if found:
             best = max(found, key=lambda path: (file_stem(path).count("_"), path.name))
-            if not best.exists():
-                raise missing_content(best)
+            check_content(best)
             return best
         if folder == root:
             break

@@ -219,7 +219,8 @@ def _sidecars(
     folder: str | Path, files: Iterable[str], suffixes: tuple[str, ...]
 ) -> Iterator[Path]:
     for name in sorted(files):
-        if name.endswith(".json") and file_stem(name).rpartition("_")[2] in suffixes:
+        hidden = name.startswith(".")  # "._sub-01_T1w.json" of macOS is no JSON
+        if name.endswith(".json") and not hidden and file_stem(name).split("_")[-1] in suffixes:
             yield Path(folder) / name
 
 

@@ -31,8 +31,9 @@ from bids_harmony.bids.naming import (
     table_paths,
 )
 from bids_harmony.bids.sidecar import acquisition_fields, holds_in_json
-from bids_harmony.bids.table import read_tsv
+from bids_harmony.bids.table import read_tsv, scans_tables, sessions_tables
 from bids_harmony.exceptions import UsageError
+from bids_harmony.pointers import is_named
 from bids_harmony.reading import MOST_TEXT, read_bytes
 from bids_harmony.settings import Settings
 
@@ -177,7 +178,7 @@ def _copy_tables(settings: Settings, root: Path, scans: Sequence[Scan], target: 
     bids_dir = settings.bids_dir
     # Texts of columns for all tables of a kind.
     for name in ("sessions.json", "scans.json"):
-        if (bids_dir / name).exists():
+        if is_named(bids_dir / name):
             _copy(bids_dir / name, root / name)
     subjects = sorted({scan.subject for scan in scans})
     people = {f"sub-{subject}": f"sub-{subject}" for subject in subjects}
@@ -192,7 +193,7 @@ def _copy_tables(settings: Settings, root: Path, scans: Sequence[Scan], target: 
         own = [scan for scan in scans if scan.subject == subject]
         sessions = {f"ses-{scan.session}": f"ses-{scan.session}" for scan in own if scan.session}
         folder = bids_dir / f"sub-{subject}"
-        for table in folder.glob("*_sessions.tsv"):
+        for table in sessions_tables(folder):
             _copy_rows(
                 table,
                 root / table.relative_to(bids_dir),
@@ -200,7 +201,7 @@ def _copy_tables(settings: Settings, root: Path, scans: Sequence[Scan], target: 
                 "session_id",
                 settings.output_dir / LOCK,
             )
-        for table in (*folder.glob("*_scans.tsv"), *folder.glob("ses-*/*_scans.tsv")):
+        for table in scans_tables(folder):
             copy = root / table.relative_to(bids_dir)
             images = {
                 scan.path.relative_to(table.parent).as_posix(): raw_layout_path(
@@ -216,14 +217,14 @@ def _copy_tables(settings: Settings, root: Path, scans: Sequence[Scan], target: 
 
 def _copy_rows(table: Path, copy: Path, wanted: Mapping[str, str], key: str, lock: Path) -> None:
     """Rows whose key is wanted, under the name that it has in the copy, and the columns' texts."""
-    if not table.exists():
+    if not is_named(table):
         return
     rows = [row | {key: wanted[row[key]]} for row in read_tsv(table) if row.get(key) in wanted]
     if not rows:
         return
     merge_table(copy, rows, key=key, lock=lock)
     described = table.with_suffix(".json")
-    if described.exists():
+    if is_named(described):
         _copy(described, copy.with_suffix(".json"))
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bids_harmony.bids.site import SiteTables, canonical_site, read_site_map, site_column
-from bids_harmony.bids.table import read_tsv
+from bids_harmony.bids.table import read_tsv, scans_tables, sessions_tables
 from bids_harmony.exceptions import BidsHarmonyError
+from bids_harmony.pointers import is_named
 from bids_harmony.settings import Settings
 
 __all__ = ["read_subject_tables", "read_tables"]
@@ -28,10 +29,15 @@ def read_tables(
     -------
     tables : SiteTables
     errors : dict of subject to error
+
+    Raises
+    ------
+    MissingInput, DataError
+        When a table that speaks of all cannot be used: content that was not fetched is not absent.
     """
     root = settings.bids_dir
     participants: dict[str, tuple[str, str]] = {}
-    if (root / "participants.tsv").exists():
+    if is_named(root / "participants.tsv"):
         for row in read_tsv(root / "participants.tsv"):
             if hit := _stated(row):
                 participants[row.get("participant_id", "").removeprefix("sub-")] = hit
@@ -62,11 +68,11 @@ def read_subject_tables(
     folder = root / f"sub-{subject}"
     sessions: dict[tuple[str, str], tuple[str, str]] = {}
     scans: dict[str, tuple[str, str]] = {}
-    for table in sorted(folder.glob("*_sessions.tsv")):
+    for table in sessions_tables(folder):
         for row in read_tsv(table):
             if hit := _stated(row):
                 sessions[subject, row.get("session_id", "").removeprefix("ses-")] = hit
-    for table in sorted([*folder.glob("*_scans.tsv"), *folder.glob("ses-*/*_scans.tsv")]):
+    for table in scans_tables(folder):
         for row in read_tsv(table):
             if hit := _stated(row):
                 # Joined as text: a row may say "/etc" or "..", and then names no scan.

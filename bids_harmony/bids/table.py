@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 from bids_harmony.exceptions import DataError
 from bids_harmony.reading import read_text
 
-__all__ = ["read_tsv"]
+__all__ = ["read_tsv", "scans_tables", "sessions_tables"]
+
+
+def sessions_tables(folder: Path) -> list[Path]:
+    """``*_sessions.tsv`` in a subject's folder, links to nowhere included."""
+    return _visible(folder.glob("*_sessions.tsv"))
+
+
+def scans_tables(folder: Path) -> list[Path]:
+    """``*_scans.tsv`` in a subject's folder and those of its sessions."""
+    return _visible([*folder.glob("*_scans.tsv"), *folder.glob("ses-*/*_scans.tsv")])
+
+
+def _visible(paths: Iterable[Path]) -> list[Path]:
+    """Without what macOS leaves beside each file on other disks: ``._sub-01_scans.tsv``."""
+    return sorted(path for path in paths if not path.name.startswith("."))
 
 
 def read_tsv(path: Path) -> list[dict[str, str]]:
@@ -18,7 +34,7 @@ def read_tsv(path: Path) -> list[dict[str, str]]:
     Raises
     ------
     MissingInput
-        When the file is not there or is a link to annexed content that was not fetched.
+        When the file is not there, or its content was not fetched.
     InputOutputError
         When it cannot be read.
     DataError

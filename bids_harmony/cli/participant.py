@@ -9,13 +9,14 @@ from pathlib import Path
 
 from bids_harmony.bids.dataset import ScanSelection, find_scans, sites_of
 from bids_harmony.bids.dataset_files import write_dataset_files
+from bids_harmony.bids.earlier_output import check_dataset_files, leave_out_unread
 from bids_harmony.bids.raw_layout import check_raw_layout
 from bids_harmony.bids.site import canonical_site, same_site
 from bids_harmony.bids.site_search import search_site
 from bids_harmony.cli.folders import check_output_links
 from bids_harmony.cli.known_sites import model_sites
 from bids_harmony.cli.plan import format_plan, record_problems, report_problems, worst_code
-from bids_harmony.exceptions import ExitCode, SiteError
+from bids_harmony.exceptions import ExitCode, NotFetched, SiteError
 from bids_harmony.settings import Settings
 
 __all__ = ["find_target", "run"]
@@ -49,10 +50,15 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
         read_niivue(settings.report_3d)
     if (settings.reports_only or settings.boilerplate_only) and not settings.dry_run:
         return _write_texts(settings)
+    from bids_harmony.workflows.precomputed import leave_out_without_masks
+
     check_raw_layout(settings)
     trained = model_sites(settings)
     selection = find_scans(settings, known_sites=trained)
-    settings = replace(settings, target_site=find_target(settings, selection, trained))
+    target = find_target(settings, selection, trained)
+    settings = replace(settings, target_site=target)
+    check_dataset_files(settings, target)
+    selection = leave_out_without_masks(settings, leave_out_unread(settings, selection, target))
     if settings.dry_run:
         print(format_plan(settings, selection))
         return worst_code(ExitCode.DONE, selection.problems)
@@ -105,6 +111,8 @@ def find_target(settings: Settings, selection: ScanSelection, trained: Sequence[
     ------
     SiteError
         When there is no such site; the message lists those that there are.
+    NotFetched
+        When it may be the site of scans whose content is not here.
     """
     asked = canonical_site(settings.target_site) or ""
     if settings.target_images:
@@ -121,6 +129,15 @@ def find_target(settings: Settings, selection: ScanSelection, trained: Sequence[
     found, present = search_site(settings, asked, known_sites=trained)
     if found:
         return found
+    everybody = find_scans(settings, whole_dataset=True, known_sites=trained)
+    unread = [p for p in everybody.problems if isinstance(p.error, NotFetched)]
+    if unread:
+        raise NotFetched(
+            "No scan that is here is of the target site",
+            where="--target-site",
+            got=f"{asked}; {len(unread)} scans or subjects that were not fetched",
+            hint=f"The first, {unread[0].label}: {unread[0].error}",
+        )
     counts = ", ".join(f"{site} ({n} scan{'s' if n > 1 else ''})" for site, n in present.items())
     raise SiteError(
         "The target site does not exist",

@@ -58,7 +58,7 @@ def read_gradients(
     Raises
     ------
     MissingInput
-        One of the files is not there, or is a git-annex file without its content.
+        One of the files is not there, or its content was not fetched.
     InputOutputError
         One of the files cannot be read, or is empty.
     DataError

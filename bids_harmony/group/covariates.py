@@ -9,6 +9,7 @@ from pathlib import Path
 from bids_harmony.bids.site import SITE_COLUMNS
 from bids_harmony.bids.table import read_tsv
 from bids_harmony.group.outputs import Output
+from bids_harmony.pointers import is_named
 
 __all__ = ["Covariates", "read_covariates"]
 
@@ -35,6 +36,11 @@ def read_covariates(bids_dir: Path, outputs: Sequence[Output]) -> Covariates:
     Returns
     -------
     mapping of name to one value per output
+
+    Raises
+    ------
+    MissingInput, DataError
+        When a table cannot be read, or its content was not fetched.
     """
     people = {row.get("participant_id", ""): row for row in _table(bids_dir / "participants.tsv")}
     rows: list[dict[str, str]] = []
@@ -70,4 +76,4 @@ def _numbers(cells: Sequence[str]) -> list[float]:
 
 
 def _table(path: Path) -> list[dict[str, str]]:
-    return read_tsv(path) if path.is_file() else []
+    return read_tsv(path) if is_named(path) else []

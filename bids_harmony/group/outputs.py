@@ -9,6 +9,7 @@ from pathlib import Path
 from bids_harmony.bids.inventory import list_subjects
 from bids_harmony.bids.naming import summary_path
 from bids_harmony.exceptions import DataError
+from bids_harmony.pointers import is_named
 from bids_harmony.quality.summary import ScanSummary, SeriesSummary, load_summary
 from bids_harmony.redaction import without_folders
 from bids_harmony.reports.records import (
@@ -126,7 +127,7 @@ def _output(scan: ScanRecord, unit: Unit, output_dir: Path, bids_dir: Path) -> t
     """The record, and why it has no summary."""
     summary, reason = None, ""
     path = summary_path(scan.image)
-    if path.is_file():
+    if is_named(path):
         try:
             summary = load_summary(path)
         except DataError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import nibabel as nib
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
-from bids_harmony.exceptions import ImageError, InputOutputError, MissingInput
+from bids_harmony.exceptions import ImageError, InputOutputError
 from bids_harmony.reading import read_bytes, size_in_words
 from bids_harmony.resources import available_memory_mb
 
@@ -38,26 +37,14 @@ def read_content(path: Path, *, most: int | None = None) -> bytes:
     Raises
     ------
     MissingInput
-        No such file, or a git-annex file whose content is not here.
+        No such file, or one whose content was not fetched (`reading.read_bytes`).
     InputOutputError
         The file cannot be read, or is truncated or damaged.
     ImageError, DataError
         It holds more than it may.
     """
     holds = "image" if most is None else "file"
-    annexed = f"The content is in git-annex, not here: run `datalad get {path}`."
-    if path.is_symlink() and not path.exists():
-        raise MissingInput(
-            "a symbolic link leads nowhere",
-            where=str(path),
-            got=f"a link to {os.readlink(path)}",
-            hint=annexed,
-        )
     content = read_bytes(path, most=_memory() if most is None else most, holds=holds)
-    if b"annex/objects/" in content[:64]:
-        raise MissingInput(
-            "a git-annex pointer instead of an image", where=str(path), hint=annexed
-        )
     if not content:
         raise InputOutputError("the file is empty", where=str(path), got="0 bytes")
     if not content.startswith(b"\x1f\x8b"):

@@ -87,7 +87,7 @@ def read_volume(path: str | os.PathLike[str]) -> Volume:
     Raises
     ------
     MissingInput
-        No such file, or a git-annex file whose content is not here.
+        No such file, or one whose content was not fetched.
     InputOutputError
         The file cannot be read, or ends too early.
     ImageError

@@ -16,6 +16,7 @@ from bids_harmony.model.encoder_files import write_tensors
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import MOST_WIDTH, NetworkConfig
 from bids_harmony.model.weights import build, read_described
+from bids_harmony.pointers import check_content, is_named
 from bids_harmony.reading import read_json
 
 __all__ = ["METADATA_FILE", "WEIGHTS_FILE", "load_model", "model_files", "save_model"]
@@ -170,8 +171,9 @@ def model_files(folder: Path, *, expected: str, hint: str) -> tuple[Path, Path]:
     """
     description, weights = folder / METADATA_FILE, folder / WEIGHTS_FILE
     for file in (description, weights):
-        if not file.is_file():
+        if not is_named(file):
             raise MissingInput(
                 "A model file is missing", where=str(file), expected=expected, hint=hint
             )
+        check_content(file)
     return description, weights

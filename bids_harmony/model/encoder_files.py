@@ -18,6 +18,7 @@ from torch import Tensor
 
 from bids_harmony.exceptions import DataError, MissingInput
 from bids_harmony.imaging.atomic import write_with_folder
+from bids_harmony.pointers import check_content, is_named
 from bids_harmony.reading import MOST_TENSORS
 
 __all__ = [
@@ -110,10 +111,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     MemoryError
         There is no room for a sound ``.safetensors``.
     """
-    if not path.is_file():
+    if not is_named(path):
         raise MissingInput(
             "A weights file is missing", where=str(path), hint="Name a file that exists."
         )
+    check_content(path)
     try:
         if path.stat().st_size > MOST_TENSORS:
             raise ValueError(f"{path.stat().st_size} bytes; {MOST_TENSORS} are allowed")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bids_harmony.exceptions import BidsHarmonyError, ExitCode
+from bids_harmony.exceptions import BidsHarmonyError, ExitCode, NotFetched
 from bids_harmony.reading import is_too_deep, object_or_empty, read_text
 from bids_harmony.redaction import record_without_folders
 
@@ -85,7 +85,10 @@ def read_runs(output_dir: Path, units: Set[Unit] | None = None) -> list[RunRecor
 
 
 def _read_run(folder: Path, units: Set[Unit] | None) -> RunRecord | None:
-    status = object_or_empty(folder / "status.json")
+    try:
+        status = object_or_empty(folder / "status.json")
+    except NotFetched:
+        return None  # in a clone; what other jobs did is in the sidecars, too
     told = status.get("scans")
     scans = (
         {k: v for k, v in told.items() if isinstance(v, dict)} if isinstance(told, dict) else {}
