@@ -136,10 +136,10 @@ def _peak_mib(pid: int | str) -> float:
     return int(peak.split()[1]) / 1024
 
 
-def provenance(packages: Iterable[str]) -> dict[str, Any]:
-    """Commit, date, machine and versions, as every result states them."""
+def provenance(packages: Iterable[str], *, root: Path = ROOT) -> dict[str, Any]:
+    """Commit of the repository at `root`, date, machine and versions, as every result states."""
     processor = Path("/proc/cpuinfo").read_text().partition("model name")[2].splitlines()[0]
-    git = ["git", "-C", str(ROOT)]
+    git = ["git", "-C", str(root)]
     # Results of other benchmarks change nothing of this one.
     changed = subprocess.check_output(
         [*git, "status", "--porcelain", "-uno", "--", ".", ":!benchmarks/results"], text=True

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from from_the_box import known_sites
 
-from bids_harmony.harmonizers import load_harmonizer
 from bids_harmony.harmonizers.closed_form import landmark_map, landmarks
 from bids_harmony.harmonizers.histogram import match_distribution, without_bias
 from bids_harmony.imaging.atomic import write_atomically
@@ -30,14 +29,9 @@ from bids_harmony.imaging.prepared import Prepared, prepare
 from bids_harmony.imaging.reference import ReferenceGrid, reference_grid
 from bids_harmony.imaging.registration import register_rigid, register_to_reference
 from bids_harmony.imaging.volume import Volume, read_volume
-from bids_harmony.model.encoder import load_encoder
-from bids_harmony.model.presets import DEFAULT_PRESET, preset
-from bids_harmony.model.shipped import SHIPPED_MODEL
 from bids_harmony.quality.travelling import score_against_twin
-from bids_harmony.training.bank_shelf import BankShelf
-from bids_harmony.training.site_bank import build_bank
 
-__all__ = ["PAIRS", "Pair", "real_pairs"]
+__all__ = ["PAIRS", "Pair", "has_scan", "prepared_alone", "prepared_pair", "real_pairs"]
 
 Array = np.ndarray
 
@@ -143,12 +137,12 @@ def real_pairs(work_folder: Path, *, voxel_mm: float = 2.0) -> list[dict[str, An
     rows = []
     for pair in PAIRS:
         stems = (pair.source, pair.target, *pair.bank)
-        if missing := [s for s in stems if not _file(s, pair.modalities[0]).is_file()]:
+        if missing := [s for s in stems if not has_scan(s, pair.modalities[0])]:
             print(f"real pairs: {pair.name} not run, there is no {missing[0]}")
             continue
         for modality in pair.modalities:
-            source, target = _prepared_pair(pair, modality, grid, cache)
-            bank = [_prepared_alone(stem, modality, grid, cache) for stem in pair.bank]
+            source, target = prepared_pair(pair, modality, grid, cache)
+            bank = [prepared_alone(stem, modality, grid, cache) for stem in pair.bank]
             rows += _rows(pair, modality, source, target, bank)
     return rows
 
@@ -214,26 +208,19 @@ def _from_the_box(
     names = [stem.rpartition("/")[2] for stem in pair.bank]
     scans = {pair.source_site: [("itself", source)]}
     scans[pair.target_site] = list(zip(names, bank, strict=True))
-    with tempfile.TemporaryDirectory() as folder:
-        shelf = BankShelf(Path(folder), source.grid.voxel_mm)
-        encoder, cells = load_encoder("mri"), preset(DEFAULT_PRESET).aan.grid
-        for site, own in scans.items():
-            made = [(label, p.data, p.mask, p.scale) for label, p in own]
-            shelf.write(
-                build_bank(site, modality, made, encoder, cells=cells, voxel_mm=shelf.voxel_mm),
-                {},
-            )
+    with known_sites(modality, scans) as known:
         for method in ("histogram-tissue", "ihf"):
-            applied = load_harmonizer(method, SHIPPED_MODEL, shelf).apply(
+            data = known.apply(
+                method,
                 source,
                 modality=modality,
-                source_site=pair.source_site,
-                target_site=pair.target_site,
+                source=pair.source_site,
+                target=pair.target_site,
             )
-            yield method, applied.data, ", ".join(names)
+            yield method, data, ", ".join(names)
 
 
-def _prepared_pair(
+def prepared_pair(
     pair: Pair, modality: str, grid: ReferenceGrid, cache: Path
 ) -> tuple[Prepared, Prepared]:
     """Both scans under one brain mask and one affine, so that intensities alone differ.
@@ -250,13 +237,17 @@ def _prepared_pair(
         mask = transfer_mask(inside, fixed.affine, volume, rigid, to_reference=to_reference)
         return prepare(volume, mask, to_reference @ rigid, grid)
 
+    # Not the name that the scan has where it was prepared by itself, as in another pair's bank.
+    name = f"{pair.source}_by_{pair.target.rpartition('/')[2]}"
     return (
-        _kept(cache, pair.source, modality, grid, source),
-        _prepared_alone(pair.target, modality, grid, cache),
+        _kept(cache, name, modality, grid, source),
+        prepared_alone(pair.target, modality, grid, cache),
     )
 
 
-def _prepared_alone(stem: str, modality: str, grid: ReferenceGrid, cache: Path) -> Prepared:
+def prepared_alone(stem: str, modality: str, grid: ReferenceGrid, cache: Path) -> Prepared:
+    """A scan on the reference grid, from the cache where it is there."""
+
     def alone() -> Prepared:
         return prepare(*_aligned(stem, modality), grid)
 
@@ -276,15 +267,20 @@ def _aligned(stem: str, modality: str) -> tuple[Volume, BrainMask, Array]:
     return volume, own, to_reference @ rigid
 
 
+def has_scan(stem: str, modality: str) -> bool:
+    """Whether the shared data have a scan."""
+    return _file(stem, modality).is_file()
+
+
 def _file(stem: str, modality: str) -> Path:
     return DATA / f"{stem}_{modality}.nii.gz"
 
 
 def _kept(
-    cache: Path, stem: str, modality: str, grid: ReferenceGrid, make: Callable[[], Prepared]
+    cache: Path, name: str, modality: str, grid: ReferenceGrid, make: Callable[[], Prepared]
 ) -> Prepared:
     """A prepared scan from the cache, made first where it is not there."""
-    file = cache / f"{stem.rpartition('/')[2]}_{modality}_{grid.voxel_mm:g}mm.npz"
+    file = cache / f"{name.rpartition('/')[2]}_{modality}_{grid.voxel_mm:g}mm.npz"
     if not file.is_file():
         made, buffer = make(), io.BytesIO()
         np.savez(buffer, data=made.data, mask=made.mask, scale=made.scale, world=made.world)

@@ -1,0 +1,224 @@
+"""Lesions put into real scans: how much of their signal is left at every other site.
+
+    python benchmarks/lesions_real.py
+    python benchmarks/lesions_real.py --before OTHER/.venv/bin/python
+
+The second adds rows of another build's ``ihf``, for the very same scans, as ``ihf-before``.
+
+Fifteen lesions of known contrast go into the white matter of every real T1w, T2w and FLAIR of the
+shared data. The scan is harmonized with and without them to every site there that has the
+contrast, known from all its scans, and to every single one of them, as by ``--target-image``.
+
+``signal_kept`` is, over the cores of all lesions, the mean of (output with - output without) over
+the mean of (input with - input without), both in the scan's stored units, over the change of gain:
+the least-squares factor between the scan and its output, both without lesions, over the brain.
+``contrast_before`` and ``contrast_after`` are those of the lesions to the white matter round them.
+With lesions, all scans of the source's site have theirs, those of its profile too: nobody knows
+how these scans would look without.
+
+Lesions are our own (`quality.lesion_signal`), put into the prepared scan on the reference grid,
+and not those of bidsgate 0.3.0, whose placement is sound: that adds to FLAIR and T1w alone, wants
+both on one grid (ms01 and ms12 are not) and a whole head or a given mask, and states contrasts
+relative to the median of all white matter, where a receive field makes another contrast of it.
+Masks and registration are those of the scan without lesions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from evidence_result import ROOT, merged, write_result
+from from_the_box import BOX_METHODS, known_sites
+from real_scans import Visit, prepared_scans
+from tqdm import tqdm
+
+from bids_harmony.imaging.atomic import write_atomically
+from bids_harmony.imaging.prepared import Prepared
+from bids_harmony.imaging.reference import reference_grid, reference_tissues
+from bids_harmony.imaging.tissues import segment_tissues
+from bids_harmony.quality.lesion_signal import place_lesions, prepared_with_lesions, signal_kept
+from bids_harmony.quality.lesions import Lesion
+
+Array = np.ndarray
+
+#: Lesion over the white matter round it, minus 1: black holes in T1w, bright else.
+CONTRASTS = {"T1w": -0.25, "T2w": 0.5, "FLAIR": 0.55}
+LESIONS = 15
+#: What is asked of every scan.
+BOUNDS = (0.8, 1.25)
+_WHITE = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Patient:
+    """One scan without and with lesions."""
+
+    visit: Visit
+    plain: Prepared
+    ill: Prepared
+    lesions: tuple[Lesion, ...]
+
+
+def white_matter(t1w: Prepared) -> Array:
+    """White matter of a prepared T1w, (X, Y, Z) bool."""
+    tissues = segment_tissues(t1w.data, t1w.mask, reference_tissues(t1w.grid))
+    return tissues.labels == _WHITE
+
+
+def patients(modality: str, work: Path, voxel_mm: float) -> list[Patient]:
+    """Everyone with the contrast."""
+    grid = reference_grid(voxel_mm)
+    anatomies = {v: white_matter(t1w) for v, t1w in prepared_scans("T1w", grid, work / "real")}
+    found = []
+    for number, (visit, scan) in enumerate(prepared_scans(modality, grid, work / "real")):
+        # In the brain that this contrast covers.
+        white = anatomies[visit] & scan.mask
+        lesions = place_lesions(white, voxel_mm, LESIONS, seed=100 * number)
+        ill = prepared_with_lesions(scan, lesions, CONTRASTS[modality])
+        found.append(Patient(visit, scan, ill, tuple(lesions)))
+    return found
+
+
+def targets(patient: Patient, everyone: Sequence[Patient]) -> dict[str, list[Patient]]:
+    """Other sites, and single visits of sites that have several; of other people if there are."""
+    sites: dict[str, list[Patient]] = {}
+    for other in everyone:
+        if other.visit.site != patient.visit.site:
+            sites.setdefault(other.visit.site, []).append(other)
+    found = {}
+    for site, there in sites.items():
+        others = [p for p in there if p.visit.person != patient.visit.person] or there
+        found[site] = others
+        if len(others) > 1:
+            found |= {f"{site}: {p.visit.label}": [p] for p in others}
+    return found
+
+
+def kept_rows(
+    modality: str,
+    patient: Patient,
+    everyone: Sequence[Patient],
+    names: Mapping[str, str],
+    python: Path | None,
+) -> Iterator[dict[str, Any]]:
+    """One row per target and method.
+
+    Parameters
+    ----------
+    modality : str
+    patient : Patient
+    everyone : sequence of Patient
+    names : mapping of method to the name of its rows
+    python : Path, optional
+        Interpreter of another build.
+    """
+    own = patient.visit.site
+    site = [p for p in everyone if p.visit.site == own]
+    goals = targets(patient, everyone)
+    banks = {name: [(p.visit.label, p.plain) for p in there] for name, there in goals.items()}
+    plain_banks = banks | {own: [(p.visit.label, p.plain) for p in site]}
+    ill_banks = banks | {own: [(p.visit.label, p.ill) for p in site]}
+    with (
+        known_sites(modality, plain_banks, python=python) as well,
+        known_sites(modality, ill_banks, python=python) as sick,
+    ):
+        for target, there in goals.items():
+            for method, name in names.items():
+                route = {"modality": modality, "source": own, "target": target}
+                after, after_with = (
+                    known.apply(method, scan, **route) * np.float32(scan.scale)
+                    for known, scan in ((well, patient.plain), (sick, patient.ill))
+                )
+                before, before_with = (
+                    scan.data * np.float32(scan.scale) for scan in (patient.plain, patient.ill)
+                )
+                kept = signal_kept(
+                    before, before_with, after, after_with, patient.lesions, patient.plain.mask
+                )
+                yield {
+                    "method": name,
+                    "person": patient.visit.person,
+                    "scan": patient.visit.label,
+                    "modality": modality,
+                    "source": own,
+                    "target": target,
+                    "source_people": len({p.visit.person for p in site}),
+                    "target_people": len({p.visit.person for p in there}),
+                    "lesions": len(patient.lesions),
+                    "signal_kept": round(kept.signal_kept, 4),
+                    "gain": round(kept.gain, 4),
+                    "contrast_before": round(kept.contrast_before, 4),
+                    "contrast_after": round(kept.contrast_after, 4),
+                }
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown: every method and modality, all pairs."""
+    lines = [
+        "| contrast | method | pairs | median kept | least | most | within 0.8 to 1.25 |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for modality, method in dict.fromkeys((r["modality"], r["method"]) for r in rows):
+        kept = np.array(
+            [r["signal_kept"] for r in rows if (r["modality"], r["method"]) == (modality, method)]
+        )
+        inside = (kept >= BOUNDS[0]) & (kept <= BOUNDS[1])
+        lines.append(
+            f"| {modality} | {method} | {kept.size} | {np.median(kept):.2f} | {kept.min():.2f} "
+            f"| {kept.max():.2f} | {inside.mean():.0%} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run what is not there yet, and write the result."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--modalities", nargs="+", default=list(CONTRASTS), choices=CONTRASTS)
+    parser.add_argument("--methods", nargs="+", default=list(BOX_METHODS), choices=BOX_METHODS)
+    parser.add_argument("--before", type=Path, help="interpreter of another build")
+    parser.add_argument("--voxel", type=float, default=2.0)
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "evidence")
+    parser.add_argument("--fresh", action="store_true", help="make all parts of this run again")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    label = "before" if options.before else "now"
+    names = {"ihf": "ihf-before"} if options.before else {m: m for m in options.methods}
+    parts = options.work / "lesions" / label
+    if options.fresh:
+        shutil.rmtree(parts, ignore_errors=True)
+    rows: list[dict[str, Any]] = []
+    for modality in options.modalities:
+        everyone = patients(modality, options.work, options.voxel)
+        for patient in tqdm(everyone, modality, disable=None):
+            part = parts / f"{modality}_{patient.visit.label}.json"
+            if not part.is_file():
+                made = list(kept_rows(modality, patient, everyone, names, options.before))
+                part.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(part, json.dumps(made).encode())
+            rows += json.loads(part.read_text(encoding="utf-8"))
+    if not rows:
+        raise SystemExit("lesions_real: the shared data are not beside the repository")
+    record = merged("lesions_real", rows, label=label, python=options.before)
+    write_result("lesions_real", record, _TITLE + table(record["rows"]))
+
+
+_TITLE = """# Lesions put into real scans
+
+Signal that 15 lesions per scan keep, for every scan and every other site (`signal_kept`, relative
+to the change of gain; 1 is all of it). The rows of single pairs are in `lesions_real.json`.
+
+"""
+
+
+if __name__ == "__main__":
+    main()
