@@ -23,7 +23,7 @@ from bids_harmony.interfaces.anatomy import (
     RegisterToReference,
     ReuseBrain,
 )
-from bids_harmony.interfaces.derivatives import WriteAnatomy, WriteHarmonized
+from bids_harmony.interfaces.derivatives import WriteHarmonized
 from bids_harmony.interfaces.figures import DrawChange
 from bids_harmony.interfaces.harmonization import Harmonize, PrepareForTraining
 from bids_harmony.interfaces.summaries import SummarizeScan
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from bids_harmony.workflows.model_record import Model
 
 __all__ = [
+    "FITTED",
     "HEAD_GIB",
     "HEAD_VOXELS",
     "Fitted",
@@ -48,6 +49,8 @@ logger = logging.getLogger(__name__)
 # Peak memory of a node in GiB, measured on a 1 mm head of this many voxels and rounded up.
 HEAD_VOXELS = 256 * 256 * 192
 _MEM_MASK, _MEM_REGISTER, _MEM_HARMONIZE, _MEM_SUMMARIZE, _MEM_WRITE = 2.0, 1.5, 2.0, 1.2, 0.7
+#: What a fit gives.
+FITTED = ("mask_file", "mask_kind", "xfm_file")
 #: Of the largest node.
 HEAD_GIB = max(_MEM_MASK, _MEM_REGISTER, _MEM_HARMONIZE, _MEM_SUMMARIZE, _MEM_WRITE)
 
@@ -81,10 +84,8 @@ def init_anat_fit_wf(
     *,
     scan: Scan,
     settings: Settings,
-    input_hash: str,
     fitted: Fitted = Fitted(),
     with_t1w: bool = False,
-    keep: bool = True,
     name: str = "anat_fit_wf",
 ) -> Workflow:
     """Mask the brain of a scan and register it to the reference template.
@@ -97,28 +98,24 @@ def init_anat_fit_wf(
     ----------
     scan : Scan
     settings : Settings
-    input_hash : str
-        Goes into the sidecars of mask and transform, so that a later run knows what they were made
-        from.
     fitted : Fitted
         Mask and transform that are there already.
     with_t1w : bool
         The input node is fed with a T1w of the same person.
-    keep : bool
-        Write mask and transform into the derivative.
     name : str
 
     Returns
     -------
     Workflow
         Inputs ``inputnode``: ``t1w_file``, ``t1w_mask``, ``t1w_xfm``. Outputs ``outputnode``:
-        ``mask_file``, ``mask_kind``, ``xfm_file``.
+        ``mask_file``, ``mask_kind``, ``xfm_file``, and ``similarity`` of a registration that was
+        made.
     """
     workflow = Workflow(name)
     inputnode = Node(IdentityInterface(["t1w_file", "t1w_mask", "t1w_xfm"]), name="inputnode")
     maskbuffer = Node(IdentityInterface(["mask_file", "mask_kind"]), name="maskbuffer")
     xfmbuffer = Node(IdentityInterface(["xfm_file"]), name="xfmbuffer")
-    outputnode = Node(IdentityInterface(["mask_file", "mask_kind", "xfm_file"]), name="outputnode")
+    outputnode = Node(IdentityInterface([*FITTED, "similarity"]), name="outputnode")
     workflow.connect(
         [
             (maskbuffer, outputnode, [("mask_file", "mask_file"), ("mask_kind", "mask_kind")]),
@@ -187,23 +184,8 @@ def init_anat_fit_wf(
             ]
         )
 
-    # Stage 3: into the derivative, for later runs and other programs.
-    if fitted.written or not keep:
-        return workflow
-    write_anatomy = Node(
-        WriteAnatomy(scan=scan, settings=settings, input_hash=input_hash),
-        name="write_anatomy",
-        mem_gb=_MEM_WRITE,
-    )
-    workflow.connect(
-        [
-            (maskbuffer, write_anatomy, [("mask_file", "mask_file"), ("mask_kind", "mask_kind")]),
-            (xfmbuffer, write_anatomy, [("xfm_file", "xfm_file")]),
-        ]
-    )
-    register = workflow.get_node("register")
-    if register is not None:
-        workflow.connect(register, "similarity", write_anatomy, "similarity")
+    if (register := workflow.get_node("register")) is not None:
+        workflow.connect(register, "similarity", outputnode, "similarity")
     return workflow
 
 
@@ -234,7 +216,7 @@ def init_anat_harmonize_wf(
         Inputs ``inputnode``: ``mask_file``, ``mask_kind``, ``xfm_file``.
     """
     workflow = Workflow(name)
-    inputnode = Node(IdentityInterface(["mask_file", "mask_kind", "xfm_file"]), name="inputnode")
+    inputnode = Node(IdentityInterface(list(FITTED)), name="inputnode")
     harmonize = Node(
         Harmonize(
             in_file=str(scan.path),
@@ -281,7 +263,7 @@ def init_anat_harmonize_wf(
     ]
     workflow.connect(
         [
-            (inputnode, harmonize, [(f, f) for f in ("mask_file", "mask_kind", "xfm_file")]),
+            (inputnode, harmonize, [(f, f) for f in FITTED]),
             (inputnode, write_harmonized, [("mask_kind", "mask_kind")]),
             (harmonize, draw_change, outputs),
             (harmonize, summarize, outputs),
@@ -317,13 +299,11 @@ def init_anat_train_wf(*, scan: Scan, settings: Settings, name: str = "anat_trai
         Inputs ``inputnode``: ``mask_file``, ``mask_kind``, ``xfm_file``.
     """
     workflow = Workflow(name)
-    inputnode = Node(IdentityInterface(["mask_file", "mask_kind", "xfm_file"]), name="inputnode")
+    inputnode = Node(IdentityInterface(list(FITTED)), name="inputnode")
     prepare = Node(
         PrepareForTraining(in_file=str(scan.path), n4=settings.n4, voxel_mm=settings.voxel_mm),
         name="prepare",
         mem_gb=_MEM_REGISTER,
     )
-    workflow.connect(
-        [(inputnode, prepare, [(f, f) for f in ("mask_file", "mask_kind", "xfm_file")])]
-    )
+    workflow.connect([(inputnode, prepare, [(f, f) for f in FITTED])])
     return workflow

@@ -74,38 +74,46 @@ def run_participant(
     log_dir = log_dir or new_log_folder(settings)
     model_of = _models_of(settings, scans, log_dir)
     statuses: dict[str, ScanStatus] = {}
-    pending: dict[str, tuple[str, Model]] = {}
-    for scan in scans:
-        try:
-            own = model_of(scan)
-            wanted = harmonization_hash(
-                scan,
-                settings,
-                target_site=target,
-                model_sha256=own.identity,
-                t1w=companion_of(scan, scans),
-            )
-        except BidsHarmonyError as error:
-            statuses[scan.label] = failed_status(scan, error)
-            continue
-        if _is_finished(scan, settings, target, wanted):
+    pending: dict[str, Model] = {}
+
+    def hash_of(scan: Scan, t1w: Scan | None) -> str:
+        own = model_of(scan)
+        return harmonization_hash(
+            scan, settings, target_site=target, model_sha256=own.identity, t1w=t1w
+        )
+
+    def is_finished(scan: Scan, t1w: Scan | None) -> bool:
+        finished = _is_finished(scan, settings, target, hash_of(scan, t1w))
+        if finished:
             logger.info(
                 "%s: harmonized from the same input, model and settings before, skipping",
                 scan.label,
             )
-            statuses[scan.label] = ScanStatus(scan.label, "skipped")
-        else:
-            pending[scan.label] = wanted, own
+        return finished
 
-    def init_scan_wf(scan: Scan) -> Workflow:
-        wanted, own = pending[scan.label]
+    for scan in scans:
+        try:
+            if is_finished(scan, companion_of(scan, scans)):
+                statuses[scan.label] = ScanStatus(scan.label, "skipped")
+            else:
+                pending[scan.label] = model_of(scan)
+        except BidsHarmonyError as error:
+            statuses[scan.label] = failed_status(scan, error)
+
+    def init_scan_wf(scan: Scan, t1w: Scan | None) -> Workflow:
         init_wf = init_dwi_harmonize_wf if scan.gradients else init_anat_harmonize_wf
         return init_wf(
-            scan=scan, settings=settings, model=own, target_site=target, input_hash=wanted
+            scan=scan,
+            settings=settings,
+            model=pending[scan.label],
+            target_site=target,
+            input_hash=hash_of(scan, t1w),
         )
 
     work = [scan for scan in scans if scan.label in pending]
-    done, _ = run_scans(settings, "participant_wf", work, scans, init_scan_wf, log_dir)
+    done, _ = run_scans(
+        settings, "participant_wf", work, scans, init_scan_wf, log_dir, is_finished=is_finished
+    )
     statuses |= {label: _left_out(status, settings) for label, status in done.items()}
     written = [s for s in scans if _has_output(statuses[s.label])]
     _write_quality_rows(settings, written, target)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nipype.pipeline.engine import Workflow
+from nipype.pipeline.engine import Node, Workflow
 
-from bids_harmony.workflows.anat import init_anat_fit_wf, scan_wf_name
+from bids_harmony.interfaces.derivatives import WriteAnatomy
+from bids_harmony.workflows.anat import FITTED, init_anat_fit_wf, scan_wf_name
 from bids_harmony.workflows.dwi import init_dwi_fit_wf
 from bids_harmony.workflows.precomputed import anatomy_hash, find_fitted
 
@@ -21,6 +22,9 @@ __all__ = ["companion_of", "init_cohort_wf", "scan_folder"]
 
 # Name of the graph in a scan's graph that fits mask and transform.
 _FIT = "fit_wf"
+_WRITE, _MEM_WRITE = "write_anatomy", 0.7
+# Last nodes of what follows a fit, and what they leave.
+_LAST = {"write_harmonized": "out_file", "prepare": "prepared_file"}
 
 
 def companion_of(scan: Scan, scans: Sequence[Scan]) -> Scan | None:
@@ -48,7 +52,7 @@ def init_cohort_wf(
     settings: Settings,
     work: Sequence[Scan],
     scans: Sequence[Scan],
-    init_scan_wf: Callable[[Scan], Workflow],
+    init_scan_wf: Callable[[Scan, Scan | None], Workflow],
     name: str,
 ) -> Workflow:
     """Join the graphs of scans: fit, and what comes after it.
@@ -61,8 +65,9 @@ def init_cohort_wf(
     scans : sequence of Scan
         All that were selected; T1w among them that `work` needs are fitted, too.
     init_scan_wf : callable
-        Makes the graph that follows the fit of a scan; inputs ``inputnode``: ``mask_file``,
-        ``mask_kind``, ``xfm_file``.
+        Makes the graph that follows the fit of a scan, given the scan and the T1w that it goes
+        through; inputs ``inputnode``: ``mask_file``, ``mask_kind``, ``xfm_file``. Mask and
+        transform are written when it is done: a scan that is refused leaves none behind.
     name : str
         Name of the graph and of its folder in the work folder.
 
@@ -83,17 +88,19 @@ def init_cohort_wf(
             t1w = None
         init_fit_wf = init_dwi_fit_wf if scan.modality == "dwi" else init_anat_fit_wf
         fit_wf = init_fit_wf(
-            scan=scan,
-            settings=settings,
-            input_hash=wanted,
-            fitted=fitted,
-            with_t1w=t1w is not None,
-            # Images from outside the dataset have no place in its derivative.
-            keep=scan.path.is_relative_to(settings.bids_dir),
-            name=_FIT,
+            scan=scan, settings=settings, fitted=fitted, with_t1w=t1w is not None, name=_FIT
         )
         graph = graphs[scan.label] = Workflow(scan_wf_name(scan.label))
         graph.add_nodes([fit_wf])
+        # Images from outside the dataset have no place in its derivative.
+        if not fitted.written and scan.path.is_relative_to(settings.bids_dir):
+            write_anatomy = Node(
+                WriteAnatomy(scan=scan, settings=settings, input_hash=wanted),
+                name=_WRITE,
+                mem_gb=_MEM_WRITE,
+            )
+            made = [(f"outputnode.{field}", field) for field in (*FITTED, "similarity")]
+            graph.connect([(fit_wf, write_anatomy, made)])
         cohort.add_nodes([graph])
         if t1w is not None:
             fit_wf.inputs.inputnode.t1w_file = str(t1w.path)
@@ -105,8 +112,10 @@ def init_cohort_wf(
 
     for scan in work:
         graph = fit(scan)
-        apply_wf = init_scan_wf(scan)
-        fields = ("mask_file", "mask_kind", "xfm_file")
-        links = [(f"outputnode.{field}", f"inputnode.{field}") for field in fields]
+        apply_wf = init_scan_wf(scan, companion_of(scan, scans))
+        links = [(f"outputnode.{field}", f"inputnode.{field}") for field in FITTED]
         graph.connect([(graph.get_node(_FIT), apply_wf, links)])
+        if write_anatomy := graph.get_node(_WRITE):
+            last = next(node for node in _LAST if apply_wf.get_node(node))
+            graph.connect(apply_wf, f"{last}.{_LAST[last]}", write_anatomy, "after")
     return cohort

@@ -15,7 +15,6 @@ from nipype.pipeline.engine import Node, Workflow
 
 from bids_harmony.exceptions import DataError
 from bids_harmony.interfaces.anatomy import RegisterToAnatomy, ReuseBrain
-from bids_harmony.interfaces.derivatives import WriteAnatomy
 from bids_harmony.interfaces.diffusion import (
     BrainFromB0,
     HarmonizeSeries,
@@ -25,7 +24,7 @@ from bids_harmony.interfaces.diffusion import (
     WriteSeries,
 )
 from bids_harmony.interfaces.figures import DrawSeriesChange
-from bids_harmony.workflows.anat import Fitted
+from bids_harmony.workflows.anat import FITTED, Fitted
 from bids_harmony.workflows.dwi_fits import init_dwi_maps_wf
 
 if TYPE_CHECKING:
@@ -50,17 +49,14 @@ _MEM_SERIES, _MEM_HARMONIZE, _MEM_MASK, _MEM_REGISTER, _MEM_WRITE = 1.5, 3.0, 1.
 #: Of the largest node.
 SERIES_GIB = max(_MEM_SERIES, _MEM_HARMONIZE, _MEM_MASK, _MEM_REGISTER, _MEM_WRITE)
 _NOTHING_FITTED = Fitted()
-_FITTED = ("mask_file", "mask_kind", "xfm_file")
 
 
 def init_dwi_fit_wf(
     *,
     scan: Scan,
     settings: Settings,
-    input_hash: str,
     fitted: Fitted = _NOTHING_FITTED,
     with_t1w: bool = False,
-    keep: bool = True,
     name: str = "dwi_fit_wf",
 ) -> Workflow:
     """Mask the brain of a series and register it to the reference template, by its mean b=0.
@@ -70,18 +66,17 @@ def init_dwi_fit_wf(
 
     Parameters
     ----------
-    scan, settings, input_hash, fitted, with_t1w, keep, name
+    scan, settings, fitted, with_t1w, name
         As for `anat.init_anat_fit_wf`; the scan has `gradients`.
 
     Returns
     -------
     Workflow
-        Inputs ``inputnode``: ``t1w_file``, ``t1w_mask``, ``t1w_xfm``. Outputs ``outputnode``:
-        ``mask_file``, ``mask_kind``, ``xfm_file``.
+        Inputs and outputs as those of `anat.init_anat_fit_wf`.
     """
     workflow = Workflow(name)
     inputnode = Node(IdentityInterface(["t1w_file", "t1w_mask", "t1w_xfm"]), name="inputnode")
-    outputnode = Node(IdentityInterface(list(_FITTED)), name="outputnode")
+    outputnode = Node(IdentityInterface([*FITTED, "similarity"]), name="outputnode")
     if fitted.mask is not None:
         logger.info("%s: found precomputed mask, skipping: %s", scan.label, fitted.mask)
     if fitted.written:
@@ -122,21 +117,9 @@ def init_dwi_fit_wf(
             (mean_b0, mask_brain, [("out_file", "in_file")]),
             (mean_b0, register, [("out_file", "in_file")]),
             (mask_brain, outputnode, masks),
-            (register, outputnode, [("xfm_file", "xfm_file")]),
+            (register, outputnode, [("xfm_file", "xfm_file"), ("similarity", "similarity")]),
         ]
     )
-
-    # Stage 4: into the derivative, for later runs and other programs.
-    if keep:
-        write_anatomy = Node(
-            WriteAnatomy(scan=scan, settings=settings, input_hash=input_hash),
-            name="write_anatomy",
-            mem_gb=_MEM_WRITE,
-        )
-        registered = [("xfm_file", "xfm_file"), ("similarity", "similarity")]
-        workflow.connect(
-            [(mask_brain, write_anatomy, masks), (register, write_anatomy, registered)]
-        )
     return workflow
 
 
@@ -164,7 +147,7 @@ def init_dwi_harmonize_wf(
         Inputs ``inputnode``: ``mask_file``, ``mask_kind``, ``xfm_file``.
     """
     workflow = Workflow(name)
-    inputnode = Node(IdentityInterface(list(_FITTED)), name="inputnode")
+    inputnode = Node(IdentityInterface(list(FITTED)), name="inputnode")
     harmonize = Node(
         HarmonizeSeries(
             **_tables(scan, settings),
@@ -198,7 +181,7 @@ def init_dwi_harmonize_wf(
     written = [("out_file", "in_file"), ("quality_file", "quality_file")]
     workflow.connect(
         [
-            (inputnode, harmonize, [(f, f) for f in _FITTED]),
+            (inputnode, harmonize, [(f, f) for f in FITTED]),
             (inputnode, write_harmonized, [("mask_kind", "mask_kind")]),
             (harmonize, draw_change, made),
             (harmonize, write_harmonized, written),
@@ -273,13 +256,13 @@ def init_dwi_prepare_wf(
         leaves ``prepared.npz``.
     """
     workflow = Workflow(name)
-    inputnode = Node(IdentityInterface(list(_FITTED)), name="inputnode")
+    inputnode = Node(IdentityInterface(list(FITTED)), name="inputnode")
     prepare = Node(
         PrepareSeries(**_tables(scan, settings), mode=settings.dwi_mode),
         name="prepare",
         mem_gb=_MEM_SERIES,
     )
-    workflow.connect([(inputnode, prepare, [(f, f) for f in _FITTED])])
+    workflow.connect([(inputnode, prepare, [(f, f) for f in FITTED])])
     return workflow
 
 

@@ -87,6 +87,7 @@ def init_dwi_maps_wf(
             )
             if state == "source":
                 fit.inputs.in_file = str(scan.path)
+                workflow.connect(inputnode, "harmonized_file", write, "after")
             else:
                 write.inputs.target_site = target_site
                 workflow.connect(inputnode, "harmonized_file", fit, "in_file")

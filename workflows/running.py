@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bids_harmony.exceptions import BidsHarmonyError
+from bids_harmony.exceptions import BidsHarmonyError, ExitCode
 from bids_harmony.interfaces.base import Failure
 from bids_harmony.workflows.status import ScanStatus, status_of_scan
 
@@ -41,10 +41,15 @@ def run_scans(
     name: str,
     work: Sequence[Scan],
     scans: Sequence[Scan],
-    init_scan_wf: Callable[[Scan], Workflow],
+    init_scan_wf: Callable[[Scan, Scan | None], Workflow],
     log_dir: Path,
+    *,
+    is_finished: Callable[[Scan, Scan | None], bool] = lambda scan, t1w: False,
 ) -> tuple[dict[str, ScanStatus], dict[str, NodeRecord]]:
     """Build and run the graph of some scans.
+
+    A T1w that cannot be used does not cost the person's other scans: they go through the next
+    one, or without.
 
     Parameters
     ----------
@@ -58,6 +63,8 @@ def run_scans(
         As for `cohort.init_cohort_wf`.
     log_dir : Path
         Gets crash files.
+    is_finished : callable
+        Whether a scan that is to go through another T1w than the first was finished before.
 
     Returns
     -------
@@ -65,6 +72,51 @@ def run_scans(
     records : dict of name to NodeRecord
         What became of every node.
     """
+    from bids_harmony.workflows.cohort import companion_of
+
+    statuses: dict[str, ScanStatus] = {}
+    records: dict[str, NodeRecord] = {}
+    while True:
+        done, new = _run_once(settings, name, work, scans, init_scan_wf, log_dir)
+        statuses |= done
+        records |= new
+        # What may pass by itself must not change through which T1w a scan goes.
+        lost = {
+            status.needs
+            for status in done.values()
+            if status.exit_code not in (ExitCode.TRY_AGAIN, ExitCode.UNSPECIFIED)
+        } - {""}
+        if not lost or settings.stop_on_first_crash:
+            for label in (label for label, status in done.items() if status.needs):
+                logger.error("%s failed: %s", label, done[label].message)
+            return statuses, records
+        scans = [scan for scan in scans if scan.label not in lost]
+        again = [scan for scan in work if done[scan.label].needs in lost]
+        work = []
+        for scan in again:
+            t1w = companion_of(scan, scans)
+            logger.warning(
+                "%s: %s failed; it goes %s",
+                scan.label,
+                done[scan.label].needs,
+                f"through {t1w.label}" if t1w else "to the reference without a T1w",
+            )
+            if is_finished(scan, t1w):
+                statuses[scan.label] = ScanStatus(scan.label, "skipped")
+            else:
+                work.append(scan)
+        if not work:
+            return statuses, records
+
+
+def _run_once(
+    settings: Settings,
+    name: str,
+    work: Sequence[Scan],
+    scans: Sequence[Scan],
+    init_scan_wf: Callable[[Scan, Scan | None], Workflow],
+    log_dir: Path,
+) -> tuple[dict[str, ScanStatus], dict[str, NodeRecord]]:
     from bids_harmony.imaging.atomic import remove_leftovers
     from bids_harmony.workflows.cohort import companion_of, init_cohort_wf, scan_folder
     from bids_harmony.workflows.execution import run_graph
@@ -91,7 +143,7 @@ def run_scans(
     def take_stock() -> None:
         for scan in readable:
             status = status_of_scan(scan, records.values(), needs=companion_of(scan, scans))
-            if status.state == "failed":
+            if status.state == "failed" and not status.needs:
                 logger.error("%s failed: %s", scan.label, status.message)
             statuses[scan.label] = status
 
@@ -124,7 +176,7 @@ def prepare_scans(
     from bids_harmony.training.training_scans import TrainingScan
     from bids_harmony.workflows.anat import init_anat_train_wf
 
-    def init_scan_wf(scan: Scan) -> Workflow:
+    def init_scan_wf(scan: Scan, t1w: Scan | None) -> Workflow:
         return init_anat_train_wf(scan=scan, settings=settings)
 
     statuses, records = run_scans(settings, name, work, scans, init_scan_wf, log_dir)

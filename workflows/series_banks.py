@@ -171,7 +171,7 @@ def _prepare(
         _NAME,
         list(work.values()),
         [*everyone, *given],
-        lambda scan: init_dwi_prepare_wf(scan=scan, settings=settings),
+        lambda scan, _: init_dwi_prepare_wf(scan=scan, settings=settings),
         log_dir,
     )
     report_references(statuses.values())

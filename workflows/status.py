@@ -55,6 +55,8 @@ class ScanStatus:
     exit_code : int
     seconds : mapping
         Wall clock of each stage that ran.
+    needs : str
+        Label of the T1w because of which the scan was not run; empty where there is none.
     """
 
     label: str
@@ -63,10 +65,12 @@ class ScanStatus:
     message: str = ""
     exit_code: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
+    needs: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """For ``status.json``: without what is empty."""
-        return {k: v for k, v in asdict(self).items() if k != "label" and v not in ("", {})}
+        hidden = ("label", "needs")
+        return {k: v for k, v in asdict(self).items() if k not in hidden and v not in ("", {})}
 
 
 def status_of_scan(
@@ -104,7 +108,7 @@ def status_of_scan(
         if before.state == "failed":
             message = f"Not run: it needs {needs.label}, which failed."
             return ScanStatus(
-                scan.label, "failed", before.error, message, before.exit_code, seconds
+                scan.label, "failed", before.error, message, before.exit_code, seconds, needs.label
             )
     if any(r.state == "failed" for r in every):
         message = "Not run: the run was stopped at the first failure."

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -42,6 +43,7 @@ __all__ = [
     "HASH_FIELD",
     "LOCK",
     "RunLog",
+    "check_numbers",
     "finish_run",
     "is_complete",
     "link_file",
@@ -135,12 +137,36 @@ def write_json(path: Path, record: Mapping[str, Any]) -> bool:
 
     Raises
     ------
-    ValueError
+    DataError
         On NaN or infinity, which JSON does not know.
     """
+    check_numbers(record, str(path))
     return write_text(
         path, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     )
+
+
+def check_numbers(record: Mapping[str, Any], where: str) -> None:
+    """Refuse numbers that no sidecar can hold; to be asked before the image is written.
+
+    Raises
+    ------
+    DataError
+        On NaN or infinity; the field is named.
+    """
+    for name, value in record.items():
+        inner = value.items() if isinstance(value, Mapping) else ()
+        values = value if isinstance(value, list | tuple) else (value,)
+        check_numbers({f"{name}.{key}": one for key, one in inner}, where)
+        if any(isinstance(one, float) and not math.isfinite(one) for one in values):
+            raise DataError(
+                "A number that was measured is not finite",
+                where=where,
+                expected=f"a finite {name}",
+                got=str(value),
+                hint="Intensities in the brain or around it are too large, or no numbers; look at "
+                "the image.",
+            )
 
 
 def merge_table(

@@ -148,9 +148,7 @@ def _wrong_count(holds: str, path: Path, n_volumes: int, got: int) -> DataError:
     )
 
 
-def _check_bvals(
-    bvals: np.ndarray, bvecs: np.ndarray, where: str, b0_threshold: float
-) -> None:
+def _check_bvals(bvals: np.ndarray, bvecs: np.ndarray, where: str, b0_threshold: float) -> None:
     for wrong, what in (
         (~np.isfinite(bvals), "b-values that are not finite"),
         (bvals < 0, "negative b-values"),

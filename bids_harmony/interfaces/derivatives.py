@@ -18,7 +18,7 @@ from nipype.interfaces.base import (
 from bids_harmony.exceptions import CannotCreateOutput
 from bids_harmony.interfaces.base import Adapter
 
-__all__ = ["WriteAnatomy", "WriteHarmonized", "copy_output", "figure_path"]
+__all__ = ["WriteAnatomy", "WriteHarmonized", "copy_output", "figure_path", "measured"]
 
 
 class _WriterInput(BaseInterfaceInputSpec):
@@ -39,13 +39,15 @@ class WriteAnatomy(Adapter):
         mask_kind = traits.Str(mandatory=True)
         xfm_file = File(exists=True, mandatory=True)
         similarity = traits.Float(desc="of the registration")
+        # What is refused on its way leaves nothing behind, neither mask nor transform.
+        after = traits.Any(nohash=True, desc="what must be made before")
 
     class output_spec(TraitedSpec):
         mask_file = File(exists=True)
         xfm_file = File(exists=True)
 
     def _adapt(self, folder: Path) -> dict:
-        from bids_harmony.bids.derivative import write_json
+        from bids_harmony.bids.derivative import check_numbers, write_json
         from bids_harmony.bids.naming import mask_path, sidecar_path, transform_path
         from bids_harmony.bids.sidecar import derived_sidecar
         from bids_harmony.imaging.reference import REFERENCE
@@ -56,6 +58,7 @@ class WriteAnatomy(Adapter):
         registered: dict[str, Any] = {}
         if isdefined(self.inputs.similarity):
             registered["RegistrationSimilarity"] = round(self.inputs.similarity, 4)
+            check_numbers(registered, str(scan.path))
         for source, target, extra in (
             (self.inputs.mask_file, mask, {"Type": "Brain", "MaskKind": self.inputs.mask_kind}),
             (self.inputs.xfm_file, xfm, registered),
@@ -95,7 +98,7 @@ class WriteHarmonized(Adapter):
         from bids_harmony.imaging.reference import REFERENCE
 
         scan, settings, target = self.inputs.scan, self.inputs.settings, self.inputs.target_site
-        record = json.loads(Path(self.inputs.quality_file).read_text())
+        record = measured(self.inputs.quality_file, scan)
         stripped = settings.skull_strip or self.inputs.mask_kind == "skull-stripped"
         if isdefined(self.inputs.reference_file):
             on_grid = harmonized_path(settings.output_dir, scan, target, space=REFERENCE)
@@ -161,6 +164,21 @@ class WriteHarmonized(Adapter):
                 extra=extra,
             ),
         )
+
+
+def measured(file: str, scan: Any) -> dict[str, Any]:
+    """Numbers that a node left, all of which a sidecar can hold: asked before anything is copied.
+
+    Raises
+    ------
+    DataError
+        One is not finite.
+    """
+    from bids_harmony.bids.derivative import check_numbers
+
+    record: dict[str, Any] = json.loads(Path(file).read_text())
+    check_numbers(record, str(scan.path))
+    return record
 
 
 def _spatial_reference(image: Path, scan: Any, bids_dir: Path) -> Any:

@@ -20,7 +20,12 @@ from nipype.interfaces.base import (
 
 from bids_harmony.interfaces.anatomy import MaskOutput, RegisterToReference, save_brain
 from bids_harmony.interfaces.base import Adapter
-from bids_harmony.interfaces.derivatives import WriteHarmonized, copy_output, figure_path
+from bids_harmony.interfaces.derivatives import (
+    WriteHarmonized,
+    copy_output,
+    figure_path,
+    measured,
+)
 from bids_harmony.interfaces.model_input import ModelInput, harmonizer
 
 if TYPE_CHECKING:
@@ -218,7 +223,10 @@ class WriteSeries(WriteHarmonized):
         from bids_harmony.bids.naming import harmonized_path, table_paths
 
         scan, settings, target = self.inputs.scan, self.inputs.settings, self.inputs.target_site
-        record = json.loads(Path(self.inputs.quality_file).read_text())
+        record = measured(self.inputs.quality_file, scan)
+        fits: dict[str, Any] = {}
+        if isdefined(self.inputs.fits_file):
+            fits = measured(self.inputs.fits_file, scan)["quality"]
         stripped = settings.skull_strip or self.inputs.mask_kind == "skull-stripped"
         figure = figure_path(settings.output_dir, scan, target)
         copy_output(self.inputs.figure_file, figure)
@@ -226,9 +234,6 @@ class WriteSeries(WriteHarmonized):
         for fitted in figures:
             own = f"{figure.stem}_{Path(fitted).stem}{figure.suffix}"
             copy_output(fitted, figure.with_name(own))
-        fits: dict[str, Any] = {}
-        if isdefined(self.inputs.fits_file):
-            fits = json.loads(Path(self.inputs.fits_file).read_text())["quality"]
         image = harmonized_path(settings.output_dir, scan, target)
         self._write_summary(image)
         copy_output(self.inputs.in_file, image)

@@ -147,6 +147,8 @@ class WriteMaps(Adapter):
         map_files = InputMultiPath(File(exists=True), desc="may be none")
         record_file = File(exists=True, mandatory=True)
         target_site = traits.Str(desc="of a harmonized series; not given for the source")
+        # A series that is refused leaves no maps behind.
+        after = traits.Any(nohash=True, desc="what must be made before")
 
     class output_spec(TraitedSpec):
         out_files = OutputMultiPath(File(exists=True))
@@ -155,11 +157,11 @@ class WriteMaps(Adapter):
         from bids_harmony.bids.derivative import write_json
         from bids_harmony.bids.map_sidecar import map_sidecar
         from bids_harmony.bids.naming import file_stem, map_path, sidecar_path
-        from bids_harmony.interfaces.derivatives import copy_output
+        from bids_harmony.interfaces.derivatives import copy_output, measured
 
         scan, settings = self.inputs.scan, self.inputs.settings
         target = self.inputs.target_site if isdefined(self.inputs.target_site) else None
-        record = json.loads(Path(self.inputs.record_file).read_text())
+        record = measured(self.inputs.record_file, scan)
         written = []
         for file in self.inputs.map_files if isdefined(self.inputs.map_files) else []:
             parameter = file_stem(file)

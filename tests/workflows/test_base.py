@@ -149,7 +149,8 @@ def test_a_scan_that_failed_is_missing_in_the_raw_layout(participant, settings):
     bad.write_bytes(bad.read_bytes()[:2000])
     participant(output_layout="raw")
     raw = settings.output_dir / "derivatives/harmonizedB"
-    assert [p.name for p in raw.rglob("*.nii.gz")] == ["sub-02_T1w.nii.gz"]
+    images = sorted(p.name for p in raw.rglob("*.nii.gz"))
+    assert images == ["sub-01_T2w.nii.gz", "sub-02_T1w.nii.gz"]
 
 
 def test_without_the_option_there_is_no_raw_layout(finished):
@@ -212,9 +213,53 @@ def test_one_bad_scan_stops_no_other(participant, settings):
     assert scans["sub-01_T1w"]["error"] == "InputOutputError"
     assert scans["sub-01_T1w"]["exit_code"] == ExitCode.INPUT_OUTPUT
     assert str(bad) in scans["sub-01_T1w"]["message"]
-    assert "needs sub-01_T1w" in scans["sub-01_T2w"]["message"]
-    assert scans["sub-02_T1w"]["state"] == "done"
-    assert not list((settings.output_dir / "sub-01").rglob("*harmonized*"))
+    # The T2w of the same person goes to the reference without it.
+    assert scans["sub-01_T2w"]["state"] == scans["sub-02_T1w"]["state"] == "done"
+    out = settings.output_dir / "sub-01/anat"
+    assert (out / "sub-01_desc-harmonizedB_T2w.nii.gz").is_file()
+    assert not list(out.glob("*harmonizedB_T1w*"))
+    again = participant()[1]
+    assert again["sub-01_T2w"]["state"] == "skipped" and again["sub-01_T1w"]["state"] == "failed"
+
+
+def test_another_t1w_stands_in_for_one_that_fails(participant, settings):
+    """What is wrong with run-1 shows when its voxels are read, after T2w and T1w were planned."""
+    anat = settings.bids_dir / "sub-01/anat"
+    for kind in ("nii.gz", "json"):
+        shutil.copy(anat / f"sub-01_T1w.{kind}", anat / f"sub-01_run-1_T1w.{kind}")
+        (anat / f"sub-01_T1w.{kind}").rename(anat / f"sub-01_run-2_T1w.{kind}")
+    image = nib.load(anat / "sub-01_run-1_T1w.nii.gz")
+    empty = nib.Nifti1Image(np.zeros(image.shape, np.int16), image.affine)
+    nib.save(empty, anat / "sub-01_run-1_T1w.nii.gz")
+    code, scans = participant(participant_labels=("01",))
+    assert code == ExitCode.BAD_DATA
+    assert {label: scan["state"] for label, scan in scans.items()} == {
+        "sub-01_run-1_T1w": "failed", "sub-01_run-2_T1w": "done", "sub-01_T2w": "done",
+    }  # fmt: skip
+    out = settings.output_dir / "sub-01/anat"
+    assert not list(out.glob("*run-1*"))
+    # Just as if the bad one had never been there.
+    for kind in ("nii.gz", "json"):
+        (anat / f"sub-01_run-1_T1w.{kind}").unlink()
+    code, scans = participant(participant_labels=("01",))
+    assert code == ExitCode.DONE
+    assert scans["sub-01_run-2_T1w"]["state"] == scans["sub-01_T2w"]["state"] == "skipped"
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_a_refused_scan_leaves_neither_image_nor_mask(participant, settings, monkeypatch, number):
+    from bids_harmony.quality import changes
+
+    for path in settings.output_dir.rglob("sub-02_*"):
+        path.unlink()
+    real = changes.quality_row
+    monkeypatch.setattr(
+        changes, "quality_row", lambda *a, **k: real(*a, **k) | {"mean_change": float(number)}
+    )
+    code, scans = participant(participant_labels=("02",))
+    assert code == ExitCode.BAD_DATA
+    assert "a finite quality.mean_change" in scans["sub-02_T1w"]["message"]
+    assert not [path for path in (settings.output_dir / "sub-02").rglob("*") if path.is_file()]
 
 
 def test_failures_of_two_kinds_make_the_unspecified_code(participant, settings):
