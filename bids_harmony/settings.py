@@ -37,6 +37,7 @@ __all__ = [
     "PRECISIONS",
     "REPORT_LEVELS",
     "SHIPPED_CONFIGS",
+    "SITE_MEANS",
     "TENSOR_METHODS",
     "Settings",
     "TrainingSettings",
@@ -59,6 +60,7 @@ ON_OOD = ("warn", "skip", "error")
 KEEP_WORKDIR = ("always", "on-failure", "never")
 OUTPUT_SPACES = ("native", "MNI152NLin2009aSym")
 OUTPUT_LAYOUTS = ("derivative", "raw")
+SITE_MEANS = ("scanner", "institution")
 REPORT_LEVELS = ("root", "subject", "session")
 
 # More threads than this inside one task bring nothing in slices of 200 x 200 pixels; more tasks
@@ -106,6 +108,8 @@ class Settings:
     source_site: str | None = None
     # Table with participant_id[, session_id] and site.
     site_map: Path | None = None
+    # Whether a name that holds several scanners is a site for each, or one; of `SITE_MEANS`.
+    site_means: str = "scanner"
 
     # --- harmonization
     # None: OUT/models (in it, the method's own folder), else the model shipped in the package.
@@ -182,6 +186,7 @@ class Settings:
             check_choice("bids_filters", name, MODALITIES)
         for name in self.output_spaces:
             check_choice("output_spaces", name, OUTPUT_SPACES)
+        check_choice("site_means", self.site_means, SITE_MEANS)
         check_choice("output_layout", self.output_layout, OUTPUT_LAYOUTS)
         check_choice("method", self.method, METHODS)
         if self.analysis_level == "train":

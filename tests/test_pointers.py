@@ -7,7 +7,7 @@ import os
 import pytest
 
 from bids_harmony.bids.filters import read_filter_file
-from bids_harmony.bids.site import read_site_map
+from bids_harmony.bids.site_tables import read_site_map
 from bids_harmony.bids.table import read_tsv
 from bids_harmony.diffusion.gradient_files import read_gradients
 from bids_harmony.exceptions import NotFetched

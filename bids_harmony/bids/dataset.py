@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from bids_harmony.bids.census import take_census
 from bids_harmony.bids.gradient_tables import gradient_tables, is_b0_alone
 from bids_harmony.bids.inventory import (
     Inventory,
@@ -20,14 +21,7 @@ from bids_harmony.bids.inventory import (
 from bids_harmony.bids.naming import file_stem
 from bids_harmony.bids.narrowing import of_the_kind, one_of_each
 from bids_harmony.bids.query import query_images
-from bids_harmony.bids.site import (
-    SiteEvidence,
-    SiteTables,
-    canonical_site,
-    described_site,
-    resolve_site,
-    same_site,
-)
+from bids_harmony.bids.site import DatasetSites, SiteEvidence, resolve_sites, same_site
 from bids_harmony.bids.site_tables import read_tables
 from bids_harmony.exceptions import (
     BidsHarmonyError,
@@ -114,11 +108,17 @@ class ScanSelection:
         What is wrong; each counts for the exit code.
     notes : tuple of str
         What is passed over although nothing is wrong with it.
+    sites : DatasetSites
+        Sites of the whole dataset, whatever is selected.
+    warnings : tuple of str
+        What is odd about tables, sites and scanners of the selected scans.
     """
 
     scans: tuple[Scan, ...]
     problems: tuple[Problem, ...]
     notes: tuple[str, ...] = ()
+    sites: DatasetSites = field(default_factory=DatasetSites)
+    warnings: tuple[str, ...] = ()
 
 
 def find_scans(
@@ -127,8 +127,11 @@ def find_scans(
     whole_dataset: bool = False,
     people: Sequence[str] = (),
     known_sites: Collection[str] = (),
+    sites: DatasetSites | None = None,
 ) -> ScanSelection:
     """Find the scans that the settings select and the site of each.
+
+    Sites are resolved over the whole dataset: that of a scan must not depend on the selection.
 
     Parameters
     ----------
@@ -141,6 +144,8 @@ def find_scans(
         With `whole_dataset`, labels of those who are looked at; all by default.
     known_sites : collection of str
         Sites of a trained model, which a session label may name.
+    sites : DatasetSites, optional
+        Sites of the dataset where they have been resolved before.
 
     Returns
     -------
@@ -198,16 +203,15 @@ def find_scans(
 
     found, failed = query_images(settings, subjects, modalities, inventory)
     problems += [Problem(folder.name, folder, error) for folder, error in failed.items()]
-    tables, table_errors = read_tables(settings, subjects)
-    named = sorted({site for *_, metadata in found if (site := described_site(metadata))})
-    known = [*named, *(site for site in map(canonical_site, known_sites) if site)]
+    if sites is None:
+        sites = _dataset_sites(settings, present, inventory, known_sites)
     scans, notes = [], []
     for path, entities, metadata in sorted(found, key=lambda item: item[0]):
         try:
             check_content(path)
-            if error := table_errors.get(entities["subject"]) or _sidecar_error(path, inventory):
+            if error := sites.errors.get(entities["subject"]) or _sidecar_error(path, inventory):
                 raise error
-            evidence = _site(path, entities, metadata, settings, tables, known)
+            evidence = _site(path, metadata, settings, sites)
             modality = entities["suffix"]
             gradients = gradient_tables(path, root) if modality == "dwi" else None
             if gradients and is_b0_alone(*gradients, settings.b0_threshold):
@@ -234,8 +238,15 @@ def find_scans(
             or "Compare it with the names in the dataset; names that BIDS does not allow are read "
             "with --skip-bids-validation only, images in a template's space never.",
         )
-    chosen = of_the_kind(scans, filters) if whole_dataset else tuple(scans)
-    return ScanSelection(chosen, tuple(problems), tuple(notes))
+    files = {scan.path.relative_to(root).as_posix() for scan in scans}
+    warnings = [note.text for note in sites.notes if note.matters(files)]
+    return ScanSelection(
+        of_the_kind(scans, filters) if whole_dataset else tuple(scans),
+        tuple(problems),
+        tuple(notes),
+        sites,
+        (*warnings, *_overruled(scans, settings)),
+    )
 
 
 def find_everyone(settings: Settings) -> tuple[Scan, ...]:
@@ -244,19 +255,43 @@ def find_everyone(settings: Settings) -> tuple[Scan, ...]:
     Those for which ``--source-site`` claims a site are of that site, as with ``--site-map``; but a
     claim makes no scan one of the target's.
     """
-    everyone = {s.path: s for s in find_scans(settings, whole_dataset=True).scans}
+    whole = find_scans(settings, whole_dataset=True)
+    everyone = {s.path: s for s in whole.scans}
     claimed, target = settings.source_site, settings.target_site
     if claimed and not (target and same_site(claimed, target)):
-        everyone |= {s.path: s for s in find_scans(settings).scans}
+        everyone |= {s.path: s for s in find_scans(settings, sites=whole.sites).scans}
     return tuple(everyone[path] for path in sorted(everyone))
 
 
+def _dataset_sites(
+    settings: Settings, subjects: Iterable[str], inventory: Inventory, known: Collection[str]
+) -> DatasetSites:
+    census = take_census(settings.bids_dir, subjects, inventory)
+    return resolve_sites(
+        census.images,
+        read_tables(settings, census),
+        site_means=settings.site_means,
+        target_site=settings.target_site,
+        known_sites=known,
+    )
+
+
 def sites_of(scans: Iterable[Scan]) -> dict[str, int]:
-    """Number of scans per site, by name; spellings of one site count together."""
-    counts: Counter[str] = Counter()
-    for site in sorted(scan.site.site for scan in scans):
-        counts[next((known for known in counts if same_site(known, site)), site)] += 1
-    return dict(counts)
+    """Number of scans per site, by name."""
+    return dict(sorted(Counter(scan.site.site for scan in scans).items()))
+
+
+def _overruled(scans: Iterable[Scan], settings: Settings) -> list[str]:
+    """What ``--source-site`` makes one that is several scanners."""
+    if not settings.source_site:
+        return []
+    held = Counter(scan.site.scanner for scan in scans if scan.site.scanner)
+    if len(held) < 2:
+        return []
+    listed = ", ".join(f"{scanner} ({n})" for scanner, n in sorted(held.items()))
+    return [
+        f"--source-site {settings.source_site} makes one site of {len(held)} scanners: {listed}"
+    ]
 
 
 def _sidecar_error(path: Path, inventory: Inventory) -> BidsHarmonyError | None:
@@ -267,24 +302,10 @@ def _sidecar_error(path: Path, inventory: Inventory) -> BidsHarmonyError | None:
 
 
 def _site(
-    path: Path,
-    entities: Mapping[str, str],
-    metadata: Mapping[str, Any],
-    settings: Settings,
-    tables: SiteTables,
-    known: Collection[str],
+    path: Path, metadata: Mapping[str, Any], settings: Settings, sites: DatasetSites
 ) -> SiteEvidence:
     try:
-        return resolve_site(
-            subject=entities["subject"],
-            session=entities.get("session"),
-            filename=path.relative_to(settings.bids_dir).as_posix(),
-            metadata=metadata,
-            tables=tables,
-            source_site=settings.source_site,
-            target_site=settings.target_site,
-            known_sites=known,
-        )
+        return sites.of(path.relative_to(settings.bids_dir).as_posix(), settings.source_site)
     except SiteError as error:
         if metadata:
             raise

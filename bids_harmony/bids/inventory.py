@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,9 +29,9 @@ __all__ = [
     "inherited",
     "list_subjects",
     "read_json_object",
-    "read_sidecars",
     "sidecar_applies",
     "take_inventory",
+    "to_look_into",
 ]
 
 
@@ -153,15 +152,6 @@ def inherited(image: Path, inventory: Inventory) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def read_sidecars(
-    bids_dir: Path, subject: str, modalities: Iterable[str]
-) -> Iterator[dict[str, object]]:
-    """The sidecars in a subject's imaging folders that can be read; others are passed over."""
-    for path in _subject_sidecars(bids_dir, subject, tuple(modalities), lambda _: None):
-        with suppress(BidsHarmonyError):
-            yield read_json_object(path)
-
-
 def read_json_object(path: Path) -> dict[str, object]:
     """Read a JSON file that holds an object.
 
@@ -197,7 +187,7 @@ def sidecar_applies(sidecar: Path, image: Path) -> bool:
     )
 
 
-def _to_look_into(folder: str, names: Iterable[str]) -> list[str]:
+def to_look_into(folder: str, names: Iterable[str]) -> list[str]:
     """Folders of a subject or session, as deep as BIDS goes: links may make a tree endless."""
     if folder in IMAGE_FOLDERS:
         return []
@@ -211,7 +201,7 @@ def _subject_sidecars(
     for folder, names, files in os.walk(
         Path(bids_dir) / f"sub-{subject}", onerror=note, followlinks=True
     ):
-        names[:] = _to_look_into(Path(folder).name, names)
+        names[:] = to_look_into(os.path.basename(folder), names)
         yield from _sidecars(folder, files, suffixes)
 
 

@@ -12,6 +12,7 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bids_harmony.bids.site_names import clean_name
 from bids_harmony.exceptions import UsageError
 
 if TYPE_CHECKING:
@@ -74,15 +75,15 @@ def target_label(site: str) -> str:
     >>> target_label("site COI"), target_label("Philips-Achieva-1.5T"), target_label("Zürich")
     ('COI', 'PhilipsAchieva1p5T', 'Zurich')
     """
-    from bids_harmony.bids.site import canonical_site
-
-    plain = unicodedata.normalize("NFKD", canonical_site(site) or "")
+    plain = unicodedata.normalize("NFKD", clean_name(site))
     # "1.5T" and "15T" must stay apart.
     plain = re.sub(r"(?<=\d)\.(?=\d)", "p", plain)
     label = re.sub(r"[^0-9a-zA-Z]", "", plain)
     if not label:
         raise UsageError(
-            "The site's name holds no letter or digit that a file name could carry", got=repr(site)
+            "The site's name holds no letter or digit that a file name could carry",
+            got=repr(site),
+            hint="Give it a name in the letters A to Z with --site-map, and ask for that.",
         )
     return label
 

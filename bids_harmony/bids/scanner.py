@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bids_harmony.bids.site_names import said
+
 __all__ = [
     "VENDORS",
     "Scanner",
@@ -157,8 +159,8 @@ def read_scanner(metadata: Mapping[str, Any]) -> Scanner:
         Where ``Manufacturer`` and ``ManufacturersModelName`` contradict each other, the model name
         wins (it is the more specific statement) and the contradiction is kept.
     """
-    written = _text(metadata.get("Manufacturer"))
-    raw_model = _text(metadata.get("ManufacturersModelName"))
+    written = said(metadata.get("Manufacturer"))
+    raw_model = said(metadata.get("ManufacturersModelName"))
     vendor = normalize_vendor(written)
     contradictions = []
     for owner, words in _MODEL_WORDS.items():
@@ -176,10 +178,3 @@ def read_scanner(metadata: Mapping[str, Any]) -> Scanner:
         normalize_field(metadata.get("MagneticFieldStrength")),
         tuple(contradictions),
     )
-
-
-def _text(value: Any) -> str | None:
-    text = str(value) if isinstance(value, str | int | float) else ""
-    # Nothing that would move the cursor of a terminal.
-    text = re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text).strip()
-    return text if text.casefold() not in ("", "n/a", "na", "none", "unknown", "null") else None

@@ -1,57 +1,61 @@
-"""Which site a scan comes from.
+"""Which site each scan of a dataset comes from. A site is a scanner.
 
-The first rule that answers wins, every answer is kept, disagreement is told. The rules, in order:
+Scans are divided among scanners by what all sidecars say together (`scanner_groups`). Then every
+scan takes the first name that there is for it:
 
-1. ``--source-site`` or a row of ``--site-map``;
+1. a row of ``--site-map``;
 2. a column ``site`` (``site_id``, ``center``, ``centre``, ``scanner``) of ``scans.tsv``,
    ``sessions.tsv``, ``participants.tsv``, lowest level first;
-3. a session label equal to a known site (``ses-COI``, ``ses-siteCOI``);
-4. ``InstitutionName``, ``StationName``, ``DeviceSerialNumber`` of the sidecar;
-5. vendor, model and field strength of the sidecar (a site "at vendor level");
-6. the letters before the number in the subject label (``sub-COI01``): corroboration only, never an
-   answer.
+3. a session label that names a known site (``ses-COI``, ``ses-siteCOI``) and is no mere number;
+4. such a name of other scans, where serial number or station say that the scanner is the same;
+5. ``InstitutionName``, ``StationName``, ``DeviceSerialNumber`` of the scanner;
+6. vendor, model and field strength of the scanner (a site "at vendor level");
+7. the letters before the number in the subject label (``sub-COI01``): corroboration only, never a
+   name.
+
+Where one name holds several scanners, each is a site of its own, called after both, and this is
+told; ``--site-means institution`` makes them one. ``--source-site`` overrules all of it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
-from bids_harmony.bids.scanner import VENDORS, normalize_vendor, read_scanner
-from bids_harmony.bids.table import read_tsv
-from bids_harmony.exceptions import DataError, SiteError
+from bids_harmony.bids.census import Image
+from bids_harmony.bids.scanner_groups import Observation, ScannerGroup, group_scanners
+from bids_harmony.bids.scanner_names import ScannerWords, scanner_words
+from bids_harmony.bids.scanner_profile import Profile
+from bids_harmony.bids.site_names import (
+    canonical_site,
+    clean_name,
+    find_name,
+    name_key,
+    same_site,
+)
+from bids_harmony.bids.site_notes import Note, notes_on_names, notes_on_scanners
+from bids_harmony.bids.site_statements import (
+    Statement,
+    contradictions,
+    described,
+    read_statements,
+)
+from bids_harmony.bids.site_tables import SITE_COLUMNS, SiteTables, Told
+from bids_harmony.exceptions import BidsHarmonyError, SiteError
 
 __all__ = [
-    "SITE_COLUMNS",
+    "DatasetSites",
     "SiteEvidence",
-    "SiteTables",
     "canonical_site",
-    "described_site",
-    "read_site_map",
-    "resolve_site",
+    "resolve_sites",
     "same_site",
 ]
 
-SITE_COLUMNS = ("site", "site_id", "center", "centre", "scanner")
 _SIDECAR_FIELDS = ("InstitutionName", "StationName", "DeviceSerialNumber")
-# What anonymizers and converters leave behind.
-_EMPTY = {
-    "",
-    "n/a",
-    "na",
-    "nan",
-    "none",
-    "null",
-    "unknown",
-    "anonymous",
-    "anonymized",
-    "anonymised",
-    "removed",
-    "xxxx",
-}
+_KIND = "vendor, model and field strength"
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ class SiteEvidence:
         Every rule that had an answer and its answer, the winner first.
     contradictions : tuple of str
         Statements that cannot all be true.
+    scanner : str or None
+        The scanner in words, as far as all of its scans tell it.
     """
 
     site: str
@@ -82,238 +88,223 @@ class SiteEvidence:
     field_strength: float | None = None
     candidates: tuple[tuple[str, str], ...] = ()
     contradictions: tuple[str, ...] = ()
+    scanner: str | None = None
 
 
 @dataclass(frozen=True)
-class SiteTables:
-    """Sites that tables state, by what they describe.
+class DatasetSites:
+    """The sites of a whole dataset.
 
     Attributes
     ----------
-    site_map : mapping
-        (subject, session or None) to site, from ``--site-map``.
-    participants : mapping
-        Subject to (column, site).
-    sessions : mapping
-        (subject, session) to (column, site).
-    scans : mapping
-        File name relative to the dataset root to (column, site).
+    scans : mapping of str to SiteEvidence
+        By file name relative to the root; scans of which nothing tells the site are missing.
+    names : mapping of str to tuple of str
+        Every name that was found, and the sites that it holds: itself, or one per scanner.
+    notes : tuple of Note
+        What is odd about sites and tables as a whole.
+    errors : mapping of str to error
+        What is wrong with the tables of single subjects, whose sites are then not known.
     """
 
-    site_map: Mapping[tuple[str, str | None], str] = field(default_factory=dict)
-    participants: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    sessions: Mapping[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
-    scans: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    scans: Mapping[str, SiteEvidence] = field(default_factory=dict)
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+    errors: Mapping[str, BidsHarmonyError] = field(default_factory=dict)
 
-    @property
-    def sites(self) -> frozenset[str]:
-        """Every site that a table names."""
-        named = [
-            site
-            for table in (self.participants, self.sessions, self.scans)
-            for _, site in table.values()
-        ]
-        return frozenset(named) | frozenset(self.site_map.values())
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Number of scans per site, by name."""
+        return dict(sorted(Counter(e.site for e in self.scans.values()).items()))
 
+    def meant(self, asked: str, more: Iterable[str] = ()) -> list[str]:
+        """Sites that somebody may mean: one, none, or several of which one has to be chosen.
 
-def canonical_site(text: str | None) -> str | None:
-    """A site's name without blanks around it and a leading "site"; None if it says nothing.
+        Parameters
+        ----------
+        asked : str
+            A site, or a name that holds sites, in nearly any spelling.
+        more : iterable of str
+            Sites that are known from elsewhere, such as those of a model.
+        """
+        more = set(more)
+        found = find_name(asked, {*more, *self.counts, *self.names})
+        return sorted(
+            {site for name in found for site in (() if name in more else self.names.get(name, ()))}
+            | {name for name in found if name in more or name in self.counts}
+        )
 
-    Examples
-    --------
-    >>> canonical_site("site COI"), canonical_site("siteCOI"), canonical_site("site01")
-    ('COI', 'COI', 'site01')
-    >>> canonical_site(" n/a ") is None
-    True
-    """
-    # Nothing that would move the cursor of a terminal or that XML forbids.
-    name = " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", str(text or "")).split())
-    if name.casefold() in _EMPTY or not name.strip("0"):
-        return None
-    return re.sub(r"^(?:[sS]ite|SITE)(?:[ _-]+(?=\S)|(?=[A-Z]))", "", name)
+    def of(self, filename: str, source_site: str | None = None) -> SiteEvidence:
+        """The site of one scan.
 
+        Parameters
+        ----------
+        filename : str
+            Relative to the root, with forward slashes.
+        source_site : str, optional
+            ``--source-site``, which overrules what was found.
 
-def same_site(one: str, other: str) -> bool:
-    """Whether two spellings name one site (case, blanks and punctuation do not count)."""
-    return _key(one) == _key(other)
-
-
-def read_site_map(path: Path) -> dict[tuple[str, str | None], str]:
-    """Read ``--site-map``: ``participant_id``, optionally ``session_id``, and a site column.
-
-    Raises
-    ------
-    MissingInput, DataError
-        When the file is not there or lacks a column.
-    """
-    rows = read_tsv(path)
-    table: dict[tuple[str, str | None], str] = {}
-    for row in rows:
-        column = site_column(row)
-        if "participant_id" not in row or column is None:
-            raise DataError(
-                "The site map lacks a column",
-                where=str(path),
-                got=", ".join(row),
-                expected="participant_id, optionally session_id, and site",
+        Raises
+        ------
+        SiteError
+            When no rule answers; the message tells everything that was looked at.
+        """
+        found = self.scans.get(filename)
+        if given := clean_name(source_site):
+            known = self.meant(given)
+            site = known[0] if len(known) == 1 else given
+            answer = ("--source-site", site)
+            if found is None:
+                return SiteEvidence(site, answer[0], candidates=(answer,))
+            # It is meant to overrule; saying so for every scan would drown what matters.
+            told = tuple(c for c in found.contradictions if " says " not in c)
+            told += contradictions([answer], found.vendor)
+            candidates = (answer, *found.candidates)
+            return replace(
+                found, site=site, source=answer[0], candidates=candidates, contradictions=told
             )
-        site = canonical_site(row[column])
-        session = row.get("session_id", "").removeprefix("ses-")
-        if site:
-            key = (
-                row["participant_id"].removeprefix("sub-"),
-                session if session.casefold() not in _EMPTY else None,
-            )
-            table[key] = site
-    return table
+        if found is None:
+            raise _unresolved(filename)
+        return found
 
 
-def site_column(row: Mapping[str, Any]) -> str | None:
-    """The column of a table that names the site, by `SITE_COLUMNS` (case does not count)."""
-    by_name = {name.casefold(): name for name in row}
-    return next((by_name[name] for name in SITE_COLUMNS if name in by_name), None)
-
-
-def resolve_site(
-    *,
-    subject: str,
-    session: str | None,
-    filename: str,
-    metadata: Mapping[str, Any],
+def resolve_sites(
+    images: Mapping[str, Image],
     tables: SiteTables,
-    source_site: str | None = None,
+    *,
+    site_means: str = "scanner",
     target_site: str | None = None,
     known_sites: Collection[str] = (),
-) -> SiteEvidence:
-    """Find the site of one scan.
+) -> DatasetSites:
+    """Find the sites of all scans of a dataset.
 
     Parameters
     ----------
-    subject, session : str, str or None
-        Labels without prefix.
-    filename : str
-        Relative to the dataset root, with forward slashes.
-    metadata : mapping
-        Sidecar fields after BIDS inheritance.
+    images : mapping of str to Image
+        All of the dataset by file name, whatever is selected: the site of a scan must not depend
+        on who else is harmonized.
     tables : SiteTables
         What the dataset's tables and ``--site-map`` say.
-    source_site : str, optional
-        ``--source-site``.
+    site_means : str
+        ``scanner`` or ``institution``.
     target_site : str, optional
         ``--target-site``; like every site of a table and every vendor, a session label may name
         it.
     known_sites : collection of str
-        More sites that a session label may name: those of a trained model, those that sidecars of
-        other scans name (`described_site`). Where spellings differ, the last one is used.
-
-    Returns
-    -------
-    SiteEvidence
-
-    Raises
-    ------
-    SiteError
-        When no rule answers; the message tells everything that was looked at.
+        More sites that a session label may name, such as those of a trained model. Where
+        spellings differ, these are used.
     """
-    scanner = read_scanner(metadata)
-    stated: list[tuple[str, str]] = []
-    if given := canonical_site(source_site):
-        stated.append(("--source-site", given))
-    for key in ((subject, session), (subject, None)):
-        if key in tables.site_map:
-            stated.append(("--site-map", tables.site_map[key]))
-            break
-    levels = (
-        ("scans.tsv", tables.scans.get(filename)),
-        ("sessions.tsv", tables.sessions.get((subject, session)) if session else None),
-        ("participants.tsv", tables.participants.get(subject)),
+    files = list(images)
+    scans = read_statements(images, tables, target_site, known_sites)
+    groups = group_scanners(
+        [
+            Observation(
+                scan.profile,
+                name_key(scan.name) if scan.name else None,
+                (image.subject, image.session),
+            )
+            for image, scan in zip(images.values(), scans, strict=True)
+        ]
     )
-    stated += [(f"{name}: {hit[0]}", hit[1]) for name, hit in levels if hit]
+    profiles = [scan.profile for scan in scans]
+    words = [scanner_words(group, profiles) for group in groups]
+    winners = _name_scans(scans, groups, words)
+    # Of each name the scanners that it holds, and the files of each.
+    held: dict[str, dict[int, list[str]]] = {}
+    for number, ((_, name), group) in sorted(winners.items()):
+        held.setdefault(name, {}).setdefault(group, []).append(files[number])
+    found: dict[str, SiteEvidence] = {}
+    sites: dict[str, set[str]] = {}
+    for number, (winner, group) in sorted(winners.items()):
+        site = name = winner[1]
+        if site_means == "scanner" and len(held[name]) > 1:
+            site = f"{name} ({words[group].beside(name)})"
+        sites.setdefault(name, set()).add(site)
+        found[files[number]] = _evidence(scans[number], winner, site, words[group])
+    of_names = {
+        name: {str(words[group]): own for group, own in held[name].items()}
+        for name in sorted(held)
+    }
+    return DatasetSites(
+        found,
+        {name: tuple(sorted(own)) for name, own in sorted(sites.items())},
+        (
+            *map(Note, tables.notes),
+            *notes_on_names(of_names, site_means),
+            *notes_on_scanners(groups, words, files, [scan.name for scan in scans]),
+        ),
+        tables.errors,
+    )
 
-    known = {_key(site): site for site in (*sorted(tables.sites), *known_sites)}
-    nameable = {*known, *map(_key, VENDORS), *([_key(target_site)] if target_site else [])}
-    named = canonical_site(session) if session else None
-    if named and _key(named) in nameable:
-        stated.append(("session label", named))
 
-    described = _described(metadata)
-    if scanner.name:
-        described.append(("vendor, model and field strength", scanner.name))
+def _name_scans(
+    scans: Sequence[Statement], groups: Sequence[ScannerGroup], words: Sequence[ScannerWords]
+) -> dict[int, tuple[Told, int]]:
+    """Of each scan that can be named the rule and name that win, and its scanner."""
+    named = {}
+    for number, (group, told) in enumerate(zip(groups, words, strict=True)):
+        shared = _shared_name(group, told, scans)
+        for member in group.members:
+            stated = scans[member].stated
+            if winner := stated[0] if stated else _as_own(shared, scans[member].profile):
+                named[member] = winner, number
+    return named
 
-    candidates = stated + described
-    if not candidates:
-        raise SiteError(
-            "The site of this scan cannot be found",
-            where=filename,
-            expected="a site from one of: " + ", ".join(_looked_at(session)),
-            got="none of them says anything",
-            hint="Give --source-site SITE for all selected scans, or --site-map TABLE.tsv "
-            "(columns participant_id, session_id, site).",
-        )
-    source, site = candidates[0]
-    site = known.get(_key(site), site)
 
-    prefix = re.match(r"([A-Za-z]+)(?=\d)", subject)
-    if prefix and _key(prefix[1]) in nameable:
-        stated.append(("subject label", prefix[1]))
-        candidates.append(stated[-1])
+def _shared_name(
+    group: ScannerGroup, words: ScannerWords, scans: Sequence[Statement]
+) -> Told | None:
+    """The name of those scans of a scanner that no table names."""
+    stated = sorted({name for m in group.members if (name := scans[m].name)})
+    if group.is_known and len(stated) == 1:
+        return "other scans of this scanner", stated[0]
+    told = described(words)
+    if words.kind:
+        told.append((_KIND, words.kind))
+    return told[0] if told else None
+
+
+def _as_own(name: Told | None, profile: Profile) -> Told | None:
+    """Whether the scan itself or only others of its scanner say that name."""
+    if name is None or name[0] in (*(rule for rule, _ in described(profile)), _KIND):
+        return name
+    return name[0] if "other scans" in name[0] else f"{name[0]} of other scans", name[1]
+
+
+def _evidence(scan: Statement, winner: Told, site: str, words: ScannerWords) -> SiteEvidence:
+    told = [winner, *scan.stated, *described(scan.profile)]
+    if scan.scanner.name:
+        told.append((_KIND, scan.scanner.name))
+    told += scan.prefix
     return SiteEvidence(
         site,
-        source,
-        scanner.vendor,
-        scanner.model,
-        scanner.field_strength,
-        tuple(candidates),
-        _contradictions(stated, scanner.vendor) + scanner.contradictions,
+        winner[0],
+        scan.scanner.vendor or words.vendor,
+        scan.scanner.model or words.model,
+        scan.scanner.field_strength or words.field_strength,
+        tuple(dict(told).items()),
+        contradictions([*scan.stated, *scan.prefix], scan.scanner.vendor)
+        + scan.scanner.contradictions,
+        str(words),
     )
 
 
-def described_site(metadata: Mapping[str, Any]) -> str | None:
-    """The site that a sidecar names (rule 4), None if it names none."""
-    return next((site for _, site in _described(metadata)), None)
-
-
-def _described(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
-    answers = ((name, canonical_site(_as_text(metadata.get(name)))) for name in _SIDECAR_FIELDS)
-    return [(name, site) for name, site in answers if site]
-
-
-def _contradictions(stated: list[tuple[str, str]], vendor: str | None) -> tuple[str, ...]:
-    """Statements of a site's name that differ from the first, or name another vendor.
-
-    Sidecar descriptions are no names: an institution and a table may well call one site
-    differently.
-    """
-    told = []
-    for rule, site in stated:
-        named = normalize_vendor(site)
-        first_rule, first = stated[0]
-        # --source-site is meant to overrule; saying so for every scan would drown what matters.
-        if first_rule != "--source-site" and not same_site(first, site):
-            told.append(f"{first_rule} says {first!r} but {rule} says {site!r}")
-        elif vendor and named in VENDORS and named != vendor:
-            told.append(f"{rule} says {site!r} but the scanner is by {vendor}")
-    return tuple(told)
-
-
-def _looked_at(session: str | None) -> list[str]:
-    places = ["--source-site", "--site-map"]
-    places.append(
-        f"a column {'/'.join(SITE_COLUMNS)} in scans.tsv, sessions.tsv or participants.tsv"
-    )
-    places.append(
-        f"session label {session!r} naming a known site" if session else "a session label"
-    )
-    return [
-        *places,
+def _unresolved(filename: str) -> SiteError:
+    columns = "/".join(SITE_COLUMNS)
+    session = re.search(r"ses-([0-9a-zA-Z]+)", filename)
+    places = (
+        "--source-site",
+        "--site-map",
+        f"a column {columns} in scans.tsv, sessions.tsv or participants.tsv",
+        f"session label {session[1]!r} naming a known site" if session else "a session label",
         *_SIDECAR_FIELDS,
         "Manufacturer + ManufacturersModelName + MagneticFieldStrength",
-    ]
-
-
-def _key(site: str) -> str:
-    return re.sub(r"[\W_]+", "", canonical_site(site) or "").casefold()
-
-
-def _as_text(value: Any) -> str | None:
-    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    )
+    return SiteError(
+        "The site of this scan cannot be found",
+        where=filename,
+        expected="a site from one of: " + ", ".join(places),
+        got="none of them says anything",
+        hint="Give --source-site SITE for all selected scans, or --site-map TABLE.tsv "
+        "(columns participant_id, session_id, site).",
+    )

@@ -2,86 +2,302 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from bids_harmony.bids.site import SiteTables, canonical_site, read_site_map, site_column
-from bids_harmony.bids.table import read_tsv, scans_tables, sessions_tables
-from bids_harmony.exceptions import BidsHarmonyError
+from bids_harmony.bids.census import Census
+from bids_harmony.bids.site_names import canonical_site, name_key
+from bids_harmony.bids.table import keyed_rows
+from bids_harmony.exceptions import BidsHarmonyError, DataError
 from bids_harmony.pointers import is_named
 from bids_harmony.settings import Settings
 
-__all__ = ["read_subject_tables", "read_tables"]
+__all__ = ["SITE_COLUMNS", "SiteTables", "Told", "read_site_map", "read_tables", "site_column"]
+
+SITE_COLUMNS = ("site", "site_id", "center", "centre", "scanner")
+# A column of such a name may have been meant.
+_LIKE_A_SITE = re.compile(r"site|scanner|cent(?:er|re)|hospital|institut")
+_SHOWN = 5
+
+#: Column and site.
+Told = tuple[str, str]
 
 
-def read_tables(
-    settings: Settings, subjects: Iterable[str]
-) -> tuple[SiteTables, dict[str, BidsHarmonyError]]:
+@dataclass(frozen=True)
+class SiteTables:
+    """Sites that tables state, by what they describe.
+
+    Attributes
+    ----------
+    site_map : mapping
+        (subject, session or None) to site, from ``--site-map``.
+    participants : mapping
+        (subject, session or None) to (column, site).
+    sessions : mapping
+        (subject, session) to (column, site).
+    scans : mapping
+        File name relative to the dataset root to (column, site).
+    errors : mapping
+        What is wrong with the tables of single subjects.
+    notes : tuple of str
+        What else the user should know: rows about nobody, columns that are not read.
+    """
+
+    site_map: Mapping[tuple[str, str | None], str] = field(default_factory=dict)
+    participants: Mapping[tuple[str, str | None], Told] = field(default_factory=dict)
+    sessions: Mapping[tuple[str, str], Told] = field(default_factory=dict)
+    scans: Mapping[str, Told] = field(default_factory=dict)
+    errors: Mapping[str, BidsHarmonyError] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def sites(self) -> frozenset[str]:
+        """Every site that a table names."""
+        named = [
+            site
+            for table in (self.participants, self.sessions, self.scans)
+            for _, site in table.values()
+        ]
+        return frozenset(named) | frozenset(self.site_map.values())
+
+    def stated(self, subject: str, session: str | None, filename: str) -> Iterator[Told]:
+        """What tables say of a scan, as (where, site), the most specific first."""
+        for key in dict.fromkeys([(subject, session), (subject, None)]):
+            if key in self.site_map:
+                yield "--site-map", self.site_map[key]
+                break
+        if hit := self.scans.get(filename):
+            yield f"scans.tsv: {hit[0]}", hit[1]
+        if session and (hit := self.sessions.get((subject, session))):
+            yield f"sessions.tsv: {hit[0]}", hit[1]
+        for key in dict.fromkeys([(subject, session), (subject, None)]):
+            if hit := self.participants.get(key):
+                yield f"participants.tsv: {hit[0]}", hit[1]
+                break
+
+
+def read_tables(settings: Settings, census: Census) -> SiteTables:
     """Sites in the dataset's tables; a bad table of one subject is that subject's problem.
 
     Parameters
     ----------
     settings : Settings
-    subjects : iterable of str
-        Those whose own tables (``sessions.tsv``, ``scans.tsv``) are read.
-
-    Returns
-    -------
-    tables : SiteTables
-    errors : dict of subject to error
+    census : Census
+        People and their tables.
 
     Raises
     ------
-    MissingInput, DataError
+    MissingInput, InputOutputError, DataError
         When a table that speaks of all cannot be used: content that was not fetched is not absent.
     """
     root = settings.bids_dir
-    participants: dict[str, tuple[str, str]] = {}
-    if is_named(root / "participants.tsv"):
-        for row in read_tsv(root / "participants.tsv"):
-            if hit := _stated(row):
-                participants[row.get("participant_id", "").removeprefix("sub-")] = hit
-    sessions: dict[tuple[str, str], tuple[str, str]] = {}
-    scans: dict[str, tuple[str, str]] = {}
     errors: dict[str, BidsHarmonyError] = {}
-    for subject in subjects:
+    notes: list[str] = []
+    participants: dict[tuple[str, str | None], Told] = {}
+    path = root / "participants.tsv"
+    if is_named(path):
+        rows = keyed_rows(path, "participant_id")
+        if not rows:
+            notes.append(f"{path.name} has no rows")
+        participants = _by_person(rows, str(path), errors)
+        notes += _unread_columns(rows, path.name)
+        notes += _about_nobody(_people(rows), census.tables, path.name, all_matter=False)
+    site_map: dict[tuple[str, str | None], str] = {}
+    if settings.site_map:
+        site_map, wrong = _read_site_map(settings.site_map)
+        errors |= wrong
+        named = list(dict.fromkeys([*(subject for subject, _ in site_map), *wrong]))
+        notes += _about_nobody(named, census.tables, f"--site-map {settings.site_map.name}")
+        notes += _without_session(site_map, census, f"--site-map {settings.site_map.name}")
+    sessions: dict[tuple[str, str], Told] = {}
+    scans: dict[str, Told] = {}
+    for subject, paths in census.tables.items():
         try:
-            own_sessions, own_scans = read_subject_tables(root, subject)
-            sessions |= own_sessions
-            scans |= own_scans
+            for path in paths:
+                if path.name.endswith("_sessions.tsv"):
+                    own = _sessions(subject, path)
+                    sessions |= own
+                    notes += _without_session(own, census, path.name)
+                else:
+                    scans |= _scans(path, root)
         except BidsHarmonyError as error:
             errors[subject] = error
-    site_map = read_site_map(settings.site_map) if settings.site_map else {}
-    return SiteTables(site_map, participants, sessions, scans), errors
+    return SiteTables(site_map, participants, sessions, scans, errors, tuple(notes))
 
 
-def read_subject_tables(
-    root: Path, subject: str
-) -> tuple[dict[tuple[str, str], tuple[str, str]], dict[str, tuple[str, str]]]:
-    """Sites in a subject's ``sessions.tsv`` and ``scans.tsv``, as `SiteTables` has them.
+def read_site_map(path: Path) -> dict[tuple[str, str | None], str]:
+    """Read ``--site-map``: ``participant_id``, optionally ``session_id``, and a site column.
 
     Raises
     ------
     MissingInput, DataError
-        When one of them cannot be used.
+        When the file is not there, lacks a column, or says two things of one scan.
     """
-    folder = root / f"sub-{subject}"
-    sessions: dict[tuple[str, str], tuple[str, str]] = {}
-    scans: dict[str, tuple[str, str]] = {}
-    for table in sessions_tables(folder):
-        for row in read_tsv(table):
-            if hit := _stated(row):
-                sessions[subject, row.get("session_id", "").removeprefix("ses-")] = hit
-    for table in scans_tables(folder):
-        for row in read_tsv(table):
-            if hit := _stated(row):
-                # Joined as text: a row may say "/etc" or "..", and then names no scan.
-                within = table.parent.relative_to(root).as_posix()
-                scans[f"{within}/{row.get('filename', '')}"] = hit
-    return sessions, scans
+    table, errors = _read_site_map(path)
+    if errors:
+        raise next(iter(errors.values()))
+    return table
 
 
-def _stated(row: Mapping[str, str]) -> tuple[str, str] | None:
+def site_column(row: Mapping[str, object]) -> str | None:
+    """The column of a table that names the site, by `SITE_COLUMNS` (``Site ID`` is site_id)."""
+    by_name: dict[str, str] = {}
+    for name in row:
+        by_name.setdefault(re.sub(r"[^a-z0-9]+", "_", name.casefold()), name)
+    return next((by_name[name] for name in SITE_COLUMNS if name in by_name), None)
+
+
+def _read_site_map(
+    path: Path,
+) -> tuple[dict[tuple[str, str | None], str], dict[str, BidsHarmonyError]]:
+    rows = keyed_rows(path, "participant_id")
+    if rows and site_column(rows[0]) is None:
+        raise DataError(
+            "The site map lacks a column",
+            where=str(path),
+            got=", ".join(rows[0]),
+            expected="participant_id, optionally session_id, and site",
+        )
+    errors: dict[str, BidsHarmonyError] = {}
+    table = {key: site for key, (_, site) in _by_person(rows, str(path), errors).items()}
+    return table, errors
+
+
+def _by_person(
+    rows: Iterable[Mapping[str, str]], where: str, errors: dict[str, BidsHarmonyError]
+) -> dict[tuple[str, str | None], Told]:
+    """Sites by subject and session; who has two of them gets an error and no site."""
+    table: dict[tuple[str, str | None], Told] = {}
+    for row in rows:
+        hit = _stated(row)
+        if hit is None:
+            continue
+        subject = _label(row["participant_id"], "sub")
+        session = _label(_cell(row, "session_id"), "ses")
+        key = (subject, session if canonical_site(session) else None)
+        before = table.setdefault(key, hit)
+        if name_key(before[1]) != name_key(hit[1]):
+            errors[subject] = DataError(
+                "Two rows give one participant two sites",
+                where=f"{where}: sub-{subject}",
+                got=f"{before[1]} and {hit[1]}",
+                hint="Say which session each row is about in a column session_id, or leave one.",
+            )
+    return {key: hit for key, hit in table.items() if key[0] not in errors}
+
+
+def _sessions(subject: str, path: Path) -> dict[tuple[str, str], Told]:
+    table = {}
+    for row in keyed_rows(path, "session_id"):
+        if hit := _stated(row):
+            table[subject, _label(row["session_id"], "ses")] = hit
+    return table
+
+
+def _scans(path: Path, root: Path) -> dict[str, Told]:
+    # Joined as text: a row may say "/etc" or "..", and then names no scan.
+    within = path.parent.relative_to(root).as_posix()
+    table = {}
+    for row in keyed_rows(path, "filename"):
+        if hit := _stated(row):
+            table[f"{within}/{row['filename']}"] = hit
+    return table
+
+
+def _stated(row: Mapping[str, str]) -> Told | None:
     column = site_column(row)
     site = canonical_site(row[column]) if column else None
     return (column, site) if column and site else None
+
+
+def _people(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    return list(dict.fromkeys(_label(row["participant_id"], "sub") for row in rows))
+
+
+def _unread_columns(rows: Sequence[Mapping[str, str]], name: str) -> list[str]:
+    """Columns that seem to name a site where none has a name that is read."""
+    if not rows or site_column(rows[0]):
+        return []
+    meant = [n for n in rows[0] if _LIKE_A_SITE.search(n.casefold())]
+    if not any(canonical_site(row[n]) for row in rows for n in meant):
+        return []
+    return [
+        f"{name}: {', '.join(map(repr, meant))} is not read as the site; the column has to be "
+        f"called one of {', '.join(SITE_COLUMNS)}"
+    ]
+
+
+def _about_nobody(
+    named: Sequence[str], people: Iterable[str], name: str, *, all_matter: bool = True
+) -> list[str]:
+    """How many rows found their person, and who may be meant by the others.
+
+    In ``participants.tsv`` rows of people who are not in the folder are common; only those that
+    seem to mean somebody who is there matter, unless nobody is found at all.
+    """
+    present = set(people)
+    free = _Spellings(present - set(named))
+    lost = sorted((n for n in named if n not in present), key=lambda n: not free.of(n))
+    if not lost or not present:
+        return []
+    if not (all_matter or free.of(lost[0]) or len(lost) == len(named)):
+        return []
+    shown = [
+        f"{label!r}" + (f" (sub-{near}?)" if (near := free.nearest(label)) else "")
+        for label in lost[:_SHOWN]
+    ]
+    return [
+        f"{name}: {len(named) - len(lost)} of {len(named)} participants are in the dataset; "
+        f"not found: {', '.join(shown)}" + (", ..." if len(lost) > _SHOWN else "")
+    ]
+
+
+def _without_session(
+    table: Iterable[tuple[str, str | None]], census: Census, name: str
+) -> list[str]:
+    """Rows about sessions of which a person has no image, where they seem to mean another."""
+    told: dict[str, set[str]] = {}
+    for subject, session in table:
+        if session is not None and subject in census.sessions:
+            told.setdefault(subject, set()).add(session)
+    lost = []
+    for subject, sessions in told.items():
+        own = census.sessions[subject]
+        free = _Spellings(s for s in own - sessions if s)
+        for session in sorted(sessions - own):
+            if free.of(session) or not own & sessions:
+                near = free.nearest(session)
+                lost.append(f"sub-{subject} ses-{session}" + (f" (ses-{near}?)" if near else ""))
+    return [f"{name}: no image of {', '.join(lost[:_SHOWN])}"] if lost else []
+
+
+class _Spellings:
+    """Labels by what is left of them without leading zeros, case and signs."""
+
+    def __init__(self, labels: Iterable[str]) -> None:
+        self._labels = {self._plain(label): label for label in sorted(labels, reverse=True)}
+
+    def of(self, label: str) -> str | None:
+        """The label that another one is a spelling of, as after a spreadsheet."""
+        return self._labels.get(self._plain(label))
+
+    def nearest(self, label: str) -> str | None:
+        """That, or the one that looks most alike."""
+        # Short labels that differ in a letter are other people.
+        alike = difflib.get_close_matches(label, self._labels.values(), 1, 0.8)
+        return self.of(label) or (alike[0] if alike and len(label) > _SHOWN else None)
+
+    @staticmethod
+    def _plain(label: str) -> str:
+        return re.sub(r"[^a-z0-9]|(?<![0-9])0+(?=[0-9])", "", label.casefold())
+
+
+def _label(cell: str, entity: str) -> str:
+    return cell.strip().removeprefix(f"{entity}-")
+
+
+def _cell(row: Mapping[str, str], name: str) -> str:
+    return next((cell for key, cell in row.items() if key.casefold() == name), "")

@@ -115,6 +115,12 @@ def _add_sites(group: argparse._ArgumentGroup) -> None:
         metavar="TSV",
         help="table with participant_id, optionally session_id, and site",
     )
+    group.add_argument(
+        "--site-means",
+        choices=settings.SITE_MEANS,
+        help="whether scanners that have one name (of an institution, or in a table) are a site "
+        f"each, or one site {shown_default('site_means')}",
+    )
 
 
 def _add_harmonization(group: argparse._ArgumentGroup) -> None:

@@ -11,7 +11,7 @@ from bids_harmony.bids.dataset import ScanSelection, find_scans, sites_of
 from bids_harmony.bids.dataset_files import write_dataset_files
 from bids_harmony.bids.earlier_output import check_dataset_files, leave_out_unread
 from bids_harmony.bids.raw_layout import check_raw_layout
-from bids_harmony.bids.site import canonical_site, same_site
+from bids_harmony.bids.site_names import clean_name
 from bids_harmony.bids.site_search import search_site
 from bids_harmony.cli.folders import check_output_links
 from bids_harmony.cli.known_sites import model_sites
@@ -114,22 +114,29 @@ def find_target(settings: Settings, selection: ScanSelection, trained: Sequence[
     NotFetched
         When it may be the site of scans whose content is not here.
     """
-    asked = canonical_site(settings.target_site) or ""
+    asked = clean_name(settings.target_site)
     if settings.target_images:
         from bids_harmony.workflows.reference_images import target_modalities
 
         target_modalities(settings)
         return asked or GIVEN_SITE
-    # --source-site renames the selected scans: that a site is claimed does not mean that scans
-    # show its look.
-    present = {} if settings.source_site else sites_of(selection.scans)
-    for site in (*trained, *present):
-        if same_site(site, asked):
+    meant = selection.sites.meant(asked, trained)
+    if len(meant) > 1:
+        raise SiteError(
+            "The target site may be one of several",
+            where="--target-site",
+            got=asked,
+            expected="one of: " + ", ".join(meant),
+            hint="A site is a scanner; --site-means institution makes one site of all scanners "
+            "that have one name.",
+        )
+    for site in meant:
+        # --source-site renames the selected scans: that a site is claimed does not mean that scans
+        # show its look.
+        present = {} if settings.source_site else sites_of(selection.scans)
+        if site in trained or site in present or search_site(settings, site, selection.sites):
             return site
-    found, present = search_site(settings, asked, known_sites=trained)
-    if found:
-        return found
-    everybody = find_scans(settings, whole_dataset=True, known_sites=trained)
+    everybody = find_scans(settings, whole_dataset=True, sites=selection.sites)
     unread = [p for p in everybody.problems if isinstance(p.error, NotFetched)]
     if unread:
         raise NotFetched(
@@ -138,6 +145,7 @@ def find_target(settings: Settings, selection: ScanSelection, trained: Sequence[
             got=f"{asked}; {len(unread)} scans or subjects that were not fetched",
             hint=f"The first, {unread[0].label}: {unread[0].error}",
         )
+    present = selection.sites.counts
     counts = ", ".join(f"{site} ({n} scan{'s' if n > 1 else ''})" for site, n in present.items())
     raise SiteError(
         "The target site does not exist",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -67,7 +68,8 @@ def format_plan(settings: Settings, selection: ScanSelection) -> str:
     parts = [_table([header, *rows])]
     counts = ", ".join(f"{site} {n}" for site, n in sites_of(selection.scans).items())
     parts.append(f"Scans per site: {counts or 'none'}")
-    told = [
+    parts.append("\n".join(["Scanners of each site:", *_scanners(selection)]))
+    told = [f"  warning: {text}" for text in selection.warnings] + [
         f"  {scan.label}: {text}" for scan in selection.scans for text in scan.site.contradictions
     ]
     parts.append("\n".join(["Contradictions:", *told]) if told else "Contradictions: none")
@@ -87,8 +89,8 @@ def report_problems(selection: ScanSelection) -> None:
     """Say in the log what cannot be used and where statements of a site contradict each other."""
     for problem in selection.problems:
         logger.error("%s is left out: %s", problem.label, problem.error)
-    for note in selection.notes:
-        logger.warning("%s", note)
+    for text in (*selection.notes, *selection.warnings):
+        logger.warning("%s", text)
     for scan in selection.scans:
         for text in scan.site.contradictions:
             logger.warning("%s: %s; taken: %s", scan.label, text, scan.site.site)
@@ -132,6 +134,22 @@ def worst_code(code: ExitCode, problems: Iterable[Problem]) -> ExitCode:
     if not codes:
         return ExitCode.DONE
     return codes.pop() if len(codes) == 1 else ExitCode.UNSPECIFIED
+
+
+def _scanners(selection: ScanSelection) -> list[str]:
+    """Of each site the scanners within and what tells it."""
+    sites: dict[str, Counter[tuple[str, str]]] = {}
+    for scan in selection.scans:
+        key = (scan.site.scanner or "scanner not known", scan.site.source)
+        sites.setdefault(scan.site.site, Counter())[key] += 1
+    lines = []
+    for site, told in sorted(sites.items()):
+        lines.append(f"  {site}")
+        lines += [
+            f"    {scanner}: {n} scan{'s' if n > 1 else ''}, known from {source}"
+            for (scanner, source), n in sorted(told.items())
+        ]
+    return lines
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

@@ -69,7 +69,7 @@ def _without_series(selection: ScanSelection) -> ScanSelection:
                 got=f"{n_series} diffusion series, which need no training",
                 hint="Run the level participant.",
             )
-    return ScanSelection(scans, problems, selection.notes)
+    return replace(selection, scans=scans, problems=problems)
 
 
 def follow(settings: Settings) -> ExitCode:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bids_harmony.bids.site import SITE_COLUMNS
+from bids_harmony.bids.site_tables import SITE_COLUMNS
 from bids_harmony.bids.table import read_tsv
 from bids_harmony.group.outputs import Output
 from bids_harmony.pointers import is_named

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bids_harmony.bids import site_search
+from bids_harmony.bids.dataset import find_scans
 from bids_harmony.bids.site_search import search_site
 
 TOLD = {
@@ -46,52 +47,56 @@ def asked_for(monkeypatch):
     return asked
 
 
+def search(settings, asked):
+    """As `find_target` does: what may be meant, then whether there are scans."""
+    sites = find_scans(settings).sites
+    (site,) = sites.meant(asked)
+    return site if search_site(settings, site, sites) else None
+
+
 @pytest.mark.parametrize("told", TOLD)
-def test_only_who_seems_to_belong_there_is_asked(dataset, asked_for, told):
+def test_only_who_belongs_there_is_asked(dataset, asked_for, told):
     TOLD[told](dataset)
     settings = dataset.settings(participant_labels=("01",), target_site="osaka")
-    site, _ = search_site(settings, "osaka")
-    assert site is not None and site.casefold() == "osaka"
+    assert search(settings, "osaka").casefold() == "osaka"
     assert asked_for == [("09",)]
 
 
-@pytest.mark.parametrize("words", [("ge",), ("B",)], ids=["vendor", "session"])
-def test_vendors_and_sessions_are_sites_as_well(dataset, asked_for, words):
-    (asked,) = words
+@pytest.mark.parametrize("asked", ["ge", "B"], ids=["vendor", "session"])
+def test_vendors_and_sessions_are_sites_as_well(dataset, asked_for, asked):
     settings = dataset.settings(participant_labels=("01",), target_site=asked)
-    assert search_site(settings, asked)[0] is not None and asked_for == [("09",)]
+    assert search(settings, asked).casefold() == asked.casefold() and asked_for == [("09",)]
 
 
 def test_a_site_map_tells_as_well(dataset, asked_for, tmp_path):
     table = tmp_path / "map.tsv"
     table.write_text("participant_id\tsite\nsub-04\tOsaka\n")
     settings = dataset.settings(target_site="osaka", site_map=table)
-    assert search_site(settings, "osaka")[0] == "Osaka" and asked_for == [("04",)]
+    assert search(settings, "osaka") == "Osaka" and asked_for == [("04",)]
 
 
 def test_first_who_seems_right_may_have_nothing(dataset, asked_for):
-    """A table names a person of whom there is no image; the next one has some."""
+    """Of the first person nothing can be read; the next one has a sound scan."""
     dataset.table("participants.tsv", "participant_id site", "sub-03 Osaka", "sub-05 Osaka")
-    for path in (dataset.root / "sub-03/anat").iterdir():
-        path.unlink()
-    assert search_site(dataset.settings(target_site="Osaka"), "Osaka")[0] == "Osaka"
+    (dataset.root / "sub-03/anat/sub-03_T1w.json").write_text("{")
+    assert search(dataset.settings(target_site="Osaka"), "Osaka") == "Osaka"
     assert asked_for == [("03",), ("05",)]
 
 
-def test_nobody_means_that_everybody_was_asked(dataset, asked_for):
-    settings = dataset.settings(participant_labels=("01",), target_site="Mars")
-    site, present = search_site(settings, "Mars")
-    assert site is None and present == {"GE": 1, "Kyoto": 9}
-    assert asked_for == [()]
+def test_where_nobody_has_a_usable_scan_everybody_is_asked(dataset, asked_for):
+    dataset.table("participants.tsv", "participant_id site", "sub-03 Osaka")
+    (dataset.root / "sub-03/anat/sub-03_T1w.json").write_text("{")
+    assert search(dataset.settings(target_site="Osaka"), "Osaka") is None
+    assert asked_for == [("03",), ()]
 
 
 def test_a_site_that_only_a_sidecar_of_the_root_names(raw, asked_for):
     raw.image("sub-01/anat/sub-01_T1w")
     raw.json("T1w.json", InstitutionName="Osaka")
-    assert search_site(raw.settings(target_site="Osaka"), "osaka")[0] == "Osaka"
-    assert asked_for == [()]
+    assert search(raw.settings(target_site="Osaka"), "osaka") == "Osaka"
+    assert asked_for == [("01",)]
 
 
 def test_filters_choose_what_is_harmonized_and_not_who_shows_the_look(dataset):
     settings = dataset.settings(bids_filters={"T1w": {"session": "B"}}, target_site="Kyoto")
-    assert search_site(settings, "Kyoto") == ("Kyoto", {"Kyoto": 1})
+    assert search(settings, "Kyoto") == "Kyoto"

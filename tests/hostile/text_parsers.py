@@ -23,25 +23,22 @@ _SIDECAR = {
 
 def _read_sidecar(path: Path) -> object:
     """As far as the output's sidecar, without asking PyBIDS."""
+    from bids_harmony.bids.census import Image
     from bids_harmony.bids.dataset import Scan
     from bids_harmony.bids.derivative import write_json
     from bids_harmony.bids.inventory import read_json_object
     from bids_harmony.bids.naming import harmonized_path
     from bids_harmony.bids.raw_layout import raw_sidecar
     from bids_harmony.bids.sidecar import harmonized_sidecar
-    from bids_harmony.bids.site import SiteTables, resolve_site
+    from bids_harmony.bids.site import resolve_sites
+    from bids_harmony.bids.site_tables import SiteTables
     from bids_harmony.exceptions import SiteError, UsageError
 
     metadata = read_json_object(path)
     image, out = path.with_name("sub-1_T1w.nii.gz"), path.parent / "out"
     try:
-        site = resolve_site(
-            subject="1",
-            session=None,
-            filename="sub-1_T1w.nii.gz",
-            metadata=metadata,
-            tables=SiteTables(),
-        )
+        images = {image.name: Image("1", None, metadata)}
+        site = resolve_sites(images, SiteTables()).of(image.name)
     except SiteError:
         return None
     scan = Scan(image, {"subject": "1", "datatype": "anat"}, "T1w", metadata, site)
@@ -112,7 +109,7 @@ _DESCRIPTION = {
 
 
 def _read_site_map(path: Path) -> object:
-    from bids_harmony.bids.site import read_site_map
+    from bids_harmony.bids.site_tables import read_site_map
 
     return read_site_map(path)
 
