@@ -23,7 +23,7 @@ so does DIPY's tensor up to 1 %, who refuses more; `diffusion_fits` tells in the
 WORTH_SAYING = 0.01
 """Lengths off by more than this are reported; less is what rounding to a few digits leaves."""
 LOWEST_SHELL = 200.0
-"""s/mm2; a lowest b-value up to here is a b=0 volume by another name, for which an option exists."""
+"""s/mm2; a lowest b-value up to here is a b=0 volume by another name; an option is for it."""
 MOST_BYTES = 4 * 2**20
 """Of a file; a thousand directions take 60 kB."""
 
@@ -260,8 +260,8 @@ def _about_lengths(length: np.ndarray, bvals: np.ndarray) -> str:
     """What lengths off 1 may mean beside these b-values."""
     if np.ptp(length) <= 2 * LONGEST_RESCALE * np.median(length):
         return (
-            "All are off by one factor: make them unit, after checking that the b-values are those "
-            "that were measured (some converters write the weighting into the length)."
+            "All are off by one factor: make them unit, after checking that the b-values are "
+            "those that were measured (some converters write the weighting into the length)."
         )
     if np.ptp(bvals) <= 2 * LONGEST_RESCALE * bvals.max():
         return (

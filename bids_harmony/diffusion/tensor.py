@@ -228,7 +228,7 @@ def _blocks(
 
 def _enough(measured: np.ndarray, used: Gradients, method: str) -> np.ndarray:
     """Voxels whose measured volumes determine a tensor, (V,) bool."""
-    whole = measured.all(axis=-1)
+    whole: np.ndarray = np.asarray(measured.all(axis=-1))
     # Most voxels are whole, and their scheme has been looked at.
     enough = whole.copy()
     some = measured[~whole]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["FitNoddi", "FitTensor", "WriteMaps"]
 
 UNIT_WITHIN = 0.002
-"""Lengths of directions closer to 1 are what few digits leave, and change MD by less than 0.4 %."""
+"""Lengths of directions closer to 1 are what few digits leave; they change MD by below 0.4 %."""
 
 
 class _FitInput(BaseInterfaceInputSpec):

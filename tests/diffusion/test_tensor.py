@@ -167,7 +167,9 @@ def test_a_voxel_left_with_too_few_directions_is_not_fitted(noisy, multishell):
 def test_the_unit_of_a_series_changes_no_map(unit, method):
     gradients = scheme((1000, 30), n_b0=1)
     data = np.tile(tensor_signal(gradients, WHITE), (2, 2, 2, 1))
-    maps = fit_tensor((data * unit).astype(np.float32), np.ones((2, 2, 2), bool), gradients, method)
+    maps = fit_tensor(
+        (data * unit).astype(np.float32), np.ones((2, 2, 2), bool), gradients, method
+    )
     np.testing.assert_allclose(maps.fa, 0.799, atol=1e-3)
     np.testing.assert_allclose(maps.md, 7.667e-4, rtol=1e-3)
 
