@@ -175,6 +175,8 @@ class Settings:
     verbosity: int = 0
     # True: logs/<run> names no folder of this machine.
     anonymize_provenance: bool = False
+    # True: harmonized images keep extensions and texts of the source's header.
+    keep_header_extensions: bool = False
 
     training: TrainingSettings = field(default_factory=TrainingSettings)
 

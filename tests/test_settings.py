@@ -45,6 +45,7 @@ EVERYTHING = {
     "plugin_file": Path("/p.yaml"),
     "verbosity": 2,
     "anonymize_provenance": True,
+    "keep_header_extensions": True,
     "n4": True,
     "training": TrainingSettings(
         encoder="vgg", encoder_file=Path("/vgg"), keep=0.8, relative=False, grid=4, aan="replace"

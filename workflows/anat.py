@@ -228,6 +228,7 @@ def init_anat_harmonize_wf(
             n4=settings.n4,
             on_reference=any(space != "native" for space in settings.output_spaces),
             on_ood=settings.on_ood,
+            keep_header=settings.keep_header_extensions,
         ),
         name="harmonize",
         n_procs=settings.omp_nthreads,

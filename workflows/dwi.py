@@ -155,6 +155,7 @@ def init_dwi_harmonize_wf(
             **model.for_node(settings),
             source_look=str(model.source_look),
             target_look=str(model.target_look),
+            keep_header=settings.keep_header_extensions,
         ),
         name="harmonize",
         n_procs=settings.omp_nthreads,

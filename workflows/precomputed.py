@@ -96,6 +96,7 @@ def harmonization_hash(
             "skull_strip": settings.skull_strip,
             "output_spaces": sorted(settings.output_spaces),
             "precision": settings.precision,
+            **({"keep_header": True} if settings.keep_header_extensions else {}),
             **(_series_parts(settings) if scan.gradients else {}),
         }
     )

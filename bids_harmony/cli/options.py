@@ -325,6 +325,13 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
         help="no folder of this machine in logs/: <bids_dir>, <output_dir>, <work_dir>, or "
         "<path>/name",
     )
+    _flag(
+        group,
+        "keep_header_extensions",
+        "--keep-header-extensions",
+        help="harmonized images keep extensions and texts of the source's header, which may tell "
+        "of a person",
+    )
     # Accepted because launchers of other BIDS Apps pass it; there is no telemetry to switch off.
     group.add_argument(
         "--notrack", action=_Nothing, nargs=0, help="accepted; nothing is ever tracked"

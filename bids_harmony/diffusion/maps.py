@@ -67,13 +67,12 @@ def map_image(series: Series, data: np.ndarray) -> nib.Nifti1Image:
     if data.shape[:3] != series.shape[:3]:
         raise ValueError(f"shape must be {series.shape[:3]}; got {data.shape}")
     header = series.image.header.copy()
-    header.extensions.clear()
     header.set_data_shape(data.shape)
     header.set_data_dtype(np.float32)
     header.set_slope_inter(1, 0)
-    # A fourth axis holds components, not times; windows and words were about the signal.
+    # A fourth axis holds components, not times; windows were about the signal.
     header.set_zooms([*header.get_zooms()[:3], *(1.0 for _ in data.shape[3:])])
-    header["cal_min"], header["cal_max"], header["descrip"] = 0, 0, b""
+    header["cal_min"], header["cal_max"] = 0, 0
     return type(series.image)(np.asarray(data, np.float32), series.affine, header)
 
 

@@ -73,13 +73,15 @@ class Series:
             yield self.signal(np.s_[..., volume])
 
 
-def open_series(path: str | os.PathLike[str]) -> Series:
+def open_series(path: str | os.PathLike[str], *, keep_header: bool = False) -> Series:
     """Read a diffusion series and check that it can be used.
 
     Parameters
     ----------
     path : path-like
         `.nii` or `.nii.gz`; NIfTI-1 or NIfTI-2, either byte order.
+    keep_header : bool
+        Keep extensions and texts of the header, which may tell of a person.
 
     Returns
     -------
@@ -96,7 +98,7 @@ def open_series(path: str | os.PathLike[str]) -> Series:
         not finite, or no contrast at all.
     """
     path = Path(path)
-    image = parse_nifti(read_content(path), path)
+    image = parse_nifti(read_content(path), path, keep_header=keep_header)
     where = str(path)
     check_series_shape(image, where)
     check_orientation(image, where)
@@ -196,12 +198,12 @@ def write_series(series: Series, raw: np.ndarray, path: str | os.PathLike[str]) 
 
 def _write_voxels(series: Series, raw: np.ndarray, handle: Any) -> None:
     """Header and extensions as they are, then volume by volume."""
-    proxy: Any = series.image.dataobj
     header = series.image.header.copy()
     header.set_slope_inter(series.slope, series.intercept)
-    header["vox_offset"] = proxy.offset
+    # The first place behind extensions, if there are any; the library finds it.
+    header["vox_offset"] = 0
     start = BytesIO()
     header.write_to(start)
-    handle.write(start.getvalue().ljust(proxy.offset, b"\0"))
+    handle.write(start.getvalue())
     for volume in range(raw.shape[3]):
         handle.write(raw[..., volume].tobytes(order="F"))

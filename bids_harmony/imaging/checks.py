@@ -7,9 +7,15 @@ import logging
 import nibabel as nib
 import numpy as np
 from nibabel import orientations
-from nibabel.spatialimages import HeaderDataError
 
 from bids_harmony.exceptions import ImageError
+from bids_harmony.imaging.header import (
+    DISAGREEMENT_MM,
+    VOXEL_MM,
+    apart_mm,
+    get_qform,
+    is_sound,
+)
 
 __all__ = [
     "check_finite",
@@ -20,15 +26,6 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
-
-VOXEL_MM = (0.05, 15.0)
-"""Edges of a voxel that an image of a head can have; headers in metres or microns fall outside."""
-SMALLEST_SHAPE_OF_VOXEL = 0.2
-"""Least volume of what the three axes span, relative to a box: guards against absurd shear."""
-FARTHEST_MM = 10_000.0
-"""No scanner puts a voxel farther than this from its isocentre."""
-DISAGREEMENT_MM = 0.1
-"""sform and qform may differ by this much at a corner of the image before a warning is due."""
 
 
 def check_shape(image: nib.Nifti1Image, where: str) -> None:
@@ -71,14 +68,7 @@ def _check_numbers(image: nib.Nifti1Image, where: str) -> None:
 def check_orientation(image: nib.Nifti1Image, where: str) -> None:
     """Refuse an impossible affine; warn where the header says two things, or nothing."""
     affine = image.affine
-    edges = np.linalg.norm(affine[:3, :3], axis=0) if np.isfinite(affine).all() else np.zeros(3)
-    sane = (
-        VOXEL_MM[0] <= edges.min()
-        and edges.max() <= VOXEL_MM[1]
-        and abs(np.linalg.det(affine[:3, :3])) / edges.prod() >= SMALLEST_SHAPE_OF_VOXEL
-        and np.abs(affine[:3, 3]).max() <= FARTHEST_MM
-    )
-    if not sane:
+    if not is_sound(affine):
         raise ImageError(
             "the header's orientation cannot be right",
             where=where,
@@ -87,7 +77,7 @@ def check_orientation(image: nib.Nifti1Image, where: str) -> None:
         )
     header = image.header
     sform, sform_code = header.get_sform(coded=True)
-    qform, qform_code = _qform(header)
+    qform, qform_code = get_qform(header)
     if sform_code == 0 and qform_code == 0:
         _log.warning(
             "%s: neither sform nor qform is set; left and right are a guess (nibabel's: %s)",
@@ -95,8 +85,7 @@ def check_orientation(image: nib.Nifti1Image, where: str) -> None:
             "".join(orientations.aff2axcodes(affine)),
         )
     elif sform is not None and qform is not None:
-        corners = np.array(np.meshgrid(*[(0, n - 1) for n in image.shape[:3]])).reshape(3, -1)
-        apart = np.abs((sform - qform)[:3, :3] @ corners + (sform - qform)[:3, 3:]).max()
+        apart = apart_mm(sform, qform, image.shape)
         if apart > DISAGREEMENT_MM:
             _log.warning(
                 "%s: sform (%s) and qform (%s) disagree by up to %.1f mm; the sform is used",
@@ -105,14 +94,6 @@ def check_orientation(image: nib.Nifti1Image, where: str) -> None:
                 "".join(orientations.aff2axcodes(qform)),
                 apart,
             )
-
-
-def _qform(header: nib.Nifti1Header) -> tuple[np.ndarray | None, int]:
-    """The qform with its code; None when its quaternion is not one."""
-    try:
-        return header.get_qform(coded=True)
-    except (HeaderDataError, ValueError):
-        return None, int(header["qform_code"])
 
 
 def check_values(data: np.ndarray, where: str) -> None:

@@ -13,6 +13,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
 from bids_harmony.exceptions import ImageError, InputOutputError
+from bids_harmony.imaging.header import clean_header, sound_orientation
 from bids_harmony.reading import read_bytes, size_in_words
 from bids_harmony.resources import available_memory_mb
 
@@ -181,8 +182,17 @@ def truncated(path: Path, got: str) -> InputOutputError:
     )
 
 
-def parse_nifti(content: bytes, path: Path) -> nib.Nifti1Image:
-    """The image that a single-file NIfTI-1 or NIfTI-2 holds.
+def parse_nifti(content: bytes, path: Path, *, keep_header: bool = False) -> nib.Nifti1Image:
+    """The image that a single-file NIfTI-1 or NIfTI-2 holds, its orientation made sound.
+
+    Parameters
+    ----------
+    content : bytes
+    path : Path
+        For messages.
+    keep_header : bool
+        Keep extensions and texts of the header, which may tell of a person; they go otherwise
+        (`header.clean_header`).
 
     Raises
     ------
@@ -200,4 +210,6 @@ def parse_nifti(content: bytes, path: Path) -> nib.Nifti1Image:
     needed = proxy.offset + math.prod(image.shape) * image.get_data_dtype().itemsize
     if len(content) < needed:
         raise truncated(path, f"{len(content)} of {needed} bytes")
-    return image
+    if not keep_header:
+        clean_header(image.header)
+    return sound_orientation(image, str(path))

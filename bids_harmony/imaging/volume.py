@@ -72,13 +72,15 @@ class Volume:
         return float(x), float(y), float(z)
 
 
-def read_volume(path: str | os.PathLike[str]) -> Volume:
+def read_volume(path: str | os.PathLike[str], *, keep_header: bool = False) -> Volume:
     """Read a three-dimensional NIfTI image and check that it can be used.
 
     Parameters
     ----------
     path : path-like
         `.nii` or `.nii.gz`; NIfTI-1 or NIfTI-2, either byte order.
+    keep_header : bool
+        Keep extensions and texts of the header, which may tell of a person.
 
     Returns
     -------
@@ -95,7 +97,7 @@ def read_volume(path: str | os.PathLike[str]) -> Volume:
         finite, or no contrast at all.
     """
     path = Path(path)
-    return from_image(parse_nifti(read_content(path), path), path)
+    return from_image(parse_nifti(read_content(path), path, keep_header=keep_header), path)
 
 
 def from_image(image: nib.Nifti1Image, path: str | os.PathLike[str] | None = None) -> Volume:
@@ -148,7 +150,7 @@ def to_native(
     Returns
     -------
     image : nibabel.Nifti1Image or nibabel.Nifti2Image
-        Header, extensions, slope, intercept and data type of the source; integers are rounded.
+        Header, slope, intercept and data type of the source; integers are rounded.
         Voxels that equal the volume's keep their raw bits.
     n_clipped : int
         Voxels that did not fit the integer type and were clipped to its range.
@@ -295,6 +297,7 @@ def write_array(
     path: str | os.PathLike[str],
     *,
     dtype: type | np.dtype = np.float32,
+    code: int = 1,
 ) -> None:
     """Write an array of a RAS+ grid as NIfTI-1 with slope 1.
 
@@ -303,15 +306,17 @@ def write_array(
     data : ndarray (X, Y, Z)
         Integers are not rescaled: values must fit `dtype`.
     affine : ndarray (4, 4)
-        Voxel indices to RAS+ mm; written as sform and qform (code 1, scanner).
+        Voxel indices to RAS+ mm; written as sform and qform.
     path : path-like
     dtype : numpy dtype
         On disk: float32, or uint8 for a mask.
+    code : int
+        Of sform and qform: 1 in a scanner, 2 aligned to another image, 4 on an MNI template.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # told by `write_image`
         stored = np.asarray(data).astype(dtype)
     image = nib.Nifti1Image(stored, affine)
     image.header.set_xyzt_units("mm", "sec")
-    image.set_sform(affine, 1)
-    image.set_qform(affine, 1)
+    image.set_sform(affine, code)
+    image.set_qform(affine, code)
     write_image(image, path)

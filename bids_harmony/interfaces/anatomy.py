@@ -216,7 +216,7 @@ def save_brain(mask: BrainMask, volume: Volume, folder: Path) -> dict:
     header = native.header.copy()
     header.set_data_dtype(np.uint8)
     header.set_slope_inter(1, 0)
-    header["cal_min"], header["cal_max"], header["descrip"] = 0, 0, b""
+    header["cal_min"], header["cal_max"] = 0, 0
     voxels = np.asarray(native.dataobj).round().astype(np.uint8)
     write_image(type(native)(voxels, native.affine, header), folder / "mask.nii.gz")
     return {"mask_file": str(folder / "mask.nii.gz"), "kind": mask.kind}

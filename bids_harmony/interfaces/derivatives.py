@@ -47,9 +47,12 @@ class WriteAnatomy(Adapter):
         xfm_file = File(exists=True)
 
     def _adapt(self, folder: Path) -> dict:
+        import nibabel as nib
+
         from bids_harmony.bids.derivative import check_numbers, write_json
         from bids_harmony.bids.naming import mask_path, sidecar_path, transform_path
         from bids_harmony.bids.sidecar import derived_sidecar
+        from bids_harmony.imaging.header import orientation_note
         from bids_harmony.imaging.reference import REFERENCE
 
         scan, settings = self.inputs.scan, self.inputs.settings
@@ -59,6 +62,10 @@ class WriteAnatomy(Adapter):
         if isdefined(self.inputs.similarity):
             registered["RegistrationSimilarity"] = round(self.inputs.similarity, 4)
             check_numbers(registered, str(scan.path))
+        # Those who apply the transform must read the header as we do.
+        image: Any = nib.load(scan.path)
+        if note := orientation_note(image):
+            registered["OrientationNote"] = note
         for source, target, extra in (
             (self.inputs.mask_file, mask, {"Type": "Brain", "MaskKind": self.inputs.mask_kind}),
             (self.inputs.xfm_file, xfm, registered),

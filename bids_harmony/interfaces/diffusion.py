@@ -156,6 +156,7 @@ class HarmonizeSeries(Adapter):
         # By their identity, which these files are part of.
         source_look = File(mandatory=True, nohash=True)
         target_look = File(mandatory=True, nohash=True)
+        keep_header = traits.Bool(False, usedefault=True, desc="with extensions and texts")
 
     class output_spec(TraitedSpec):
         out_file = File(exists=True, desc="harmonized series, in the form of the input's file")
@@ -175,7 +176,7 @@ class HarmonizeSeries(Adapter):
 
         inputs = self.inputs
         model = harmonizer(inputs, DWI_VOXEL_MM, own_banks=False)
-        series, gradients = _read(inputs)
+        series, gradients = _read(inputs, keep_header=inputs.keep_header)
         brain = read_brain(inputs.mask_file, inputs.mask_kind)
         result = harmonize_series(
             series,
@@ -254,11 +255,11 @@ class WriteSeries(WriteHarmonized):
         return {"out_file": str(image)}
 
 
-def _read(inputs: Any) -> tuple[Series, Gradients]:
+def _read(inputs: Any, *, keep_header: bool = False) -> tuple[Series, Gradients]:
     from bids_harmony.diffusion.gradient_files import read_gradients
     from bids_harmony.diffusion.series import open_series
 
-    series = open_series(inputs.in_file)
+    series = open_series(inputs.in_file, keep_header=keep_header)
     gradients = read_gradients(
         inputs.bval_file, inputs.bvec_file, series.shape[3], b0_threshold=inputs.b0_threshold
     )

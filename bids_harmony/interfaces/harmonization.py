@@ -37,6 +37,7 @@ class Harmonize(Adapter):
         source_site = traits.Str(mandatory=True)
         target_site = traits.Str(mandatory=True)
         on_reference = traits.Bool(False, usedefault=True, desc="also on the reference grid")
+        keep_header = traits.Bool(False, usedefault=True, desc="with extensions and texts")
         on_ood = traits.Enum("warn", "skip", "error", usedefault=True)
 
     class output_spec(TraitedSpec):
@@ -47,6 +48,7 @@ class Harmonize(Adapter):
 
     def _adapt(self, folder: Path) -> dict:
         from bids_harmony.bids.site import same_site
+        from bids_harmony.imaging.header import CODE_MNI
         from bids_harmony.imaging.intensity import to_half
         from bids_harmony.imaging.native import return_to_native
         from bids_harmony.imaging.volume import read_volume, to_native, write_array, write_image
@@ -55,7 +57,7 @@ class Harmonize(Adapter):
 
         inputs = self.inputs
         model = harmonizer(inputs, inputs.voxel_mm)
-        volume = read_volume(inputs.in_file)
+        volume = read_volume(inputs.in_file, keep_header=inputs.keep_header)
         source, mask, prepared = _prepared(inputs, model.voxel_mm)
         novelty = model.novelty(prepared, inputs.modality)
         if novelty is not None and novelty > UNUSUAL:
@@ -121,6 +123,7 @@ class Harmonize(Adapter):
                 applied.data * np.float32(prepared.scale),
                 prepared.grid.affine,
                 folder / "on_reference.nii.gz",
+                code=CODE_MNI,
             )
             outputs["reference_file"] = str(folder / "on_reference.nii.gz")
         return outputs

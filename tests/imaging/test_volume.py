@@ -58,6 +58,7 @@ def test_every_orientation_reads_as_ras_and_goes_back(codes, oriented, lopsided,
     assert header_fields(again) == header_fields(nib.load(path)) | {
         "scl_slope": np.float32(np.nan).tobytes(),
         "scl_inter": np.float32(np.nan).tobytes(),
+        "descrip": bytes(80),
     }
 
 
