@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from bids_harmony import __version__
+from bids_harmony.bids.carried import holds_in_json
 from bids_harmony.bids.derivative import merge_table, write_json, write_text
 from bids_harmony.bids.inventory import check_dataset
 from bids_harmony.bids.naming import harmonized_description
-from bids_harmony.bids.sidecar import holds_in_json
 from bids_harmony.settings import Settings
 
-__all__ = ["BIDS_VERSION", "generated_by", "source_link", "write_dataset_files"]
+__all__ = ["BIDS_VERSION", "generated_by", "source_datasets", "source_link", "write_dataset_files"]
 
 BIDS_VERSION = "1.11.0"
 
@@ -96,15 +96,20 @@ def source_link(bids_dir: Path, root: Path) -> str:
     return Path(os.path.relpath(os.path.realpath(bids_dir), os.path.realpath(root))).as_posix()
 
 
+def source_datasets(source: Mapping[str, Any]) -> dict[str, Any]:
+    """``SourceDatasets`` where the source has a DOI; its folder is no URI, which a URL must be."""
+    doi = source.get("DatasetDOI")
+    return {"SourceDatasets": [{"DOI": doi}]} if isinstance(doi, str) and doi else {}
+
+
 def _description(settings: Settings, name: str, source: Mapping[str, Any]) -> dict[str, Any]:
     raw = source_link(settings.bids_dir, settings.output_dir)
-    link = {"DOI": str(source["DatasetDOI"])} if source.get("DatasetDOI") else {"URL": raw}
     record: dict[str, Any] = {
         "Name": f"{name}, harmonized by bids_harmony",
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "derivative",
         "GeneratedBy": [generated_by()],
-        "SourceDatasets": [link],
+        **source_datasets(source),
         # What "bids:raw:" stands for in the sidecars.
         "DatasetLinks": {"raw": raw},
     }

@@ -7,12 +7,19 @@ the source inherited, its b-values and directions, and its rows of the tables.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bids_harmony.bids.dataset_files import BIDS_VERSION, generated_by, source_link
+from bids_harmony.bids.carried import acquisition_fields, holds_in_json, may_be_carried
+from bids_harmony.bids.dataset_files import (
+    BIDS_VERSION,
+    generated_by,
+    source_datasets,
+    source_link,
+)
 from bids_harmony.bids.derivative import (
     LOCK,
     link_file,
@@ -30,7 +37,6 @@ from bids_harmony.bids.naming import (
     sidecar_path,
     table_paths,
 )
-from bids_harmony.bids.sidecar import acquisition_fields, holds_in_json
 from bids_harmony.bids.table import read_tsv, scans_tables, sessions_tables
 from bids_harmony.exceptions import UsageError
 from bids_harmony.pointers import is_named
@@ -42,8 +48,12 @@ if TYPE_CHECKING:
 
 __all__ = ["check_raw_layout", "raw_sidecar", "write_raw_layout"]
 
+logger = logging.getLogger(__name__)
+
 # Of the sidecar in the derivative; `Sources` leads there to the rest.
 _TOLD = ("SkullStripped", "HarmonizationMethod", "HarmonizationTarget", "HarmonizationSource")
+# To other raw files, which have the same names here.
+_LINKED = ("B0FieldIdentifier", "B0FieldSource", "IntendedFor")
 # Of the source's description, what is as true of the harmonized images. Its DOI is not.
 _DESCRIPTION_KEPT = (
     "License", "Authors", "Acknowledgements", "HowToAcknowledge", "Funding", "EthicsApprovals",
@@ -134,16 +144,17 @@ def raw_sidecar(
     Parameters
     ----------
     acquired : mapping
-        Metadata of the source after inheritance; kept, also what refers to other raw files
-        (``B0FieldSource``, ``IntendedFor``), for these have the same names here. What converters
-        wrote about the person is not.
+        Metadata of the source after inheritance; what tells how it was acquired is kept, also what
+        refers to other raw files (``B0FieldSource``, ``IntendedFor``), for these have the same
+        names here.
     made : mapping
         Sidecar of the harmonized image in the derivative.
     sources : sequence of str
         BIDS URIs of the source and of the image in the derivative.
     """
     told = {field: made[field] for field in _TOLD if field in made}
-    return {**acquisition_fields(acquired), **told, "Sources": list(sources)}
+    linked = {k: acquired[k] for k in _LINKED if k in acquired and holds_in_json(acquired[k])}
+    return {**acquisition_fields(acquired), **linked, **told, "Sources": list(sources)}
 
 
 def _write_dataset_files(settings: Settings, root: Path, target: str) -> None:
@@ -160,9 +171,7 @@ def _write_dataset_files(settings: Settings, root: Path, target: str) -> None:
         "DatasetType": "raw",
         **{field: kept[field] for field in _DESCRIPTION_KEPT if kept.get(field)},
         "GeneratedBy": [*(before if isinstance(before, list) else []), generated_by()],
-        "SourceDatasets": [
-            {"DOI": kept["DatasetDOI"]} if kept.get("DatasetDOI") else {"URL": link}
-        ],
+        **source_datasets(kept),
         "DatasetLinks": {
             "raw": link,
             "harmonized": Path(os.path.relpath(settings.output_dir, root)).as_posix(),
@@ -177,9 +186,8 @@ def _copy_tables(settings: Settings, root: Path, scans: Sequence[Scan], target: 
     """Rows of the source's tables that speak of these scans; rows of other jobs stay."""
     bids_dir = settings.bids_dir
     # Texts of columns for all tables of a kind.
-    for name in ("sessions.json", "scans.json"):
-        if is_named(bids_dir / name):
-            _copy(bids_dir / name, root / name)
+    for name, key in (("sessions.json", "session_id"), ("scans.json", "filename")):
+        _copy_texts(bids_dir / name, root / name, key)
     subjects = sorted({scan.subject for scan in scans})
     people = {f"sub-{subject}": f"sub-{subject}" for subject in subjects}
     _copy_rows(
@@ -219,13 +227,28 @@ def _copy_rows(table: Path, copy: Path, wanted: Mapping[str, str], key: str, loc
     """Rows whose key is wanted, under the name that it has in the copy, and the columns' texts."""
     if not is_named(table):
         return
-    rows = [row | {key: wanted[row[key]]} for row in read_tsv(table) if row.get(key) in wanted]
-    if not rows:
+    found = [row for row in read_tsv(table) if row.get(key) in wanted]
+    if not found:
         return
+    if left_out := [name for name in found[0] if not may_be_carried(name, key)]:
+        # Who scanned when, names, dates of birth: nobody can foresee what a column tells.
+        logger.info("%s: columns that are not copied: %s", table, ", ".join(left_out))
+    rows = [
+        {name: cell for name, cell in row.items() if may_be_carried(name, key)}
+        | {key: wanted[row[key]]}
+        for row in found
+    ]
     merge_table(copy, rows, key=key, lock=lock)
-    described = table.with_suffix(".json")
-    if is_named(described):
-        _copy(described, copy.with_suffix(".json"))
+    _copy_texts(table.with_suffix(".json"), copy.with_suffix(".json"), key)
+
+
+def _copy_texts(source: Path, copy: Path, key: str) -> None:
+    """What is said of those columns that are copied."""
+    if not is_named(source):
+        return
+    texts = read_json_object(source)
+    if kept := {n: t for n, t in texts.items() if may_be_carried(n, key) and holds_in_json(t)}:
+        write_json(copy, kept)
 
 
 def _copy(source: Path, copy: Path) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bids_harmony.bids.carried import acquisition_fields
 from bids_harmony.bids.derivative import HASH_FIELD
 from bids_harmony.bids.naming import bids_uri
 from bids_harmony.bids.site import SiteEvidence
@@ -18,24 +18,8 @@ __all__ = [
     "acquisition_fields",
     "derived_sidecar",
     "harmonized_sidecar",
-    "holds_in_json",
     "site_record",
 ]
-
-# Fields of the source that are not true of a derived image: links to other raw files, field maps,
-# converters' dumps.
-_NOT_CARRIED = {
-    "B0FieldIdentifier", "B0FieldSource", "DatasetType", "IntendedFor", "RawSources", "Sources",
-    "SpatialReference", "dcmmeta_affine", "dcmmeta_reorient_transform", "dcmmeta_shape",
-    "dcmmeta_slice_dim", "dcmmeta_version", "global", "time",
-}  # fmt: skip
-# Of the person, by DICOM's names: converters write them where they are not told to leave them out.
-_OF_THE_PERSON = {
-    "AccessionNumber", "OperatorsName", "OtherPatientIDs", "OtherPatientNames", "PatientAddress",
-    "PatientAge", "PatientBirthDate", "PatientBirthTime", "PatientComments", "PatientID",
-    "PatientName", "PatientSex", "PatientSize", "PatientTelephoneNumbers", "PatientWeight",
-    "PerformingPhysicianName", "ReferringPhysicianName",
-}  # fmt: skip
 
 
 def site_record(evidence: SiteEvidence) -> dict[str, Any]:
@@ -105,8 +89,8 @@ def harmonized_sidecar(
     Parameters
     ----------
     scan : Scan
-        The source; its acquisition fields are carried over, also the acquired ``Manufacturer``;
-        what converters wrote about the person is not.
+        The source; its acquisition fields are carried over (see `carried.acquisition_fields`),
+        also the acquired ``Manufacturer``.
     bids_dir : Path
         Root of the raw dataset.
     target : str
@@ -142,11 +126,6 @@ def harmonized_sidecar(
     dict
         For `derivative.write_json`.
     """
-    record = {
-        k: v
-        for k, v in acquisition_fields(scan.metadata).items()
-        if k not in _NOT_CARRIED and not k.startswith("_")
-    }
     model = model or {}
     added = {
         "SkullStripped": bool(skull_stripped),
@@ -170,18 +149,5 @@ def harmonized_sidecar(
         **(extra or {}),
         HASH_FIELD: resume_hash,
     }
-    return record | {name: value for name, value in added.items() if value is not None}
-
-
-def acquisition_fields(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Metadata without what converters wrote about the person and what JSON cannot hold."""
-    return {k: v for k, v in metadata.items() if k not in _OF_THE_PERSON and holds_in_json(v)}
-
-
-def holds_in_json(value: Any) -> bool:
-    """Whether JSON can hold a value; many programs write NaN and Infinity all the same."""
-    try:
-        json.dumps(value, allow_nan=False)
-    except ValueError:
-        return False
-    return True
+    carried = acquisition_fields(scan.metadata)
+    return carried | {name: value for name, value in added.items() if value is not None}

@@ -56,11 +56,13 @@ def dataset(cohort):
     )
     cohort.table(
         "sub-03/ses-GE/sub-03_ses-GE_scans.tsv",
-        "filename acq_time",
-        "func/sub-03_ses-GE_task-rest_bold.nii.gz 2020-01-01T10:00:00",
-        "anat/sub-03_ses-GE_acq-mp_T1w.nii.gz 2020-01-01T09:00:00",
+        "filename acq_time operator randstr age",
+        "func/sub-03_ses-GE_task-rest_bold.nii.gz 2020-01-01T10:00:00 Doe 4a5b 30",
+        "anat/sub-03_ses-GE_acq-mp_T1w.nii.gz 2020-01-01T09:00:00 Doe 6c7d 30",
     )
-    cohort.json("scans.json", operator={"Description": "Who scanned"})
+    cohort.json(
+        "scans.json", operator={"Description": "Who scanned: Doe"}, age={"Description": "Its"}
+    )
     return cohort
 
 
@@ -137,12 +139,15 @@ def test_tables_speak_of_what_is_there_only(dataset):
     assert rows == {
         "participants.tsv": ["sub-02\ta", "sub-03\ttravelling"],
         "sub-03/sub-03_sessions.tsv": ["ses-GE\tGE"],
-        "sub-03/ses-GE/sub-03_ses-GE_scans.tsv": [
-            "anat/sub-03_ses-GE_acq-mp_T1w.nii.gz\t2020-01-01T09:00:00"
-        ],
+        "sub-03/ses-GE/sub-03_ses-GE_scans.tsv": ["anat/sub-03_ses-GE_acq-mp_T1w.nii.gz\t30"],
     }
-    for name in ("participants.json", "scans.json"):
-        assert (root / name).read_bytes() == (dataset.root / name).read_bytes()
+    described = {
+        name: json.loads((root / name).read_text()) for name in ("participants.json", "scans.json")
+    }
+    assert described == {
+        "participants.json": {"group": {"Description": "Who  they are"}},
+        "scans.json": {"age": {"Description": "Its"}},
+    }
     # The next job adds its people and takes nobody away.
     write_raw_layout(*harmonize(dataset, participant_labels=("01",)), "COI")
     people = (root / "participants.tsv").read_text().split()[2::2]
@@ -247,6 +252,36 @@ def test_a_derivative_as_input_is_refused(raw):
     with pytest.raises(UsageError, match="derivative"):
         check_raw_layout(raw.settings(output_layout="raw"))
     check_raw_layout(raw.settings())
+
+
+def test_columns_of_people_stay_where_they_are(dataset, caplog):
+    dataset.table(
+        "participants.tsv", "participant_id name birth_date Age sex mrn site",
+        "sub-02 Doe 1970-01-01 41 F 4711 COI", "sub-03 Roe 1971-01-01 89+ M 4712 GE",
+    )  # fmt: skip
+    with caplog.at_level("INFO"):
+        root = write_raw_layout(*harmonize(dataset), "COI")
+    assert (root / "participants.tsv").read_text() == (
+        "participant_id\tAge\tsex\tsite\nsub-02\t41\tF\tCOI\nsub-03\t89+\tM\tGE\n"
+    )
+    assert "name, birth_date, mrn" in caplog.text
+    assert not [p for p in root.rglob("*.tsv") if "Doe" in p.read_text()]
+    assert not [p for p in root.rglob("*.json") if "Doe" in p.read_text()]
+
+
+def test_a_source_without_a_doi_has_no_url_that_is_none(dataset):
+    """A relative path is no URI: bids-validator 1.15 calls it an error."""
+    description = dataset.root / "dataset_description.json"
+    for doi in (None, "", 5):
+        description.write_text(
+            json.dumps({"Name": "x", "BIDSVersion": "1.9.0", "DatasetDOI": doi})
+        )
+        settings, scans = harmonize(dataset)
+        root = write_raw_layout(settings, scans, "COI")
+        for folder in (root, settings.output_dir):
+            record = json.loads((folder / "dataset_description.json").read_text())
+            assert "SourceDatasets" not in record
+            assert (folder / record["DatasetLinks"]["raw"]).resolve() == dataset.root
 
 
 @pytest.mark.parametrize("spoil", [os.mkfifo, lambda path: os.truncate(path, MOST_TEXT + 1)])
