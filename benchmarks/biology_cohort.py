@@ -18,7 +18,7 @@ import numpy as np
 from anatomies import source_names
 from scipy.stats import qmc
 from tqdm import tqdm
-from travelling_cohort import TARGET, Group, Plan, cases, write_training_scans
+from travelling_cohort import TARGET, Group, Plan, scan_at, twin_of, write_training_scans
 from travelling_people import FIRST_TEST_MAP, mixed_people
 
 from bids_harmony.imaging.reference import reference_grid
@@ -156,13 +156,12 @@ def _write_person(draw: Draw, folder: Path, anatomy: Anatomy, own: Biology) -> d
         "fractions": person.fractions[:, mask].astype(np.float32),
         "lesion": np.packbits((person.t2_factor > _LESION * healthy.t2_factor)[mask]),
     }
-    group = Group((person,), ("",))
     for modality in draw.modalities:
-        for case in cases(plan, group, sites=draw.sources, modality=modality):
-            arrays[f"{modality}-{case.site}"] = case.prepared.data[mask]
-            arrays[f"{modality}-{case.site}-scale"] = np.float64(case.prepared.scale)
-            arrays[f"{modality}-twin"] = case.twin[mask]
-            arrays[f"{modality}-{TARGET}"] = case.target_scan[mask]
+        arrays[f"{modality}-twin"] = twin_of(plan, person, modality)[mask]
+        for site in plan.sites:
+            prepared = scan_at(plan, person, site, modality)
+            arrays[f"{modality}-{site}"] = prepared.data[mask]
+            arrays[f"{modality}-{site}-scale"] = np.float64(prepared.scale)
     name = str(person.seed)
     np.savez(folder / "people" / f"{name}.npz", **arrays)
     volumes = person.fractions.reshape(3, -1).sum(1, dtype=np.float64) * draw.voxel_mm**3 / 1000

@@ -32,7 +32,7 @@ Array = np.ndarray
 MODALITY = "T1w"
 _SETTINGS: dict[str, Any] = {
     "n4": {"shrink_factor": 3, "convergence": {"iters": [20, 20, 10], "tol": 1e-6}},
-    "atropos": {"m": "[0.1,1x1x1]", "c": "[5,0]", "priorweight": 0.25},
+    "atropos": {"m": "[0.1,1x1x1]", "c": "[5,0]", "priorweight": 0.1},
 }
 #: Order of Atropos's classes; ours is grey matter, white matter, CSF.
 _ORDER = (2, 0, 1)

@@ -29,8 +29,10 @@ __all__ = [
     "Plan",
     "cases",
     "groups",
+    "scan_at",
     "scanners",
     "taught_needed",
+    "twin_of",
     "write_training_scans",
 ]
 
@@ -196,15 +198,13 @@ def cases(plan: Plan, group: Group, *, sites: Sequence[str], modality: str) -> I
     goal = machines[TARGET]
     for person, kind in zip(group.people, group.kinds, strict=True):
         seed = _seed(plan, person, TARGET, modality)
-        twin = _scaled(
-            acquire(person, goal, modality, scan_seed=seed, noise=False, scan_field=False), person
-        )
+        twin = twin_of(plan, person, modality)
         scans = [_scan(person, goal, modality, seed + draw).data for draw in (1, 2)]
         target_field = _field(person, goal, modality, seed, scan_field=False)
         for site in sites:
             own = _seed(plan, person, site, modality)
             yield Case(
-                prepared=_scan(person, machines[site], modality, own),
+                prepared=scan_at(plan, person, site, modality),
                 subject=str(person.seed),
                 kind=kind,
                 site=site,
@@ -216,6 +216,21 @@ def cases(plan: Plan, group: Group, *, sites: Sequence[str], modality: str) -> I
                 target_field=target_field,
                 person=person,
             )
+
+
+def scan_at(plan: Plan, person: Anatomy, site: str, modality: str) -> Prepared:
+    """A person's scan at a site; at the target, a real one with noise and field of its own."""
+    seed = _seed(plan, person, site, modality) + (site == TARGET)
+    return _scan(person, scanners(plan)[site], modality, seed)
+
+
+def twin_of(plan: Plan, person: Anatomy, modality: str) -> Array:
+    """The person at the target without noise, scaled to its own robust maximum."""
+    seed = _seed(plan, person, TARGET, modality)
+    goal = scanners(plan)[TARGET]
+    return _scaled(
+        acquire(person, goal, modality, scan_seed=seed, noise=False, scan_field=False), person
+    )
 
 
 def _seed(plan: Plan, person: Anatomy, site: str, modality: str) -> int:

@@ -34,6 +34,8 @@ class Form:
         Test people with receive fields and without.
     without_fields : tuple of str
         Methods scored without receive fields, too.
+    varied_heads : tuple of (kind, int)
+        Test people of the cohort in which people differ as real people do.
     n4_sites : int
         Source sites at which N4 is scored; it takes 17 s of processor for a scan at 2 mm.
     paired_steps, paired_width : int
@@ -62,6 +64,7 @@ class Form:
     heads: tuple[tuple[str, int], ...]
     heads_without_fields: tuple[tuple[str, int], ...]
     without_fields: tuple[str, ...]
+    varied_heads: tuple[tuple[str, int], ...]
     n4_sites: int
     paired_steps: int
     paired_width: int
@@ -91,6 +94,11 @@ class Form:
             fields=fields,
             seed=seed,
         )
+
+    def varied_plan(self, seed: int) -> Plan:
+        """The cohort of one seed with people who differ as real people do."""
+        heads = self.varied_heads if HAS_DATA else (("phantom", 1),)
+        return replace(self.plan(seed), paired=0, test=heads, varied=True)
 
     def proof_plan(self, seed: int) -> Plan:
         """Many people, nobody scanned for supervised methods."""
@@ -134,6 +142,7 @@ _REDUCED = Form(
     heads=(("labels", 1), ("scans", 1)),
     heads_without_fields=(("labels", 1),),
     without_fields=_FAST,
+    varied_heads=(("labels", 3), ("scans", 3)),
     n4_sites=4,
     paired_steps=300,
     paired_width=8,
@@ -161,6 +170,7 @@ _QUICK = replace(
     training_per_site=2,
     paired=1,
     heads=(("labels", 1),),
+    varied_heads=(("labels", 1),),
     n4_sites=1,
     paired_steps=60,
     twin_people=3,
@@ -185,6 +195,7 @@ _FULL = replace(
     heads=(("phantom", 2), ("labels", 2), ("scans", 2)),
     heads_without_fields=(("phantom", 2), ("labels", 2), ("scans", 2)),
     without_fields=_ALL,
+    varied_heads=(("phantom", 4), ("labels", 4), ("scans", 4)),
     n4_sites=len(_SITES),
     paired_steps=4000,
     paired_width=64,

@@ -80,6 +80,7 @@ def write_report(record: Mapping[str, Any], folder: Path) -> Path:
     rows = record.get("rows") or []
     sections = [
         ("Accuracy against the twin", _accuracy(rows, figures, name)),
+        ("People who differ as real people do", _varied(record.get("varied") or [])),
         ("Margins of ihf", margins(_conditions(rows))),
         ("Scans of the target site itself", _same_site(rows)),
         ("Site by site", _sites(rows, figures, name)),
@@ -165,6 +166,20 @@ def _accuracy(rows: Sequence[Row], figures: Path, name: str) -> list[str]:
     picture = figures / f"{name}_methods.png"
     methods_figure({t.replace(", ", "\n", 1): _dots(p) for t, p in conditions.items()}, picture)
     return [*lines, f"![PSNR of all methods](figures/{picture.name})", ""]
+
+
+def _varied(rows: Sequence[Row]) -> list[str]:
+    lines = []
+    for title, part in _conditions(rows).items():
+        lines += [f"### {title}", "", f"{_counts(part)}.", "", *_method_table(part, [*_COLUMNS])]
+    if not lines:
+        return []
+    return [
+        "As above, but people of banks and tests differ in T1, T2 and density of each tissue, in "
+        "age, atrophy, iron and lesions (`bids_harmony/phantom/biology.py`).",
+        "",
+        *lines,
+    ]
 
 
 def _counts(rows: Sequence[Row]) -> str:
