@@ -36,11 +36,11 @@ def write_report(record: Mapping[str, Any], result: Path) -> None:
         "",
         "Slope kept: slope of the measure on the planted effect after harmonization, over that of "
         "the noise-free truth at the target; multiple regression on all effects, mean over sites, "
-        "median over seeds, and Fieller's 95 % interval of all seeds together. In brackets: the "
-        "truth itself shows no sure slope (p > 0.001), so there is nothing to keep. Person: "
-        "correlation of each person's deviation with the truth. Site: variance of the measure "
-        "between sites (target included) on the same people, share of raw. `ceiling`: the "
-        "person's own noisy scan at the target.",
+        "median over seeds, and Fieller's 95 % interval of all seeds together. Atrophy is the "
+        "log-odds of true CSF in the brain. In brackets: the truth itself shows no sure slope "
+        "(p > 0.001), so there is nothing to keep. Person: correlation of each person's deviation "
+        "with the truth. Site: variance of the measure between sites (target included) on the "
+        "same people, share of raw. `ceiling`: the person's own noisy scan at the target.",
         "",
     ]
     for (modality,), part in split(record["rows"], "modality").items():

@@ -24,6 +24,9 @@ Row = dict[str, Any]
 
 #: Fewer people than that do not carry a regression on all effects.
 _LEAST = len(MEASURE_OF) + 3
+#: Means of their own for people of each label map where so much freedom is left: people of one
+#: map look alike.
+_FREE = 10
 _VOLUMES = ("grey_ml", "white_ml", "csf_ml", "contrast")
 
 
@@ -34,6 +37,9 @@ class _Table:
     Attributes
     ----------
     effects : (people, effects) float
+        As `_effects` has them.
+    sources : tuple of str
+        What each person's anatomy was made of.
     truth : (people,) float
         At the target, without noise.
     at_target : (people,) float
@@ -42,6 +48,7 @@ class _Table:
     """
 
     effects: Array
+    sources: tuple[str, ...]
     truth: Array
     at_target: Array
     values: Array
@@ -102,7 +109,8 @@ class _Source:
         """A measure of all people that have it at all sites; None where they are too few."""
         folder = self.folders[seed]
         cohort = read_cohort(folder)
-        effects = {p["person"]: [p["biology"][e] for e in MEASURE_OF] for p in cohort["people"]}
+        effects = {p["person"]: _effects(p) for p in cohort["people"]}
+        sources = {p["person"]: p["source"] for p in cohort["people"]}
 
         def read(name: str) -> dict[tuple[str, str], float]:
             found = self.read(folder, name)
@@ -122,6 +130,7 @@ class _Source:
         alone = [{p: v for (p, _), v in found.items()} for found in (truth, ceiling)]
         return _Table(
             np.array([effects[p] for p in people]),
+            tuple(sources[p] for p in people),
             *(np.array([values[p] for p in people]) for values in alone),
             np.array([[ours[p, s] for s in sites] for p in people]),
         )
@@ -130,6 +139,16 @@ class _Source:
         """Those of all seeds that have them."""
         found = {seed: self.table(seed, label, measure) for seed in self.folders}
         return {seed: table for seed, table in found.items() if table is not None}
+
+
+def _effects(person: Row) -> list[float]:
+    """What a person is in each effect: atrophy is the log-odds of true CSF in the brain.
+
+    The planted share alone would leave to chance that people have wide or narrow sulci anyway.
+    """
+    volumes = person["volumes_ml"]
+    csf = float(np.log(volumes["csf"] / (volumes["grey"] + volumes["white"])))
+    return [csf if e == "atrophy" else person["biology"][e] for e in MEASURE_OF]
 
 
 def _effect_rows(
@@ -159,7 +178,9 @@ def _slopes(draws: Sequence[_Table], effect: str) -> Row:
     names = list(MEASURE_OF)
     effects = np.concatenate([d.effects for d in draws])
     at = names.index(effect)
-    blocks = [str(i) for i, d in enumerate(draws) for _ in d.truth]
+    blocks = [f"{i} {source}" for i, d in enumerate(draws) for source in d.sources]
+    if len(blocks) - len(set(blocks)) - len(names) < _FREE:
+        blocks = [str(i) for i, d in enumerate(draws) for _ in d.truth]
     truth = np.concatenate([d.truth for d in draws])
 
     def kept(after: Array) -> EffectKept:

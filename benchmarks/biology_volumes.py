@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from biology_apply import part_folder
 from biology_people import Person, read_person
+from scipy.ndimage import find_objects
 from tqdm import tqdm
 
 from bids_harmony.imaging.atomic import write_atomically
@@ -103,9 +104,12 @@ def volumes(person: Person, data: Array) -> dict[str, float]:
     """
     ants = deterministic_ants()
     step = person.grid.voxel_mm
+    # What lies round the brain takes time and no part.
+    (box,) = find_objects(person.mask.astype(np.int8))
 
     def image(values: Array) -> Any:
-        return ants.from_numpy(np.ascontiguousarray(values, dtype=np.float32), spacing=(step,) * 3)
+        part = np.ascontiguousarray(values[box], dtype=np.float32)
+        return ants.from_numpy(part, spacing=(step,) * 3)
 
     priors = _priors(person.grid)
     mask = image(person.mask)
