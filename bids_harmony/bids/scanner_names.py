@@ -72,7 +72,8 @@ class ScannerWords:
     @property
     def mark(self) -> str:
         """What tells it from others of its kind: serial number, else station, else software."""
-        return self.serial or self.station or " ".join(sorted(self.software))
+        software = " ".join(sorted(self.software))
+        return self.serial or self.station or (f"software {software}" if software else "")
 
     def __str__(self) -> str:
         """All of it, such as ``Siemens Prisma Fit 3T 67060``."""

@@ -68,7 +68,8 @@ def format_plan(settings: Settings, selection: ScanSelection) -> str:
     parts = [_table([header, *rows])]
     counts = ", ".join(f"{site} {n}" for site, n in sites_of(selection.scans).items())
     parts.append(f"Scans per site: {counts or 'none'}")
-    parts.append("\n".join(["Scanners of each site:", *_scanners(selection)]))
+    if selection.scans:
+        parts.append("\n".join(["Scanners of each site:", *_scanners(selection)]))
     told = [f"  warning: {text}" for text in selection.warnings] + [
         f"  {scan.label}: {text}" for scan in selection.scans for text in scan.site.contradictions
     ]

@@ -230,7 +230,8 @@ def test_scanners_known_by_kind_alone_are_told_apart_by_software():
     kind = {"Manufacturer": "Siemens", "ManufacturersModelName": "Prisma"}
     old, new = (kind | {"SoftwareVersions": f"syngo MR {v}"} for v in ("E11C", "XA30"))
     assert cohort(old, new, old)[0] == [
-        "Siemens-Prisma (E11)", "Siemens-Prisma (XA30)", "Siemens-Prisma (E11)",
+        "Siemens-Prisma (software E11)", "Siemens-Prisma (software XA30)",
+        "Siemens-Prisma (software E11)",
     ]  # fmt: skip
 
 
