@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,10 @@ import numpy as np
 
 from bids_harmony.diffusion.calibration import ScanLook, look_at_scan
 from bids_harmony.diffusion.gradients import Gradients
-from bids_harmony.diffusion.series import Series, mean_b0
+from bids_harmony.diffusion.series import Series, mean_b0, signed_mean_b0
 from bids_harmony.imaging.intensity import to_half
 from bids_harmony.imaging.mask import BrainMask
+from bids_harmony.imaging.nothing import Nothing, check_not_negative
 from bids_harmony.imaging.prepared import Prepared, prepare
 from bids_harmony.imaging.reference import ReferenceGrid
 from bids_harmony.imaging.resampling import resample_to_grid
@@ -121,7 +122,9 @@ def prepare_series(
     ImageError
         No signal in the brain, or the brain lies outside the grid.
     """
-    volume = from_image(mean_b0(series, gradients), series.path)
+    volume = b0_volume(series, gradients)
+    inside = native_order(volume, mask.data)
+    check_not_negative(signed_mean_b0(series, gradients)[inside], str(series.path))
     prepared = prepare(volume, mask, world, grid)
     features = {B0_KEY: prepared.data}
     if mode == "volume":
@@ -130,9 +133,25 @@ def prepare_series(
             # than the volumes that are to look like it.
             one = ras_order(volume, series.signal(np.s_[..., int(shell.volumes[0])]))
             features[shell_key(shell.nominal)] = prepared_volume(one, volume, prepared).data
-    inside = native_order(volume, mask.data)
     look = look_at_scan(series, gradients, inside, prepared.scale)
     return PreparedSeries(prepared.mask, prepared.scale, features, look)
+
+
+def b0_volume(series: Series, gradients: Gradients) -> Volume:
+    """The mean b=0 in RAS+ order, which knows where no b=0 volume was measured.
+
+    Raises
+    ------
+    ImageError
+        As `imaging.volume.from_image`.
+    """
+    volume = from_image(mean_b0(series, gradients), series.path)
+    volumes = np.flatnonzero(gradients.b0)
+    parts = [series.nothing(np.s_[..., int(v)]) for v in volumes]
+    nowhere = np.all([part for part in parts if part is not None] or [np.array(False)], axis=0)
+    if not nowhere.any():
+        return volume
+    return replace(volume, nothing=Nothing(ras_order(volume, nowhere), series.padding))
 
 
 def prepared_volume(data: Array, volume: Volume, like: Prepared) -> Prepared:

@@ -12,19 +12,26 @@ from tqdm import tqdm
 from bids_harmony.bids.site import same_site
 from bids_harmony.diffusion.brain import SLAB_MM, is_slab
 from bids_harmony.diffusion.calibration import ScanLook, look_at_scan, steepness
-from bids_harmony.diffusion.features import B0_KEY, DEFAULT_DWI_MODE, prepared_volume, shell_key
+from bids_harmony.diffusion.features import (
+    B0_KEY,
+    DEFAULT_DWI_MODE,
+    b0_volume,
+    prepared_volume,
+    shell_key,
+)
 from bids_harmony.diffusion.gradients import Gradients, match_shells
 from bids_harmony.diffusion.looks import SeriesLook, b_scale
-from bids_harmony.diffusion.series import Series, mean_b0
+from bids_harmony.diffusion.series import Series, signed_mean_b0
 from bids_harmony.diffusion.shell_models import AttenuationModel, RishModel, ShellModel
 from bids_harmony.exceptions import DataError
 from bids_harmony.harmonizers import Harmonizer
 from bids_harmony.imaging.intensity import robust_scale
 from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.native import return_to_native
+from bids_harmony.imaging.nothing import check_not_negative
 from bids_harmony.imaging.prepared import Prepared, prepare
 from bids_harmony.imaging.reference import reference_grid
-from bids_harmony.imaging.volume import Volume, from_image, native_order, ras_order, stored_voxels
+from bids_harmony.imaging.volume import Volume, native_order, ras_order, stored_voxels
 
 __all__ = ["SeriesResult", "harmonize_series"]
 
@@ -106,11 +113,12 @@ def harmonize_series(
         The harmonizer has no bank of a site.
     """
     match_shells([s.b for s in gradients.shells], target.shells)
-    volume = from_image(mean_b0(series, gradients), series.path)
+    volume = b0_volume(series, gradients)
     before = native_order(volume, volume.data)
     if same_site(source.site, target.site):
         return SeriesResult(series.raw, 0, {}, before, before)
     inside = native_order(volume, mask.data)
+    check_not_negative(signed_mean_b0(series, gradients)[inside], str(series.path))
     scale = robust_scale(volume.data, mask.data)
     # Ratios to the mean b=0 are taken; dark voxels must not blow them up.
     mean = np.maximum(before[inside], np.float32(1e-3) * scale).astype(np.float32)
@@ -248,6 +256,9 @@ class _Output:
             lowered = int(np.count_nonzero(over))
             signal = np.where(over, self.mean, signal)
         changed = signal != old
+        nothing = self.series.nothing(np.s_[..., index])
+        if nothing is not None:
+            changed &= ~nothing
         stored, n_clipped = stored_voxels(
             signal[changed], self.raw.dtype, self.series.slope, self.series.intercept
         )

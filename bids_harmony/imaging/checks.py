@@ -97,7 +97,7 @@ def check_orientation(image: nib.Nifti1Image, where: str) -> None:
 
 
 def check_values(data: np.ndarray, where: str) -> None:
-    """Refuse values that are not finite, and images without contrast."""
+    """Refuse infinite values, and images without contrast; NaN is gone by then."""
     check_finite(data, where)
     first = float(data.flat[0])
     if (data == data.flat[0]).all():
@@ -117,4 +117,6 @@ def check_finite(data: np.ndarray, where: str) -> None:
             where=where,
             expected="numbers in every voxel",
             got=f"{bad} of {data.size} voxels NaN or infinite",
+            hint="Infinite values come from a division by zero: set them to 0 (`fslmaths IN -nan "
+            "OUT` sets NaN and infinite ones), or to NaN where nothing was measured.",
         )

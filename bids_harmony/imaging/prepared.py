@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from bids_harmony.exceptions import ImageError
 from bids_harmony.imaging.intensity import robust_scale
 from bids_harmony.imaging.mask import BrainMask
+from bids_harmony.imaging.nothing import check_not_negative
 from bids_harmony.imaging.reference import ReferenceGrid
 from bids_harmony.imaging.resampling import resample_to_grid
 from bids_harmony.imaging.volume import Volume
 from bids_harmony.resources import at_once
 
 __all__ = ["Prepared", "prepare"]
+
+_log = logging.getLogger(__name__)
+
+WORTH_SAYING = 0.01
+"""Share of a brain below zero; less is what cubic splines leave at its edge."""
+HOLE_MM = 2.0
+"""Standard deviation of the Gaussian that fills a hole from its surroundings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +79,17 @@ def prepare(
     Raises
     ------
     ImageError
-        The mask is empty, holds no signal, or lies outside the reference grid.
+        The mask is empty, holds no signal or much that is negative, or lies outside the reference
+        grid.
     """
-    scale = robust_scale(volume.data, mask.data, percentile=percentile)
+    where = str(volume.path or "volume")
+    native = _without_holes(volume, mask)
+    below = check_not_negative(native[mask.data], where)
+    if below > WORTH_SAYING:
+        _log.warning("%s: %.1f %% of the brain is below 0; the network sees 0", where, 100 * below)
+    scale = robust_scale(native, mask.data, percentile=percentile)
     on_grid, brain = at_once(
-        lambda: resample_to_grid(volume.data, volume.affine, world, grid, order=3),
+        lambda: resample_to_grid(native, volume.affine, world, grid, order=3),
         lambda: resample_to_grid(
             mask.data.astype(np.float32), volume.affine, world, grid, order=1
         ),
@@ -82,9 +98,27 @@ def prepare(
     if not inside.any():
         raise ImageError(
             "the brain lies outside the reference grid",
-            where=str(volume.path or "volume"),
+            where=where,
             hint="Look at the registration: the transform to the template cannot be right.",
         )
     # Cubic splines undershoot at sharp edges; the network's range starts at 0.
     data = np.where(inside, np.maximum(on_grid, 0) / np.float32(scale), np.float32(0))
     return Prepared(data.astype(np.float32, copy=False), inside, scale, np.array(world), grid)
+
+
+def _without_holes(volume: Volume, mask: BrainMask) -> np.ndarray:
+    """Intensities with those of the brain round about where nothing was measured inside it.
+
+    Splines would ring at a hole. The scan itself keeps it.
+    """
+    if volume.nothing is None:
+        return volume.data
+    holes = volume.nothing.where & mask.data
+    if not holes.any():
+        return volume.data
+    known = mask.data & ~holes
+    sigma = HOLE_MM / np.array(volume.voxel_mm)
+    weight = ndimage.gaussian_filter(known.astype(np.float32), sigma)
+    total = ndimage.gaussian_filter(np.where(known, volume.data, np.float32(0)), sigma)
+    near = np.divide(total, weight, out=np.zeros_like(total), where=weight > 1e-3)
+    return np.where(holes, near, volume.data)

@@ -26,6 +26,7 @@ from bids_harmony.imaging.checks import (
     check_values,
 )
 from bids_harmony.imaging.nifti_file import parse_nifti, read_content
+from bids_harmony.imaging.nothing import Nothing, find_nothing
 
 __all__ = [
     "Volume",
@@ -58,12 +59,16 @@ class Volume:
         and header.
     path : Path or None
         Where it was read.
+    nothing : Nothing or None
+        Voxels that are NaN or padding in the file, and 0 in `data`; in RAS+ order. What is
+        written from this volume has there what the file has.
     """
 
     data: np.ndarray
     affine: np.ndarray
     source: nib.Nifti1Image
     path: Path | None
+    nothing: Nothing | None = None
 
     @property
     def voxel_mm(self) -> tuple[float, float, float]:
@@ -93,8 +98,8 @@ def read_volume(path: str | os.PathLike[str], *, keep_header: bool = False) -> V
     InputOutputError
         The file cannot be read, or ends too early.
     ImageError
-        Not a NIfTI image, not one volume, an orientation that cannot be, values that are not
-        finite, or no contrast at all.
+        Not a NIfTI image, not one volume, an orientation that cannot be, infinite values, or no
+        contrast at all.
     """
     path = Path(path)
     return from_image(parse_nifti(read_content(path), path, keep_header=keep_header), path)
@@ -128,9 +133,12 @@ def from_image(image: nib.Nifti1Image, path: str | os.PathLike[str] | None = Non
     native = image.get_fdata(dtype=np.float32, caching="unchanged").reshape(image.shape[:3])
     to_ras = orientations.io_orientation(image.affine)
     data = np.ascontiguousarray(orientations.apply_orientation(native, to_ras), dtype=np.float32)
+    nothing = find_nothing(data)
+    if nothing is not None:
+        data = np.where(nothing.where, np.float32(0), data)
     check_values(data, where)
     affine = image.affine @ orientations.inv_ornt_aff(to_ras, image.shape[:3])
-    return Volume(data, affine, image, Path(path) if path is not None else None)
+    return Volume(data, affine, image, Path(path) if path is not None else None, nothing)
 
 
 def to_native(
@@ -151,7 +159,7 @@ def to_native(
     -------
     image : nibabel.Nifti1Image or nibabel.Nifti2Image
         Header, slope, intercept and data type of the source; integers are rounded.
-        Voxels that equal the volume's keep their raw bits.
+        Voxels that equal the volume's, or hold nothing, keep their raw bits.
     n_clipped : int
         Voxels that did not fit the integer type and were clipped to its range.
 
@@ -174,7 +182,10 @@ def to_native(
         return type(source).from_bytes(image.to_bytes()), 0
 
     raw, slope, intercept = _raw_voxels(source)
-    changed = native_order(volume, data != volume.data)
+    different = data != volume.data
+    if volume.nothing is not None:
+        different &= ~volume.nothing.where
+    changed = native_order(volume, different)
     raw[changed], n_clipped = stored_voxels(
         native_order(volume, data)[changed], raw.dtype, slope, intercept
     )
@@ -260,7 +271,9 @@ def _with_raw_voxels(
     return image
 
 
-def write_image(image: nib.Nifti1Image, path: str | os.PathLike[str]) -> None:
+def write_image(
+    image: nib.Nifti1Image, path: str | os.PathLike[str], *, like: Volume | None = None
+) -> None:
     """Write an image whole or not at all, the same bytes each time.
 
     Parameters
@@ -269,18 +282,23 @@ def write_image(image: nib.Nifti1Image, path: str | os.PathLike[str]) -> None:
         An image that was loaded or came from `to_native` keeps its raw voxels and its slope.
     path : path-like
         `.nii` or `.nii.gz`; the folder must exist.
+    like : Volume, optional
+        The scan that the image was made from: where that holds nothing, the image may be NaN.
 
     Raises
     ------
     ImageError
-        Voxels that are not finite: no step may hand them on.
+        Other voxels that are not finite: no step may hand them on.
     CannotCreateOutput, TryAgain, InputOutputError
         See `atomic.write_atomically`.
     """
     if is_proxy(image.dataobj):
         # nibabel would choose a new slope for a loaded image; keep the one it has.
         image = _with_raw_voxels(image, *_raw_voxels(image))
-    check_finite(np.asanyarray(image.dataobj), str(path))
+    voxels = np.asanyarray(image.dataobj)
+    if like is not None and like.nothing is not None:
+        voxels = voxels[~native_order(like, like.nothing.where)]
+    check_finite(voxels, str(path))
     payload = image.to_bytes()
     if str(path).endswith(".gz"):
         packed = io.BytesIO()

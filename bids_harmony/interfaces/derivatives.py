@@ -168,7 +168,7 @@ class WriteHarmonized(Adapter):
                 out_of_distribution=record["out_of_distribution"],
                 quality=record["quality"],
                 spatial_reference=_spatial_reference(image, scan, settings.bids_dir),
-                extra=extra,
+                extra=record.get("signal", {}) | (extra or {}) or None,
             ),
         )
 

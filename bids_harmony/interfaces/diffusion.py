@@ -199,6 +199,7 @@ class HarmonizeSeries(Adapter):
             "out_of_distribution": None,
             "scale": float(scale),
             "shells": [shell.nominal for shell in gradients.shells],
+            "signal": _about_signal(series),
         }
         (folder / "quality.json").write_text(json.dumps(record, indent=2) + "\n")
         _save_look(folder / "look.npz", series, raw, gradients, inside, scale)
@@ -264,6 +265,17 @@ def _read(inputs: Any, *, keep_header: bool = False) -> tuple[Series, Gradients]
         inputs.bval_file, inputs.bvec_file, series.shape[3], b0_threshold=inputs.b0_threshold
     )
     return series, gradients
+
+
+def _about_signal(series: Series) -> dict[str, Any]:
+    """Where nothing was measured, for the sidecar; nothing of an ordinary series."""
+    parts = (series.nothing(np.s_[..., v]) for v in range(series.shape[3]))
+    count = sum(int(np.count_nonzero(part)) for part in parts if part is not None)
+    if not count:
+        return {}
+    padding = series.padding
+    value = "NaN" if padding is None else padding * series.slope + series.intercept
+    return {"UnmeasuredVoxels": {"Value": value, "Voxels": count}}
 
 
 def _without_head(series: Series, raw: np.ndarray, inside: np.ndarray) -> np.ndarray:

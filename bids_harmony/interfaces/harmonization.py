@@ -82,7 +82,7 @@ class Harmonize(Adapter):
         )
         image, n_clipped = to_native(volume, native.data)
         out_file = folder / "harmonized.nii.gz"
-        write_image(image, out_file)
+        write_image(image, out_file, like=volume)
 
         quantiles = model.target_quantiles(inputs.modality, inputs.target_site)
         quality = quality_row(
@@ -101,6 +101,7 @@ class Harmonize(Adapter):
             "out_of_distribution": novelty,
             "scale": float(prepared.scale),
             "network_seconds": round(seconds, 3),
+            "signal": _about_signal(volume, mask.data),
         }
         (folder / "quality.json").write_text(json.dumps(record, indent=2) + "\n")
         # Half precision is more than a figure shows.
@@ -149,6 +150,21 @@ class PrepareForTraining(Adapter):
             scale=np.float64(prepared.scale),
         )
         return {"prepared_file": str(folder / "prepared.npz")}
+
+
+def _about_signal(volume: Any, inside: np.ndarray) -> dict[str, Any]:
+    """What the scan's values mean, for its sidecar; nothing of an ordinary one."""
+    about: dict[str, Any] = {}
+    if volume.nothing is not None:
+        about["UnmeasuredVoxels"] = volume.nothing.record()
+        logger.info(
+            "%s: %d voxels are %s: read as nothing, and left as they are",
+            volume.path,
+            *reversed(about["UnmeasuredVoxels"].values()),
+        )
+    if below := float((volume.data[inside] < 0).mean()):
+        about["NegativeShareOfBrain"] = float(f"{below:.3g}")
+    return about
 
 
 def _refuse_or_warn(in_file: str, novelty: float, highest: float, on_ood: str) -> None:

@@ -82,11 +82,11 @@ def test_new_voxels_of_another_kind_are_refused(tmp_path, data):
 
 def test_what_is_no_series_is_refused(tmp_path, data):
     holes = data.astype(np.float32)
-    holes[1, 1, 1, 3] = np.nan
+    holes[1, 1, 1, 3] = np.inf
     cases = {
         "three.nii": (data[..., 0], "not a series", ImageError),
         "one.nii": (data[..., :1], "not a series", ImageError),
-        "nan.nii": (holes, "not finite", ImageError),
+        "inf.nii": (holes, "infinite", ImageError),
         "flat.nii": (np.full_like(data, 7), "no contrast", ImageError),
     }
     for name, (content, message, kind) in cases.items():
@@ -100,3 +100,38 @@ def test_what_is_no_series_is_refused(tmp_path, data):
     with pytest.raises(MissingInput):
         open_series(tmp_path / "none.nii.gz")
     assert issubclass(MissingInput, BidsHarmonyError)
+
+
+@pytest.mark.parametrize("nothing", [np.nan, -1024, -32768])
+def test_nothing_is_no_signal_and_comes_back_as_it_was(tmp_path, data, nothing):
+    holes = data.astype(np.float32) + 1
+    holes[1, :, 1, 2:5] = nothing
+    series = open_series(written(tmp_path / "dwi.nii", holes))
+    expected = np.where(holes == nothing if nothing == nothing else np.isnan(holes), 0, holes)
+    assert np.array_equal(series.signal(...), expected)
+    assert np.array_equal(np.stack(list(series.volumes()), axis=3), expected)
+    # The mean is over the volumes in which something was measured.
+    gradients = Gradients(np.array([0, 1000, 0, 1000, 1000, 1000, 0.0]), np.zeros((7, 3)))
+    mean = mean_b0(series, gradients).get_fdata()
+    assert np.allclose(mean[1, :, 1], holes[1, :, 1][:, [0, 6]].mean(axis=-1), rtol=1e-5)
+    write_series(series, series.raw, tmp_path / "again.nii")
+    assert (tmp_path / "again.nii").read_bytes() == (tmp_path / "dwi.nii").read_bytes()
+
+
+@pytest.mark.parametrize("slope", [(2.0, -5.0), (-2.0, -5.0)])
+def test_padding_is_found_behind_any_slope(tmp_path, data, slope):
+    stored = np.where(data > 0, data, 1) * np.sign(slope[0]).astype(np.int16) * np.int16(10)
+    stored[0] = -32768 if slope[0] > 0 else 32767
+    series = open_series(written(tmp_path / "dwi.nii", stored.astype(np.int16), slope=slope))
+    assert series.padding == stored[0, 0, 0, 0]
+    assert not series.signal(np.s_[0]).any() and series.signal(np.s_[1:]).min() > 0
+
+
+def test_a_zero_in_one_b0_volume_of_a_bright_voxel_does_not_count(tmp_path, data):
+    lost = data + np.int16(100)
+    lost[2, 2, 2, 0] = lost[3, 3, 3] = 0
+    lost[4, 4, 3, [0, 2]] = [0, 3]  # dark: a zero as good as any
+    series = open_series(written(tmp_path / "dwi.nii", lost))
+    gradients = Gradients(np.array([0, 1000, 0, 1000, 1000, 1000, 1000.0]), np.zeros((7, 3)))
+    mean = mean_b0(series, gradients).get_fdata()
+    assert mean[2, 2, 2] == lost[2, 2, 2, 2] and mean[3, 3, 3] == 0 and mean[4, 4, 3] == 1.5

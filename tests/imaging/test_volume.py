@@ -189,10 +189,10 @@ def test_other_dimensions_are_refused(shape, rng):
         from_image(image)
 
 
-def test_values_that_are_not_finite_are_counted(lopsided):
+def test_infinite_values_are_counted(lopsided):
     data = lopsided[0].astype(np.float32)
     data[0, 0, :3] = [np.nan, np.inf, -np.inf]
-    with pytest.raises(ImageError, match=f"3 of {data.size} voxels"):
+    with pytest.raises(ImageError, match=f"2 of {data.size} voxels"):
         from_image(nib.Nifti1Image(data, lopsided[1]))
 
 
