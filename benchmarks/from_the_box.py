@@ -7,6 +7,7 @@ build's environment, then answers requests, so that both see the very same scans
 
 from __future__ import annotations
 
+import inspect
 import os
 import pickle
 import subprocess
@@ -65,7 +66,8 @@ def known_sites(
     ----------
     modality : str
     sites : mapping of name to sequence of (label, Prepared)
-        Scans behind each profile, all on one reference grid.
+        Scans behind each profile, all on one reference grid. Labels begin with the person, up to
+        the first ``_``.
     python : Path, optional
         Interpreter of another build's environment.
     """
@@ -96,7 +98,11 @@ class _Here:
 
     def learn(self, site: str, modality: str, scans: Scans) -> None:
         cells, voxel_mm = preset(DEFAULT_PRESET).aan.grid, self.shelf.voxel_mm
-        bank = build_bank(site, modality, scans, _encoder(), cells=cells, voxel_mm=voxel_mm)
+        options: dict[str, Any] = {"cells": cells, "voxel_mm": voxel_mm}
+        # Older builds take every scan for another person's.
+        if "people" in inspect.signature(build_bank).parameters:
+            options["people"] = [label.split("_")[0] for label, *_ in scans]
+        bank = build_bank(site, modality, scans, _encoder(), **options)
         self.shelf.write(bank, {})
 
     def apply(

@@ -1,9 +1,9 @@
 """Lesions put into real scans: how much of their signal is left at every other site.
 
     python benchmarks/lesions_real.py
-    python benchmarks/lesions_real.py --before OTHER/.venv/bin/python
+    python benchmarks/lesions_real.py --build OTHER/.venv/bin/python --label ihf-before
 
-The second adds rows of another build's ``ihf``, for the very same scans, as ``ihf-before``.
+The second adds rows of another build's ``ihf``, for the very same scans.
 
 Fifteen lesions of known contrast go into the white matter of every real T1w, T2w and FLAIR of the
 shared data. The scan is harmonized with and without them to every site there that has the
@@ -29,14 +29,14 @@ import argparse
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from evidence_result import ROOT, merged, write_result
-from from_the_box import BOX_METHODS, known_sites
+from from_the_box import BOX_METHODS, KnownSites, known_sites
 from real_scans import Visit, prepared_scans
 from tqdm import tqdm
 
@@ -48,6 +48,7 @@ from bids_harmony.quality.lesion_signal import place_lesions, prepared_with_lesi
 from bids_harmony.quality.lesions import Lesion
 
 Array = np.ndarray
+Row = dict[str, Any]
 
 #: Lesion over the white matter round it, minus 1: black holes in T1w, bright else.
 CONTRASTS = {"T1w": -0.25, "T2w": 0.5, "FLAIR": 0.55}
@@ -87,6 +88,19 @@ def patients(modality: str, work: Path, voxel_mm: float) -> list[Patient]:
     return found
 
 
+def profiles(everyone: Sequence[Patient]) -> dict[str, list[tuple[str, Prepared]]]:
+    """Scans behind every profile: sites, those without one person, single visits, sites with
+    lesions."""
+    found: dict[str, list[tuple[str, Prepared]]] = {}
+    for patient in everyone:
+        own = patient.visit.site
+        found.setdefault(own, []).append((patient.visit.label, patient.plain))
+        found.setdefault(_with_lesions(own), []).append((patient.visit.label, patient.ill))
+        for target, there in targets(patient, everyone).items():
+            found.setdefault(target, [(p.visit.label, p.plain) for p in there])
+    return found
+
+
 def targets(patient: Patient, everyone: Sequence[Patient]) -> dict[str, list[Patient]]:
     """Other sites, and single visits of sites that have several; of other people if there are."""
     sites: dict[str, list[Patient]] = {}
@@ -96,10 +110,15 @@ def targets(patient: Patient, everyone: Sequence[Patient]) -> dict[str, list[Pat
     found = {}
     for site, there in sites.items():
         others = [p for p in there if p.visit.person != patient.visit.person] or there
-        found[site] = others
+        missing = f" without {patient.visit.person}" if len(others) < len(there) else ""
+        found[f"{site}{missing}"] = others
         if len(others) > 1:
             found |= {f"{site}: {p.visit.label}": [p] for p in others}
     return found
+
+
+def _with_lesions(site: str) -> str:
+    return f"{site} with lesions"
 
 
 def kept_rows(
@@ -107,8 +126,8 @@ def kept_rows(
     patient: Patient,
     everyone: Sequence[Patient],
     names: Mapping[str, str],
-    python: Path | None,
-) -> Iterator[dict[str, Any]]:
+    known: KnownSites,
+) -> Iterator[Row]:
     """One row per target and method.
 
     Parameters
@@ -117,50 +136,36 @@ def kept_rows(
     patient : Patient
     everyone : sequence of Patient
     names : mapping of method to the name of its rows
-    python : Path, optional
-        Interpreter of another build.
+    known : KnownSites
+        With all `profiles`.
     """
-    own = patient.visit.site
-    site = [p for p in everyone if p.visit.site == own]
-    goals = targets(patient, everyone)
-    banks = {name: [(p.visit.label, p.plain) for p in there] for name, there in goals.items()}
-    plain_banks = banks | {own: [(p.visit.label, p.plain) for p in site]}
-    ill_banks = banks | {own: [(p.visit.label, p.ill) for p in site]}
-    with (
-        known_sites(modality, plain_banks, python=python) as well,
-        known_sites(modality, ill_banks, python=python) as sick,
-    ):
-        for target, there in goals.items():
-            for method, name in names.items():
-                route = {"modality": modality, "source": own, "target": target}
-                after, after_with = (
-                    known.apply(method, scan, **route) * np.float32(scan.scale)
-                    for known, scan in ((well, patient.plain), (sick, patient.ill))
-                )
-                before, before_with = (
-                    scan.data * np.float32(scan.scale) for scan in (patient.plain, patient.ill)
-                )
-                kept = signal_kept(
-                    before, before_with, after, after_with, patient.lesions, patient.plain.mask
-                )
-                yield {
-                    "method": name,
-                    "person": patient.visit.person,
-                    "scan": patient.visit.label,
-                    "modality": modality,
-                    "source": own,
-                    "target": target,
-                    "source_people": len({p.visit.person for p in site}),
-                    "target_people": len({p.visit.person for p in there}),
-                    "lesions": len(patient.lesions),
-                    "signal_kept": round(kept.signal_kept, 4),
-                    "gain": round(kept.gain, 4),
-                    "contrast_before": round(kept.contrast_before, 4),
-                    "contrast_after": round(kept.contrast_after, 4),
-                }
+    own, scans = patient.visit.site, (patient.plain, patient.ill)
+    before, before_with = (scan.data * np.float32(scan.scale) for scan in scans)
+    for target, there in targets(patient, everyone).items():
+        for method, name in names.items():
+            after, after_with = (
+                known.apply(method, scan, modality=modality, source=source, target=target)
+                * np.float32(scan.scale)
+                for scan, source in zip(scans, (own, _with_lesions(own)), strict=True)
+            )
+            kept = signal_kept(
+                before, before_with, after, after_with, patient.lesions, patient.plain.mask
+            )
+            yield {
+                "method": name,
+                "person": patient.visit.person,
+                "scan": patient.visit.label,
+                "modality": modality,
+                "source": own,
+                "target": target,
+                "source_people": len({p.visit.person for p in everyone if p.visit.site == own}),
+                "target_people": len({p.visit.person for p in there}),
+                "lesions": len(patient.lesions),
+                **{figure: round(value, 4) for figure, value in asdict(kept).items()},
+            }
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
+def table(rows: Sequence[Row]) -> str:
     """Markdown: every method and modality, all pairs."""
     lines = [
         "| contrast | method | pairs | median kept | least | most | within 0.8 to 1.25 |",
@@ -185,30 +190,32 @@ def main() -> None:
     )
     parser.add_argument("--modalities", nargs="+", default=list(CONTRASTS), choices=CONTRASTS)
     parser.add_argument("--methods", nargs="+", default=list(BOX_METHODS), choices=BOX_METHODS)
-    parser.add_argument("--before", type=Path, help="interpreter of another build")
+    parser.add_argument("--build", type=Path, help="interpreter of another build, for ihf alone")
+    parser.add_argument("--label", default="ihf-before", help="name of its rows")
     parser.add_argument("--voxel", type=float, default=2.0)
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "evidence")
     parser.add_argument("--fresh", action="store_true", help="make all parts of this run again")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    label = "before" if options.before else "now"
-    names = {"ihf": "ihf-before"} if options.before else {m: m for m in options.methods}
+    label = options.label if options.build else "now"
+    names = {"ihf": label} if options.build else {m: m for m in options.methods}
     parts = options.work / "lesions" / label
     if options.fresh:
         shutil.rmtree(parts, ignore_errors=True)
-    rows: list[dict[str, Any]] = []
+    parts.mkdir(parents=True, exist_ok=True)
+    rows: list[Row] = []
     for modality in options.modalities:
         everyone = patients(modality, options.work, options.voxel)
-        for patient in tqdm(everyone, modality, disable=None):
-            part = parts / f"{modality}_{patient.visit.label}.json"
-            if not part.is_file():
-                made = list(kept_rows(modality, patient, everyone, names, options.before))
-                part.parent.mkdir(parents=True, exist_ok=True)
-                write_atomically(part, json.dumps(made).encode())
-            rows += json.loads(part.read_text(encoding="utf-8"))
+        files = {p: parts / f"{modality}_{p.visit.label}.json" for p in everyone}
+        if missing := [p for p in everyone if not files[p].is_file()]:
+            with known_sites(modality, profiles(everyone), python=options.build) as known:
+                for patient in tqdm(missing, modality, disable=None):
+                    made = list(kept_rows(modality, patient, everyone, names, known))
+                    write_atomically(files[patient], json.dumps(made).encode())
+        rows += [row for part in files.values() for row in json.loads(part.read_text())]
     if not rows:
         raise SystemExit("lesions_real: the shared data are not beside the repository")
-    record = merged("lesions_real", rows, label=label, python=options.before)
+    record = merged("lesions_real", rows, label=label, python=options.build)
     write_result("lesions_real", record, _TITLE + table(record["rows"]))
 
 

@@ -2,9 +2,9 @@
 
     python benchmarks/small_evidence.py --quick              one seed, two scanners: minutes
     python benchmarks/small_evidence.py                      three seeds, four scanners
-    python benchmarks/small_evidence.py --before OTHER/.venv/bin/python
+    python benchmarks/small_evidence.py --build OTHER/.venv/bin/python --label ihf-before
 
-The third adds rows of another build's ``ihf``, for the very same scans, as ``ihf-before``.
+The third adds rows of another build's ``ihf``, for the very same scans.
 
 Profiles of sites are of 1, 2, 5 and 20 people, of another age, of ill people or of another
 scanner; source and target are one scanner under two names; and the real pairs of
@@ -94,9 +94,9 @@ def real_rows(
         if modality not in pair.modalities or not all(has_scan(s, modality) for s in stems):
             continue
         source, target = prepared_pair(pair, modality, grid, cache)
-        bank = [(stem, prepared_alone(stem, modality, grid, cache)) for stem in pair.bank]
-        profiles = {"source": [("itself", source)], "target": bank}
-        people = len({stem.rpartition("/")[2].split("_")[0] for stem in pair.bank})
+        bank = [(_name(s), prepared_alone(s, modality, grid, cache)) for s in pair.bank]
+        profiles = {"source": [(_name(pair.source), source)], "target": bank}
+        people = len({name.split("_")[0] for name, _ in bank})
         with known_sites(modality, profiles, python=python) as known:
             for method, name in names.items():
                 route = {"source": "source", "target": "target"}
@@ -112,6 +112,10 @@ def real_rows(
                     "person": pair.person,
                     **_together([_score(data, source, target.data, both)]),
                 }
+
+
+def _name(stem: str) -> str:
+    return stem.rpartition("/")[2]
 
 
 def _score(
@@ -146,13 +150,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--modalities", nargs="+", default=list(MODALITIES), choices=MODALITIES)
     parser.add_argument("--methods", nargs="+", default=list(BOX_METHODS), choices=BOX_METHODS)
-    parser.add_argument("--before", type=Path, help="interpreter of another build")
+    parser.add_argument("--build", type=Path, help="interpreter of another build, for ihf alone")
+    parser.add_argument("--label", default="ihf-before", help="name of its rows")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "evidence")
     parser.add_argument("--fresh", action="store_true", help="make all parts of this run again")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    label = "before" if options.before else "now"
-    names = {"ihf": "ihf-before"} if options.before else {m: m for m in options.methods}
+    label = options.label if options.build else "now"
+    names = {"ihf": label} if options.build else {m: m for m in options.methods}
     sites = SITES[:2] if options.quick else SITES
     seeds = options.seeds[:1] if options.quick else options.seeds
     parts = options.work / "small" / label
@@ -167,14 +172,14 @@ def main() -> None:
     rows: list[Row] = []
     for modality in options.modalities:
         part = parts / f"real_{modality}.json"
-        made = real_rows(modality, options.work, names, options.before, draws[0].voxel_mm)
+        made = real_rows(modality, options.work, names, options.build, draws[0].voxel_mm)
         rows += _kept(part, made, {"methods": list(names.values())})
     for draw in tqdm(draws, "draws", disable=None):
         part = parts / f"seed-{draw.seed}_{draw.site}_{draw.modality}.json"
-        made = simulated_rows(draw, options.work, names, options.before)
+        made = simulated_rows(draw, options.work, names, options.build)
         rows += _kept(part, made, asdict(draw) | {"methods": list(names.values())})
     name = "small_evidence_quick" if options.quick else "small_evidence"
-    record = merged(name, rows, label=label, python=options.before)
+    record = merged(name, rows, label=label, python=options.build)
     write_result(name, record, page(record["rows"]))
     draw_figure(record["rows"], RESULTS / "figures" / f"{name}.png")
 

@@ -219,7 +219,7 @@ def _scans(draw: Draw, scanner: Scanner, people: Sequence[Anatomy]) -> Labelled:
         data = acquire(person, scanner, draw.modality, scan_seed=seed)
         scale = robust_scale(data, person.mask)
         scaled = (data / scale).astype(np.float32)
-        label = f"{person.seed} {scanner.site}"
+        label = f"{person.seed}_{scanner.site}"
         made.append((label, Prepared(scaled, person.mask, float(scale), np.eye(4), grid)))
     return made
 
