@@ -1,20 +1,50 @@
-"""Results of the evidence benchmarks: rows of several builds of the package side by side."""
+"""Results of the evidence benchmarks: rows of several builds of the package side by side.
+
+Parts are kept, with what they were asked for; those of other code or weights are made again.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from from_the_box import package_root
 from measure import provenance
 
-__all__ = ["RESULTS", "ROOT", "merged", "write_result"]
+from bids_harmony.imaging.atomic import write_atomically
+
+__all__ = ["RESULTS", "ROOT", "kept", "merged", "write_result"]
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 _PACKAGES = ("torch", "numpy", "scipy")
+
+
+def kept(
+    part: Path, asked: Mapping[str, Any], make: Callable[[], Iterable[Mapping[str, Any]]]
+) -> list[dict[str, Any]]:
+    """Rows of a part that was asked for in the same way, made now where there are none.
+
+    Parameters
+    ----------
+    part : Path
+        File of the part; its folder is made.
+    asked : mapping
+        For JSON: all that the rows depend on.
+    make : callable
+        Gives the rows.
+    """
+    question = json.loads(json.dumps(asked))
+    if part.is_file():
+        stored = json.loads(part.read_text(encoding="utf-8"))
+        if stored["asked"] == question:
+            return stored["rows"]
+    rows = [dict(row) for row in make()]
+    part.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(part, json.dumps({"asked": question, "rows": rows}).encode())
+    return rows
 
 
 def merged(

@@ -7,6 +7,7 @@ build's environment, then answers requests, so that both see the very same scans
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import os
 import pickle
@@ -32,7 +33,7 @@ from bids_harmony.model.shipped import SHIPPED_MODEL
 from bids_harmony.training.bank_shelf import BankShelf
 from bids_harmony.training.site_bank import build_bank
 
-__all__ = ["BOX_METHODS", "KnownSites", "known_sites", "package_root"]
+__all__ = ["BOX_METHODS", "KnownSites", "known_sites", "methods_digest", "package_root"]
 
 Array = np.ndarray
 Scans = list[tuple[str, Array, Array, float]]
@@ -88,6 +89,18 @@ def package_root(python: Path | None = None) -> Path:
     if python is None:
         return Path(bids_harmony.__file__).resolve().parent.parent
     return Path(_ask(python, "package_root"))
+
+
+def methods_digest(python: Path | None = None) -> str:
+    """Changes with the code and weights of a build's methods: results of others are stale."""
+    package = package_root(python) / "bids_harmony"
+    parts = ("harmonizers", "sites", "model", "data/model", "imaging", "training/site_bank.py")
+    digest = hashlib.sha256()
+    for part in (package / name for name in parts):
+        files = [part] if part.is_file() else sorted(f for f in part.rglob("*") if f.is_file())
+        for file in (f for f in files if "__pycache__" not in f.parts):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 class _Here:

@@ -26,21 +26,19 @@ Masks and registration are those of the scan without lesions.
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from evidence_result import ROOT, merged, write_result
-from from_the_box import BOX_METHODS, KnownSites, known_sites
+from evidence_result import ROOT, kept, merged, write_result
+from from_the_box import BOX_METHODS, KnownSites, known_sites, methods_digest
 from real_scans import Visit, prepared_scans
 from tqdm import tqdm
 
-from bids_harmony.imaging.atomic import write_atomically
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.reference import reference_grid, reference_tissues
 from bids_harmony.imaging.tissues import segment_tissues
@@ -148,7 +146,7 @@ def kept_rows(
                 * np.float32(scan.scale)
                 for scan, source in zip(scans, (own, _with_lesions(own)), strict=True)
             )
-            kept = signal_kept(
+            left = signal_kept(
                 before, before_with, after, after_with, patient.lesions, patient.plain.mask
             )
             yield {
@@ -161,8 +159,20 @@ def kept_rows(
                 "source_people": len({p.visit.person for p in everyone if p.visit.site == own}),
                 "target_people": len({p.visit.person for p in there}),
                 "lesions": len(patient.lesions),
-                **{figure: round(value, 4) for figure, value in asdict(kept).items()},
+                **{figure: round(value, 4) for figure, value in asdict(left).items()},
             }
+
+
+def modality_rows(
+    modality: str, work: Path, names: Mapping[str, str], python: Path | None, voxel_mm: float
+) -> Iterator[Row]:
+    """All rows of a contrast; none without the data."""
+    everyone = patients(modality, work, voxel_mm)
+    if not everyone:
+        return
+    with known_sites(modality, profiles(everyone), python=python) as known:
+        for patient in tqdm(everyone, modality, disable=None):
+            yield from kept_rows(modality, patient, everyone, names, known)
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -172,13 +182,13 @@ def table(rows: Sequence[Row]) -> str:
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for modality, method in dict.fromkeys((r["modality"], r["method"]) for r in rows):
-        kept = np.array(
+        share = np.array(
             [r["signal_kept"] for r in rows if (r["modality"], r["method"]) == (modality, method)]
         )
-        inside = (kept >= BOUNDS[0]) & (kept <= BOUNDS[1])
+        inside = (share >= BOUNDS[0]) & (share <= BOUNDS[1])
         lines.append(
-            f"| {modality} | {method} | {kept.size} | {np.median(kept):.2f} | {kept.min():.2f} "
-            f"| {kept.max():.2f} | {inside.mean():.0%} |"
+            f"| {modality} | {method} | {share.size} | {np.median(share):.2f} | {share.min():.2f} "
+            f"| {share.max():.2f} | {inside.mean():.0%} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -194,25 +204,17 @@ def main() -> None:
     parser.add_argument("--label", default="ihf-before", help="name of its rows")
     parser.add_argument("--voxel", type=float, default=2.0)
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "evidence")
-    parser.add_argument("--fresh", action="store_true", help="make all parts of this run again")
     options = parser.parse_args()
     torch.set_num_threads(1)
     label = options.label if options.build else "now"
     names = {"ihf": label} if options.build else {m: m for m in options.methods}
     parts = options.work / "lesions" / label
-    if options.fresh:
-        shutil.rmtree(parts, ignore_errors=True)
-    parts.mkdir(parents=True, exist_ok=True)
+    asked = {"methods": list(names.values()), "digest": methods_digest(options.build)}
+    asked["voxel_mm"] = options.voxel
     rows: list[Row] = []
     for modality in options.modalities:
-        everyone = patients(modality, options.work, options.voxel)
-        files = {p: parts / f"{modality}_{p.visit.label}.json" for p in everyone}
-        if missing := [p for p in everyone if not files[p].is_file()]:
-            with known_sites(modality, profiles(everyone), python=options.build) as known:
-                for patient in tqdm(missing, modality, disable=None):
-                    made = list(kept_rows(modality, patient, everyone, names, known))
-                    write_atomically(files[patient], json.dumps(made).encode())
-        rows += [row for part in files.values() for row in json.loads(part.read_text())]
+        make = partial(modality_rows, modality, options.work, names, options.build, options.voxel)
+        rows += kept(parts / f"{modality}.json", asked, make)
     if not rows:
         raise SystemExit("lesions_real: the shared data are not beside the repository")
     record = merged("lesions_real", rows, label=label, python=options.build)

@@ -12,29 +12,27 @@ scanner; source and target are one scanner under two names; and the real pairs o
 do (`phantom.biology`). Each row is one case at one source scanner and seed: mean PSNR (dB) of its
 scans to their true twins inside the brain, each image scaled by its own 99.5th percentile, as they
 are and harmonized, and how much the method changed them (RMS inside the brain, percent of the
-scan's scale). Parts are kept in ``build/evidence`` and not made twice.
+scan's scale). Parts are kept in ``build/evidence``.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from evidence_result import RESULTS, ROOT, merged, write_result
-from from_the_box import BOX_METHODS, known_sites
+from evidence_result import RESULTS, ROOT, kept, merged, write_result
+from from_the_box import BOX_METHODS, known_sites, methods_digest
 from small_evidence_cells import TARGET, Draw, draw_evidence
 from small_evidence_report import draw_figure, page
 from tqdm import tqdm
 from travelling_real import PAIRS, has_scan, prepared_alone, prepared_pair
 
-from bids_harmony.imaging.atomic import write_atomically
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.quality.image_metrics import psnr
@@ -45,6 +43,7 @@ Row = dict[str, Any]
 MODALITIES = ("T1w", "T2w", "FLAIR")
 SITES = ("SKYRA", "GE", "PHILIPS", "SIEMENS")
 SEEDS = (0, 1, 2)
+VOXEL_MM = 2.0
 _PERCENTILE = 99.5
 
 
@@ -84,10 +83,10 @@ def simulated_rows(
 
 
 def real_rows(
-    modality: str, work: Path, names: Mapping[str, str], python: Path | None, voxel_mm: float
+    modality: str, work: Path, names: Mapping[str, str], python: Path | None
 ) -> Iterator[Row]:
     """The same of pairs of real scans; every pair's two sites count as two."""
-    grid, cache = reference_grid(voxel_mm), work / "real"
+    grid, cache = reference_grid(VOXEL_MM), work / "real"
     cache.mkdir(parents=True, exist_ok=True)
     for pair in PAIRS:
         stems = (pair.source, pair.target, *pair.bank)
@@ -153,7 +152,6 @@ def main() -> None:
     parser.add_argument("--build", type=Path, help="interpreter of another build, for ihf alone")
     parser.add_argument("--label", default="ihf-before", help="name of its rows")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "evidence")
-    parser.add_argument("--fresh", action="store_true", help="make all parts of this run again")
     options = parser.parse_args()
     torch.set_num_threads(1)
     label = options.label if options.build else "now"
@@ -161,40 +159,26 @@ def main() -> None:
     sites = SITES[:2] if options.quick else SITES
     seeds = options.seeds[:1] if options.quick else options.seeds
     parts = options.work / "small" / label
-    if options.fresh:
-        shutil.rmtree(parts, ignore_errors=True)
+    asked = {"methods": list(names.values()), "digest": methods_digest(options.build)}
     draws = [
-        Draw(seed, modality, site, SITES[(number + 1) % len(SITES)])
+        Draw(seed, modality, site, SITES[(number + 1) % len(SITES)], voxel_mm=VOXEL_MM)
         for seed in seeds
         for number, site in enumerate(sites)
         for modality in options.modalities
     ]
     rows: list[Row] = []
-    for modality in options.modalities:
-        part = parts / f"real_{modality}.json"
-        made = real_rows(modality, options.work, names, options.build, draws[0].voxel_mm)
-        rows += _kept(part, made, {"methods": list(names.values())})
     for draw in tqdm(draws, "draws", disable=None):
         part = parts / f"seed-{draw.seed}_{draw.site}_{draw.modality}.json"
-        made = simulated_rows(draw, options.work, names, options.build)
-        rows += _kept(part, made, asdict(draw) | {"methods": list(names.values())})
+        make = partial(simulated_rows, draw, options.work, names, options.build)
+        rows += kept(part, asked | asdict(draw), make)
+    for modality in options.modalities:
+        part = parts / f"real_{modality}.json"
+        make = partial(real_rows, modality, options.work, names, options.build)
+        rows += kept(part, asked, make)
     name = "small_evidence_quick" if options.quick else "small_evidence"
     record = merged(name, rows, label=label, python=options.build)
     write_result(name, record, page(record["rows"]))
     draw_figure(record["rows"], RESULTS / "figures" / f"{name}.png")
-
-
-def _kept(part: Path, made: Iterator[Row], asked: Mapping[str, Any]) -> list[Row]:
-    """Rows of a part that was asked for in the same way, made now where there are none."""
-    question = json.loads(json.dumps(asked))
-    if part.is_file():
-        stored = json.loads(part.read_text(encoding="utf-8"))
-        if stored["asked"] == question:
-            return stored["rows"]
-    rows = list(made)
-    part.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(part, json.dumps({"asked": question, "rows": rows}).encode())
-    return rows
 
 
 if __name__ == "__main__":
