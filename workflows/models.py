@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +17,17 @@ from bids_harmony.workflows.reference_images import LookOf
 if TYPE_CHECKING:
     from bids_harmony.bids.dataset import Scan
     from bids_harmony.harmonizers import Harmonizer
+    from bids_harmony.harmonizers.banked import Banked
     from bids_harmony.settings import Settings
 
-__all__ = ["load_model", "model_folder", "model_of_scan", "trained_folder"]
+__all__ = [
+    "known_by_model",
+    "load_model",
+    "model_folder",
+    "model_of_scan",
+    "no_look",
+    "trained_folder",
+]
 
 
 def trained_folder(settings: Settings) -> Path:
@@ -76,6 +84,33 @@ def load_model(settings: Settings) -> tuple[Model, Harmonizer]:
     return model, harmonizer
 
 
+def known_by_model(settings: Settings) -> Banked:
+    """What a plan asks of the model: which sites it knows, and by which shelf it learns others.
+
+    The shipped model is sound and its banks tell all of that: its weights are not loaded.
+    """
+    from bids_harmony.harmonizers import learns_sites
+    from bids_harmony.harmonizers.banked import Banked
+    from bids_harmony.model.shipped import SHIPPED_MODEL
+    from bids_harmony.workflows.site_banks import shelf_of
+
+    folder = model_folder(settings)
+    if folder == SHIPPED_MODEL and learns_sites(settings.method):
+        return Banked(folder, shelf_of(settings))
+    return load_model(settings)[1]  # type: ignore[return-value]
+
+
+def no_look(scan: Scan, sites: Sequence[str], target: str) -> SiteError:
+    """The error where neither model nor dataset shows how the target's images look."""
+    return SiteError(
+        f"Nothing shows the target site's {scan.modality} images",
+        where=scan.label,
+        expected="one of " + (", ".join(sites) or "no sites at all"),
+        got=target,
+        hint="Name images that do with --target-image, or leave these out with --modalities.",
+    )
+
+
 def model_of_scan(
     model: Model,
     harmonizer: Harmonizer,
@@ -102,14 +137,7 @@ def model_of_scan(
     """
     sites = harmonizer.targets(scan.modality)
     if target not in sites:
-        raise unseen.get(LookOf(target, scan.modality)) or SiteError(
-            f"Nothing shows the target site's {scan.modality} images",
-            where=scan.label,
-            expected="one of " + (", ".join(sites) or "no sites at all"),
-            got=target,
-            hint="Name images that do with --target-image, or run the level `train` with scans "
-            "of that site and modality.",
-        )
+        raise unseen.get(LookOf(target, scan.modality)) or no_look(scan, sites, target)
     # Spellings of one site count as one; the model's own names its banks.
     known = (s for s in harmonizer.sites(scan.modality) if same_site(s, scan.site.site))
     source = next(known, scan.site.site)

@@ -192,9 +192,10 @@ def prepare_scans(
     return ready, statuses
 
 
-def failed_status(scan: Scan, error: BidsHarmonyError) -> ScanStatus:
-    """Status of a scan that cannot be worked on; said in the log."""
-    logger.error("%s failed: %s", scan.label, error)
+def failed_status(scan: Scan, error: BidsHarmonyError, *, quiet: bool = False) -> ScanStatus:
+    """Status of a scan that cannot be worked on; said in the log unless quiet."""
+    if not quiet:
+        logger.error("%s failed: %s", scan.label, error)
     failure = Failure.of(error)
     return ScanStatus(scan.label, "failed", failure.error, failure.message, failure.exit_code)
 

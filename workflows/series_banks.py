@@ -22,10 +22,10 @@ from bids_harmony.workflows.reference_images import (
     LookOf,
     are_given,
     image_digests,
-    reference_images,
     same_images,
 )
 from bids_harmony.workflows.site_banks import bank_recipe, encoder_and_cells
+from bids_harmony.workflows.sound_scans import choose_sound
 from bids_harmony.workflows.status import ScanStatus, report_references, why_unseen
 
 if TYPE_CHECKING:
@@ -126,9 +126,7 @@ def look_at(
         for site in sites:
             _forget(shelf, site)
         everyone = find_everyone(settings)
-        chosen = {
-            site: reference_images(LookOf(site, "dwi"), settings, everyone) for site in sites
-        }
+        chosen = {site: choose_sound(LookOf(site, "dwi"), settings, everyone) for site in sites}
         ready, statuses = _prepare(settings, chosen, everyone, log_dir)
         for site, scans in chosen.items():
             usable = [scan for scan in scans if scan.label in ready]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bids_harmony.harmonizers import Harmonizer
     from bids_harmony.settings import Settings
 
-__all__ = ["gradients_of", "models_of_series"]
+__all__ = ["check_method", "gradients_of", "models_of_series", "no_series", "shells_on_shelf"]
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +104,41 @@ def _sites_of(settings: Settings, series: Sequence[Scan], target: str) -> list[s
     return list(sites)
 
 
+def check_method(settings: Settings) -> None:
+    """Refuse methods that do not harmonize series.
+
+    Raises
+    ------
+    UsageError
+    """
+    from bids_harmony.harmonizers import check_method_for_series
+
+    check_method_for_series(settings.method)
+
+
+def shells_on_shelf(site: str, settings: Settings) -> tuple[float, ...] | None:
+    """Shells that an earlier run saw at a site, s/mm2; None where there was none."""
+    from bids_harmony.diffusion.features import B0_KEY
+    from bids_harmony.diffusion.looks import SeriesLook
+
+    shelf = series_shelf(settings)
+    path, made_of = look_path(shelf, site), shelf.made_of(site, B0_KEY)
+    if made_of is None or made_of.get("given") or not path.is_file():
+        return None
+    return SeriesLook.read(path).shells
+
+
+def no_series(scan: Scan, which: str, site: str) -> SiteError:
+    """The error where nothing shows how the series of a site look."""
+    return SiteError(
+        f"Nothing shows the {which} diffusion series",
+        where=scan.label,
+        expected="a usable series of that site in the dataset",
+        got=site,
+        hint="Name series that do with --target-image, or leave this one out with --modalities.",
+    )
+
+
 def _model_of(
     scan: Scan,
     model: Model,
@@ -132,14 +167,7 @@ def _model_of(
     looks: list[SeriesLook] = []
     for site, which in ((target, "target site's"), (source, "site's own")):
         if not harmonizer.has_bank(B0_KEY, site):
-            raise unseen.get(site) or SiteError(
-                f"Nothing shows the {which} diffusion series",
-                where=scan.label,
-                expected="a usable series of that site in the dataset",
-                got=site,
-                hint="Name series that do with --target-image, or leave this one out with "
-                "--modalities.",
-            )
+            raise unseen.get(site) or no_series(scan, which, site)
         looks.insert(0, SeriesLook.read(look_path(shelf, site)))
         match_shells([shell.b for shell in gradients.shells], looks[0].shells)
     keys = [B0_KEY]

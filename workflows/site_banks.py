@@ -20,9 +20,9 @@ from bids_harmony.workflows.reference_images import (
     LookOf,
     are_given,
     image_digests,
-    reference_images,
     same_images,
 )
+from bids_harmony.workflows.sound_scans import choose_sound
 from bids_harmony.workflows.status import ScanStatus, report_references, why_unseen
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def make_banks(
         if not looks:
             return unseen
         everyone = find_everyone(settings)
-        chosen = {look: reference_images(look, settings, everyone) for look in looks}
+        chosen = {look: choose_sound(look, settings, everyone) for look in looks}
         ready, statuses = _prepare(settings, chosen, everyone, log_dir)
         for look, scans in chosen.items():
             usable = [scan for scan in scans if scan.label in ready]

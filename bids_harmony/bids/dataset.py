@@ -249,13 +249,19 @@ def find_scans(
     )
 
 
-def find_everyone(settings: Settings) -> tuple[Scan, ...]:
+def find_everyone(settings: Settings, *, sites: DatasetSites | None = None) -> tuple[Scan, ...]:
     """Scans that may show how sites look: all of the dataset, sorted by path.
 
     Those for which ``--source-site`` claims a site are of that site, as with ``--site-map``; but a
     claim makes no scan one of the target's.
+
+    Parameters
+    ----------
+    settings : Settings
+    sites : DatasetSites, optional
+        As for `find_scans`.
     """
-    whole = find_scans(settings, whole_dataset=True)
+    whole = find_scans(settings, whole_dataset=True, sites=sites)
     everyone = {s.path: s for s in whole.scans}
     claimed, target = settings.source_site, settings.target_site
     if claimed and not (target and same_site(claimed, target)):

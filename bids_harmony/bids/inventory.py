@@ -18,6 +18,7 @@ from bids_harmony.exceptions import (
     BidsHarmonyError,
     DataError,
     InputOutputError,
+    MissingInput,
     NotBidsError,
 )
 from bids_harmony.reading import read_json
@@ -63,13 +64,17 @@ def check_dataset(bids_dir: Path) -> dict[str, object]:
 
     Raises
     ------
+    MissingInput
+        When the folder is not there.
     NotBidsError
-        When the folder or its ``dataset_description.json`` is not there.
+        When its ``dataset_description.json`` is not there.
     DataError
         When that file is not JSON.
     """
+    if not os.path.lexists(bids_dir):
+        raise MissingInput("The input folder does not exist", where=str(bids_dir))
     if not Path(bids_dir).is_dir():
-        raise NotBidsError("The input folder does not exist", where=str(bids_dir))
+        raise NotBidsError("The input is no folder", where=str(bids_dir))
     description = Path(bids_dir) / "dataset_description.json"
     if not os.path.lexists(description):
         raise NotBidsError(

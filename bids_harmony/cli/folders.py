@@ -8,17 +8,19 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from bids_harmony.exceptions import BidsHarmonyError, CannotCreateOutput, TryAgain
+from bids_harmony.exceptions import BidsHarmonyError, CannotCreateOutput, MissingInput, TryAgain
 from bids_harmony.settings import Settings
 
 __all__ = ["check_folders", "check_output_links"]
 
 
 def check_folders(settings: Settings) -> None:
-    """Check output and work folder, and make them unless this is a dry run.
+    """Check the folders that options name; make output and work folder unless this is a dry run.
 
     Raises
     ------
+    MissingInput
+        When a folder to read from is not there.
     CannotCreateOutput
         When a folder lies in the input (anywhere but below ``derivatives/``), or cannot be made or
         written.
@@ -30,8 +32,17 @@ def check_folders(settings: Settings) -> None:
     for folder, option in ((settings.output_dir, "output_dir"), (settings.work_dir, "--work-dir")):
         _check_outside(folder, settings.bids_dir, option)
         # Scripts for a cluster may name folders that this machine does not have.
-        if not settings.dry_run and not settings.write_slurm:
+        if settings.write_slurm:
+            continue
+        if settings.dry_run:
+            _check_could_be_written(folder, option)
+        else:
             _check_writable(folder, option)
+    for name, folder in settings.derivatives.items():
+        if not folder.is_dir() and not settings.write_slurm:
+            raise MissingInput(
+                "The folder of derivatives does not exist", where=f"--derivatives {name}={folder}"
+            )
 
 
 def check_output_links(output_dir: Path, subjects: Iterable[str]) -> None:
@@ -79,6 +90,20 @@ def _check_outside(folder: Path, bids_dir: Path, option: str) -> None:
         )
 
 
+def _check_could_be_written(folder: Path, option: str) -> None:
+    """As `_check_writable`, but nothing is made: the nearest folder above that is there counts."""
+    place = folder
+    while not os.path.lexists(place):
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise _unwritable(
+            CannotCreateOutput,
+            folder,
+            option,
+            os.strerror(errno.EACCES if place.is_dir() else errno.ENOTDIR),
+        )
+
+
 def _check_writable(folder: Path, option: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,9 +113,15 @@ def _check_writable(folder: Path, option: str) -> None:
         kind: type[BidsHarmonyError] = (
             TryAgain if error.errno in (errno.ENOSPC, errno.EDQUOT) else CannotCreateOutput
         )
-        raise kind(
-            "The folder cannot be made or written",
-            where=f"{option} {folder}",
-            got=error.strerror or str(error),
-            hint="Choose another folder, or check its owner, permissions and free space.",
-        ) from error
+        raise _unwritable(kind, folder, option, error.strerror or str(error)) from error
+
+
+def _unwritable(
+    kind: type[BidsHarmonyError], folder: Path, option: str, got: str
+) -> BidsHarmonyError:
+    return kind(
+        "The folder cannot be made or written",
+        where=f"{option} {folder}",
+        got=got,
+        hint="Choose another folder, or check its owner, permissions and free space.",
+    )

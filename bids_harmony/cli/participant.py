@@ -30,6 +30,8 @@ GIVEN_SITE = "reference"
 def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
     """Find scans and sites, check the target, and harmonize, or with ``--dry-run`` show the plan.
 
+    Both refuse the same scans with the same code, but for what only voxels tell.
+
     With ``--reports-only`` or ``--boilerplate-only`` only texts are written.
 
     Parameters
@@ -50,6 +52,8 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
         read_niivue(settings.report_3d)
     if (settings.reports_only or settings.boilerplate_only) and not settings.dry_run:
         return _write_texts(settings)
+    from bids_harmony.workflows.forecast import foresee
+    from bids_harmony.workflows.plugin_file import read_plugin_file
     from bids_harmony.workflows.precomputed import leave_out_without_masks
 
     check_raw_layout(settings)
@@ -59,10 +63,12 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
     settings = replace(settings, target_site=target)
     check_dataset_files(settings, target)
     selection = leave_out_without_masks(settings, leave_out_unread(settings, selection, target))
+    check_output_links(settings.output_dir, sorted({scan.subject for scan in selection.scans}))
+    read_plugin_file(settings.plugin_file)
+    selection = foresee(settings, selection)
     if settings.dry_run:
         print(format_plan(settings, selection))
         return worst_code(ExitCode.DONE, selection.problems)
-    check_output_links(settings.output_dir, sorted({scan.subject for scan in selection.scans}))
     report_problems(selection)
     # Before the pages are made, which show them.
     record_problems(log_dir, selection.problems)

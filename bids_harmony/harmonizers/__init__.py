@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from bids_harmony.training.bank_shelf import BankShelf
     from bids_harmony.training.site_bank import SiteBank
 
-__all__ = ["Applied", "Harmonizer", "finish", "load_harmonizer"]
+__all__ = [
+    "Applied",
+    "Harmonizer",
+    "check_method_for_series",
+    "finish",
+    "learns_sites",
+    "load_harmonizer",
+]
 
 
 #: Methods that need more of a site than a bank.
@@ -99,6 +106,28 @@ class Harmonizer(Protocol):
         ...
 
 
+def learns_sites(method: str) -> bool:
+    """Whether a handful of scans is all that a method needs to know of a site."""
+    return method not in _TRAINED_FOR_SITES
+
+
+def check_method_for_series(method: str) -> None:
+    """Refuse a method that does not go by banks made on the fly, as diffusion series need it.
+
+    Raises
+    ------
+    UsageError
+    """
+    if not learns_sites(method):
+        raise UsageError(
+            f"The method {method} does not harmonize diffusion series",
+            where="--method",
+            expected=", ".join(m for m in METHOD_NEEDS if m not in _TRAINED_FOR_SITES),
+            got=method,
+            hint="It knows only what it was trained with; leave the series out with --modalities.",
+        )
+
+
 def load_harmonizer(
     method: str,
     model_dir: Path,
@@ -144,14 +173,8 @@ def load_harmonizer(
         raise UsageError("Unknown method", expected=", ".join(METHOD_NEEDS), got=repr(method))
     if method == "ihf":
         return IHF(model_dir, shelf, device=device, batch_size=batch_size, own_banks=own_banks)
-    if method in _TRAINED_FOR_SITES and not own_banks:
-        raise UsageError(
-            f"The method {method} does not harmonize diffusion series",
-            where="--method",
-            expected=", ".join(m for m in METHOD_NEEDS if m not in _TRAINED_FOR_SITES),
-            got=method,
-            hint="It knows only what it was trained with; leave the series out with --modalities.",
-        )
+    if not own_banks:
+        check_method_for_series(method)
     if method == "cgan":
         return CGAN(model_dir, device=device, batch_size=batch_size)
     if method == "simix":

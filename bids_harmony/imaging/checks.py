@@ -65,8 +65,8 @@ def _check_numbers(image: nib.Nifti1Image, where: str) -> None:
         )
 
 
-def check_orientation(image: nib.Nifti1Image, where: str) -> None:
-    """Refuse an impossible affine; warn where the header says two things, or nothing."""
+def check_orientation(image: nib.Nifti1Image, where: str, *, quiet: bool = False) -> None:
+    """Refuse an impossible affine; unless quiet, warn where the header says two things or none."""
     affine = image.affine
     if not is_sound(affine):
         raise ImageError(
@@ -75,6 +75,8 @@ def check_orientation(image: nib.Nifti1Image, where: str) -> None:
             expected=f"an invertible affine with voxels of {VOXEL_MM[0]} to {VOXEL_MM[1]} mm",
             got=np.array2string(affine, precision=3, separator=", ").replace("\n", ""),
         )
+    if quiet:
+        return
     header = image.header
     sform, sform_code = header.get_sform(coded=True)
     qform, qform_code = get_qform(header)

@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 CODE_MNI = 4
 """sform and qform code of an image on the grid of an MNI template."""
-VOXEL_MM = (0.05, 15.0)
+VOXEL_MM = (0.05, 25.0)
 """Edges of a voxel that an image of a head can have; headers in metres or microns fall outside."""
 SMALLEST_SHAPE_OF_VOXEL = 0.2
 """Least volume of what the three axes span, relative to a box: guards against absurd shear."""

@@ -17,7 +17,16 @@ from bids_harmony.imaging.header import clean_header, sound_orientation
 from bids_harmony.reading import read_bytes, size_in_words
 from bids_harmony.resources import available_memory_mb
 
-__all__ = ["check_size", "parse_nifti", "read_content", "truncated", "unpack"]
+__all__ = [
+    "announced_bytes",
+    "check_size",
+    "lazy_image",
+    "nifti_kind",
+    "parse_nifti",
+    "read_content",
+    "truncated",
+    "unpack",
+]
 
 LONGEST_HEADER = 540
 """Bytes of a NIfTI-2 header."""
@@ -50,14 +59,14 @@ def read_content(path: Path, *, most: int | None = None) -> bytes:
         raise InputOutputError("the file is empty", where=str(path), got="0 bytes")
     if not content.startswith(b"\x1f\x8b"):
         if most is None:
-            _announced(content, path)
+            announced_bytes(content, path)
         return content
     try:
         if most is None:
             header = unpack(content, LONGEST_HEADER, whole=False)
             if len(header) < LONGEST_HEADER:
                 header = unpack(content, LONGEST_HEADER)  # tells whether it was cut off
-            most = _announced(header, path) + TRAILING
+            most = announced_bytes(header, path) + TRAILING
         # To its end, where the checksum stands: nibabel stops at the last voxel and would take
         # a flipped bit for signal.
         unpacked = unpack(content, most)
@@ -107,9 +116,9 @@ def unpack(content: bytes, most: int, *, whole: bool = True) -> bytes:
     return b"".join(parts)
 
 
-def _announced(content: bytes, path: Path) -> int:
+def announced_bytes(content: bytes, path: Path) -> int:
     """Bytes that a NIfTI header says its file has; refused where they do not fit into memory."""
-    kind = _nifti_kind(content, path)
+    kind = nifti_kind(content, path)
     length = kind.header_class.sizeof_hdr
     try:
         header = kind.header_class(content[:length].ljust(length, b"\0"), check=False)
@@ -154,7 +163,8 @@ def _memory() -> int:
     return available_memory_mb() * 2**20
 
 
-def _nifti_kind(content: bytes, path: Path) -> Any:
+def nifti_kind(content: bytes, path: Path) -> Any:
+    """The class of image that a file's first bytes are of; refused where they are of none."""
     for kind in (nib.Nifti1Image, nib.Nifti2Image):
         if kind.header_class.may_contain_header(content):
             return kind
@@ -201,11 +211,7 @@ def parse_nifti(content: bytes, path: Path, *, keep_header: bool = False) -> nib
     InputOutputError
         Fewer bytes than the header announces.
     """
-    kind = _nifti_kind(content, path)
-    try:
-        image = kind.from_bytes(content)
-    except (HeaderDataError, ImageFileError, LookupError, ValueError, OverflowError) as error:
-        raise _unsound(path, error) from error
+    image = lazy_image(content, path)
     proxy: Any = image.dataobj
     needed = proxy.offset + math.prod(image.shape) * image.get_data_dtype().itemsize
     if len(content) < needed:
@@ -213,3 +219,18 @@ def parse_nifti(content: bytes, path: Path, *, keep_header: bool = False) -> nib
     if not keep_header:
         clean_header(image.header)
     return sound_orientation(image, str(path))
+
+
+def lazy_image(content: bytes, path: Path) -> nib.Nifti1Image:
+    """The image whose header stands at the beginning of some bytes; its voxels are not looked at.
+
+    Raises
+    ------
+    ImageError
+        No sound header.
+    """
+    kind = nifti_kind(content, path)
+    try:
+        return kind.from_bytes(content)
+    except (HeaderDataError, ImageFileError, LookupError, ValueError, OverflowError) as error:
+        raise _unsound(path, error) from error

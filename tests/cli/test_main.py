@@ -127,7 +127,8 @@ def test_target_that_only_the_model_knows(call, workflow, tmp_path):
     nothing = np.zeros((2, 2, 2), np.float32)
     bank = SiteBank("Osaka", "T1w", *[nothing] * 7, 1.0, ("x",))
     write_banks(models, [bank], 1.0)
-    assert call("--target-site", "osaka")[0] == 0
+    words = ("--method", "histogram", "--modalities", "T1w")
+    assert call("--target-site", "osaka", *words)[0] == 0
     assert workflow.calls[0][0].target_site == "Osaka"
     code, _, err = call("--target-site", "Nowhere")
     assert code == 65 and "of the model: Osaka" in err
@@ -266,7 +267,7 @@ def test_input_that_is_not_bids(call, cohort, tmp_path):
     code, _, err = call()
     assert code == 16 and "dataset_description.json" in err
     assert not (tmp_path / "out").exists()
-    assert main([str(tmp_path / "none"), str(tmp_path / "out"), "train"]) == 16
+    assert main([str(tmp_path / "none"), str(tmp_path / "out"), "train"]) == 66
 
 
 def test_nothing_selected(call, workflow):
@@ -374,3 +375,35 @@ def test_workers_multiply_with_one_thread():
     )
     found = ast.literal_eval(done.stdout.splitlines()[-1])
     assert found and set(found) == {1}, done.stderr
+
+
+@pytest.mark.parametrize("dry", [True, False])
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--model", "nowhere"], 66),
+        (["--derivatives", "fmriprep=nowhere"], 66),
+        (["--site-map", "nowhere.tsv"], 66),
+        (["--bids-filter-file", "nowhere.json"], 66),
+        (["--target-image", "nowhere_T1w.nii.gz"], 66),
+        (["--use-plugin", "nowhere.yml"], 66),
+        (["--report-3d", "nowhere"], 66),
+        (["--config-file", "nowhere.toml"], 66),
+        (["-w", "a_file/work"], 73),
+        (["--target-site", "Mars"], 65),
+        (["--source-site", "NEW", "--target-site", "Mars"], 65),
+        (["--source-site", "NEW"], 0),
+        (["--modalities", "T2w", "--target-site", "GE"], 65),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, list) else str(v),
+)
+def test_what_is_wrong_with_options_is_said_at_once_and_by_the_plan(
+    call, workflow, tmp_path, monkeypatch, words, code, dry
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a_file").write_text("")
+    found, _, told = call(*words, *(["--dry-run"] if dry else []))
+    assert found == code, told
+    assert code == 0 or not workflow.calls
+    if code and "nowhere" in " ".join(words):
+        assert "nowhere" in told

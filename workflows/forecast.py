@@ -1,0 +1,214 @@
+"""What a run will refuse, as far as headers, tables and the model tell: known before it begins.
+
+The plan asks, and so does the run itself: what is refused here is refused in both, with the same
+words and the same code. What only voxels tell is left to the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bids_harmony.bids.dataset import Problem, ScanSelection, find_everyone, find_scans
+from bids_harmony.bids.naming import file_stem
+from bids_harmony.bids.site import same_site
+from bids_harmony.diffusion.gradients import match_shells
+from bids_harmony.exceptions import BidsHarmonyError
+from bids_harmony.workflows.models import known_by_model, model_folder, no_look
+from bids_harmony.workflows.reference_images import LookOf, are_given
+from bids_harmony.workflows.running import failed_status
+from bids_harmony.workflows.series_models import check_method, no_series, shells_on_shelf
+from bids_harmony.workflows.sound_scans import check_scan, choose_sound
+from bids_harmony.workflows.status import why_unseen
+
+if TYPE_CHECKING:
+    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.diffusion.gradients import Gradients
+    from bids_harmony.settings import Settings
+
+__all__ = ["foresee"]
+
+
+def foresee(settings: Settings, selection: ScanSelection) -> ScanSelection:
+    """Take out of a selection what the level participant would refuse.
+
+    Parameters
+    ----------
+    settings : Settings
+        With the `target_site` as the dataset or the model spells it.
+    selection : ScanSelection
+
+    Returns
+    -------
+    ScanSelection
+        The other scans; those that are refused are among the problems.
+
+    Raises
+    ------
+    MissingInput, DataError
+        When there is no model, or it cannot be used.
+    """
+    outlook = _Outlook(settings, selection)
+    if selection.scans:
+        # A model that cannot be had is no fault of a scan.
+        model_folder(settings)
+    if any(scan.modality != "dwi" for scan in selection.scans):
+        _ = outlook.model
+    scans, problems = [], list(selection.problems)
+    for scan in selection.scans:
+        try:
+            outlook.check(scan)
+            scans.append(scan)
+        except BidsHarmonyError as error:
+            problems.append(Problem(scan.label, scan.path, error))
+    return replace(selection, scans=tuple(scans), problems=tuple(problems))
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """Scans that will show a site's look; or why they cannot."""
+
+    scans: tuple[Scan, ...] = ()
+    reason: BidsHarmonyError | None = None
+    by_model: bool = False
+
+
+@dataclass
+class _Outlook:
+    """What is known of scans and looks; each question is asked once."""
+
+    settings: Settings
+    selection: ScanSelection
+    checked: dict[Path, Gradients | BidsHarmonyError | None] = field(default_factory=dict)
+    looks: dict[LookOf, _Shown] = field(default_factory=dict)
+
+    @property
+    def target(self) -> str:
+        return str(self.settings.target_site)
+
+    @cached_property
+    def model(self) -> Any:
+        """What the model knows."""
+        return known_by_model(self.settings)
+
+    @cached_property
+    def everyone(self) -> Sequence[Scan]:
+        """Scans of the whole dataset."""
+        s = self.settings
+        if not (s.participant_labels or s.session_labels or s.bids_filters or s.source_site):
+            return self.selection.scans
+        return find_everyone(s, sites=self.selection.sites)
+
+    def check(self, scan: Scan) -> None:
+        """Raise what the run would raise for a scan."""
+        gradients = self.read(scan, self.settings)
+        if gradients is not None:
+            self.check_shells(scan, gradients)
+            return
+        shown = self.shown(LookOf(self.target, scan.modality))
+        if shown.reason:
+            raise shown.reason
+        if not shown.by_model and not shown.scans:
+            raise no_look(scan, self.model.targets(scan.modality), self.target)
+
+    def read(self, scan: Scan, settings: Settings) -> Gradients | None:
+        """As `check_scan`."""
+        if scan.path not in self.checked:
+            try:
+                self.checked[scan.path] = check_scan(scan, settings)
+            except BidsHarmonyError as error:
+                self.checked[scan.path] = error
+        found = self.checked[scan.path]
+        if isinstance(found, BidsHarmonyError):
+            raise found
+        return found
+
+    def shown(self, look: LookOf) -> _Shown:
+        """What will show how a site looks."""
+        if look not in self.looks:
+            self.looks[look] = self._look(look)
+        return self.looks[look]
+
+    def _look(self, look: LookOf) -> _Shown:
+        if look.modality != "dwi":
+            if self._known(look):
+                return _Shown(by_model=True)
+            if self.model.shelf is None:  # a method that only knows what it was trained for
+                return _Shown()
+        found = _Shown()
+        for among in self._nearer_first(look):
+            found = self._chosen(look, among())
+            if found.scans and not found.reason:
+                break
+        return found
+
+    def _chosen(self, look: LookOf, among: Sequence[Scan]) -> _Shown:
+        chosen = choose_sound(look, self.settings, among, check=self.read)
+        failed = []
+        for scan in chosen:
+            try:
+                self.read(scan, self.settings)
+            except BidsHarmonyError as error:
+                failed.append(failed_status(scan, error, quiet=True))
+        reason = why_unseen(look.site, failed) if len(failed) == len(chosen) else None
+        return _Shown(chosen, reason)
+
+    def _known(self, look: LookOf) -> bool:
+        """Whether the model knows a site, or an earlier run left what it saw of it."""
+        if self.model.shelf is None:
+            return look.site in self.model.targets(look.modality)
+        if look.site in self.model.own_sites(look.modality):
+            return True
+        made_of = self.model.shelf.made_of(look.site, look.modality)
+        given = are_given(look, self.settings)
+        return made_of is not None and not given and not made_of.get("given")
+
+    def _nearer_first(self, look: LookOf) -> Iterator[Callable[[], Sequence[Scan]]]:
+        """Scans to choose from; of images any will do, the question is only whether there are."""
+        if look.modality != "dwi":
+            # That a site is claimed does not mean that scans show its look.
+            if not self.settings.source_site:
+                yield lambda: self.selection.scans
+            yield lambda: self._some_of(look)
+        yield lambda: self.everyone
+
+    def _some_of(self, look: LookOf) -> Sequence[Scan]:
+        """Scans of the first person in the dataset who has one of that site and modality."""
+        people = sorted(
+            file.partition("/")[0].removeprefix("sub-")
+            for file, evidence in self.selection.sites.scans.items()
+            if evidence.site == look.site and file_stem(file).endswith(f"_{look.modality}")
+        )
+        if not people or are_given(look, self.settings):
+            return ()
+        return find_scans(
+            self.settings,
+            whole_dataset=True,
+            people=people[:1],
+            sites=self.selection.sites,
+        ).scans
+
+    def check_shells(self, scan: Scan, gradients: Gradients) -> None:
+        """Raise what the run would raise for a series: both sites need shells like its own."""
+        check_method(self.settings)
+        source = self.target if same_site(scan.site.site, self.target) else scan.site.site
+        for site, which in ((self.target, "target site's"), (source, "site's own")):
+            shells = None
+            if not are_given(LookOf(site, "dwi"), self.settings):
+                shells = shells_on_shelf(site, self.settings)
+            if shells is None:
+                shown = self.shown(LookOf(site, "dwi"))
+                if shown.reason:
+                    raise shown.reason
+                if not shown.scans:
+                    raise no_series(scan, which, site)
+                shells = self._shells(shown.scans)
+            match_shells([shell.b for shell in gradients.shells], shells)
+
+    def _shells(self, series: Sequence[Scan]) -> tuple[float, ...]:
+        read = [self.checked.get(scan.path) for scan in series]
+        sound = [g for g in read if g is not None and not isinstance(g, BidsHarmonyError)]
+        return tuple(sorted({shell.nominal for g in sound for shell in g.shells}))

@@ -1,0 +1,70 @@
+"""Scans that can be used as far as headers and tables tell, and which of them show a site."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from bids_harmony.bids.site import same_site
+from bids_harmony.diffusion.gradient_files import read_gradients
+from bids_harmony.exceptions import BidsHarmonyError
+from bids_harmony.imaging.header_check import check_header
+from bids_harmony.workflows.reference_images import LookOf, are_given, reference_images
+
+if TYPE_CHECKING:
+    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.diffusion.gradients import Gradients
+    from bids_harmony.settings import Settings
+
+__all__ = ["check_scan", "choose_sound"]
+
+
+def check_scan(scan: Scan, settings: Settings) -> Gradients | None:
+    """Read the header of a scan, and the tables of a series.
+
+    Returns
+    -------
+    Gradients or None
+        Of a series.
+
+    Raises
+    ------
+    MissingInput, InputOutputError, DataError
+        What whoever reads all of it will say.
+    """
+    shape = check_header(scan.path, series=scan.gradients is not None)
+    if scan.gradients is None:
+        return None
+    return read_gradients(*scan.gradients, shape[3], b0_threshold=settings.b0_threshold)
+
+
+def choose_sound(
+    look: LookOf,
+    settings: Settings,
+    everyone: Sequence[Scan],
+    *,
+    check: Callable[[Scan, Settings], object] = check_scan,
+) -> tuple[Scan, ...]:
+    """As `reference_images`, but scans that cannot be used are chosen only where all are such.
+
+    Parameters
+    ----------
+    look, settings, everyone
+        As for `reference_images`.
+    check : callable
+        As `check_scan`.
+    """
+    if are_given(look, settings):
+        return reference_images(look, settings, everyone)
+
+    def is_sound(scan: Scan) -> bool:
+        try:
+            check(scan, settings)
+        except BidsHarmonyError:
+            return False
+        return True
+
+    own = [
+        s for s in everyone if s.modality == look.modality and same_site(s.site.site, look.site)
+    ]
+    return reference_images(look, settings, [s for s in own if is_sound(s)] or own)
