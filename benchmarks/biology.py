@@ -49,6 +49,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+")
     parser.add_argument("--people", type=int, help="tested, each at all sites")
     parser.add_argument("--volume-people", type=int, default=12, help="segmented, of each seed")
+    parser.add_argument(
+        "--only-missing", action="store_true", help="keep what other states of the program made"
+    )
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "biology")
     parser.add_argument("--result", type=Path)
@@ -80,17 +83,16 @@ def _cohort(options: argparse.Namespace, seed: int, folder: Path) -> None:
 def _apply(options: argparse.Namespace, seed: int, folder: Path) -> None:
     models = fitted(folder, options.methods, options.workers)
     for modality in options.modalities:
-        apply_parts(_parts(folder, TRUTH, None, modality), options.workers)
-        apply_parts(_parts(folder, CEILING, None, modality), options.workers)
-        for method in options.methods:
-            parts = _parts(folder, options.label or method, models[method], modality)
+        rows: list[tuple[str, tuple[str, Path] | None]] = [(TRUTH, None), (CEILING, None)]
+        rows += [(options.label or method, models[method]) for method in options.methods]
+        for label, model in rows:
+            cohort = read_cohort(folder)
+            key = f"{cohort['key']} {model[0]} {program_key()}" if model else cohort["key"]
+            parts = [
+                Part(folder, label, model, modality, p["person"], key, options.only_missing)
+                for p in cohort["people"]
+            ]
             apply_parts(parts, options.workers)
-
-
-def _parts(folder: Path, label: str, model: tuple[str, Path] | None, modality: str) -> list[Part]:
-    cohort = read_cohort(folder)
-    key = cohort["key"] if model is None else f"{cohort['key']} {model[0]} {program_key()}"
-    return [Part(folder, label, model, modality, p["person"], key) for p in cohort["people"]]
 
 
 def _volumes(options: argparse.Namespace, seed: int, folder: Path) -> None:

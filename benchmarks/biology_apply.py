@@ -68,6 +68,8 @@ class Part:
     modality, person : str
     key : str
         Hash of cohort and program.
+    any_program : bool
+        What another state of the program made of the same cohort counts as done.
     """
 
     folder: Path
@@ -76,14 +78,15 @@ class Part:
     modality: str
     person: str
     key: str
+    any_program: bool = False
 
 
-def program_key() -> str:
-    """Hash of the code and weights of the program that runs."""
+def program_key(*more: str) -> str:
+    """Hash of the code and weights of the program that runs; of `more` parts, too."""
     package = Path(bids_harmony.__file__).parent
     total = hashlib.sha256()
     files: set[Path] = set()
-    for name in _CODE:
+    for name in (*_CODE, *more):
         at = package / name
         pattern = "*" if name.startswith("data") else "**/*.py"
         files |= {at} if at.is_file() else {p for p in at.glob(pattern) if p.is_file()}
@@ -186,9 +189,14 @@ def _kept(part: Part) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
+def _fresh(part: Part) -> bool:
+    """Whether the kept result is what the part asks for."""
+    made = _kept(part).get("key", "")
+    return made == part.key or (part.any_program and made.split()[:1] == part.key.split()[:1])
+
+
 def _done(part: Part) -> bool:
-    kept = _kept(part)
-    return kept.get("key") == part.key and kept.get("measures") == _measure_key()
+    return _fresh(part) and _kept(part).get("measures") == _measure_key()
 
 
 @lru_cache(maxsize=4)
@@ -201,7 +209,7 @@ def _apply(part: Part) -> None:
     sources = read_cohort(part.folder)["draw"]["sources"]
     person = read_person(part.folder, part.person)
     sites = [TARGET] if part.model is None else sources
-    fresh = _kept(part).get("key") == part.key
+    fresh = _fresh(part)
     images, rows = {}, []
     for site in sites:
         data = image_of(part, person, site) if fresh else None
@@ -214,7 +222,8 @@ def _apply(part: Part) -> None:
         partial = _images(part).with_suffix(".partial.npz")
         np.savez(partial, **images)
         partial.replace(_images(part))
-    record = {"key": part.key, "measures": _measure_key(), "rows": rows}
+    made = _kept(part)["key"] if fresh else part.key
+    record = {"key": made, "measures": _measure_key(), "rows": rows}
     write_atomically(_rows_file(part), (json.dumps(record) + "\n").encode())
 
 

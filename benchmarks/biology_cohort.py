@@ -22,11 +22,19 @@ from travelling_cohort import TARGET, Group, Plan, scan_at, twin_of, write_train
 from travelling_people import FIRST_TEST_MAP, mixed_people
 
 from bids_harmony.imaging.reference import reference_grid
-from bids_harmony.phantom import biology, pathology, scanner
+from bids_harmony.phantom import anatomy, biology, label_maps, pathology, people, scanner
 from bids_harmony.phantom.anatomy import Anatomy
 from bids_harmony.phantom.biology import LOCAL_VARIATION, Biology, draw_biology, with_biology
 
-__all__ = ["PLANTED", "SOURCES", "Draw", "write_cohort"]
+__all__ = [
+    "PLANTED",
+    "SOURCES",
+    "Draw",
+    "Someone",
+    "bank_people",
+    "tested_people",
+    "write_cohort",
+]
 
 #: What is planted: added to the person's own value, evenly between both ends. T1 and T2 are logs
 #: of ratios; atrophy is a share of grey matter; lesions replace the person's own.
@@ -82,10 +90,19 @@ class Draw:
     @property
     def key(self) -> str:
         """Of the draw and the code that makes people and scans."""
-        modules = (biology, pathology, scanner)
+        modules = (anatomy, biology, label_maps, pathology, people, scanner)
         code = b"".join(Path(m.__file__).read_bytes() for m in modules)
         own = Path(__file__).read_bytes()
         return hashlib.sha256(json.dumps(asdict(self)).encode() + code + own).hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class Someone:
+    """A person, the biology that they were given, and the anatomy without it."""
+
+    anatomy: Anatomy
+    biology: Biology
+    plain: Anatomy
 
 
 def write_cohort(draw: Draw, folder: Path, cache: Path) -> None:
@@ -104,21 +121,17 @@ def write_cohort(draw: Draw, folder: Path, cache: Path) -> None:
         return
     (folder / "people").mkdir(parents=True, exist_ok=True)
     plan = draw.plan
-    bankers = [
-        with_biology(a, draw_biology(a.seed))
-        for a in _anatomies(
-            draw, cache, _BANKS, draw.bank_people * len(plan.sites), slice(0, FIRST_TEST_MAP - 1)
-        )
-    ]
-    group = Group(tuple(bankers), ("taught",) * len(bankers))
+    bankers = tuple(b.anatomy for b in bank_people(draw, cache))
+    group = Group(bankers, ("taught",) * len(bankers))
     scans = write_training_scans(plan, {"training": group}, folder / "scans", paired=False)
     banks = [
         {"label": s.label, "subject": s.subject, "modality": s.modality, "site": s.site,
          "age": draw_biology(int(s.subject)).age, "file": str(s.prepared.relative_to(folder))}
         for s in scans
     ]  # fmt: skip
-    people = [_write_person(draw, folder, *who) for who in _tested(draw, cache)]
-    record = {"key": draw.key, "draw": asdict(draw), "banks": banks, "people": people}
+    shown = tqdm(tested_people(draw, cache), f"cohort {draw.seed}", draw.people, disable=None)
+    tested = [_write_person(draw, folder, each) for each in shown]
+    record = {"key": draw.key, "draw": asdict(draw), "banks": banks, "people": tested}
     about.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
@@ -133,22 +146,32 @@ def _anatomies(draw: Draw, cache: Path, first: int, count: int, maps: slice) -> 
     )
 
 
-def _tested(draw: Draw, cache: Path) -> Iterator[tuple[Anatomy, Biology]]:
-    """Stratified draws: each effect is spread evenly, and effects hardly go together."""
+def bank_people(draw: Draw, cache: Path) -> list[Someone]:
+    """People behind the banks, `Draw.bank_people` for the target and then for each source."""
+    count, maps = draw.bank_people * len(draw.plan.sites), slice(0, FIRST_TEST_MAP - 1)
+    plain = _anatomies(draw, cache, _BANKS, count, maps)
+    return [_someone(each, draw_biology(each.seed)) for each in plain]
+
+
+def tested_people(draw: Draw, cache: Path) -> Iterator[Someone]:
+    """People with planted effects: each is spread evenly, and effects hardly go together."""
     anatomies = _anatomies(draw, cache, _TESTED, draw.people, slice(FIRST_TEST_MAP - 1, None))
     levels = qmc.LatinHypercube(len(PLANTED), rng=draw.seed).random(draw.people)
     low, high = np.transpose(list(PLANTED.values()))
-    shown = tqdm(anatomies, f"cohort {draw.seed}", unit="person", disable=None)
-    for anatomy, row in zip(shown, low + levels * (high - low), strict=True):
-        own = draw_biology(anatomy.seed)
+    for each, row in zip(anatomies, low + levels * (high - low), strict=True):
+        own = draw_biology(each.seed)
         planted = dict(zip(PLANTED, row.tolist(), strict=True))
         added = {n: getattr(own, n) + v for n, v in planted.items() if n != "lesions_ml"}
-        yield anatomy, replace(own, lesions_ml=planted["lesions_ml"], **added)
+        yield _someone(each, replace(own, lesions_ml=planted["lesions_ml"], **added))
 
 
-def _write_person(draw: Draw, folder: Path, anatomy: Anatomy, own: Biology) -> dict[str, Any]:
-    person = with_biology(anatomy, own)
-    healthy = with_biology(anatomy, replace(own, lesions_ml=0.0))
+def _someone(plain: Anatomy, own: Biology) -> Someone:
+    return Someone(with_biology(plain, own), own, plain)
+
+
+def _write_person(draw: Draw, folder: Path, tested: Someone) -> dict[str, Any]:
+    person, own = tested.anatomy, tested.biology
+    healthy = with_biology(tested.plain, replace(own, lesions_ml=0.0))
     mask, plan = person.mask, draw.plan
     arrays = {
         "mask": np.packbits(mask),

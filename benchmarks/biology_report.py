@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from biology_diffusion_data import EFFECTS
 from biology_measures import MEASURE_OF
 from travelling_tables import markdown, split
 
@@ -43,8 +44,18 @@ def write_report(record: Mapping[str, Any], result: Path) -> None:
         "same people, share of raw. `ceiling`: the person's own noisy scan at the target.",
         "",
     ]
-    for (modality,), part in split(record["rows"], "modality").items():
+    images = [r for r in record["rows"] if r["effect"] in MEASURE_OF]
+    for (modality,), part in split(images, "modality").items():
         lines += [f"## {modality}", "", *_table(part)]
+    diffusion = [r for r in record["rows"] if r["effect"] in EFFECTS]
+    if diffusion:
+        lines += [
+            "## Diffusion",
+            "",
+            "Medians of white matter; effects are its true NDI and ODI. `none` is raw.",
+            "",
+            *_diffusion(diffusion),
+        ]
     lines += ["## Contrasts of tissues between sites", "", *_contrasts(record["contrasts"])]
     segmented = [r for r in record["rows"] if "segmented" in r["effect"]]
     if segmented:
@@ -93,6 +104,20 @@ def _table(rows: Sequence[Row]) -> list[str]:
     for measure in ("grey/white", "deep/white", "lesions"):
         heads += [f"{measure}: person", "site"]
     return markdown(heads, lines)
+
+
+def _diffusion(rows: Sequence[Row]) -> list[str]:
+    lines = []
+    for (method, name), part in split(rows, "method", "modality").items():
+        by_effect = {r["effect"]: r for r in part}
+        first = part[0]
+        lines.append(
+            [method, name, *(_share(by_effect[e]) for e in EFFECTS),
+             _number(first["person_correlation"], 3), _number(first["site_variance_left"]),
+             str(first["n"])]
+        )  # fmt: skip
+    heads = ["method", "map", "NDI: slope kept", "ODI: slope kept", "person", "site", "n"]
+    return markdown(heads, lines, words=2)
 
 
 def _contrasts(rows: Sequence[Row]) -> list[str]:

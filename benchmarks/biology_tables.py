@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import biology_diffusion_data as diffusion_data
 import numpy as np
 from biology_apply import CEILING, TRUTH, measured_rows
 from biology_measures import CONTRASTS, MEASURE_OF
@@ -22,8 +23,6 @@ __all__ = ["tables"]
 Array = np.ndarray
 Row = dict[str, Any]
 
-#: Fewer people than that do not carry a regression on all effects.
-_LEAST = len(MEASURE_OF) + 3
 #: Means of their own for people of each label map where so much freedom is left: people of one
 #: map look alike.
 _FREE = 10
@@ -36,8 +35,9 @@ class _Table:
 
     Attributes
     ----------
-    effects : (people, effects) float
-        As `_effects` has them.
+    names : tuple of str
+    effects : (people, names) float
+        What each person is in every effect.
     sources : tuple of str
         What each person's anatomy was made of.
     truth : (people,) float
@@ -47,6 +47,7 @@ class _Table:
     values : (people, sites) float
     """
 
+    names: tuple[str, ...]
     effects: Array
     sources: tuple[str, ...]
     truth: Array
@@ -73,14 +74,14 @@ def tables(folders: Mapping[int, Path]) -> Row:
     rows, seed_rows, contrasts = [], [], []
     for label in labels:
         for modality in modalities:
-            one = _Source(folders, _measured(modality))
+            one = _Source(folders, _measured(modality), tuple(MEASURE_OF), _effects)
             about = {"method": label, "modality": modality}
             for effect, measure in MEASURE_OF.items():
                 own, seeds = _effect_rows(one, label, effect, measure)
                 rows += [about | {"effect": effect, "measure": measure} | r for r in own]
                 seed_rows += [about | {"effect": effect, "measure": measure} | r for r in seeds]
             contrasts += [about | r for r in _contrast_rows(one, label)]
-        source = _Source(folders, cache(segmented_rows))
+        source = _Source(folders, cache(segmented_rows), tuple(MEASURE_OF), _effects)
         about = {"method": label, "modality": MODALITY}
         for measure in _VOLUMES:
             # Contrast of what was segmented shows grey matter's T1, volumes show atrophy.
@@ -89,6 +90,14 @@ def tables(folders: Mapping[int, Path]) -> Row:
             own, seeds = _effect_rows(source, label, effect, measure)
             rows += [about | {"effect": name, "measure": measure} | r for r in own]
             seed_rows += [about | {"effect": name, "measure": measure} | r for r in seeds]
+    diffusion = _Source(folders, _diffusion_read, diffusion_data.EFFECTS, _white, TRUTH)
+    for label in sorted({p.name for f in folders.values() for p in diffusion_data.labels(f)}):
+        for name in diffusion_data.MAPS:
+            for effect in diffusion_data.EFFECTS:
+                about = {"method": label, "modality": name, "effect": effect, "measure": "white"}
+                own, seeds = _effect_rows(diffusion, label, effect, name)
+                rows += [about | r for r in own]
+                seed_rows += [about | r for r in seeds]
     return {"rows": rows, "seed_rows": seed_rows, "contrasts": contrasts}
 
 
@@ -98,25 +107,33 @@ def _measured(modality: str) -> Callable[[Path, str], list[Row]]:
     return cache(lambda folder, label: list(measured_rows(folder, label, modality)))
 
 
+@cache
+def _diffusion_read(folder: Path, label: str) -> list[Row]:
+    return list(diffusion_data.rows(folder, label))
+
+
 @dataclass(frozen=True)
 class _Source:
     """Where measures of a kind come from."""
 
     folders: Mapping[int, Path]
     read: Callable[[Path, str], list[Row]]
+    names: tuple[str, ...]
+    effects: Callable[[Path], dict[str, list[float]]]
+    at_target: str = CEILING
 
     def table(self, seed: int, label: str, measure: str) -> _Table | None:
         """A measure of all people that have it at all sites; None where they are too few."""
         folder = self.folders[seed]
         cohort = read_cohort(folder)
-        effects = {p["person"]: _effects(p) for p in cohort["people"]}
+        effects = self.effects(folder)
         sources = {p["person"]: p["source"] for p in cohort["people"]}
 
         def read(name: str) -> dict[tuple[str, str], float]:
             found = self.read(folder, name)
             return {(r["person"], r["site"]): r[measure] for r in found}
 
-        ours, truth, ceiling = (read(name) for name in (label, TRUTH, CEILING))
+        ours, truth, ceiling = (read(name) for name in (label, TRUTH, self.at_target))
         sites = sorted({site for _, site in ours})
         people = [
             p
@@ -129,6 +146,7 @@ class _Source:
             return None
         alone = [{p: v for (p, _), v in found.items()} for found in (truth, ceiling)]
         return _Table(
+            self.names,
             np.array([effects[p] for p in people]),
             tuple(sources[p] for p in people),
             *(np.array([values[p] for p in people]) for values in alone),
@@ -141,14 +159,25 @@ class _Source:
         return {seed: table for seed, table in found.items() if table is not None}
 
 
-def _effects(person: Row) -> list[float]:
-    """What a person is in each effect: atrophy is the log-odds of true CSF in the brain.
+@cache
+def _effects(folder: Path) -> dict[str, list[float]]:
+    """What each person is in every effect: atrophy is the log-odds of true CSF in the brain.
 
     The planted share alone would leave to chance that people have wide or narrow sulci anyway.
     """
-    volumes = person["volumes_ml"]
-    csf = float(np.log(volumes["csf"] / (volumes["grey"] + volumes["white"])))
-    return [csf if e == "atrophy" else person["biology"][e] for e in MEASURE_OF]
+    found = {}
+    for person in read_cohort(folder)["people"]:
+        volumes = person["volumes_ml"]
+        csf = float(np.log(volumes["csf"] / (volumes["grey"] + volumes["white"])))
+        own = person["biology"] | {"atrophy": csf}
+        found[person["person"]] = [own[effect] for effect in MEASURE_OF]
+    return found
+
+
+@cache
+def _white(folder: Path) -> dict[str, list[float]]:
+    """True medians of white matter of each person."""
+    return {p: [*own.values()] for p, own in diffusion_data.true_medians(folder).items()}
 
 
 def _effect_rows(
@@ -159,7 +188,8 @@ def _effect_rows(
     if not found:
         return [], []
     raw = source.all_tables("none", measure)
-    figures = source.all_tables(label, "psnr_db") if measure not in _VOLUMES else {}
+    images = measure in MEASURE_OF.values()
+    figures = source.all_tables(label, "psnr_db") if images else {}
     seeds: list[Row] = []
     for seed, table in found.items():
         row = _slopes([table], effect) | _people_and_sites(table, raw.get(seed))
@@ -175,7 +205,7 @@ def _effect_rows(
 
 def _slopes(draws: Sequence[_Table], effect: str) -> Row:
     """Effect kept of the means over sites, whose intercepts cancel: each site has everybody."""
-    names = list(MEASURE_OF)
+    names = list(draws[0].names)
     effects = np.concatenate([d.effects for d in draws])
     at = names.index(effect)
     blocks = [f"{i} {source}" for i, d in enumerate(draws) for source in d.sources]
@@ -187,7 +217,7 @@ def _slopes(draws: Sequence[_Table], effect: str) -> Row:
         others = np.delete(effects, at, axis=1)
         return effect_kept(effects[:, at], truth, after, sites=blocks, others=others)
 
-    if len(truth) < _LEAST + len(draws):
+    if len(truth) < len(names) + 3 + len(draws):
         return dict.fromkeys(
             ("slope_kept", "slope_kept_low", "slope_kept_high", "truth_slope", "truth_p")
         )

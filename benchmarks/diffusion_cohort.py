@@ -17,10 +17,23 @@ from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.phantom.anatomy import Anatomy, make_anatomy
 from bids_harmony.phantom.cohort import CohortPlan, Participant, draw_participants, place
 from bids_harmony.phantom.diffusion import acquire_series
-from bids_harmony.phantom.diffusion_scanner import DIFFUSION_SITES, gradient_scheme
+from bids_harmony.phantom.diffusion_scanner import (
+    DIFFUSION_SITES,
+    GradientScheme,
+    gradient_scheme,
+)
 from bids_harmony.phantom.microstructure import Microstructure, make_microstructure, placed
 
-__all__ = ["TARGET", "Scan", "ages", "bank_scans", "simulate", "travelling_scans"]
+__all__ = [
+    "TARGET",
+    "Scan",
+    "ages",
+    "bank_scans",
+    "keep_series",
+    "load_series",
+    "simulate",
+    "travelling_scans",
+]
 
 Array = np.ndarray
 
@@ -88,14 +101,10 @@ def _simulate_visit(
     lying, affine = place(anatomy, scanner.voxel_mm, pose)
     own = placed(truth, lying)
     seed = person.seed * 100 + index * 10 + 9
-    about = {
-        "mask": np.packbits(lying.mask), "shape": lying.mask.shape, "affine": affine,
-        "pose": pose, "b": scheme.b_values, "d": scheme.directions,
-    }  # fmt: skip
 
     def keep(kind: str, series: Array, **more: Array) -> None:
-        voxels = np.clip(np.rint(series[lying.mask]), 0, np.iinfo(np.int16).max).astype(np.int16)
-        np.savez(folder / f"{_name(kind, site, person)}.npz", vox=voxels, **about, **more)
+        path = folder / f"{_name(kind, site, person)}.npz"
+        keep_series(path, series, lying.mask, affine, pose, scheme, **more)
 
     series = acquire_series(lying, own, scanner, scheme, seed)
     if not person.travelling:
@@ -108,6 +117,23 @@ def _simulate_visit(
     twin = acquire_series(lying, own, goal, scheme, seed + 7, False, scan_field=False)
     keep("w", TWIN_GAIN * twin)
     keep("c", acquire_series(lying, own, goal, scheme, seed + 7, True, scan_field=True))
+
+
+def keep_series(
+    path: Path,
+    series: Array,
+    mask: Array,
+    affine: Array,
+    pose: Array,
+    scheme: GradientScheme,
+    **more: Array,
+) -> None:
+    """Write a series as voxels of the brain, whole numbers as scanners store them."""
+    voxels = np.clip(np.rint(series[mask]), 0, np.iinfo(np.int16).max).astype(np.int16)
+    np.savez(
+        path, vox=voxels, mask=np.packbits(mask), shape=mask.shape, affine=affine, pose=pose,
+        b=scheme.b_values, d=scheme.directions, **more,
+    )  # fmt: skip
 
 
 def ages() -> dict[str, int]:
@@ -127,7 +153,7 @@ def _name(kind: str, site: str, person: Participant) -> str:
 def bank_scans(folder: Path, site: str) -> Iterator[Scan]:
     """The people whom only this site has scanned."""
     for path in sorted(folder.glob(f"b_{site}_*.npz")):
-        yield _load(path)
+        yield load_series(path)
 
 
 def travelling_scans(folder: Path, person: str, site: str) -> dict[str, Scan]:
@@ -140,10 +166,13 @@ def travelling_scans(folder: Path, person: str, site: str) -> dict[str, Scan]:
         with the target's noise and field. All on one grid, with the same gradients.
     """
     kinds = {"scan": "t", "twin": "w", "rescan": "c"}
-    return {name: _load(folder / f"{kind}_{site}_{person}.npz") for name, kind in kinds.items()}
+    return {
+        name: load_series(folder / f"{kind}_{site}_{person}.npz") for name, kind in kinds.items()
+    }
 
 
-def _load(path: Path) -> Scan:
+def load_series(path: Path) -> Scan:
+    """Read what `keep_series` wrote; the file's name is kind, site and label."""
     with np.load(path, allow_pickle=False) as file:
         shape = tuple(int(n) for n in file["shape"])
         mask = np.unpackbits(file["mask"])[: np.prod(shape)].reshape(shape).astype(bool)
