@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bids_harmony.exceptions import MissingInput, NotFetched
 
-__all__ = ["check_content", "is_named", "missing_content", "pointer_error"]
+__all__ = ["check_content", "is_named", "missing_content", "pointer_error", "subdataset_error"]
 
 MOST_POINTER = 2**15
 """Bytes; git-annex takes nothing larger for a pointer, and one of Git-LFS has 1 kB at most."""
@@ -71,6 +71,16 @@ def missing_content(path: str | os.PathLike[str]) -> MissingInput:
             hint=_fetch(path),
         )
     return MissingInput("no such file", where=str(path))
+
+
+def subdataset_error(folder: str | os.PathLike[str]) -> NotFetched:
+    """The error for an empty folder where a dataset of its own belongs."""
+    return NotFetched(
+        "the folder is empty: a subdataset that was not installed",
+        where=str(folder),
+        hint=f"A subdataset is installed with: datalad get -n {shlex.quote(str(folder))} "
+        "(git submodule update --init)",
+    )
 
 
 def check_content(path: str | os.PathLike[str]) -> None:

@@ -21,6 +21,7 @@ from bids_harmony.exceptions import (
     MissingInput,
     NotBidsError,
 )
+from bids_harmony.pointers import is_named, missing_content, subdataset_error
 from bids_harmony.reading import read_json
 
 __all__ = [
@@ -81,7 +82,9 @@ def check_dataset(bids_dir: Path) -> dict[str, object]:
             "The input folder is not a BIDS dataset",
             where=str(bids_dir),
             expected="a dataset_description.json in it",
-            hint="See https://bids-standard.github.io for how to arrange images.",
+            hint="See https://bids-standard.github.io for how to arrange images."
+            if any(Path(bids_dir).iterdir())
+            else f"The folder is empty. {subdataset_error(Path(bids_dir)).hint}",
         )
     return read_json_object(description)
 
@@ -99,10 +102,15 @@ def list_subjects(bids_dir: Path) -> list[str]:
             return sorted(
                 e.name.removeprefix("sub-")
                 for e in entries
-                if e.name.startswith("sub-") and e.is_dir()
+                # A folder, or a link to one that is not here.
+                if e.name.startswith("sub-") and (e.is_dir() or _leads_nowhere(e))
             )
     except OSError as error:
         raise _unreadable(Path(bids_dir), error) from error
+
+
+def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
+    return entry.is_symlink() and "." not in entry.name and not os.path.exists(entry.path)
 
 
 def take_inventory(
@@ -132,9 +140,14 @@ def take_inventory(
 
     def note(error: OSError) -> None:
         folder = Path(error.filename)
-        folders[folder] = _unreadable(folder, error)
+        missing = isinstance(error, FileNotFoundError) and folder.is_symlink()
+        folders[folder] = missing_content(folder) if missing else _unreadable(folder, error)
 
+    nested = is_named(Path(bids_dir) / ".gitmodules")
     for subject in subjects:
+        folder = Path(bids_dir) / f"sub-{subject}"
+        if nested and folder.is_dir() and not os.listdir(folder):
+            folders[folder] = subdataset_error(folder)
         for path in _subject_sidecars(bids_dir, subject, suffixes, note):
             try:
                 records.setdefault(path.parent, {})[path.name] = read_json_object(path)

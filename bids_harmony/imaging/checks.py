@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import nibabel as nib
 import numpy as np
 from nibabel import orientations
@@ -15,6 +13,7 @@ from bids_harmony.imaging.header import (
     apart_mm,
     get_qform,
     is_sound,
+    warn_once,
 )
 
 __all__ = [
@@ -24,8 +23,6 @@ __all__ = [
     "check_shape",
     "check_values",
 ]
-
-_log = logging.getLogger(__name__)
 
 
 def check_shape(image: nib.Nifti1Image, where: str) -> None:
@@ -81,20 +78,19 @@ def check_orientation(image: nib.Nifti1Image, where: str, *, quiet: bool = False
     sform, sform_code = header.get_sform(coded=True)
     qform, qform_code = get_qform(header)
     if sform_code == 0 and qform_code == 0:
-        _log.warning(
-            "%s: neither sform nor qform is set; left and right are a guess (nibabel's: %s)",
-            where,
-            "".join(orientations.aff2axcodes(affine)),
+        axes = "".join(orientations.aff2axcodes(affine))
+        warn_once(
+            f"{where}: neither sform nor qform is set; left and right are a guess "
+            f"(nibabel's: {axes})"
         )
     elif sform is not None and qform is not None:
         apart = apart_mm(sform, qform, image.shape)
         if apart > DISAGREEMENT_MM:
-            _log.warning(
-                "%s: sform (%s) and qform (%s) disagree by up to %.1f mm; the sform is used",
-                where,
-                "".join(orientations.aff2axcodes(sform)),
-                "".join(orientations.aff2axcodes(qform)),
-                apart,
+            axes = "".join(orientations.aff2axcodes(sform))
+            others = "".join(orientations.aff2axcodes(qform))
+            warn_once(
+                f"{where}: sform ({axes}) and qform ({others}) disagree by up to {apart:.1f} mm; "
+                "the sform is used"
             )
 
 

@@ -7,7 +7,7 @@ import pytest
 from bids_harmony.bids.dataset import find_scans
 from bids_harmony.bids.inventory import check_dataset
 from bids_harmony.cli.participant import find_target
-from bids_harmony.exceptions import NotFetched, SiteError
+from bids_harmony.exceptions import NotBidsError, NotFetched, SiteError
 from bids_harmony.workflows.precomputed import leave_out_without_masks
 from tests.pointers import COMMAND, KINDS, not_fetched
 
@@ -98,3 +98,29 @@ def test_a_given_mask_that_is_not_here_is_not_made_anew(cohort, tmp_path, kind):
     assert problem.label == "sub-01_T1w" and problem.error.exit_code == 66
     assert COMMAND[kind] in str(problem.error) and str(mask) in str(problem.error)
     assert len(selection.scans) == 4
+
+
+def test_a_subject_that_is_a_subdataset_is_not_absent(cohort):
+    """Clones without --recursive leave an empty folder for each."""
+    (cohort.root / "sub-04").mkdir()
+    # Nothing speaks of subdatasets: a folder that is empty.
+    assert find_scans(cohort.settings()).problems == ()
+    (cohort.root / ".gitmodules").write_text('[submodule "sub-04"]\n\tpath = sub-04\n')
+    selection = find_scans(cohort.settings())
+    (problem,) = selection.problems
+    assert problem.label == "sub-04" and problem.error.exit_code == 66
+    assert f"datalad get -n {cohort.root}/sub-04" in str(problem.error)
+    assert len(selection.scans) == 5
+
+
+def test_a_subject_that_is_a_link_to_nowhere_is_not_absent(cohort):
+    (cohort.root / "sub-04").symlink_to("../elsewhere/sub-04")
+    selection = find_scans(cohort.settings())
+    (problem,) = selection.problems
+    assert problem.label == "sub-04" and problem.error.exit_code == 66
+    assert len(selection.scans) == 5
+
+
+def test_an_empty_input_may_be_a_subdataset(tmp_path):
+    with pytest.raises(NotBidsError, match="datalad get -n"):
+        check_dataset(tmp_path)
