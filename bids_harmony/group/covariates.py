@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bids_harmony.bids.site_tables import site_column
+from bids_harmony.bids.site_tables import site_columns
 from bids_harmony.bids.table import keyed_rows
 from bids_harmony.group.outputs import Output
 from bids_harmony.pointers import is_named
@@ -72,7 +72,7 @@ def read_covariates(bids_dir: Path, outputs: Sequence[Output]) -> Covariates:
     names = dict.fromkeys(name for row in rows for name in row)
     found: dict[str, Sequence[float] | Sequence[str]] = {}
     for name in names:
-        if name.lower() in _NOT_ABOUT_PEOPLE or site_column({name: ""}):
+        if name.lower() in _NOT_ABOUT_PEOPLE or site_columns({name: ""}):
             continue
         cells = ["" if (v := row.get(name, "")).lower() in _MISSING else v for row in rows]
         values = _numbers(name, cells, [f"sub-{output.participant}" for output in outputs])
