@@ -65,9 +65,9 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
     selection = leave_out_without_masks(settings, leave_out_unread(settings, selection, target))
     check_output_links(settings.output_dir, sorted({scan.subject for scan in selection.scans}))
     read_plugin_file(settings.plugin_file)
-    selection = foresee(settings, selection)
+    found, selection = selection, foresee(settings, selection)
     if settings.dry_run:
-        print(format_plan(settings, selection))
+        print(format_plan(settings, selection, refused=found))
         return worst_code(ExitCode.DONE, selection.problems)
     report_problems(selection)
     # Before the pages are made, which show them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bids_harmony.bids.dataset import Problem, ScanSelection, sites_of
@@ -21,13 +22,17 @@ __all__ = ["format_plan", "record_problems", "report_problems", "worst_code"]
 logger = logging.getLogger(__name__)
 
 
-def format_plan(settings: Settings, selection: ScanSelection) -> str:
+def format_plan(
+    settings: Settings, selection: ScanSelection, *, refused: ScanSelection | None = None
+) -> str:
     """The plan as text: each scan, its site and why, its outputs; contradictions and problems.
 
     Parameters
     ----------
     settings : Settings
     selection : ScanSelection
+    refused : ScanSelection, optional
+        The same before scans were refused that do have a site: they are listed without an output.
 
     Returns
     -------
@@ -35,6 +40,8 @@ def format_plan(settings: Settings, selection: ScanSelection) -> str:
     """
     target = settings.target_site if settings.analysis_level == "participant" else None
     header = ["scan", "site", "known from", "scanner"] + (["target", "output"] if target else [])
+    used = {scan.path for scan in selection.scans}
+    selection = replace(selection, scans=refused.scans) if refused else selection
     rows = []
     for scan in selection.scans:
         site = scan.site
@@ -49,7 +56,9 @@ def format_plan(settings: Settings, selection: ScanSelection) -> str:
             site.source,
             " ".join(part for part in scanner if part) or "-",
         ]
-        if target:
+        if target and scan.path not in used:
+            row += ["-", "cannot be used, see below"]
+        elif target:
             own = " (its own site)" if same_site(site.site, target) else ""
             outputs = [
                 harmonized_path(
