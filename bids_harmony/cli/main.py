@@ -23,6 +23,7 @@ from bids_harmony.exceptions import (
     Terminated,
     from_system,
 )
+from bids_harmony.imaging.remarks import tell_once
 from bids_harmony.resources import one_blas_thread, started_together
 from bids_harmony.settings import Settings
 
@@ -63,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     log_to_screen(logging.DEBUG if settings.verbosity else logging.INFO)
     try:
-        with _sigterm_raises():
+        with _sigterm_raises(), tell_once():
             code = _run(settings, words)
     finally:
         stop_logging()

@@ -11,6 +11,7 @@ import numpy as np
 from bids_harmony.diffusion.gradients import B0_THRESHOLD, Gradients
 from bids_harmony.exceptions import DataError, MissingInput
 from bids_harmony.imaging.nifti_file import read_content
+from bids_harmony.imaging.remarks import remark
 
 __all__ = ["read_gradients"]
 
@@ -122,7 +123,7 @@ def _read_bvecs(path: Path, n_volumes: int) -> np.ndarray:
     if table.shape[0] == 3:
         found = table.T
     elif table.shape[1] == 3:
-        _log.warning("%s: one direction a line instead of a column; read as such", path)
+        remark(_log, str(path), "one direction a line instead of a column; read as such")
         found = table
     else:
         raise DataError(
@@ -215,19 +216,21 @@ def _unit_bvecs(
     if near[~b0].all():
         off = np.abs(length - 1)[~b0].max()
         if off > WORTH_SAYING:
-            _log.warning(
-                "%s: directions off unit length by up to %.1f %%; rescaled, b-values as they are",
+            remark(
+                _log,
                 where,
+                "directions off unit length by up to %.1f %%; rescaled, b-values as they are",
                 100 * off,
             )
     elif _root_of_b(length[~b0], bvals[~b0]):
         # Siemens and GE modulate the length for several shells under one b-value; whoever then
         # also wrote each volume's own b-value said the same twice.
         near = length > 0
-        _log.warning(
-            "%s: lengths of the directions go with the root of the b-values, %.3g to %.3g; made "
-            "unit, for the b-values have it already",
+        remark(
+            _log,
             where,
+            "lengths of the directions go with the root of the b-values, %.3g to %.3g; made unit, "
+            "for the b-values have it already",
             length[~b0].min(),
             length[~b0].max(),
         )

@@ -14,6 +14,7 @@ from scipy import ndimage
 from bids_harmony.exceptions import ImageError
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.reference import reference_tissues
+from bids_harmony.imaging.remarks import remark
 
 __all__ = ["check_brain", "template_agreement"]
 
@@ -78,7 +79,7 @@ def check_brain(prepared: Prepared, where: str) -> float:
     )
     if found < LEAST_AGREEMENT:
         raise error
-    _log.warning("%s", error)
+    remark(_log, where, "%s", error)
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import nibabel as nib
 import numpy as np
 from nibabel import orientations
@@ -13,8 +15,8 @@ from bids_harmony.imaging.header import (
     apart_mm,
     get_qform,
     is_sound,
-    warn_once,
 )
+from bids_harmony.imaging.remarks import remark
 
 __all__ = [
     "check_finite",
@@ -23,6 +25,8 @@ __all__ = [
     "check_shape",
     "check_values",
 ]
+
+_log = logging.getLogger(__name__)
 
 
 def check_shape(image: nib.Nifti1Image, where: str) -> None:
@@ -78,19 +82,22 @@ def check_orientation(image: nib.Nifti1Image, where: str, *, quiet: bool = False
     sform, sform_code = header.get_sform(coded=True)
     qform, qform_code = get_qform(header)
     if sform_code == 0 and qform_code == 0:
-        axes = "".join(orientations.aff2axcodes(affine))
-        warn_once(
-            f"{where}: neither sform nor qform is set; left and right are a guess "
-            f"(nibabel's: {axes})"
+        remark(
+            _log,
+            where,
+            "neither sform nor qform is set; left and right are a guess (nibabel's: %s)",
+            "".join(orientations.aff2axcodes(affine)),
         )
     elif sform is not None and qform is not None:
         apart = apart_mm(sform, qform, image.shape)
         if apart > DISAGREEMENT_MM:
-            axes = "".join(orientations.aff2axcodes(sform))
-            others = "".join(orientations.aff2axcodes(qform))
-            warn_once(
-                f"{where}: sform ({axes}) and qform ({others}) disagree by up to {apart:.1f} mm; "
-                "the sform is used"
+            remark(
+                _log,
+                where,
+                "sform (%s) and qform (%s) disagree by up to %.1f mm; the sform is used",
+                "".join(orientations.aff2axcodes(sform)),
+                "".join(orientations.aff2axcodes(qform)),
+                apart,
             )
 
 

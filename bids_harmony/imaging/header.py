@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from functools import lru_cache
 
 import nibabel as nib
 import numpy as np
 from nibabel.spatialimages import HeaderDataError
+
+from bids_harmony.imaging.remarks import remark
 
 __all__ = [
     "CODE_MNI",
@@ -18,7 +19,6 @@ __all__ = [
     "itk_affine",
     "orientation_note",
     "sound_orientation",
-    "warn_once",
 ]
 
 _log = logging.getLogger(__name__)
@@ -63,12 +63,6 @@ def clean_header(header: nib.Nifti1Header) -> None:
     header["vox_offset"] = 0
 
 
-@lru_cache(maxsize=4096)
-def warn_once(text: str) -> None:
-    """Say something of a header once in a process, however many steps read it."""
-    _log.warning("%s", text)
-
-
 def is_sound(affine: np.ndarray) -> bool:
     """Whether an affine (4, 4), voxels to mm, can be that of an image of a head."""
     if not np.isfinite(affine).all():
@@ -110,7 +104,7 @@ def sound_orientation(image: nib.Nifti1Image, where: str) -> nib.Nifti1Image:
     if not _only_qform_is_sound(image):
         return image
     qform, code = get_qform(image.header)
-    warn_once(f"{where}: the sform cannot be right; the qform, which can be, is used")
+    remark(_log, where, "the sform cannot be right; the qform, which can be, is used")
     header = image.header.copy()
     header.set_sform(qform, code)
     return type(image)(image.dataobj, header.get_best_affine(), header)

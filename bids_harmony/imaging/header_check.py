@@ -21,6 +21,7 @@ from bids_harmony.imaging.nifti_file import (
     truncated,
     unpack,
 )
+from bids_harmony.imaging.remarks import tell_once
 
 __all__ = ["check_header"]
 
@@ -55,7 +56,8 @@ def check_header(path: str | os.PathLike[str], *, series: bool = False) -> tuple
     # Extensions that a header announces stand behind it.
     length = nifti_kind(header, path).header_class.sizeof_hdr
     image = lazy_image(header[:length].ljust(length, b"\0") + bytes(4), path)
-    image = sound_orientation(image, str(path))
+    with tell_once([]):  # said where the voxels are read
+        image = sound_orientation(image, str(path))
     (check_series_shape if series else check_shape)(image, str(path))
     check_orientation(image, str(path), quiet=True)
     return tuple(int(n) for n in image.shape)

@@ -37,8 +37,10 @@ class Nothing:
 
     def record(self) -> dict[str, Any]:
         """For a sidecar."""
-        count = int(np.count_nonzero(self.where))
-        return {"Value": "NaN" if self.value is None else self.value, "Voxels": count}
+        value: float | str = "NaN" if self.value is None else self.value
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        return {"Value": value, "Voxels": int(np.count_nonzero(self.where))}
 
 
 def is_padding(lowest: float, count: int, size: int, signal: np.ndarray) -> bool:

@@ -13,6 +13,7 @@ from bids_harmony.imaging.intensity import robust_scale
 from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.nothing import check_not_negative
 from bids_harmony.imaging.reference import ReferenceGrid
+from bids_harmony.imaging.remarks import remark
 from bids_harmony.imaging.resampling import resample_to_grid
 from bids_harmony.imaging.volume import Volume
 from bids_harmony.resources import at_once
@@ -86,7 +87,7 @@ def prepare(
     native = _without_holes(volume, mask)
     below = check_not_negative(native[mask.data], where)
     if below > WORTH_SAYING:
-        _log.warning("%s: %.1f %% of the brain is below 0; the network sees 0", where, 100 * below)
+        remark(_log, where, "%.1f %% of the brain is below 0; the network sees 0", 100 * below)
     scale = robust_scale(native, mask.data, percentile=percentile)
     on_grid, brain = at_once(
         lambda: resample_to_grid(native, volume.affine, world, grid, order=3),

@@ -9,6 +9,7 @@ from pathlib import Path
 from nipype.interfaces.base import SimpleInterface
 
 from bids_harmony.exceptions import BidsHarmonyError, ExitCode, from_system
+from bids_harmony.imaging.remarks import tell_once
 
 __all__ = ["Adapter", "Failure", "forget_failure", "read_failure", "write_failure"]
 
@@ -65,7 +66,12 @@ class Adapter(SimpleInterface):
     Nipype turns every exception into text on its way through a worker; the record keeps class,
     message and exit code. The environment of the process is dropped from what Nipype stores: it
     may hold passwords and tokens.
+
+    Of what readers remark on their files (`imaging.remarks`), only the step that makes the output
+    tells, once: it names those inputs in `_tells_of`.
     """
+
+    _tells_of: tuple[str, ...] = ()
 
     def run(self, cwd=None, ignore_exception=None, **inputs):
         """Let every exception out: Nipype would keep Ctrl-C and SIGTERM to itself and go on."""
@@ -78,8 +84,10 @@ class Adapter(SimpleInterface):
     def _run_interface(self, runtime):
         runtime.environ = {}
         folder = Path(runtime.cwd)
+        files = {str(getattr(self.inputs, name)) for name in self._tells_of}
         try:
-            self._results.update(self._adapt(folder))
+            with tell_once(files):
+                self._results.update(self._adapt(folder))
         except Exception as error:
             ours = from_system(error) or error
             _leave_record(ours, folder)

@@ -152,6 +152,9 @@ class PrepareSeries(Adapter):
 class HarmonizeSeries(Adapter):
     """Harmonize one series to a target site, on its own grid; its directions stay as they are."""
 
+    # Of the tables the plan has told.
+    _tells_of = ("in_file",)
+
     class input_spec(_PlacedInput, ModelInput):
         # By their identity, which these files are part of.
         source_look = File(mandatory=True, nohash=True)

@@ -31,6 +31,8 @@ class _PreparedInput(BaseInterfaceInputSpec):
 class Harmonize(Adapter):
     """Harmonize one scan to a target site, on its own grid."""
 
+    _tells_of = ("in_file",)
+
     class input_spec(_PreparedInput, ModelInput):
         voxel_mm = traits.Float(1.0, usedefault=True, nohash=True, desc="of the shelf's grid")
         modality = traits.Str(mandatory=True)
@@ -157,11 +159,9 @@ def _about_signal(volume: Any, inside: np.ndarray) -> dict[str, Any]:
     about: dict[str, Any] = {}
     if volume.nothing is not None:
         about["UnmeasuredVoxels"] = volume.nothing.record()
-        logger.info(
-            "%s: %d voxels are %s: read as nothing, and left as they are",
-            volume.path,
-            *reversed(about["UnmeasuredVoxels"].values()),
-        )
+        value, count = about["UnmeasuredVoxels"].values()
+        words = f"{count} voxels are {value}: read as nothing, and left as they are"
+        logger.info("%s: %s", volume.path, words)
     if below := float((volume.data[inside] < 0).mean()):
         about["NegativeShareOfBrain"] = float(f"{below:.3g}")
     return about

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 
 import pytest
 
@@ -66,3 +67,26 @@ def test_no_failure_no_record(tmp_path):
 def test_record_round_trip(tmp_path):
     write_failure(TryAgain("full"), tmp_path / "new")
     assert read_failure(tmp_path / "new") == Failure("TryAgain", "full", 75)
+
+
+def test_only_the_step_that_makes_the_output_remarks_on_its_file(tmp_path, caplog):
+    from nipype.interfaces.base import BaseInterfaceInputSpec, File
+
+    from bids_harmony.imaging.remarks import remark
+
+    class Quiet(Adapter):
+        class input_spec(BaseInterfaceInputSpec):
+            in_file = File()
+
+        def _adapt(self, folder):
+            for file in ("a.nii", "a.nii", "mask.nii"):
+                remark(logging.getLogger("bids_harmony"), str(tmp_path / file), "two forms")
+            return {}
+
+    class Telling(Quiet):
+        _tells_of = ("in_file",)
+
+    for kind in (Quiet, Telling, Quiet):
+        kind(in_file=str(tmp_path / "a.nii")).run(cwd=str(tmp_path))
+    warned = [r.message for r in caplog.records if r.levelno == logging.WARNING]
+    assert warned == [f"{tmp_path / 'a.nii'}: two forms"]
