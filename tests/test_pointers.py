@@ -14,6 +14,7 @@ from bids_harmony.exceptions import NotFetched
 from bids_harmony.imaging.transforms import read_transform
 from bids_harmony.imaging.volume import read_volume
 from bids_harmony.pointers import check_content
+from bids_harmony.quality.summary import load_summary
 from bids_harmony.reading import object_or_empty, read_json, read_text
 from tests.pointers import COMMAND, KINDS, not_fetched
 
@@ -26,6 +27,7 @@ READERS = {
     "site map": read_site_map,
     "image": read_volume,
     "transform": read_transform,
+    "summary": load_summary,
     "bval": lambda path: read_gradients(path, path, 4),
     "a look alone": check_content,
 }

@@ -37,11 +37,14 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
 
 
 def _count(settings: Settings) -> ExitCode:
+    from bids_harmony.group.covariates import read_covariates
     from bids_harmony.group.outputs import find_outputs, per_page
 
     outputs, missing = find_outputs(
         settings.output_dir, settings.bids_dir, settings.participant_labels
     )
+    # What cannot be read is said now.
+    read_covariates(settings.bids_dir, outputs)
     for (suffix, target), own in per_page(outputs).items():
         sites = sorted({output.site for output in own})
         print(f"{suffix} to {target}: {len(own)} scans of {', '.join(sites)}")

@@ -87,6 +87,11 @@ def find_outputs(
     -------
     outputs, missing
         Sorted by label.
+
+    Raises
+    ------
+    NotFetched
+        The content of a sidecar or summary is not here: without it, others would be compared.
     """
     runs = read_runs(output_dir)
     units = find_units(output_dir, runs, participants)

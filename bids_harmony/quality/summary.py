@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bids_harmony.exceptions import DataError
+from bids_harmony.exceptions import DataError, NotFetched
 from bids_harmony.imaging.atomic import write_atomically
 from bids_harmony.imaging.intensity import to_half
 from bids_harmony.reading import read_bytes
@@ -161,11 +161,15 @@ def load_summary(path: Path) -> ScanSummary | SeriesSummary:
 
     Raises
     ------
+    NotFetched
+        The file is there, but not its content.
     DataError
         The file cannot be read, is of another version, or holds arrays of wrong shapes.
     """
     try:
         arrays = _arrays(read_bytes(path, most=MOST_BYTES, holds="summary"))
+    except NotFetched:
+        raise
     except _UNREADABLE as error:
         raise _unusable(path, "a file that the level participant wrote", str(error)) from error
     kind, version = (str(arrays.pop(name, "none")) for name in ("kind", "version"))

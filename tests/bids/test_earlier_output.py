@@ -8,6 +8,7 @@ from bids_harmony.bids.dataset import find_scans
 from bids_harmony.bids.dataset_files import write_dataset_files
 from bids_harmony.bids.derivative import link_file, merge_table, write_json
 from bids_harmony.bids.earlier_output import check_dataset_files, leave_out_unread
+from bids_harmony.cli import group
 from bids_harmony.exceptions import CannotCreateOutput, NotFetched
 from bids_harmony.group.covariates import read_covariates
 from bids_harmony.reading import object_or_empty
@@ -97,3 +98,14 @@ def test_covariates_are_not_lost_silently(tmp_path, kind):
     not_fetched(tmp_path / "participants.tsv", kind)
     with pytest.raises(NotFetched, match=COMMAND[kind]):
         read_covariates(tmp_path, [])
+
+
+@pytest.mark.parametrize(
+    "name", ["bids/participants.tsv", "out/sub-01/anat/sub-01_desc-harmonizedCOI_T1w.json"]
+)
+def test_the_plan_of_the_group_says_what_is_not_here(cohort, tmp_path, name):
+    settings = cohort.settings(analysis_level="group", dry_run=True)
+    assert group.run(settings) == 0
+    not_fetched(tmp_path / name, "unlocked")
+    with pytest.raises(NotFetched, match="datalad get"):
+        group.run(settings)
