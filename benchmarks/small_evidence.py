@@ -177,7 +177,7 @@ def main() -> None:
         rows += kept(part, asked, make)
     name = "small_evidence_quick" if options.quick else "small_evidence"
     record = merged(name, rows, label=label, python=options.build)
-    write_result(name, record, page(record["rows"]))
+    write_result(name, record, page(record["rows"], name))
     draw_figure(record["rows"], RESULTS / "figures" / f"{name}.png")
 
 

@@ -19,14 +19,14 @@ MOST_CHANGE = {5: 1.0, 20: 0.5}
 _SHOWN = ("ihf", "ihf-before", "histogram-tissue", "histogram-relative")
 
 
-def page(rows: Sequence[Row]) -> str:
+def page(rows: Sequence[Row], name: str) -> str:
     """Markdown: gain over raw of every case and method, worst cell beside the mean."""
     seeds = sorted({r["seed"] for r in rows if "seed" in r})
     parts = [
         "# Small and bad evidence\n",
         f"Mean gain in PSNR over the scan as it is, dB, and the worst cell (one source scanner, "
         f"one seed) in brackets; seeds {', '.join(map(str, seeds))}. No cell may be below "
-        f"{WORST_DB} dB. Rows of single cells are in `small_evidence.json`.\n",
+        f"{WORST_DB} dB. Rows of single cells are in `{name}.json`.\n",
         *(f"- {case}: {about}." for case, about in CASES.items()),
     ]
     for modality in dict.fromkeys(r["modality"] for r in rows):
@@ -56,7 +56,7 @@ def _changes(rows: Sequence[Row]) -> list[str]:
     own = [r for r in rows if r["case"] == "two names" and r["method"] != "none"]
     counts = sorted({r["profile_people"] for r in own})
     lines = [
-        "| contrast | method | " + " | ".join(f"{n} people" for n in counts) + " |",
+        "| contrast | method | " + " | ".join(f"profiles of {n}" for n in counts) + " |",
         "| --- | --- |" + " ---: |" * len(counts),
     ]
     for modality, method in dict.fromkeys((r["modality"], r["method"]) for r in own):
