@@ -177,7 +177,8 @@ def _extract(volume: Volume, device: str) -> np.ndarray:
             where=str(volume.path or "volume"),
             expected=f"a brain of {SMALLEST_BRAIN_ML:g} ml and more",
             got=f"{millilitres:.0f} ml",
-            hint="Give a brain mask with --derivatives.",
+            hint="Give a brain mask with --derivatives; brains of animals and fetuses are too "
+            "small for the template.",
         )
     return data
 

@@ -127,6 +127,8 @@ def register_to_reference(
         similarity = overlap = _dice(moved >= 0.5, brain)
     scaling = float(np.linalg.det(world[:3, :3]))
     if overlap < LEAST_OVERLAP or not VOLUME_RATIO[0] <= scaling <= VOLUME_RATIO[1]:
+        if mask is not None:
+            _check_size(volume, mask, np.count_nonzero(brain) * grid.voxel_mm**3 / 1e3)
         raise ImageError(
             f"the {modality} scan could not be registered to {grid.name}",
             where=str(volume.path or "volume"),
@@ -136,6 +138,21 @@ def register_to_reference(
             hint="Look at the brain mask and at the orientation in the header.",
         )
     return Registration(world, "affine", similarity)
+
+
+def _check_size(volume: Volume, mask: BrainMask, reference_ml: float) -> None:
+    """Say that a brain is small where that is why it does not meet the template."""
+    millilitres = np.count_nonzero(mask.data) * abs(np.linalg.det(volume.affine[:3, :3])) / 1e3
+    least = reference_ml / VOLUME_RATIO[1]
+    if millilitres < least:
+        raise ImageError(
+            "the brain is too small for the template",
+            where=str(volume.path or "volume"),
+            expected=f"{least:.0f} ml and more inside the brain mask",
+            got=f"{millilitres:.0f} ml",
+            hint="An infant's or an animal's brain, a mask or field of view that holds a part of "
+            "it, or voxel sizes that are wrong in the header.",
+        )
 
 
 def _head_to_reference(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+import nibabel as nib
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -10,7 +11,7 @@ from scipy import ndimage
 from bids_harmony.exceptions import ImageError
 from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.registration import register_rigid, register_to_reference
-from bids_harmony.imaging.volume import Volume
+from bids_harmony.imaging.volume import Volume, from_image
 from tests.imaging.conftest import rigid
 
 WORLD = rigid((10, -6, 8), (12, -15, 20)) @ np.diag([1.12, 0.95, 1.06, 1.0])
@@ -64,8 +65,19 @@ def test_what_is_no_brain_is_refused(brain_at_2mm):
     volume, mask = brain_at_2mm
     rod = np.zeros_like(mask)
     rod[40:44, 40:44, 10:80] = True
-    with pytest.raises(ImageError, match="T1w scan could not be registered"):
+    with pytest.raises(ImageError, match=r"too small .*9 ml"):
         register_to_reference(volume, BrainMask(rod, "given"), modality="T1w", sloppy=True)
+
+
+def test_a_small_brain_is_called_small(brain_at_2mm):
+    scale = 0.55
+    volume, mask = brain_at_2mm
+    affine = volume.affine @ np.diag([scale, scale, scale, 1])
+    other = from_image(nib.Nifti1Image(volume.data, affine))
+    with pytest.raises(ImageError, match=r"brain is too small .*ml and more inside") as caught:
+        register_to_reference(other, BrainMask(mask, "given"), modality="T1w", sloppy=True)
+    millilitres = np.count_nonzero(mask) * 8e-3 * scale**3
+    assert f"{millilitres:.0f} ml" in str(caught.value)
 
 
 def test_rigid_between_contrasts_with_thick_slices(brain_at_2mm):
