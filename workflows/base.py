@@ -41,9 +41,9 @@ def run_participant(
     """Harmonize scans to the target site and write the derivative.
 
     A scan whose output was made from the same input, model and settings is skipped, also with an
-    empty work folder. A scan that fails stops no other, but for those that need it (a T2w its
-    T1w). At the end, the page of every participant or session is written, and with
-    ``--output-layout raw`` what the raw dataset lacks.
+    empty work folder. A scan that fails stops no other: where it is a T1w, the person's other
+    scans go through another one or without. At the end, the page of every participant or session
+    is written, and with ``--output-layout raw`` what the raw dataset lacks.
 
     Parameters
     ----------
