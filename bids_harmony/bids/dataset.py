@@ -20,7 +20,7 @@ from bids_harmony.bids.inventory import (
 )
 from bids_harmony.bids.naming import file_stem
 from bids_harmony.bids.narrowing import of_the_kind, one_of_each
-from bids_harmony.bids.query import query_images
+from bids_harmony.bids.query import Found, query_images
 from bids_harmony.bids.site import DatasetSites, SiteEvidence, resolve_sites, same_site
 from bids_harmony.bids.site_tables import read_tables
 from bids_harmony.exceptions import (
@@ -245,7 +245,7 @@ def find_scans(
         tuple(problems),
         tuple(notes),
         sites,
-        (*warnings, *_overruled(scans, settings)),
+        (*warnings, *_overruled(scans, settings), *_without_effect(settings, found)),
     )
 
 
@@ -285,6 +285,13 @@ def _dataset_sites(
 def sites_of(scans: Iterable[Scan]) -> dict[str, int]:
     """Number of scans per site, by name."""
     return dict(sorted(Counter(scan.site.site for scan in scans).items()))
+
+
+def _without_effect(settings: Settings, found: Iterable[Found]) -> list[str]:
+    """Sessions that were asked for and of which there is no image."""
+    there = {entities.get("session") for _, entities, _ in found}
+    lost = [label for label in settings.session_labels if label not in there]
+    return [f"--session-label {' '.join(lost)}: no selected image is of it"] if lost else []
 
 
 def _overruled(scans: Iterable[Scan], settings: Settings) -> list[str]:

@@ -77,6 +77,12 @@ def test_sites_do_not_depend_on_who_is_selected(cohort):
     assert not other.warnings
 
 
+def test_a_session_that_nobody_has_is_told(cohort):
+    found = find_scans(cohort.settings(session_labels=("GE", "9")))
+    assert labels(found) == ["sub-03_ses-GE_acq-mp_T1w"]
+    assert found.warnings == ("--session-label 9: no selected image is of it",)
+
+
 def test_whole_dataset_passes_over_labels(cohort):
     settings = cohort.settings(participant_labels=("01",), source_site="Claimed")
     assert sites_of(find_scans(settings).scans) == {"Claimed": 1}

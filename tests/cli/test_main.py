@@ -140,6 +140,36 @@ def test_unknown_target_lists_the_sites(call, workflow):
     assert "COI (4 scans)" in err and "GE (1 scan)" in err
 
 
+@pytest.fixture
+def hospital(cohort):
+    """COI has two scanners."""
+    for label, serial in (("01", "111"), ("02", "222")):
+        cohort.image(
+            f"sub-{label}/anat/sub-{label}_T1w", InstitutionName="COI", DeviceSerialNumber=serial
+        )
+    return cohort
+
+
+def test_a_target_of_two_scanners_lists_them(call, workflow, hospital):
+    code, _, err = call("--participant-label", "01")
+    assert code == 65 and not workflow.calls
+    assert "COI (111), COI (222)" in err and "--site-means institution" in err
+
+
+def test_one_scanner_of_two_as_a_target(call, workflow, hospital):
+    code, out, _ = call("--target-site", "COI (111)", "--modalities", "T1w", "--dry-run")
+    assert code == 0
+    for told in ("COI (111) (its own site)", "desc-harmonizedCOI111_T1w", "'COI' holds",
+                 "  COI (222)\n    222: 1 scan, known from InstitutionName"):  # fmt: skip
+        assert told in out, told
+
+
+def test_an_institution_as_a_target(call, workflow, hospital):
+    assert call("--site-means", "institution")[0] == 0
+    assert workflow.calls[0][0].target_site == "COI"
+    assert {scan.site.site for scan in workflow.calls[0][1]} == {"COI", "GE"}
+
+
 def test_source_site_does_not_make_a_site(call, workflow):
     assert call("--source-site", "Nowhere", "--target-site", "Nowhere")[0] == 65
 
