@@ -31,7 +31,7 @@ from bids_harmony.model.shipped import SHIPPED_MODEL
 from bids_harmony.phantom.label_maps import labels_to_maps, read_label_map
 from bids_harmony.training.pretrain import TwinLoss, TwinScore, pretrain, score_twins
 from bids_harmony.training.site_bank import standardize_codes
-from bids_harmony.training.start import write_shipped
+from bids_harmony.training.start import read_start, write_shipped
 from bids_harmony.training.trainer import Schedule
 from bids_harmony.training.training_log import read_log
 from bids_harmony.training.training_range import TrainingRange, fit_range, mean_code
@@ -43,7 +43,7 @@ TRAINING_MAPS = 4
 
 #: Drawn evenly: T1w is asked for most and gains least.
 MODALITIES = ("T1w", "T1w", "T1w", "T2w", "T2w", "FLAIR", "b0", "dwi")
-LOSS = TwinLoss(absolute=1.0, squared=4.0)
+LOSS = TwinLoss()
 
 
 def main() -> None:
@@ -57,6 +57,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pool-threads", type=int, default=2, help="banks side by side")
+    parser.add_argument("--scanners", type=int, default=72, help="simulated training sites")
+    parser.add_argument(
+        "--continue", dest="go_on", action="store_true", help="from the shipped weights"
+    )
     parser.add_argument("--small", action="store_true", help="few people and scanners")
     parser.add_argument("--folder", type=Path, default=Path("build/pretrain"))
     parser.add_argument("--model", type=Path, default=SHIPPED_MODEL, help="where the model goes")
@@ -69,9 +73,8 @@ def main() -> None:
     encoder, config = load_encoder("mri"), preset(DEFAULT_PRESET)
     plan = TwinPlan(
         training_people=6 if options.small else 28,
-        training_scanners=24 if options.small else 72,
+        training_scanners=24 if options.small else options.scanners,
         validation_scanners=4 if options.small else 10,
-        scans_per_bank=5,
         modalities=("T1w", "T2w") if options.small else MODALITIES,
         coded=1,
         seed=options.seed,
@@ -83,7 +86,8 @@ def main() -> None:
         plan, encoder, cells=config.aan.grid, threads=options.pool_threads, sources=sources
     )
     network = IHFNetwork(config, encoder.code_length)
-    standardize_codes(network, pool.banks.values())
+    if not (options.go_on and read_start(network, encoder)):
+        standardize_codes(network, pool.banks.values())
     start = time.monotonic()
     fitted = pretrain(
         network,
@@ -121,6 +125,7 @@ def _about(
         f"--threads {options.threads}"
     )
     command += (" --labels FOLDER" if maps else "") + (" --small" if options.small else "")
+    command += f" --scanners {options.scanners}" + (" --continue" if options.go_on else "")
     return {
         "command": command,
         "date": time.strftime("%Y-%m-%d"),

@@ -18,7 +18,9 @@ __all__ = ["BLURRED", "apply", "images", "oracle"]
 Array = np.ndarray
 
 #: Closed forms that are also shown blurred: part of any gain may be denoising.
-BLURRED = ("histogram-n4", "histogram-ratio", "histogram-fit", "histogram-tissue")
+BLURRED = (
+    "histogram-n4", "histogram-ratio", "histogram-fit", "histogram-tissue", "histogram-relative",
+)  # fmt: skip
 #: Gaussian of that control, mm; the best of 1.0, 1.4 and 1.8 on most scans at 2 mm.
 BLUR_MM = 1.0
 

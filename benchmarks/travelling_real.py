@@ -209,7 +209,7 @@ def _from_the_box(
     scans = {pair.source_site: [("itself", source)]}
     scans[pair.target_site] = list(zip(names, bank, strict=True))
     with known_sites(modality, scans) as known:
-        for method in ("histogram-tissue", "ihf"):
+        for method in ("histogram-tissue", "histogram-relative", "ihf"):
             data = known.apply(
                 method,
                 source,

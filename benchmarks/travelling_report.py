@@ -34,7 +34,8 @@ __all__ = ["METHODS", "write_report"]
 #: Order of the tables; methods that are not named here come after ``ihf``.
 METHODS = (
     "none", "blur", "histogram", "histogram-cdf", "histogram-n4", "histogram-ratio",
-    "histogram-fit", "histogram-tissue", "ssimh", "cgan", "simix", "ihf", "oracle", "ceiling",
+    "histogram-fit", "histogram-tissue", "histogram-relative", "ssimh", "cgan", "simix", "ihf",
+    "oracle", "ceiling",
 )  # fmt: skip
 _REFERENCES = ("oracle", "ceiling")
 _COLUMNS = {

@@ -45,6 +45,7 @@ METHOD_NEEDS: Mapping[str, MethodNeeds] = MappingProxyType(
         "histogram-ratio": MethodNeeds(),
         "histogram-fit": MethodNeeds(),
         "histogram-tissue": MethodNeeds(),
+        "histogram-relative": MethodNeeds(),
         "ssimh": MethodNeeds(trained=True, target_at_training=True),
         "cgan": MethodNeeds(trained=True, supervised=True, target_at_training=True),
         "simix": MethodNeeds(trained=True, supervised=True, target_at_training=True),

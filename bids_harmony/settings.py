@@ -56,7 +56,7 @@ PRECISIONS = ("float32",)
 # Settings that the package ships: the paper's training, and that of `make demo`.
 SHIPPED_CONFIGS = ("demo", "paper")
 _CONFIG_FOLDER = Path(__file__).resolve().parent / "data" / "configs"
-ON_OOD = ("warn", "skip", "error")
+ON_OOD = ("auto", "warn", "leave", "skip", "error")
 KEEP_WORKDIR = ("always", "on-failure", "never")
 OUTPUT_SPACES = ("native", "MNI152NLin2009aSym")
 OUTPUT_LAYOUTS = ("derivative", "raw")
@@ -101,9 +101,12 @@ class Settings:
     # Images that stand for the target site, whatever the dataset has; their names tell the
     # modality.
     target_images: tuple[Path, ...] = ()
-    # Scans that show the look of a site which the model does not know; with five, codes and mean
-    # field of a site are steady.
-    bank_scans: int = 5
+    # At most so many scans show the look of a site which the model does not know: its contrast is
+    # then known within half a percent, and each takes seconds.
+    bank_scans: int = 20
+    # Columns of participants.tsv and sessions.tsv in which sites may differ without that being the
+    # scanner's doing; "auto" takes age and sex where they are known of everybody.
+    covariates: tuple[str, ...] = ("auto",)
     # Overrides the site of every selected scan.
     source_site: str | None = None
     # Table with participant_id[, session_id] and site.
@@ -117,8 +120,9 @@ class Settings:
     method: str = "ihf"
     # N4 is off: it takes away the very site effect that the network is conditioned on.
     n4: bool = False
-    # What to do with a scan beyond the training's range (score above 2).
-    on_ood: str = "warn"
+    # What to do with a scan beyond the training's range (score above 2), or whose contrast would
+    # be lost. "auto" warns of the first and leaves a scan as it is for the second.
+    on_ood: str = "auto"
     # True: the brain alone is written, the head outside is zero.
     skull_strip: bool = False
     # What of a diffusion series is harmonized, one of `DWI_MODES`.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LookOf",
     "are_given",
+    "balanced",
     "choose_scans",
     "image_digests",
     "reference_images",
@@ -65,12 +66,44 @@ def reference_images(
     own = [
         s for s in everyone if s.modality == look.modality and same_site(s.site.site, look.site)
     ]
-    return choose_scans(own, settings.bank_scans)
+    return choose_scans(balanced(own, settings), settings.bank_scans)
+
+
+def balanced(scans: Sequence[Scan], settings: Settings) -> list[Scan]:
+    """Order scans so that the first ones of any number are of people of all kinds.
+
+    People are laid out by their covariates and taken from the layout in the order of van der
+    Corput's sequence, as even as any first part of it can be.
+
+    Parameters
+    ----------
+    scans : sequence of Scan
+    settings : Settings
+        With the dataset and its `covariates`.
+    """
+    from bids_harmony.bids.covariates import covariate_columns
+
+    ordered = sorted(scans, key=lambda s: str(s.path))
+    units = [(scan.subject, scan.session) for scan in ordered]
+    columns = covariate_columns(settings.bids_dir, units, settings.covariates)
+    if not columns:
+        return ordered
+    # Words and columns of few values first: within each of their groups numbers run up.
+    layout = sorted(columns, key=lambda name: (len(set(columns[name])), name))
+    keys = [tuple(_or_last(columns[name][i]) for name in layout) for i in range(len(ordered))]
+    places = sorted(range(len(ordered)), key=lambda i: (keys[i], i))
+    bits = max(len(places) - 1, 1).bit_length()
+    turned = sorted(range(len(places)), key=lambda i: int(f"{i:0{bits}b}"[::-1], 2))
+    return [ordered[places[i]] for i in turned]
+
+
+def _or_last(value: float) -> float:
+    return value if value == value else float("inf")
 
 
 def choose_scans(scans: Iterable[Scan], count: int) -> tuple[Scan, ...]:
-    """Choose at most `count` scans: always the same, of as many people as there are."""
-    ordered = sorted(scans, key=lambda s: str(s.path))
+    """Choose at most `count` scans in their order, of as many people as there are."""
+    ordered = list(scans)
     # Another person tells more than another session: first one scan of each, then their second.
     seen: Counter[str] = Counter()
     order = []

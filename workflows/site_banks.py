@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bids_harmony import __version__
 from bids_harmony.bids.site import same_site
@@ -42,6 +42,8 @@ logger = logging.getLogger(__name__)
 
 # Of the graph, and of its folder in the work folder.
 _NAME = "banks_wf"
+# More scans than this bring nothing to a mean code, and encoding is the slow part.
+_MOST_CODED = 5
 
 
 def shelf_of(settings: Settings) -> BankShelf:
@@ -88,9 +90,28 @@ def _is_known(look: LookOf, settings: Settings, harmonizer: Harmonizer) -> bool:
     if not given and not was_given and among(harmonizer.own_sites(look.modality)):
         return True
     encoder, cells = encoder_and_cells(harmonizer)
-    return made_of.get("recipe") == bank_recipe(
-        settings, encoder_sha256=encoder.sha256, cells=cells
-    ) and same_images(made_of.get("images", {}), look, settings, given=was_given)
+    return (
+        made_of.get("recipe") == bank_recipe(settings, encoder_sha256=encoder.sha256, cells=cells)
+        and same_images(made_of.get("images", {}), look, settings, given=was_given)
+        and _same_people(made_of.get("people", {}), settings)
+    )
+
+
+def _same_people(people: Mapping[str, Any], settings: Settings) -> bool:
+    """Whether the dataset's tables still say of the scanned people what they said then."""
+    units = [(subject, session) for subject, session in people.get("units", ())]
+    return people.get("covariates", {}) == _covariates_of(units, settings)
+
+
+def _covariates_of(units: Sequence[tuple[str, str | None]], settings: Settings) -> dict[str, Any]:
+    """Covariates of some sessions for JSON, None where a value is missing."""
+    from bids_harmony.bids.covariates import covariate_columns
+
+    columns = covariate_columns(settings.bids_dir, units, settings.covariates) if units else {}
+    return {
+        name: [value if value == value else None for value in values]
+        for name, values in columns.items()
+    }
 
 
 def bank_recipe(settings: Settings, *, encoder_sha256: str, cells: int) -> str:
@@ -107,6 +128,7 @@ def bank_recipe(settings: Settings, *, encoder_sha256: str, cells: int) -> str:
         "seed": settings.random_seed,
         "sloppy": settings.sloppy,
         "scans": settings.bank_scans,
+        "covariates": settings.covariates,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -164,11 +186,17 @@ def make_banks(
                 "given": given,
                 "images": image_digests((scan.path for scan in seen), settings),
             }
-            bank = _bank_of(look, [ready[s.label] for s in usable], settings, encoder, cells)
+            usable = sorted(usable, key=lambda s: s.label)
+            units = [] if given else [(scan.subject, scan.session) for scan in usable]
+            covariates = _covariates_of(units, settings)
+            made_of["people"] = {"units": [list(unit) for unit in units], "covariates": covariates}
+            ready_scans = [ready[scan.label] for scan in usable]
+            bank = _bank_of(look, ready_scans, settings, encoder, cells, covariates)
             shelf.write(bank, made_of)
             logger.info(
-                "%s %s is known from %d scan(s): %s",
-                look.site, look.modality, len(usable), ", ".join(bank.scans),
+                "%s %s is known from %d scan(s) of %d people: %s",
+                look.site, look.modality, len(usable), len(set(bank.looks.people)),
+                ", ".join(bank.scans),
             )  # fmt: skip
         work = {scan.label: scan for scans in chosen.values() for scan in scans}
         clear_work(settings, _NAME, list(work.values()), statuses)
@@ -188,11 +216,17 @@ def _take_away_others(shelf: BankShelf, looks: Sequence[LookOf], settings: Setti
 
 
 def _bank_of(
-    look: LookOf, scans: Sequence[TrainingScan], settings: Settings, encoder: Encoder, cells: int
+    look: LookOf,
+    scans: Sequence[TrainingScan],
+    settings: Settings,
+    encoder: Encoder,
+    cells: int,
+    covariates: Mapping[str, Sequence[float | None]],
 ) -> SiteBank:
     from bids_harmony.training.site_bank import build_bank
     from bids_harmony.training.training_scans import load_scans
 
+    nan = float("nan")
     return build_bank(
         look.site,
         look.modality,
@@ -200,6 +234,12 @@ def _bank_of(
         encoder,
         cells=cells,
         voxel_mm=settings.voxel_mm,
+        coded=_MOST_CODED,
+        people=[scan.subject for scan in scans],
+        covariates={
+            name: [nan if value is None else value for value in values]
+            for name, values in covariates.items()
+        },
     )
 
 

@@ -56,11 +56,6 @@ class Census:
             found.setdefault(image.subject, set()).add(image.session)
         return found
 
-    @cached_property
-    def stems(self) -> frozenset[str]:
-        """Names of the images without their ending."""
-        return frozenset(name.split(".")[0] for name in self.images)
-
 
 def take_census(
     bids_dir: Path, subjects: Iterable[str], inventory: Inventory | None = None

@@ -14,14 +14,7 @@ from bids_harmony.bids.inventory import check_dataset
 from bids_harmony.bids.naming import harmonized_description
 from bids_harmony.settings import Settings
 
-__all__ = [
-    "BIDS_VERSION",
-    "generated_by",
-    "source_datasets",
-    "source_link",
-    "target_description",
-    "write_dataset_files",
-]
+__all__ = ["BIDS_VERSION", "generated_by", "source_datasets", "source_link", "write_dataset_files"]
 
 BIDS_VERSION = "1.11.0"
 
@@ -74,7 +67,9 @@ def write_dataset_files(settings: Settings, targets: Mapping[str, str] | None = 
     }
     if settings.target_site:
         label = harmonized_description(settings.target_site)
-        labels[label] = f"{target_description(settings.target_site)}{settings.method})"
+        labels[label] = (
+            f"Harmonized to the look of site {settings.target_site} (method {settings.method})"
+        )
     labels |= targets or {}
     rows = [{"desc_id": f"desc-{label}", "description": text} for label, text in labels.items()]
     merge_table(output / "descriptions.tsv", rows, key="desc_id")
@@ -85,11 +80,6 @@ def write_dataset_files(settings: Settings, targets: Mapping[str, str] | None = 
             "description": {"Description": "What images with this label are"},
         },
     )
-
-
-def target_description(target: str) -> str:
-    """What ``descriptions.tsv`` says first of images harmonized to a site."""
-    return f"Harmonized to the look of site {target} (method "
 
 
 def generated_by() -> dict[str, str]:

@@ -9,10 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from bids_harmony.bids.dataset import Problem, Scan, ScanSelection
-from bids_harmony.bids.dataset_files import target_description
 from bids_harmony.bids.derivative import read_table
 from bids_harmony.bids.naming import (
-    harmonized_description,
     harmonized_path,
     mask_path,
     raw_layout_path,
@@ -22,7 +20,7 @@ from bids_harmony.bids.naming import (
     transform_path,
 )
 from bids_harmony.bids.table import scans_tables, sessions_tables
-from bids_harmony.exceptions import BidsHarmonyError, CannotCreateOutput
+from bids_harmony.exceptions import BidsHarmonyError
 from bids_harmony.imaging.reference import REFERENCE
 from bids_harmony.pointers import check_content, is_named
 from bids_harmony.settings import Settings
@@ -38,23 +36,12 @@ def check_dataset_files(settings: Settings, target: str) -> None:
     MissingInput
         When the content of one was not fetched.
     CannotCreateOutput
-        When a table is none that rows can be added to, or images of another site have the names
-        that the run would give.
+        When a table is none that rows can be added to.
     """
     output = settings.output_dir
     for name in ("dataset_description.json", "README.md", ".bidsignore", "descriptions.json"):
         _check(output / name)
-    path = output / "descriptions.tsv"
-    label = f"desc-{harmonized_description(target)}"
-    told = read_table(path, "desc_id").get(label, {}).get("description", "")
-    if told and not told.startswith(target_description(target)):
-        raise CannotCreateOutput(
-            "Images harmonized to this site would have the names of another's",
-            where=str(path),
-            expected=f"{label} for {target}",
-            got=told,
-            hint="Choose another output folder, or give the site another name with --site-map.",
-        )
+    read_table(output / "descriptions.tsv", "desc_id")
     if settings.output_layout == "raw":
         root = raw_layout_root(output, target)
         for name in ("dataset_description.json", "README.md", "sessions.json", "scans.json"):

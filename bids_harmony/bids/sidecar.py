@@ -81,6 +81,8 @@ def harmonized_sidecar(
     seed: int | None = None,
     out_of_distribution: float | None = None,
     quality: Mapping[str, Any] | None = None,
+    site_evidence: Mapping[str, Any] | None = None,
+    left_as_it_is: str | None = None,
     spatial_reference: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -116,6 +118,10 @@ def harmonized_sidecar(
         How far the scan lies from what the model was trained on.
     quality : mapping, optional
         Quality numbers; keys carry their unit. None becomes null in JSON.
+    site_evidence : mapping, optional
+        How well the difference of the sites is known, `SiteDifference.for_sidecar`.
+    left_as_it_is : str, optional
+        Why the scan was not changed.
     spatial_reference : str, optional
         Required by BIDS for an image on a template that is not a standard one.
     extra : mapping, optional
@@ -145,6 +151,8 @@ def harmonized_sidecar(
         "Precision": precision,
         "Seed": seed,
         "OutOfDistributionScore": out_of_distribution,
+        "SiteEvidence": dict(site_evidence) if site_evidence else None,
+        "LeftAsItIs": left_as_it_is,
         "HarmonizationQuality": dict(quality) if quality else None,
         **(extra or {}),
         HASH_FIELD: resume_hash,

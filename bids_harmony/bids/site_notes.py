@@ -12,7 +12,7 @@ from bids_harmony.bids.site_names import alphanumeric
 
 __all__ = ["Note", "notes_on_names", "notes_on_scanners"]
 
-_SHOWN = 8
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,7 @@ def notes_on_names(
     for name, scanners in names.items():
         if len(scanners) < 2:
             continue
-        held = ", ".join(
-            f"{words} ({_scans(len(files))})" for words, files in list(scanners.items())[:_SHOWN]
-        ) + (", ..." if len(scanners) > _SHOWN else "")
+        held = ", ".join(f"{words} ({_scans(len(files))})" for words, files in scanners.items())
         end = (
             "each is a site of its own (--site-means institution makes them one)"
             if site_means == "scanner"
@@ -100,8 +98,7 @@ def notes_on_names(
 
 
 def _counted(counter: Mapping[str, int]) -> str:
-    listed = [f"{value} ({_scans(n)})" for value, n in sorted(counter.items())]
-    return ", ".join([*listed[:_SHOWN], *(["..."] if len(listed) > _SHOWN else [])])
+    return ", ".join(f"{value} ({_scans(n)})" for value, n in sorted(counter.items()))
 
 
 def _scans(number: int) -> str:

@@ -15,7 +15,7 @@ from bids_harmony.exceptions import BidsHarmonyError, DataError
 from bids_harmony.pointers import is_named
 from bids_harmony.settings import Settings
 
-__all__ = ["SITE_COLUMNS", "SiteTables", "Told", "read_site_map", "read_tables", "site_columns"]
+__all__ = ["SITE_COLUMNS", "SiteTables", "Told", "read_site_map", "read_tables", "site_column"]
 
 SITE_COLUMNS = ("site", "site_id", "center", "centre", "scanner")
 # A column of such a name may have been meant.
@@ -122,9 +122,7 @@ def read_tables(settings: Settings, census: Census) -> SiteTables:
                     sessions |= own
                     notes += _without_session(own, census, path.name)
                 else:
-                    files = _scans(path, root)
-                    scans |= files
-                    notes += _without_image(files, census, path.name)
+                    scans |= _scans(path, root)
         except BidsHarmonyError as error:
             errors[subject] = error
     return SiteTables(site_map, participants, sessions, scans, errors, tuple(notes))
@@ -144,19 +142,19 @@ def read_site_map(path: Path) -> dict[tuple[str, str | None], str]:
     return table
 
 
-def site_columns(row: Mapping[str, object]) -> list[str]:
-    """Columns of a table that name sites, as `SITE_COLUMNS` has them; ``Site ID`` is site_id."""
+def site_column(row: Mapping[str, object]) -> str | None:
+    """The column of a table that names the site, by `SITE_COLUMNS` (``Site ID`` is site_id)."""
     by_name: dict[str, str] = {}
     for name in row:
         by_name.setdefault(re.sub(r"[^a-z0-9]+", "_", name.casefold()), name)
-    return [by_name[name] for name in SITE_COLUMNS if name in by_name]
+    return next((by_name[name] for name in SITE_COLUMNS if name in by_name), None)
 
 
 def _read_site_map(
     path: Path,
 ) -> tuple[dict[tuple[str, str | None], str], dict[str, BidsHarmonyError]]:
     rows = keyed_rows(path, "participant_id")
-    if rows and not site_columns(rows[0]):
+    if rows and site_column(rows[0]) is None:
         raise DataError(
             "The site map lacks a column",
             where=str(path),
@@ -169,13 +167,12 @@ def _read_site_map(
 
 
 def _by_person(
-    rows: Sequence[Mapping[str, str]], where: str, errors: dict[str, BidsHarmonyError]
+    rows: Iterable[Mapping[str, str]], where: str, errors: dict[str, BidsHarmonyError]
 ) -> dict[tuple[str, str | None], Told]:
     """Sites by subject and session; who has two of them gets an error and no site."""
     table: dict[tuple[str, str | None], Told] = {}
-    column = _told_column(rows)
     for row in rows:
-        hit = _stated(row, column)
+        hit = _stated(row)
         if hit is None:
             continue
         subject = _label(row["participant_id"], "sub")
@@ -194,10 +191,8 @@ def _by_person(
 
 def _sessions(subject: str, path: Path) -> dict[tuple[str, str], Told]:
     table = {}
-    rows = keyed_rows(path, "session_id")
-    column = _told_column(rows)
-    for row in rows:
-        if hit := _stated(row, column):
+    for row in keyed_rows(path, "session_id"):
+        if hit := _stated(row):
             table[subject, _label(row["session_id"], "ses")] = hit
     return table
 
@@ -206,23 +201,14 @@ def _scans(path: Path, root: Path) -> dict[str, Told]:
     # Joined as text: a row may say "/etc" or "..", and then names no scan.
     within = path.parent.relative_to(root).as_posix()
     table = {}
-    rows = keyed_rows(path, "filename")
-    column = _told_column(rows)
-    for row in rows:
-        if hit := _stated(row, column):
+    for row in keyed_rows(path, "filename"):
+        if hit := _stated(row):
             table[f"{within}/{row['filename']}"] = hit
     return table
 
 
-def _told_column(rows: Sequence[Mapping[str, str]]) -> str | None:
-    """The first column of sites in which anything is said."""
-    for name in site_columns(rows[0]) if rows else ():
-        if any(canonical_site(row[name]) for row in rows):
-            return name
-    return None
-
-
-def _stated(row: Mapping[str, str], column: str | None) -> Told | None:
+def _stated(row: Mapping[str, str]) -> Told | None:
+    column = site_column(row)
     site = canonical_site(row[column]) if column else None
     return (column, site) if column and site else None
 
@@ -233,7 +219,7 @@ def _people(rows: Sequence[Mapping[str, str]]) -> list[str]:
 
 def _unread_columns(rows: Sequence[Mapping[str, str]], name: str) -> list[str]:
     """Columns that seem to name a site where none has a name that is read."""
-    if not rows or site_columns(rows[0]):
+    if not rows or site_column(rows[0]):
         return []
     meant = [n for n in rows[0] if _LIKE_A_SITE.search(n.casefold())]
     if not any(canonical_site(row[n]) for row in rows for n in meant):
@@ -288,12 +274,6 @@ def _without_session(
     return [f"{name}: no image of {', '.join(lost[:_SHOWN])}"] if lost else []
 
 
-def _without_image(table: Iterable[str], census: Census, name: str) -> list[str]:
-    """Rows about files that are there under another ending."""
-    lost = [f for f in table if f not in census.images and f.split(".")[0] in census.stems]
-    return [f"{name}: no image of the name {', '.join(lost[:_SHOWN])}"] if lost else []
-
-
 class _Spellings:
     """Labels by what is left of them without leading zeros, case and signs."""
 
@@ -312,12 +292,11 @@ class _Spellings:
 
     @staticmethod
     def _plain(label: str) -> str:
-        label = re.sub(r"^(?:sub|ses)(?=\d)", "", label.casefold())
-        return re.sub(r"[^a-z0-9]|(?<![0-9])0+(?=[0-9])", "", label)
+        return re.sub(r"[^a-z0-9]|(?<![0-9])0+(?=[0-9])", "", label.casefold())
 
 
 def _label(cell: str, entity: str) -> str:
-    return re.sub(rf"^{entity}[-_]", "", cell.strip(), flags=re.IGNORECASE)
+    return cell.strip().removeprefix(f"{entity}-")
 
 
 def _cell(row: Mapping[str, str], name: str) -> str:

@@ -37,7 +37,7 @@ _CONFIG = Path("demo")
 _TRAINING_OPTIONS = ("twin_steps", "twin_people", "twin_scanners", "adapt_steps")
 _SEED = 2026
 _ADAPTED = "ihf-adapted"
-_BASELINES = ("histogram", "histogram-ratio", "histogram-fit", "histogram-tissue")
+_BASELINES = ("histogram", "histogram-fit", "histogram-tissue", "histogram-relative")
 _COLUMNS = (
     ("rmse", "RMSE", "{:.4f}"),
     ("rmse_gain_free", "RMSE, gain-free", "{:.4f}"),

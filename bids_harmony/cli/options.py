@@ -101,8 +101,16 @@ def _add_sites(group: argparse._ArgumentGroup) -> None:
         "--bank-scans",
         type=int,
         metavar="N",
-        help="scans that show the look of a site which the model does not know "
+        help="at most so many scans show the look of a site which the model does not know "
         f"{shown_default('bank_scans')}",
+    )
+    group.add_argument(
+        "--covariates",
+        nargs="*",
+        metavar="COLUMN",
+        help="columns of participants.tsv and sessions.tsv in which sites may differ without that "
+        "being the scanner's doing, as age sex group; none where nothing follows; auto: age and "
+        f"sex where they are known of everybody {shown_default('covariates')}",
     )
     group.add_argument(
         "--source-site",
@@ -154,8 +162,9 @@ def _add_harmonization(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--on-ood",
         choices=settings.ON_OOD,
-        help="what to do with a scan beyond the range of training (score above 2) "
-        f"{shown_default('on_ood')}",
+        help="what to do with a scan beyond the range of training (score above 2) or whose "
+        "contrast would be lost: warn; leave it as it is; skip it; error; auto warns of the first "
+        f"and leaves a scan as it is for the second {shown_default('on_ood')}",
     )
     _flag(group, "skull_strip", "--skull-strip", help="write the brain alone, zero outside")
     _flag(

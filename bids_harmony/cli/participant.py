@@ -69,7 +69,7 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
     if settings.dry_run:
         print(format_plan(settings, selection, refused=found))
         return worst_code(ExitCode.DONE, selection.problems)
-    report_problems(selection)
+    report_problems(settings, selection)
     # Before the pages are made, which show them.
     record_problems(log_dir, selection.problems)
     code = ExitCode.DONE

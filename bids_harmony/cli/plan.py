@@ -17,7 +17,13 @@ from bids_harmony.exceptions import ExitCode
 from bids_harmony.imaging.reference import REFERENCE
 from bids_harmony.settings import Settings
 
-__all__ = ["format_plan", "record_problems", "report_problems", "worst_code"]
+__all__ = [
+    "confounded_covariates",
+    "format_plan",
+    "record_problems",
+    "report_problems",
+    "worst_code",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +89,12 @@ def format_plan(
         f"  {scan.label}: {text}" for scan in selection.scans for text in scan.site.contradictions
     ]
     parts.append("\n".join(["Contradictions:", *told]) if told else "Contradictions: none")
+    mixed = [f"  {text}" for text in confounded_covariates(settings, selection)]
+    parts.append(
+        "\n".join(["Covariates that differ between sites:", *mixed])
+        if mixed
+        else "Covariates that differ between sites: none"
+    )
     if selection.notes:
         parts.append("\n".join(["Passed over:", *(f"  {note}" for note in selection.notes)]))
     left_out = [f"  {problem.label}: {problem.error}" for problem in selection.problems]
@@ -95,8 +107,48 @@ def format_plan(
     return "\n\n".join(parts)
 
 
-def report_problems(selection: ScanSelection) -> None:
-    """Say in the log what cannot be used and where statements of a site contradict each other."""
+def confounded_covariates(settings: Settings, selection: ScanSelection) -> list[str]:
+    """Covariates that cannot be told from the sites in the selected scans, with the numbers.
+
+    Raises
+    ------
+    UsageError, MissingInput, DataError
+        As `bids.covariates.covariate_columns`.
+    """
+    import numpy as np
+
+    from bids_harmony.bids.covariates import covariate_columns
+    from bids_harmony.quality.confounding import confounding
+
+    people = {(scan.subject, scan.session): scan.site.site for scan in selection.scans}
+    units, sites = list(people), list(people.values())
+    columns = covariate_columns(settings.bids_dir, units, settings.covariates)
+    told = []
+    for name, values in columns.items():
+        known = np.isfinite(values)
+        if len({site for site, own in zip(sites, known, strict=True) if own}) < 2:
+            continue
+        found = confounding(sites, values)
+        if not found.confounded:
+            continue
+        by_site = []
+        for site in dict.fromkeys(sites):
+            own = [v for v, s in zip(values, sites, strict=True) if s == site and np.isfinite(v)]
+            if own:
+                by_site.append(f"{site} {np.mean(own):.3g} ({min(own):.3g} to {max(own):.3g})")
+        told.append(
+            f"{name} and site cannot be told apart (share {found.share:.2f}): "
+            f"{', '.join(by_site)}. What sites differ in is changed only as far as people who are "
+            "alike in it support; look at SiteEvidence in the sidecars."
+        )
+    return told
+
+
+def report_problems(settings: Settings, selection: ScanSelection) -> None:
+    """Say in the log what cannot be used, where statements of a site contradict each other, and
+    which covariates cannot be told from sites."""
+    for text in confounded_covariates(settings, selection):
+        logger.warning("%s", text)
     for problem in selection.problems:
         logger.error("%s is left out: %s", problem.label, problem.error)
     for text in (*selection.notes, *selection.warnings):

@@ -125,7 +125,7 @@ def run(settings: Settings, asked: Mapping[str, Any]) -> ExitCode:
     trained = model_sites(settings)
     selection = find_scans(settings, known_sites=trained)
     settings = replace(settings, target_site=find_target(settings, selection, trained))
-    report_problems(selection)
+    report_problems(settings, selection)
     if not selection.scans:
         raise NothingSelected(
             "No scan can be used", where=str(settings.bids_dir), hint="The log says why."

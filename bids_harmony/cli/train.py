@@ -39,7 +39,7 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
     if settings.dry_run:
         print(format_plan(settings, selection))
         return worst_code(ExitCode.DONE, selection.problems)
-    report_problems(selection)
+    report_problems(settings, selection)
     code = ExitCode.DONE
     if selection.scans and not (settings.stop_on_first_crash and selection.problems):
         from bids_harmony.workflows.base import run_train

@@ -13,6 +13,7 @@ from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.methods import METHOD_NEEDS
 
 if TYPE_CHECKING:
+    from bids_harmony.sites.difference import SiteDifference
     from bids_harmony.training.bank_shelf import BankShelf
     from bids_harmony.training.site_bank import SiteBank
 
@@ -85,6 +86,10 @@ class Harmonizer(Protocol):
 
     def identity(self, modality: str, source_site: str, target_site: str) -> str:
         """sha256 of all that the result depends on beside the scan."""
+        ...
+
+    def evidence(self, modality: str, source_site: str, target_site: str) -> SiteDifference | None:
+        """What is known of the difference of two sites; None where either is not known."""
         ...
 
     def novelty(self, prepared: Prepared, modality: str) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.training.bank_files import BANKS_FILE, bank_digest, read_banks
 from bids_harmony.training.bank_shelf import BankShelf
 from bids_harmony.training.site_bank import SiteBank
+
+if TYPE_CHECKING:
+    from bids_harmony.sites.difference import SiteDifference
 
 __all__ = ["Banked"]
 
@@ -118,6 +122,15 @@ class Banked:
                 hint="Run the level train with scans of this site.",
             )
         return bank
+
+    def evidence(self, modality: str, source_site: str, target_site: str) -> SiteDifference | None:
+        """What is known of the difference of two sites; None where either is not known."""
+        source, target = (self._find(modality, site) for site in (source_site, target_site))
+        if source is None or target is None or source is target:
+            return None
+        from bids_harmony.sites.difference import compare_sites
+
+        return compare_sites(source.looks, target.looks, modality)
 
     def novelty(self, prepared: Prepared, modality: str) -> float | None:
         """How far a scan is from training, 1 at the border; None where a method cannot tell."""

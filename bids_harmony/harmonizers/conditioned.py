@@ -17,12 +17,14 @@ from bids_harmony.harmonizers.closed_form import (
     relative_map,
 )
 from bids_harmony.harmonizers.conditioning import side_maps, texture
-from bids_harmony.harmonizers.tissue_form import match_tissues, tissue_profile
+from bids_harmony.harmonizers.tissue_form import match_tissues, relate_tissues
 from bids_harmony.imaging.slices import cut_stack
 from bids_harmony.model.inference import ChangePass
 from bids_harmony.model.network import Condition, IHFNetwork
 from bids_harmony.model.presets import NetworkConfig
 from bids_harmony.resources import at_once
+from bids_harmony.sites.difference import SiteDifference, compare_sites
+from bids_harmony.sites.tissue_profile import tissue_profile
 from bids_harmony.training.site_bank import SiteBank
 
 __all__ = [
@@ -32,9 +34,14 @@ __all__ = [
     "low_order_form",
     "predict_change",
     "ratio_matched",
+    "site_evidence",
+    "tissue_match",
 ]
 
 Array = np.ndarray
+
+#: Probability of a difference above which it is one.
+_SURE = 0.999
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +55,8 @@ class Conditioned:
     mask : (X, Y, Z) bool
     codes_source, codes_target : (Z, K) float32
     maps_source, maps_target : (Z, M, g, g) float32 or None
+    gate : float
+        Probability that the sites differ; the prediction that is not relative counts by it.
     """
 
     image: Array
@@ -56,6 +65,7 @@ class Conditioned:
     codes_target: Array
     maps_source: Array | None
     maps_target: Array | None
+    gate: float = 1.0
 
     def slices(self, indices: Array) -> tuple[torch.Tensor, Condition]:
         """Stacks (n, 3, X, Y) and their conditions."""
@@ -69,6 +79,7 @@ class Conditioned:
             code_source=pick(self.codes_source),
             maps_target=pick(self.maps_target),
             maps_source=pick(self.maps_source),
+            gate=None if self.gate == 1 else torch.full((len(target),), self.gate),
         )
 
 
@@ -87,7 +98,7 @@ def _site_map(source: SiteBank, target: SiteBank, voxel_mm: float) -> tuple[Arra
 def closed_form(
     data: Array, mask: Array, source: SiteBank, target: SiteBank, voxel_mm: float
 ) -> Array:
-    """Apply the closed form that the network starts from, `tissue_form.match_tissues`.
+    """Apply the closed form that the network starts from, `tissue_form.relate_tissues`.
 
     Parameters
     ----------
@@ -101,6 +112,32 @@ def closed_form(
     -------
     (X, Y, Z) float32
         The input itself when source is target.
+    """
+    if source is target:
+        return data
+    return relate_tissues(
+        data,
+        mask,
+        tissue_profile(data, mask, voxel_mm),
+        source.looks,
+        target.looks,
+        site_evidence(source, target),
+        target.modality,
+    )
+
+
+@lru_cache(maxsize=64)
+def site_evidence(source: SiteBank, target: SiteBank) -> SiteDifference:
+    """The difference of two sites and how well it is known, `sites.difference.compare_sites`."""
+    return compare_sites(source.looks, target.looks, target.modality)
+
+
+def tissue_match(
+    data: Array, mask: Array, source: SiteBank, target: SiteBank, voxel_mm: float
+) -> Array:
+    """Give every scan the target's mean tissue intensities, `tissue_form.match_tissues`.
+
+    Parameters and result are those of `closed_form`.
     """
     if source is target:
         return data
@@ -188,8 +225,11 @@ def condition_scan(
     Conditioned
     """
     heights = np.arange(data.shape[2])
+    share = _share(source, target)
     codes_source = source.codes_at(heights)
-    codes_target = codes_source if source is target else target.codes_at(heights)
+    codes_target = codes_source
+    if source is not target:
+        codes_target = codes_source + share * (target.codes_at(heights) - codes_source)
     image = closed_form(data, mask, source, target, voxel_mm) if use_closed_form else data
     maps_source = maps_target = None
     if config.aan.n_maps:
@@ -197,12 +237,34 @@ def condition_scan(
         # The network sees the closed form's output, so its detail is what must match the target's.
         detail = texture(image, mask, cells)
         maps_source = side_maps(data, mask, source.mean_image, detail, voxel_mm, cells)
-        maps_target = (
-            maps_source
-            if source is target
-            else side_maps(image, mask, target.mean_image, target.texture, voxel_mm, cells)
-        )
-    return Conditioned(image, mask, codes_source, codes_target, maps_source, maps_target)
+        maps_target = maps_source
+        if source is not target:
+            wanted = detail + share * (target.texture - detail)
+            mean = _mean_between(source, target)
+            maps_target = side_maps(image, mask, mean, wanted, voxel_mm, cells)
+    gate = float(share)
+    return Conditioned(image, mask, codes_source, codes_target, maps_source, maps_target, gate)
+
+
+def _share(source: SiteBank, target: SiteBank) -> np.float32:
+    """How much of the way to the target's condition the evidence supports."""
+    if source is target:
+        return np.float32(1)
+    share = site_evidence(source, target).probability
+    return np.float32(1 if share > _SURE else share)
+
+
+@lru_cache(maxsize=16)
+def _mean_between(source: SiteBank, target: SiteBank) -> Array:
+    """Mean image as far on the way to the target's as the evidence supports."""
+    share = _share(source, target)
+    if share == 1:
+        return target.mean_image
+    both = source.mask & target.mask
+    ratio = np.divide(
+        target.mean_image, source.mean_image, where=both, out=np.ones_like(source.mean_image)
+    )
+    return np.asarray(source.mean_image * ratio**share, np.float32)
 
 
 def predict_change(

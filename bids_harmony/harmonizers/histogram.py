@@ -11,7 +11,12 @@ from bids_harmony import __version__
 from bids_harmony.harmonizers import Applied, finish
 from bids_harmony.harmonizers.banked import Banked
 from bids_harmony.harmonizers.closed_form import landmark_map, landmarks
-from bids_harmony.harmonizers.conditioned import closed_form, low_order_form, ratio_matched
+from bids_harmony.harmonizers.conditioned import (
+    closed_form,
+    low_order_form,
+    ratio_matched,
+    tissue_match,
+)
 from bids_harmony.harmonizers.fitted import Fitted
 from bids_harmony.imaging.intensity import correct_bias
 from bids_harmony.imaging.mask import BrainMask
@@ -31,7 +36,8 @@ _FIELD_GRID_MM = 4.0
 _FORMS = {
     "histogram-ratio": ratio_matched,
     "histogram-fit": low_order_form,
-    "histogram-tissue": closed_form,
+    "histogram-tissue": tissue_match,
+    "histogram-relative": closed_form,
 }
 
 
@@ -86,14 +92,16 @@ class Histogram(Banked):
 
     Parameters
     ----------
-    method : {"histogram", "histogram-cdf", "histogram-ratio", "histogram-fit", "histogram-tissue"}
+    method : str
         ``histogram``: the scan's own landmarks to the mean landmarks of the target site.
         ``histogram-cdf``: its whole distribution to the mean quantiles of the target site.
         ``histogram-ratio``: as ``histogram``, times the smooth ratio of the target's mean image to
         the equally mapped mean image of the source site.
         ``histogram-fit``: the mean of that and of the relative form with a low-order fit of the
         scan's own field (`conditioned.low_order_form`).
-        ``histogram-tissue``: the tissues' intensities and the mean field of the target
+        ``histogram-tissue``: the tissues' intensities and the mean field of the target, whatever
+        the person's own (`conditioned.tissue_match`).
+        ``histogram-relative``: the difference of both sites, which keeps the person
         (`conditioned.closed_form`); the input of the working default's network.
     model_dir : Path
     shelf : BankShelf, optional

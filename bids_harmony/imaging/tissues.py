@@ -17,14 +17,26 @@ from scipy.ndimage import uniform_filter
 
 from bids_harmony.exceptions import DataError
 
-__all__ = ["FIELD_TERMS", "TISSUE_NAMES", "TissueMap", "log_field", "segment_tissues"]
+__all__ = [
+    "FIELD_DEGREES",
+    "FIELD_TERMS",
+    "TISSUE_NAMES",
+    "TissueMap",
+    "log_field",
+    "segment_tissues",
+]
 
 #: Labels 1, 2 and 3, in the order of `reference_tissues`.
 TISSUE_NAMES = ("gm", "wm", "csf")
 _ITERATIONS = 15
 _DEGREE = 3
-#: Legendre products of total degree up to 3.
-FIELD_TERMS = 20
+#: Total degree of each Legendre product of a field, in the order of its coefficients.
+FIELD_DEGREES = tuple(
+    int(degree)
+    for degree in np.indices((_DEGREE + 1,) * 3).sum(axis=0).ravel()
+    if degree <= _DEGREE
+)
+FIELD_TERMS = len(FIELD_DEGREES)
 _NEIGHBOURS = 0.9  # log-odds that a voxel owes to its 27 neighbours if they agree
 _FITTED_VOXELS = 40_000
 _PERCENTILE = 99.5

@@ -167,6 +167,8 @@ class WriteHarmonized(Adapter):
                 seed=settings.random_seed,
                 out_of_distribution=record["out_of_distribution"],
                 quality=record["quality"],
+                site_evidence=record.get("site_evidence"),
+                left_as_it_is=record.get("left_as_it_is"),
                 spatial_reference=_spatial_reference(image, scan, settings.bids_dir),
                 extra=record.get("signal", {}) | (extra or {}) or None,
             ),

@@ -40,7 +40,7 @@ class Harmonize(Adapter):
         target_site = traits.Str(mandatory=True)
         on_reference = traits.Bool(False, usedefault=True, desc="also on the reference grid")
         keep_header = traits.Bool(False, usedefault=True, desc="with extensions and texts")
-        on_ood = traits.Enum("warn", "skip", "error", usedefault=True)
+        on_ood = traits.Enum("auto", "warn", "leave", "skip", "error", usedefault=True)
 
     class output_spec(TraitedSpec):
         out_file = File(exists=True, desc="harmonized scan, in the form of the input's file")
@@ -50,29 +50,37 @@ class Harmonize(Adapter):
 
     def _adapt(self, folder: Path) -> dict:
         from bids_harmony.bids.site import same_site
+        from bids_harmony.harmonizers import finish
         from bids_harmony.imaging.header import CODE_MNI
         from bids_harmony.imaging.intensity import to_half
         from bids_harmony.imaging.native import return_to_native
         from bids_harmony.imaging.volume import read_volume, to_native, write_array, write_image
         from bids_harmony.quality.changes import quality_row
+        from bids_harmony.quality.contrast import contrast_kept_by_tissue
         from bids_harmony.training.training_range import UNUSUAL
 
         inputs = self.inputs
         model = harmonizer(inputs, inputs.voxel_mm)
         volume = read_volume(inputs.in_file, keep_header=inputs.keep_header)
         source, mask, prepared = _prepared(inputs, model.voxel_mm)
+        sites = {"source_site": inputs.source_site, "target_site": inputs.target_site}
         novelty = model.novelty(prepared, inputs.modality)
+        left = ""
         if novelty is not None and novelty > UNUSUAL:
-            _refuse_or_warn(inputs.in_file, novelty, UNUSUAL, inputs.on_ood)
+            left = _refuse_or_warn(_unusual(inputs.in_file, novelty, UNUSUAL), inputs.on_ood)
 
         start = perf_counter()
-        applied = model.apply(
-            prepared,
-            modality=inputs.modality,
-            source_site=inputs.source_site,
-            target_site=inputs.target_site,
-        )
+        applied = model.apply(prepared, modality=inputs.modality, **sites)
         seconds = perf_counter() - start
+        kept = contrast_kept_by_tissue(
+            prepared.data, applied.data, prepared.mask, inputs.modality, model.voxel_mm
+        )
+        if losses := kept.losses():
+            loses = "leave" if inputs.on_ood == "auto" else inputs.on_ood
+            left = _refuse_or_warn(_flattened(inputs.in_file, losses), loses) or left
+        if left:
+            applied = finish(prepared.data, prepared.mask, applied.round_trip_error)
+        evidence = model.evidence(inputs.modality, **sites)
         # The scan keeps its own scale: only the change is added to its voxels. A site's gain means
         # nothing, and another one would not fit into every scan's integers.
         native = return_to_native(
@@ -95,6 +103,7 @@ class Harmonize(Adapter):
             target_quantiles=quantiles,
             reference_change=applied.data - prepared.data,
             round_trip_error=applied.round_trip_error,
+            contrast=kept,
             same_site=same_site(inputs.source_site, inputs.target_site),
         )
         record = {
@@ -104,6 +113,8 @@ class Harmonize(Adapter):
             "scale": float(prepared.scale),
             "network_seconds": round(seconds, 3),
             "signal": _about_signal(volume, mask.data),
+            "left_as_it_is": left or None,
+            "site_evidence": evidence.for_sidecar() if evidence else None,
         }
         (folder / "quality.json").write_text(json.dumps(record, indent=2) + "\n")
         # Half precision is more than a figure shows.
@@ -167,17 +178,37 @@ def _about_signal(volume: Any, inside: np.ndarray) -> dict[str, Any]:
     return about
 
 
-def _refuse_or_warn(in_file: str, novelty: float, highest: float, on_ood: str) -> None:
-    error = OutOfRange(
+def _unusual(in_file: str, novelty: float, highest: float) -> OutOfRange:
+    return OutOfRange(
         "The scan is unlike all that the model was trained on",
         where=in_file,
         expected=f"an out-of-distribution score of at most {highest:g}",
         got=f"{novelty:.2f}",
         hint="Look at the image, its mask and its modality; --on-ood warn goes on regardless.",
     )
-    if on_ood != "warn":
+
+
+def _flattened(in_file: str, losses: list[str]) -> OutOfRange:
+    return OutOfRange(
+        "Harmonization would take contrast away from the scan, or invent it",
+        where=in_file,
+        got="; ".join(losses),
+        hint="Look at the scan's mask and tissues, and at the scans behind both sites; "
+        "--on-ood warn writes the image regardless.",
+    )
+
+
+def _refuse_or_warn(error: OutOfRange, on_ood: str) -> str:
+    """Why the scan is to be left as it is; empty where it is not.
+
+    Raises
+    ------
+    OutOfRange
+    """
+    if on_ood in ("skip", "error"):
         raise error
     logger.warning("%s", error)
+    return f"{error.what}: {error.got}" if on_ood == "leave" else ""
 
 
 def _prepared(inputs: Any, voxel_mm: float) -> tuple[Any, Any, Any]:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bids_harmony.quality.contrast import ContrastKept
 from bids_harmony.quality.distributions import quantile_distance
 from bids_harmony.quality.image_metrics import ms_ssim, nyquist_share, psnr, rmse, ssim_map
 from bids_harmony.resources import at_once
@@ -83,6 +84,21 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         " bypassed",
         "Units": _SCALED,
     },
+    "contrast_kept_gray_white": {
+        "Description": "Contrast of grey against white matter, harmonized over source, after the"
+        " gain of white matter",
+        "Units": "1",
+    },
+    "contrast_kept_gray_csf": {
+        "Description": "Contrast of grey matter against CSF, harmonized over source, after the"
+        " gain of white matter",
+        "Units": "1",
+    },
+    "contrast_kept_above_white": {
+        "Description": "Contrast among voxels brighter than grey and white matter, harmonized over"
+        " source, after the gain of white matter (not available in T1w)",
+        "Units": "1",
+    },
     "same_site": {
         "Description": "Whether source and target are the same site (then any change is an error)",
         "Units": "boolean",
@@ -102,6 +118,7 @@ def quality_row(
     target_probabilities: ArrayLike | None = None,
     reference_change: NDArray | None = None,
     round_trip_error: float | None = None,
+    contrast: ContrastKept | None = None,
     same_site: bool | None = None,
 ) -> dict[str, float | bool | None]:
     """Measure what harmonization did to one image.
@@ -130,6 +147,8 @@ def quality_row(
     round_trip_error : float, optional
         Largest error of the network's round trip with normalization bypassed, in fractions of the
         scale.
+    contrast : ContrastKept, optional
+        From `contrast.contrast_kept_by_tissue`.
     same_site : bool, optional
         Source and target are one site.
 
@@ -178,6 +197,9 @@ def quality_row(
     if reference_change is not None:
         row["nyquist_share"] = nyquist_share(reference_change)
     row["round_trip_error"] = None if round_trip_error is None else float(round_trip_error)
+    if contrast is not None:
+        for name in ("gray_white", "gray_csf", "above_white"):
+            row[f"contrast_kept_{name}"] = _finite(getattr(contrast, name))
     row["same_site"] = None if same_site is None else bool(same_site)
     return row
 
@@ -190,5 +212,5 @@ def _share_outside(change: NDArray[np.float32], mask: NDArray[np.bool_]) -> floa
 
 
 def _finite(value: float) -> float | None:
-    """Equal images have infinite PSNR, for which JSON has no word."""
+    """Equal images have infinite PSNR, a scan may lack a tissue: JSON has no word for either."""
     return value if math.isfinite(value) else None

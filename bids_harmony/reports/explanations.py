@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+from bids_harmony.quality.contrast import BRIGHT_BOUNDS, EDGE_BOUNDS
 from bids_harmony.training.training_range import UNUSUAL
 
 __all__ = ["Finding", "quality_findings", "scan_warnings"]
 
 #: Dice overlap with the template's brain and normalized mutual information of two images.
 _LEAST_DICE, _LEAST_INFORMATION = 0.85, 1.05
-_LEAST_SCANS = 5
+_LEAST_PEOPLE = 5
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,20 @@ _EXPLAINED = {
         "Change outside the brain",
         "Share of all change that lies in the head outside the brain mask. There the intensity "
         "map of the brain is continued, so that the head stays whole.",
+    ),
+    "contrast_kept_gray_white": _Explained(
+        "Contrast of grey to white matter, after over before",
+        "1 is unchanged. Sites differ in it, so that other values are right where the sites are "
+        "known to differ; far below 1 the scan has lost contrast.",
+        *EDGE_BOUNDS,
+    ),
+    "contrast_kept_gray_csf": _Explained(
+        "Contrast of grey matter to CSF, after over before", "The same.", *EDGE_BOUNDS
+    ),
+    "contrast_kept_above_white": _Explained(
+        "Contrast of what is brighter than the tissues, after over before",
+        "Lesions lie there in T2w and FLAIR. 1 is unchanged; far below 1 they fade.",
+        *BRIGHT_BOUNDS,
     ),
     "nyquist_share": _Explained(
         "Checkerboard pattern",
@@ -167,6 +182,8 @@ def scan_warnings(sidecar: Mapping[str, Any], mask: Mapping[str, Any]) -> list[s
         "Name the right site with --source-site or --site-map if this is wrong."
         for text in _texts(source.get("Contradictions"))
     ]
+    if isinstance(left := sidecar.get("LeftAsItIs"), str):
+        told.append(f"The scan was left as it is. {left}. --on-ood warn writes it regardless.")
     score = sidecar.get("OutOfDistributionScore")
     if _is_number(score) and score > UNUSUAL:
         told.append(
@@ -185,13 +202,16 @@ def scan_warnings(sidecar: Mapping[str, Any], mask: Mapping[str, Any]) -> list[s
             "There was no T1w scan of this person: the brain mask is that of the template. Look "
             "at its outline, or give a mask with --derivatives."
         )
-    few = sidecar.get("TargetSiteScans")
-    if isinstance(few, list) and 0 < len(few) < _LEAST_SCANS:
-        told.append(
-            f"The look of the target site is known from {len(few)} "
-            f"scan{'s' if len(few) > 1 else ''}; with {_LEAST_SCANS} it is steady. Give more "
-            "scans of that site if there are any."
-        )
+    evidence = sidecar.get("SiteEvidence")
+    evidence = evidence if isinstance(evidence, Mapping) else {}
+    for role in ("Source", "Target"):
+        few = evidence.get(f"{role}People")
+        if _is_number(few) and 0 < few < _LEAST_PEOPLE:
+            told.append(
+                f"The look of the {role.lower()} site is known from {few:g} "
+                f"{'people' if few > 1 else 'person'}; with {_LEAST_PEOPLE} it is steady. Give "
+                "more scans of that site if there are any."
+            )
     return told
 
 

@@ -32,8 +32,10 @@ _CITED = re.compile(r"\[@([\w, @]+)\]")
 _METHODS = {
     "ihf": (
         "the scan's own smooth field and the intensities of its grey matter, white matter and CSF "
-        "were estimated by expectation maximisation with tissue priors [@em_field, @unified] and "
-        "mapped to those of the target site; an invertible hierarchy flow network "
+        "were estimated by expectation maximisation with tissue priors [@em_field, @unified]; the "
+        "difference of the two sites, estimated from several people of each with random effects "
+        "and shrunk by its evidence as in ComBat [@combat_mri], was applied to them, so that "
+        "what a person differs in from others stayed; an invertible hierarchy flow network "
         "(IHF-Harmony [@ihf]), conditioned on scans of the source site and of the target site, "
         "then predicted what else differs, for three neighbouring axial slices at a time"
     ),
@@ -55,6 +57,12 @@ _METHODS = {
         "the scan's own smooth field and the intensities of its grey matter, white matter and CSF "
         "were estimated by expectation maximisation with tissue priors [@em_field, @unified] and "
         "mapped to those of the target site"
+    ),
+    "histogram-relative": (
+        "the scan's own smooth field and the intensities of its grey matter, white matter and CSF "
+        "were estimated by expectation maximisation with tissue priors [@em_field, @unified]; the "
+        "difference of the two sites, estimated from several people of each with random effects "
+        "and shrunk by its evidence as in ComBat [@combat_mri], was applied to them"
     ),
     "ssimh": "low frequencies of slices were exchanged with the target site's [@ssimh]",
     "cgan": "slices were translated by a conditional adversarial network [@pix2pix]",

@@ -21,6 +21,7 @@ from bids_harmony.reports.methods_text import done_by_scans, methods_text
 from bids_harmony.reports.page import environment
 from bids_harmony.reports.records import ScanRecord, read_descriptions, read_scans
 from bids_harmony.reports.runs import RunRecord, Unit, failed_scans
+from bids_harmony.reports.site_evidence import evidence_drawing, evidence_sentence
 
 __all__ = ["PAGE_BYTES", "subject_page", "write_subject_page"]
 
@@ -82,6 +83,14 @@ class _Shown:
     def same_site(self) -> bool:
         quality = self.scan.sidecar.get("HarmonizationQuality")
         return isinstance(quality, Mapping) and quality.get("same_site") is True
+
+    @property
+    def evidence(self) -> str:
+        return evidence_sentence(self.scan.sidecar)
+
+    @property
+    def evidence_drawing(self) -> str:
+        return evidence_drawing(self.scan.sidecar)
 
     @property
     def mask_words(self) -> str:

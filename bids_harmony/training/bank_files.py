@@ -17,6 +17,7 @@ from bids_harmony.exceptions import BidsHarmonyError, DataError, MissingInput
 from bids_harmony.imaging.atomic import write_with_folder
 from bids_harmony.imaging.intensity import to_half
 from bids_harmony.reading import MOST_TENSORS, read_bytes
+from bids_harmony.sites.looks import ScanLooks
 from bids_harmony.training.site_bank import SiteBank
 
 __all__ = [
@@ -46,6 +47,7 @@ _STORED = {
     "tissue_means": np.float64,
     "field": np.float64,
 }
+_OF_SCANS = ("means", "fields", "detail")
 
 
 def write_banks(folder: Path, banks: Iterable[SiteBank], voxel_mm: float) -> None:
@@ -149,7 +151,17 @@ def bank_digest(bank: SiteBank) -> str:
     total = hashlib.sha256(json.dumps([bank.site, bank.modality, list(bank.scans)]).encode())
     for name, kind in _STORED.items():
         total.update(np.ascontiguousarray(getattr(bank, name), dtype=kind).tobytes())
+    if bank.single is not None:
+        for name, array in _looks_tensors(bank.single).items():
+            total.update(name.encode() + array.tobytes())
+        total.update(json.dumps(bank.single.people).encode())
     return total.hexdigest()
+
+
+def _looks_tensors(looks: ScanLooks) -> dict[str, np.ndarray]:
+    arrays = {name: getattr(looks, name) for name in _OF_SCANS}
+    arrays |= {f"covariate.{name}": values for name, values in sorted(looks.covariates.items())}
+    return {name: np.ascontiguousarray(array, np.float64) for name, array in arrays.items()}
 
 
 def _write(path: Path, banks: Sequence[SiteBank], about: Mapping[str, Any]) -> None:
@@ -161,14 +173,21 @@ def _write(path: Path, banks: Sequence[SiteBank], about: Mapping[str, Any]) -> N
             if kind is np.float16:
                 array = to_half(array)
             tensors[f"{number}.{name}"] = np.ascontiguousarray(array, dtype=kind)
-        index.append(
-            {
-                "site": bank.site,
-                "modality": bank.modality,
-                "scale": bank.scale,
-                "scans": list(bank.scans),
-            }
-        )
+        about_bank = {
+            "site": bank.site,
+            "modality": bank.modality,
+            "scale": bank.scale,
+            "scans": list(bank.scans),
+        }
+        if bank.single is not None:
+            single = _looks_tensors(bank.single)
+            names = sorted(bank.single.covariates)
+            about_bank |= {"people": list(bank.single.people), "covariates": names}
+            # Names of covariates may hold any character: their columns are numbered.
+            order = [*_OF_SCANS, *(f"covariate.{name}" for name in names)]
+            for column, name in enumerate(order):
+                tensors[f"{number}.single.{column}"] = single[name]
+        index.append(about_bank)
     # Site names may hold any character: they travel as JSON, not as tensor names.
     text = json.dumps({**about, "banks": index}, sort_keys=True)
     tensors[_INDEX] = np.frombuffer(text.encode(), dtype=np.uint8)
@@ -194,6 +213,24 @@ def _damaged(path: Path, error: Exception) -> DataError:
     )
 
 
+def _single(
+    tensors: Mapping[str, np.ndarray], number: int, entry: Mapping[str, Any]
+) -> ScanLooks | None:
+    """What single scans show; banks of earlier versions have averages only."""
+    if "people" not in entry:
+        return None
+    names = list(entry["covariates"])
+    columns = [tensors[f"{number}.single.{i}"] for i in range(len(_OF_SCANS) + len(names))]
+    means, fields, detail, *covariates = columns
+    return ScanLooks(
+        people=tuple(entry["people"]),
+        means=means,
+        fields=fields,
+        detail=detail,
+        covariates=dict(zip(names, covariates, strict=True)),
+    )
+
+
 def _read(path: Path) -> tuple[list[SiteBank], dict[str, Any]]:
     try:
         tensors = load_tensors(read_bytes(path, most=MOST_TENSORS, holds="bank file"))
@@ -208,6 +245,7 @@ def _read(path: Path) -> tuple[list[SiteBank], dict[str, Any]]:
                     modality=entry["modality"],
                     scale=float(entry["scale"]),
                     scans=tuple(entry["scans"]),
+                    single=_single(tensors, number, entry),
                     **arrays,
                 )
             )

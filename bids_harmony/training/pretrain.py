@@ -15,7 +15,7 @@ from bids_harmony.quality.image_metrics import gain_free_rmse
 from bids_harmony.training.distributed import Ranks
 from bids_harmony.training.trainer import Fitted, Schedule, fit
 from bids_harmony.training.twin_stream import TwinStream
-from bids_harmony.training.twins import Batch, TwinPool, twin_pair
+from bids_harmony.training.twins import Batch, TwinPool, grey_or_white, twin_pair
 
 __all__ = ["TwinLoss", "TwinScore", "pretrain", "score_twins", "twin_loss"]
 
@@ -35,13 +35,16 @@ class TwinScore:
 
 @dataclass(frozen=True)
 class TwinLoss:
-    """Weights of the absolute and of the squared error to the twin.
+    """Weights of the errors to the twin.
 
-    Squared error decides RMSE and PSNR, absolute error keeps edges and resists outliers.
+    Squared error decides RMSE and PSNR, absolute error keeps edges and resists outliers. The
+    squared error of each tissue's mean in a slice asks for the person's own contrast: it is small
+    beside that of voxels, and is what a study measures.
     """
 
     absolute: float = 1.0
     squared: float = 4.0
+    contrast: float = 20.0
 
 
 def twin_loss(
@@ -66,8 +69,22 @@ def twin_loss(
     error = (output - batch.twin)[batch.mask]
     squared = error.square().mean()
     before = (batch.stack - batch.twin)[batch.mask].square().mean()
+    own = _contrast_error(output - batch.twin, batch.tissue)
     loss = weights.absolute * error.abs().mean() + weights.squared * squared
-    return loss, {"mse_closed_form": before, "mse_network": squared}
+    # A step's parts are weighted by their brain voxels, this term by voxels of tissue.
+    loss = loss + weights.contrast * own * (batch.tissue_share / batch.share if batch.share else 0)
+    return loss, {"mse_closed_form": before, "mse_network": squared, "mse_contrast": own}
+
+
+def _contrast_error(error: Tensor, tissue: Tensor) -> Tensor:
+    """Mean square of the mean errors of grey and white matter of each stack, by their voxels."""
+    total = error.new_zeros(())
+    for kind in (1, 2):
+        inside = (tissue == kind).to(error)
+        voxels = inside.sum(dim=(1, 2, 3))
+        mean = (error * inside).sum(dim=(1, 2, 3)) / voxels.clamp(min=1)
+        total = total + (voxels * mean.square()).sum()
+    return total / grey_or_white(tissue).sum().clamp(min=1)
 
 
 def pretrain(

@@ -8,8 +8,9 @@ time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,8 +18,9 @@ import numpy as np
 from bids_harmony.exceptions import DataError
 from bids_harmony.harmonizers.closed_form import landmarks
 from bids_harmony.harmonizers.conditioning import texture
-from bids_harmony.harmonizers.tissue_form import TissueProfile, tissue_profile
 from bids_harmony.imaging.slices import cut_stack
+from bids_harmony.sites.looks import DETAIL_BANDS, ScanLooks
+from bids_harmony.sites.tissue_profile import TissueProfile, tissue_profile
 
 if TYPE_CHECKING:
     from bids_harmony.model.encoder import Encoder
@@ -66,6 +68,8 @@ class SiteBank:
         Median scale q of the scans, in the site's stored units.
     scans : tuple of str
         Labels of the scans that made the bank.
+    single : ScanLooks, optional
+        What each of them shows; None in banks of which only averages were kept.
     """
 
     site: str
@@ -79,6 +83,15 @@ class SiteBank:
     field: Array
     scale: float
     scans: tuple[str, ...]
+    single: ScanLooks | None = None
+
+    @cached_property
+    def looks(self) -> ScanLooks:
+        """What each scan shows; the average, where only that was kept."""
+        if self.single is not None:
+            return self.single
+        detail = self.texture.mean(axis=(0, 2, 3)) if self.texture.ndim == 4 else np.zeros(2)
+        return ScanLooks.from_average(self.scans, self.tissue_means, self.field, detail)
 
     @property
     def key(self) -> str:
@@ -140,6 +153,8 @@ def build_bank(
     cells: int,
     voxel_mm: float,
     coded: int | None = None,
+    people: Sequence[str] | None = None,
+    covariates: Mapping[str, Sequence[float]] | None = None,
 ) -> SiteBank:
     """Average the scans of a site.
 
@@ -156,6 +171,10 @@ def build_bank(
         Spacing of the reference grid.
     coded : int, optional
         Encode only the first so many scans; the encoder is the slow part.
+    people : sequence of str, optional
+        Whose scan each is; each scan's label by default, one person a scan.
+    covariates : mapping of str to sequence of float, optional
+        What is known of the person at each scan, NaN where it is not.
 
     Raises
     ------
@@ -173,6 +192,14 @@ def build_bank(
     mean_image = np.where(covered, total / np.maximum(count, 1), 0).astype(np.float32)
     codes = [encode_heights(data, encoder) for _, data, _, _ in scans[:coded]]
     profiles = [tissue_profile(data, mask, voxel_mm) for _, data, mask, _ in scans]
+    details = [texture(data, mask, cells) for _, data, mask, _ in scans]
+    single = ScanLooks(
+        people=tuple(people or (label for label, *_ in scans)),
+        means=np.stack([profile.means for profile in profiles]),
+        fields=np.stack([profile.field for profile in profiles]),
+        detail=np.stack([_mean_detail(detail) for detail in details]),
+        covariates={k: np.asarray(v, np.float64) for k, v in (covariates or {}).items()},
+    )
     return SiteBank(
         site=site,
         modality=modality,
@@ -180,11 +207,28 @@ def build_bank(
         landmarks=np.mean([landmarks(data, mask) for _, data, mask, _ in scans], axis=0),
         quantiles=np.mean([np.percentile(d[m], QUANTILES) for _, d, m, _ in scans], axis=0),
         codes=np.mean(codes, axis=0).astype(np.float32),
-        texture=np.stack([texture(d, m, cells) for _, d, m, _ in scans]).mean(0, np.float32),
-        tissue_means=np.mean([profile.means for profile in profiles], axis=0),
-        field=np.mean([profile.field for profile in profiles], axis=0),
+        texture=np.stack(details).mean(0, np.float32),
+        tissue_means=single.means.mean(axis=0),
+        field=single.fields.mean(axis=0),
         scale=float(np.median([scale for *_, scale in scans])),
         scans=tuple(label for label, *_ in scans),
+        single=single,
+    )
+
+
+def _mean_detail(detail: Array) -> Array:
+    """Mean log-energy over the cells that hold brain, (2,)."""
+    # Cells without brain hold the floor of the logarithm.
+    seen = detail > detail.min() + 1e-3
+    return np.array(
+        [
+            band[own].mean()
+            for band, own in zip(
+                np.moveaxis(detail, 1, 0)[:DETAIL_BANDS],
+                np.moveaxis(seen, 1, 0)[:DETAIL_BANDS],
+                strict=True,
+            )
+        ]
     )
 
 

@@ -10,7 +10,7 @@ import torch
 from bids_harmony.imaging.slices import cut_stack
 from bids_harmony.model.network import Condition
 from bids_harmony.model.presets import NetworkConfig
-from bids_harmony.training.twins import Batch, TwinPool, twin_pair
+from bids_harmony.training.twins import Batch, TwinPool, grey_or_white, pure_tissue, twin_pair
 
 __all__ = ["TwinStream"]
 
@@ -20,7 +20,7 @@ Array = np.ndarray
 _STEPS_PER_PAIR = 4
 #: Pairs that wait before the first step.
 _FIRST_PAIRS = 32
-#: What kept pairs may take: some 470 brains at 2 mm, 59 at 1 mm.
+#: What kept pairs may take: some 390 brains at 2 mm, 49 at 1 mm.
 _KEPT_BYTES = 2 << 30
 
 
@@ -31,13 +31,15 @@ class _Pair:
     image: Array
     twin: Array
     mask: Array
+    tissue: Array
+    gate: float
     maps: tuple[Array | None, Array | None]
     codes: tuple[Array, Array]
     tall: Array
 
     @property
     def n_bytes(self) -> int:
-        return 2 * self.image.nbytes + self.mask.nbytes
+        return 2 * self.image.nbytes + self.mask.nbytes + self.tissue.nbytes
 
 
 class TwinStream:
@@ -84,22 +86,25 @@ class TwinStream:
         own = np.array_split(np.arange(len(cut)), parts)[part].tolist()
         brain = sum(int(piece.mask.sum()) for piece in cut)
         share = sum(int(cut[i].mask.sum()) for i in own) / brain
+        tissue = [int(grey_or_white(piece.tissue).sum()) for piece in cut]
+        tissue_share = sum(tissue[i] for i in own) / max(sum(tissue), 1)
         # More parts than slices: a slice without weight keeps the graph in shape.
-        return _joined([cut[i] for i in own] or cut[:1], share)
+        return _joined([cut[i] for i in own] or cut[:1], share, tissue_share)
 
     def _kept(self) -> int:
         """How many pairs fit; a whole brain of the grid as measure."""
         voxels = int(np.prod(self.pool.grid.shape))
-        return max(_FIRST_PAIRS, _KEPT_BYTES // (5 * voxels))
+        return max(_FIRST_PAIRS, _KEPT_BYTES // (6 * voxels))
 
     def _make(self, number: int) -> _Pair:
         rng = np.random.default_rng([self.seed, number])
         scanners = self.pool.training_scanners
         a, b = rng.choice(len(scanners), 2, replace=False)
         modality = str(rng.choice(self.pool.plan.modalities))
+        person = self.pool.training[int(rng.integers(len(self.pool.training)))]
         conditioned, _, twin = twin_pair(
             self.pool,
-            self.pool.training[int(rng.integers(len(self.pool.training)))],
+            person,
             scanners[a],
             scanners[b],
             modality,
@@ -111,6 +116,8 @@ class TwinStream:
             image=conditioned.image.astype(np.float16),
             twin=twin.astype(np.float16),
             mask=conditioned.mask,
+            tissue=pure_tissue(person),
+            gate=conditioned.gate,
             maps=(conditioned.maps_source, conditioned.maps_target),
             codes=(conditioned.codes_source, conditioned.codes_target),
             tall=np.flatnonzero(conditioned.mask.mean(axis=(0, 1)) >= 0.05),
@@ -136,20 +143,24 @@ class TwinStream:
             code_source=code_source,
             maps_target=target,
             maps_source=source,
+            gate=torch.full((1,), pair.gate),
         )
         return Batch(
             stack=stack(pair.image, np.float32),
             condition=condition,
             twin=stack(pair.twin, np.float32),
             mask=stack(pair.mask, np.bool_),
+            tissue=stack(pair.tissue, np.uint8),
         )
 
 
-def _joined(slices: list[Batch], share: float) -> Batch:
+def _joined(slices: list[Batch], share: float, tissue_share: float) -> Batch:
     return Batch(
         stack=torch.cat([s.stack for s in slices]),
         condition=Condition.joined([s.condition for s in slices]),
         twin=torch.cat([s.twin for s in slices]),
         mask=torch.cat([s.mask for s in slices]),
+        tissue=torch.cat([s.tissue for s in slices]),
         share=share,
+        tissue_share=tissue_share,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,17 +21,31 @@ from bids_harmony.model.encoder import Encoder
 from bids_harmony.model.network import Condition
 from bids_harmony.model.presets import NetworkConfig
 from bids_harmony.phantom.anatomy import Anatomy, make_anatomy
-from bids_harmony.phantom.pathology import with_lesions
-from bids_harmony.phantom.people import SourceMaps, draw_person
+from bids_harmony.phantom.biology import LOCAL_VARIATION, Biology, draw_biology, with_biology
+from bids_harmony.phantom.people import SourceMaps, Variety, draw_person
 from bids_harmony.phantom.scanner import Scanner, acquire, random_scanner
 from bids_harmony.training.site_bank import SiteBank, build_bank
 
-__all__ = ["Batch", "TwinPlan", "TwinPool", "make_pool", "twin_pair"]
+__all__ = [
+    "Batch",
+    "TwinPlan",
+    "TwinPool",
+    "grey_or_white",
+    "make_pool",
+    "pure_tissue",
+    "twin_pair",
+]
 
 Array = np.ndarray
 
 #: Seeds of people and scanners for training start here, so that no cohort shares one.
 _PEOPLE, _SCANNERS = 7_000_000, 7_000_000
+#: Beyond what healthy people of one age differ by, every second person who is scanned by both
+#: scanners of a pair differs by so much: the transfer must hold for whom a study is made, too.
+_ILL_SD = {"grey_t1": 0.04, "white_t1": 0.04, "grey_t2": 0.04, "white_t2": 0.04, "deep_t2": 0.1}
+_ILL_LESIONS_ML = 4.0
+#: A tissue's mean is taken over voxels that hold so much of it.
+_PURE = 0.8
 
 
 @dataclass(frozen=True)
@@ -41,10 +55,11 @@ class TwinPlan:
     Attributes
     ----------
     training_people, bank_people, validation_people : int
-        Three groups that never overlap. Half of the training people have lesions.
-    scans_per_bank : int
-        Every simulated site draws so many of the bank people for itself: real sites have not
-        scanned the same people, and their mean images differ in anatomy, too.
+        Three groups that never overlap. All differ as real people do (`phantom.biology`); every
+        second of those who train or validate as ill people do.
+    scans_per_bank : tuple of int
+        Fewest and most bank people that a simulated site draws for itself, evenly in the
+        logarithm: real sites have not scanned the same people, some have scanned one.
     people_per_source : int
         Training people drawn from every source of tissue maps besides the template; a third as
         many more are for banks.
@@ -61,7 +76,7 @@ class TwinPlan:
 
     training_people: int = 20
     bank_people: int = 16
-    scans_per_bank: int = 6
+    scans_per_bank: tuple[int, int] = (1, 30)
     validation_people: int = 4
     people_per_source: int = 6
     training_scanners: int = 32
@@ -98,14 +113,18 @@ class TwinPool:
 class Batch:
     """Slices of twin pairs: stacks, conditions, what they should become, and the brain.
 
-    `share` is the part of the step's brain voxels that these slices hold.
+    `tissue` is 1 in grey matter, 2 in white, 3 in CSF, 0 where they mix and outside. `share` is
+    the part of the step's brain voxels that these slices hold, `tissue_share` that of its voxels
+    of grey or white matter.
     """
 
     stack: torch.Tensor
     condition: Condition
     twin: torch.Tensor
     mask: torch.Tensor
+    tissue: torch.Tensor
     share: float = 1.0
+    tissue_share: float = 1.0
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
@@ -114,7 +133,9 @@ class Batch:
             self.condition.to(device),
             self.twin.to(device),
             self.mask.to(device),
+            self.tissue.to(device),
             self.share,
+            self.tissue_share,
         )
 
 
@@ -144,18 +165,26 @@ def make_pool(
     total = plan.training_people + plan.bank_people + plan.validation_people
     first = _PEOPLE + plan.seed * 10_000
     people = [
-        make_anatomy(grid, first + i)
+        make_anatomy(grid, first + i, variation=LOCAL_VARIATION)
         for i in tqdm(range(total), desc="people", unit="person", disable=None)
     ]
+    validation = people[plan.training_people + plan.bank_people :]
     bankers = people[plan.training_people : plan.training_people + plan.bank_people]
     training = people[: plan.training_people]
     for number, maps in enumerate(sources):
         seed = first + 5_000 + number * 100
-        more = [draw_person(maps, seed + i) for i in range(plan.people_per_source * 4 // 3)]
+        variety = Variety(variation=LOCAL_VARIATION)
+        more = [
+            draw_person(maps, seed + i, variety) for i in range(plan.people_per_source * 4 // 3)
+        ]
         training += more[: plan.people_per_source]
         bankers += more[plan.people_per_source :]
     # Every second one is ill: what is abnormal in a person must survive.
-    training = [with_lesions(p, p.seed) if i % 2 else p for i, p in enumerate(training)]
+    training, validation = (
+        [with_biology(p, _biology(p.seed, ill=i % 2 == 1)) for i, p in enumerate(own)]
+        for own in (training, validation)
+    )
+    bankers = [with_biology(p, _biology(p.seed, ill=False)) for p in bankers]
     scanners = [
         random_scanner(_SCANNERS + plan.seed * 10_000 + i)
         for i in range(plan.training_scanners + plan.validation_scanners)
@@ -164,7 +193,8 @@ def make_pool(
     def bank(scanner: Scanner, modality: str) -> SiteBank:
         scans = []
         drawn = np.random.default_rng([plan.seed, scanner.bias_seed, 0xBA])
-        count = min(plan.scans_per_bank, len(bankers))
+        fewest, most = np.log(plan.scans_per_bank)
+        count = min(round(float(np.exp(drawn.uniform(fewest, most)))), len(bankers))
         for index in sorted(drawn.choice(len(bankers), count, replace=False)):
             person = bankers[index]
             data = acquire(person, scanner, modality, scan_seed=person.seed * 3 + 1)
@@ -191,10 +221,39 @@ def make_pool(
         plan=plan,
         grid=grid,
         training=tuple(training),
-        validation=tuple(people[plan.training_people + plan.bank_people :]),
+        validation=tuple(validation),
         scanners=tuple(scanners),
         banks=banks,
     )
+
+
+def _biology(seed: int, *, ill: bool) -> Biology:
+    """How a person of a pool differs from others; healthy people have no lesions here."""
+    healthy = replace(draw_biology(seed), lesions_ml=0.0)
+    if not ill:
+        return healthy
+    rng = np.random.default_rng([seed, 0x111])
+    changes = {
+        name: getattr(healthy, name) + float(rng.normal(0, sd)) for name, sd in _ILL_SD.items()
+    }
+    lesions = _ILL_LESIONS_ML * float(np.exp(rng.normal(0, 1)))
+    return replace(healthy, lesions_ml=lesions, **changes)
+
+
+def grey_or_white(tissue: torch.Tensor) -> torch.Tensor:
+    """Where a tissue of `Batch` is grey or white matter, bool."""
+    return (tissue == 1) | (tissue == 2)
+
+
+def pure_tissue(person: Anatomy) -> Array:
+    """Tissue of voxels that hold little else: 1 grey matter, 2 white matter, 3 CSF, else 0.
+
+    Returns
+    -------
+    (X, Y, Z) uint8
+    """
+    most = person.fractions.max(axis=0) > _PURE
+    return np.where(most, person.fractions.argmax(axis=0) + 1, 0).astype(np.uint8)
 
 
 def twin_pair(

@@ -115,13 +115,16 @@ def test_warnings_say_what_to_do(out):
     source = {"Site": "GE", "Contradictions": ["session says COI, scanner says GE"]}
     add_scan(
         out, "T2w", HarmonizationSource=source, OutOfDistributionScore=3.5,
-        IntensityTransform={"ClippedVoxels": 12}, TargetSiteScans=["sub-9_T1w"],
+        IntensityTransform={"ClippedVoxels": 12}, LeftAsItIs="It would lose contrast",
+        SiteEvidence={"SourcePeople": 8, "TargetPeople": 1},
     )  # fmt: skip
     notes = [words(p) for p in page(out).xpath("//section[@id='scan-2']/p[@class='warning']")]
-    assert len(notes) == 4
+    assert len(notes) == 5
     assert "session says COI" in notes[0] and "--site-map" in notes[0]
-    assert "score 3.50" in notes[1] and "12 voxels" in notes[2] and "1 scan;" in notes[3]
-    assert "4 notes" in words(page(out).find(".//dl"))
+    assert "left as it is. It would lose contrast" in notes[1]
+    assert "score 3.50" in notes[2] and "12 voxels" in notes[3]
+    assert "target site is known from 1 person" in notes[4]
+    assert "5 notes" in words(page(out).find(".//dl"))
 
 
 def test_a_failed_scan_has_its_reason_and_where_to_look(out):

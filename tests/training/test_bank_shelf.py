@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import multiprocessing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from filelock import FileLock, Timeout
 
 from bids_harmony.exceptions import CannotCreateOutput, DataError
+from bids_harmony.sites.looks import ScanLooks
 from bids_harmony.training.bank_files import bank_digest
 from bids_harmony.training.bank_shelf import BankShelf
 from bids_harmony.training.site_bank import SiteBank
@@ -39,6 +41,38 @@ def make_bank(site: str, modality: str = "T1w", seed: int = 0) -> SiteBank:
 @pytest.fixture
 def shelf(tmp_path):
     return BankShelf(tmp_path / "banks", 5.0)
+
+
+def with_looks(bank: SiteBank, age: float = 30.0) -> SiteBank:
+    rng = np.random.default_rng(3)
+    single = ScanLooks(
+        ("1", "2"), rng.random((2, 3)), rng.random((2, 20)), rng.random((2, 2)),
+        {"sex=M": np.array([0.0, 1.0]), "age": np.array([age, np.nan])},
+    )  # fmt: skip
+    return replace(bank, single=single)
+
+
+def test_looks_of_single_scans_come_back_and_count(shelf):
+    bank = with_looks(make_bank("COI"))
+    shelf.write(bank, {})
+    found, _ = shelf.read("COI", "T1w")
+    assert found.looks.people == ("1", "2")
+    for name in ("means", "fields", "detail"):
+        assert np.array_equal(getattr(found.looks, name), getattr(bank.looks, name))
+    assert list(found.looks.covariates) == ["age", "sex=M"]
+    assert np.array_equal(found.looks.covariates["sex=M"], [0, 1])
+    assert np.array_equal(found.looks.covariates["age"], [30, np.nan], equal_nan=True)
+    assert bank_digest(found) == bank_digest(bank)
+    assert bank_digest(with_looks(make_bank("COI"), age=31.0)) != bank_digest(bank)
+    assert bank_digest(make_bank("COI")) != bank_digest(bank)
+
+
+def test_a_bank_of_averages_alone_counts_every_scan_as_the_average(shelf):
+    shelf.write(make_bank("COI"), {})
+    found, _ = shelf.read("COI", "T1w")
+    assert found.single is None
+    assert found.looks.people == ("sub-1", "sub-2")
+    assert np.array_equal(found.looks.means, np.tile(found.tissue_means, (2, 1)))
 
 
 def test_a_bank_comes_back_with_what_it_was_made_of(shelf):

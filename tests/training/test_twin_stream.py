@@ -68,14 +68,16 @@ def test_a_flip_turns_image_twin_mask_and_maps_together():
     cells[:, :, 1] = 1  # more on the side where the ramp is high
     codes = np.zeros((3, 4), np.float32)
     pair = twin_stream._Pair(
-        ramp, 2 * ramp, ramp > 0.5, (cells, cells), (codes, codes), np.arange(3)
-    )
+        ramp, 2 * ramp, ramp > 0.5, (ramp > 0.7).astype(np.uint8), 1.0,
+        (cells, cells), (codes, codes), np.arange(3),
+    )  # fmt: skip
     flipped = set()
     for seed in range(8):
         batch = TwinStream._cut(pair, np.random.default_rng(seed))
         rising = bool(batch.stack[0, 1, -1, 0] > batch.stack[0, 1, 0, 0])
         assert torch.equal(batch.twin, 2 * batch.stack)
         assert torch.equal(batch.mask, batch.stack > 0.5)
+        assert torch.equal(batch.tissue, (batch.stack > 0.7).to(torch.uint8))
         for maps in (batch.condition.maps_source, batch.condition.maps_target):
             assert bool(maps[0, 0, 1, 0] > maps[0, 0, 0, 0]) == rising
         flipped.add(not rising)

@@ -74,7 +74,7 @@ def test_threads_do_not_change_the_banks(pool, encoder):
 
 
 def test_sites_have_not_scanned_the_same_people(encoder):
-    plan = replace(PLAN, bank_people=6, scans_per_bank=2, training_scanners=4)
+    plan = replace(PLAN, bank_people=6, scans_per_bank=(2, 2), training_scanners=4)
     banks = make_pool(plan, encoder, cells=2).banks.values()
     assert all(len(bank.scans) == 2 for bank in banks)
     assert len({bank.scans for bank in banks}) > 1
@@ -84,7 +84,7 @@ def test_people_of_other_maps_train_and_fill_banks_but_never_validate(encoder):
     template = make_anatomy(reference_grid(6.0), 1)
     one = np.ones_like(template.t1_factor)
     maps = SourceMaps(template.fractions, one, one, one, template.grid, "somebody")
-    plan = replace(PLAN, people_per_source=3, bank_people=0, scans_per_bank=1)
+    plan = replace(PLAN, people_per_source=3, bank_people=0, scans_per_bank=(1, 1))
     pool = make_pool(plan, encoder, cells=2, sources=[maps])
     assert [p.source for p in pool.training] == ["", "", "", "somebody", "somebody", "somebody"]
     assert all(p.source == "" for p in pool.validation)
@@ -104,11 +104,45 @@ def test_a_twin_has_the_level_of_what_is_to_become_it(pool):
 def test_the_weights_of_the_loss_are_used(pool, encoder):
     network, batch = IHFNetwork(CONFIG, encoder.code_length), stream(pool).part(0)
     numbers = twin_loss(network, batch)[1]
-    squared = twin_loss(network, batch, TwinLoss(0.0, 1.0))[0]
+    squared = twin_loss(network, batch, TwinLoss(0.0, 1.0, 0.0))[0]
     assert squared.item() == pytest.approx(numbers["mse_network"].item())
-    both = twin_loss(network, batch, TwinLoss(1.0, 1.0))[0].item()
-    only = twin_loss(network, batch, TwinLoss(1.0, 0.0))[0].item()
-    assert both == pytest.approx(only + squared.item(), rel=1e-5)
+    contrast = twin_loss(network, batch, TwinLoss(0.0, 0.0, 1.0))[0]
+    assert contrast.item() == pytest.approx(numbers["mse_contrast"].item()) != 0
+    both = twin_loss(network, batch, TwinLoss(1.0, 1.0, 2.0))[0].item()
+    only = twin_loss(network, batch, TwinLoss(1.0, 0.0, 0.0))[0].item()
+    assert both == pytest.approx(only + squared.item() + 2 * contrast.item(), rel=1e-5)
+
+
+def test_the_loss_asks_for_the_contrast_of_tissues_and_not_for_their_noise(pool):
+    batch = stream(pool).part(0)
+    grey, white = batch.tissue == 1, batch.tissue == 2
+    sign = torch.where(
+        torch.arange(batch.stack.numel()).reshape(batch.stack.shape) % 2 == 0, 1, -1
+    )
+
+    class Off:
+        def __init__(self, error):
+            self.error = error
+
+        def change(self, stack, condition):
+            return batch.twin - stack + self.error
+
+    def contrast(error):
+        return twin_loss(Off(error), batch, TwinLoss(0.0, 0.0, 1.0))[0].item()
+
+    assert contrast(0.1 * sign) < 1e-4  # noise: means stay
+    share = float(grey.sum() / (grey | white).sum())
+    assert contrast(0.1 * grey) == pytest.approx(0.01 * share, rel=1e-4)
+    assert contrast(0.1 * white) == pytest.approx(0.01 * (1 - share), rel=1e-4)
+
+
+def test_people_of_a_pool_differ_in_the_contrast_of_their_tissues(pool):
+    def t1_ratio(person):
+        grey, white = (person.fractions[t] > 0.8 for t in (0, 1))
+        return np.log(person.t1_factor[grey].mean() / person.t1_factor[white].mean())
+
+    ratios = [t1_ratio(person) for person in (*pool.training, *pool.validation)]
+    assert np.ptp(ratios) > 0.01
 
 
 def test_a_fresh_network_scores_as_the_closed_form(pool, encoder):

@@ -38,6 +38,9 @@ class Multiply:
     def identity(self, modality: str, source_site: str, target_site: str) -> str:
         return self.sha256
 
+    def evidence(self, modality: str, source_site: str, target_site: str) -> None:
+        return None
+
     def novelty(self, prepared: Any, modality: str) -> float | None:
         return None
 

@@ -62,7 +62,7 @@ def world(tmp_path, monkeypatch):
     ]
     made, broken, shells = [], set(), ["dwi-b1000", "dwi-b2000"]
 
-    def find_scans(settings, *, whole_dataset):
+    def find_scans(settings, *, whole_dataset, sites=None):
         assert whole_dataset
         return ScanSelection(tuple(people), ())
 

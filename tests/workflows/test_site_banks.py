@@ -64,7 +64,17 @@ def shelf(settings):
     return sorted((settings.output_dir / "models" / "banks").glob("*.safetensors"))
 
 
+def with_another_contrast(settings, subject):
+    """Let a person's scan look as another scanner would show it."""
+    path = settings.bids_dir / f"sub-{subject}/anat/sub-{subject}_T1w.nii.gz"
+    image = nib.load(path)
+    data = np.asarray(image.dataobj, np.float32)
+    bent = np.power(data / data.max(), 2.5) * data.max()
+    nib.save(nib.Nifti1Image(bent.astype(image.get_data_dtype()), None, image.header), path)
+
+
 def test_an_unknown_site_is_known_from_its_scans(zero_shot):
+    with_another_contrast(zero_shot, "02")
     code, states = run(zero_shot)
     assert code == ExitCode.DONE
     assert {label: s["state"] for label, s in states.items()} == {
@@ -92,6 +102,24 @@ def test_an_unknown_site_is_known_from_its_scans(zero_shot):
     assert not np.array_equal(images["01"], sources["01"])
     # The target's own scan needs nothing.
     assert np.array_equal(images["02"], sources["02"])
+    evidence = record["SiteEvidence"]
+    assert (evidence["SourcePeople"], evidence["TargetPeople"]) == (1, 1)
+    assert evidence["ProbabilitySitesDiffer"] > 0.9
+    assert evidence["Contrasts"]["GreyToWhite"]["AppliedLogDifference"] < -0.05
+    assert 0.3 < record["HarmonizationQuality"]["contrast_kept_gray_white"] < 3.5
+
+
+def test_two_names_of_one_scanner_leave_its_scans_alone(zero_shot):
+    run(zero_shot)
+    image, source = (
+        np.asarray(nib.load(path).dataobj, np.float32)
+        for path in (
+            zero_shot.output_dir / "sub-01/anat/sub-01_desc-harmonizedB_T1w.nii.gz",
+            zero_shot.bids_dir / "sub-01/anat/sub-01_T1w.nii.gz",
+        )
+    )
+    assert sidecar(zero_shot)["SiteEvidence"]["ProbabilitySitesDiffer"] < 0.1
+    assert np.abs(image - source).max() < 0.02 * source.max()
 
 
 def test_the_second_job_asks_the_dataset_nothing(zero_shot, monkeypatch):

@@ -1,0 +1,103 @@
+"""How well the difference of two sites is known: a sentence and a drawing for a scan's page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+__all__ = ["evidence_drawing", "evidence_sentence"]
+
+_NAMES = {"GreyToWhite": "grey / white matter", "CSFToWhite": "CSF / white matter"}
+_WIDTH, _ROW, _LEFT = 560, 34, 150
+
+
+def evidence_sentence(sidecar: Mapping[str, Any]) -> str:
+    """What is known of both sites and what was made of it; empty where the sidecar says nothing.
+
+    Parameters
+    ----------
+    sidecar : mapping
+        Of a harmonized image.
+    """
+    evidence = sidecar.get("SiteEvidence")
+    if not isinstance(evidence, Mapping):
+        return ""
+    source, target = (evidence.get(name) for name in ("SourcePeople", "TargetPeople"))
+    grey = _contrast(evidence, "GreyToWhite")
+    raw, applied = grey.get("RawLogDifference"), grey.get("AppliedLogDifference")
+    error = grey.get("StandardError")
+    text = (
+        f"Its own site is known from {_people(source)}, the target site from {_people(target)}: "
+        f"their contrast of grey to white matter differs by {_percent(raw)}"
+    )
+    text += f" (standard error {_percent(error, sign=False)})" if error is not None else ""
+    text += f", of which {_percent(applied)} was applied. What this person differs in from others "
+    text += "of the same site was left in the image."
+    probability = evidence.get("ProbabilitySitesDiffer")
+    if isinstance(probability, float) and probability < 0.95:
+        text += (
+            " The two sites may be one scanner (probability that they differ: "
+            f"{probability:.2f}); the change was scaled down by that."
+        )
+    return text
+
+
+def evidence_drawing(sidecar: Mapping[str, Any]) -> Markup:
+    """Differences of the sites' contrasts with two standard errors, and what was applied: SVG."""
+    evidence = sidecar.get("SiteEvidence")
+    if not isinstance(evidence, Mapping):
+        return Markup("")
+    rows = [(words, _contrast(evidence, name)) for name, words in _NAMES.items()]
+    rows = [(w, r) for w, r in rows if r.get("RawLogDifference") is not None]
+    ends = [0.02]
+    for _, row in rows:
+        ends.append(abs(row["RawLogDifference"]) + 2 * (row.get("StandardError") or 0.0))
+    scale = (_WIDTH - _LEFT - 20) / 2 / max(ends)
+    zero = _LEFT + (_WIDTH - _LEFT) / 2
+
+    def x(value: float) -> str:
+        return f"{zero + value * scale:.1f}"
+
+    height = _ROW * len(rows) + 26
+    parts = [f'<line x1="{zero}" x2="{zero}" y1="4" y2="{height - 22}" stroke="#888"/>']
+    for number, (words, row) in enumerate(rows):
+        y = 20 + number * _ROW
+        raw, error = row["RawLogDifference"], 2 * (row.get("StandardError") or 0.0)
+        applied = row.get("AppliedLogDifference") or 0.0
+        parts += [
+            f'<text x="4" y="{y + 5}" font-size="13">{words}</text>',
+            f'<line x1="{x(raw - error)}" x2="{x(raw + error)}" y1="{y}" y2="{y}" '
+            'stroke="#0072b2" stroke-width="2"/>',
+            f'<circle cx="{x(raw)}" cy="{y}" r="4" fill="#0072b2"/>',
+            f'<rect x="{float(x(applied)) - 4:.1f}" y="{y - 4}" width="8" height="8" '
+            'fill="none" stroke="#d55e00" stroke-width="2"/>',
+        ]
+    parts.append(
+        f'<text x="{zero}" y="{height - 6}" font-size="12" text-anchor="middle">'
+        f"difference of the sites, log; the axis ends at &#177;{max(ends):.2f}</text>"
+    )
+    body = "".join(parts)
+    return Markup(
+        f'<svg role="img" aria-label="Differences of contrast between the sites" width="{_WIDTH}" '
+        f'viewBox="0 0 {_WIDTH} {height}" style="max-width:100%">{body}</svg>'
+    )
+
+
+def _contrast(evidence: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    contrasts = evidence.get("Contrasts")
+    found = contrasts.get(name) if isinstance(contrasts, Mapping) else None
+    if not isinstance(found, Mapping):
+        return {}
+    return {k: v for k, v in found.items() if isinstance(v, (int, float))}
+
+
+def _people(count: Any) -> str:
+    return "one person" if count == 1 else f"{count} people"
+
+
+def _percent(log: float | None, *, sign: bool = True) -> str:
+    if log is None:
+        return "an unknown amount"
+    return f"{100 * log:+.1f} %" if sign else f"{100 * log:.1f} %"

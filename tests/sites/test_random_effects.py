@@ -1,0 +1,98 @@
+"""The difference of two sites: as mixed models have it, shrunk by its evidence."""
+
+import numpy as np
+import pytest
+
+from bids_harmony.exceptions import DataError
+from bids_harmony.sites.random_effects import mean_per_person, site_difference
+
+#: Next to no prior: what least squares says.
+FLAT = {"between_sites_sd": 100.0, "residual_sd": 0.02, "prior_people": 1e-9}
+USUAL = {"between_sites_sd": 0.08, "residual_sd": 0.025, "prior_people": 4.0}
+
+
+def people(rng, count, mean, sd=0.02):
+    return mean + sd * rng.standard_normal(count)
+
+
+def test_without_a_prior_it_is_the_difference_of_means_and_its_standard_error(rng):
+    source, target = people(rng, 6, 0.0), people(rng, 9, 0.3)
+    found = site_difference(source, target, **FLAT)
+    assert found.mean == pytest.approx(target.mean() - source.mean(), abs=1e-6)
+    pooled = (source.var() * 6 + target.var() * 9) / 13
+    assert found.residual_sd == pytest.approx(np.sqrt(pooled), rel=1e-6)
+    assert found.standard_error == pytest.approx(np.sqrt(pooled * (1 / 6 + 1 / 9)), rel=1e-4)
+
+
+def test_shrinkage_is_that_of_two_normals():
+    # One person each; the residual's variance is the prior's: (2 T^2) / (2 T^2 + 2 S^2).
+    found = site_difference([0.0], [0.1], **USUAL)
+    assert found.mean == pytest.approx(0.1 * 0.08**2 / (0.08**2 + 0.025**2), rel=1e-9)
+    assert found.posterior_sd**2 == pytest.approx(1 / (1 / (2 * 0.08**2) + 1 / (2 * 0.025**2)))
+
+
+def test_more_people_shrink_less_and_people_who_vary_more(rng):
+    def kept(count, sd=0.02):
+        source, target = people(rng, count, 0.0, sd), people(rng, count, 0.2, sd)
+        found = site_difference(source, target, **USUAL)
+        return found.mean / found.raw
+
+    assert kept(1) < kept(2) < kept(20)
+    assert 0.99 < kept(20) < 1
+    assert kept(20, sd=0.3) < kept(20)
+
+
+def test_a_covariate_is_no_difference_of_sites(rng):
+    # Sites are alike; one has older people, whose contrast is lower. Ages overlap.
+    young, old = rng.uniform(20, 60, 30), rng.uniform(40, 80, 30)
+    slope = -0.003
+    source = slope * young + 0.005 * rng.standard_normal(30)
+    target = slope * old + 0.005 * rng.standard_normal(30)
+    blind = site_difference(source, target, **USUAL)
+    mean, spread = np.concatenate([young, old]).mean(), np.concatenate([young, old]).std()
+    seeing = site_difference(
+        source, target, **USUAL, slope_sd=[0.05],
+        source_covariates=(young - mean)[:, None] / spread,
+        target_covariates=(old - mean)[:, None] / spread,
+    )  # fmt: skip
+    assert blind.mean < -0.04
+    assert abs(seeing.mean) < 0.01
+
+
+def test_where_a_covariate_is_the_site_the_difference_is_open(rng):
+    source, target = people(rng, 20, 0.0), people(rng, 20, 0.1)
+    apart = {"source_covariates": -np.ones((20, 1)), "target_covariates": np.ones((20, 1))}
+    alone = site_difference(source, target, **USUAL)
+    mixed = site_difference(source, target, **USUAL, **apart, slope_sd=[0.05])
+    # Prior variances of the difference and of two slopes share it.
+    share = 2 * 0.08**2 / (2 * 0.08**2 + 4 * 0.05**2)
+    assert mixed.mean == pytest.approx(alone.mean * share, rel=0.02)
+    assert mixed.posterior_sd > 5 * alone.posterior_sd
+
+
+def test_bayes_factor_is_that_of_the_marginal_likelihoods():
+    # One person each: the difference is N(0, 2 S^2) or N(0, 2 S^2 + 2 T^2).
+    def log_normal(x, variance):
+        return -0.5 * (np.log(2 * np.pi * variance) + x * x / variance)
+
+    for difference in (0.0, 0.05, 0.2):
+        found = site_difference([0.0], [difference], **USUAL)
+        noise = 2 * 0.025**2
+        odds = log_normal(difference, noise + 2 * 0.08**2) - log_normal(difference, noise)
+        assert found.log_odds_different == pytest.approx(odds, rel=1e-6)
+
+
+def test_scans_of_one_person_are_one_witness():
+    values = [[0.0], [0.2], [0.4], [1.0]]
+    means, names, repeat = mean_per_person(values, ["b", "a", "a", "b"])
+    assert names == ("a", "b")
+    assert np.allclose(means, [[0.3], [0.5]])
+    assert repeat[0] == pytest.approx((2 * 0.1**2 + 2 * 0.5**2) / 2)
+    assert np.isnan(mean_per_person(values, list("abcd"))[2][0])
+
+
+def test_a_site_without_people_and_covariates_that_do_not_fit_are_refused():
+    with pytest.raises(DataError, match="people of both"):
+        site_difference([], [0.1], **USUAL)
+    with pytest.raises(DataError, match="Covariates"):
+        site_difference([0.0], [0.1], **USUAL, slope_sd=[0.1])
