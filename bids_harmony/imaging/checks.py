@@ -102,12 +102,21 @@ def check_orientation(image: nib.Nifti1Image, where: str, *, quiet: bool = False
 
 
 def check_values(data: np.ndarray, where: str) -> None:
-    """Refuse infinite values, and images without contrast; NaN is gone by then."""
+    """Refuse infinite values, images without contrast or signal; NaN is gone by then."""
     check_finite(data, where)
     first = float(data.flat[0])
     if (data == data.flat[0]).all():
         raise ImageError(
             "no contrast", where=where, expected="an image", got=f"{first:g} in every voxel"
+        )
+    if not (highest := float(data.max())) > 0:
+        raise ImageError(
+            "no positive intensity",
+            where=where,
+            expected="magnitudes",
+            got=f"at most {highest:g}",
+            hint="An offset was subtracted, or the sign is reversed: check the header's slope and "
+            "intercept.",
         )
 
 

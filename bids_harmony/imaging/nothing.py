@@ -81,7 +81,7 @@ def find_nothing(data: np.ndarray) -> Nothing | None:
     """
     missing = np.isnan(data)
     lowest = float(np.fmin.reduce(data, axis=None))
-    if lowest < 0:
+    if -np.inf < lowest < 0:
         padded = data == lowest
         count = int(np.count_nonzero(padded))
         if is_padding(lowest, count, data.size, data[np.isfinite(data) & ~padded]):

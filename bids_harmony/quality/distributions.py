@@ -137,7 +137,8 @@ def density_curve(
     Parameters
     ----------
     values : array-like
-        The sample, any shape. What lies outside the grid counts in the total but is not drawn.
+        The sample, any shape; what is not finite is left out. What lies outside the grid counts in
+        the total but is not drawn.
     grid : (K,) array-like
         Increasing and even: where the density is wanted.
     bandwidth : float, optional
@@ -157,7 +158,8 @@ def density_curve(
     """
     from scipy.ndimage import gaussian_filter1d
 
-    sample, points = _sample(np.asarray(values), None), np.asarray(grid, dtype=np.float64)
+    known = np.asarray(values, dtype=np.float64)
+    sample, points = _sample(known, np.isfinite(known)), np.asarray(grid, dtype=np.float64)
     if points.size < 2:
         raise DataError("A density needs a grid of two points or more", got=str(points.size))
     step = (points[-1] - points[0]) / (points.size - 1)

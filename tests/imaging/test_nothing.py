@@ -118,7 +118,7 @@ def test_negative_values_that_are_signal_are_no_padding(kind):
     ("change", "told"),
     [
         (lambda data: (data - 500) / 80, "z-scores"),
-        (lambda data: data - 1024, "add back"),
+        (lambda data: data - 600, "add back"),
         (lambda data: np.where(data > 0, data - 450, 0), "negative intensities"),
     ],
 )
@@ -154,6 +154,16 @@ def test_infinite_values_are_refused_with_a_way_out(tmp_path):
     data[30, 30, 30] = np.inf
     with pytest.raises(ImageError, match="fslmaths"):
         from_image(nib.Nifti1Image(data, AFFINE))
+
+
+def test_minus_infinity_is_no_padding():
+    with pytest.raises(ImageError, match="infinite"):
+        from_image(padded(-np.inf))
+
+
+def test_an_image_below_zero_throughout_is_refused():
+    with pytest.raises(ImageError, match="no positive intensity"):
+        from_image(nib.Nifti1Image(ball() - 1024, AFFINE))
 
 
 def test_nan_elsewhere_than_in_the_scan_is_never_written(plain, tmp_path):

@@ -105,6 +105,13 @@ def test_density_of_one_value_is_the_kernel_on_any_grid(steps):
     np.testing.assert_allclose(got, norm.pdf(grid, 0.0037, width), atol=0.004 / width)
 
 
+def test_density_of_what_is_known():
+    grid = np.linspace(-1, 1, 21)
+    some = density_curve([0.1, np.nan, -0.3, np.inf], grid, bandwidth=0.1)
+    np.testing.assert_array_equal(some, density_curve([0.1, -0.3], grid, bandwidth=0.1))
+    assert np.isfinite(density_curve(np.array([True, False]), grid)).all()
+
+
 def test_density_counts_what_lies_off_the_grid():
     sample = np.repeat([0.5, 5.0], 500)
     grid = np.linspace(0, 1, 201)
