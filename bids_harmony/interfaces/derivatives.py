@@ -211,7 +211,11 @@ def figure_path(output_dir: Path, scan: Any, target: str) -> Path:
 def copy_output(source: str, target: Path) -> None:
     """Copy a node's file into the derivative, whole or not at all; its folder is made."""
     from bids_harmony.imaging.atomic import write_atomically
+    from bids_harmony.pointers import check_content, is_named
 
+    if is_named(target):
+        # Nothing is overwritten unread.
+        check_content(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

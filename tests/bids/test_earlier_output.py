@@ -11,6 +11,7 @@ from bids_harmony.bids.earlier_output import check_dataset_files, leave_out_unre
 from bids_harmony.cli import group
 from bids_harmony.exceptions import CannotCreateOutput, NotFetched
 from bids_harmony.group.covariates import read_covariates
+from bids_harmony.interfaces.derivatives import copy_output
 from bids_harmony.reading import object_or_empty
 from tests.pointers import COMMAND, KINDS, not_fetched
 
@@ -29,6 +30,7 @@ def test_no_writer_replaces_what_is_not_here(tmp_path, kind):
         lambda: merge_table(path, [{"id": "new"}], key="id"),
         lambda: write_json(path, {}),
         lambda: link_file(source, path),
+        lambda: copy_output(str(source), path),
         lambda: object_or_empty(path),
     ):
         with pytest.raises(NotFetched, match=COMMAND[kind]):
