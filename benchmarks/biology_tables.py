@@ -142,7 +142,9 @@ class _Source:
             and any(q == p for q, _ in truth)
             and any(q == p for q, _ in ceiling)
         ]
-        if len(people) < 2 or not sites:
+        # A draw counts when everybody is done; only volumes are of some.
+        least = 2 if measure in _VOLUMES else len(effects)
+        if len(people) < max(least, 2) or not sites:
             return None
         alone = [{p: v for (p, _), v in found.items()} for found in (truth, ceiling)]
         return _Table(
