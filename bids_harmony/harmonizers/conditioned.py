@@ -56,7 +56,8 @@ class Conditioned:
     codes_source, codes_target : (Z, K) float32
     maps_source, maps_target : (Z, M, g, g) float32 or None
     gate : float
-        Probability that the sites differ; the prediction that is not relative counts by it.
+        How far the evidence supports the condition, `SiteDifference.condition_share`; the
+        prediction that is not relative counts by it.
     """
 
     image: Array
@@ -250,7 +251,7 @@ def _share(source: SiteBank, target: SiteBank) -> np.float32:
     """How much of the way to the target's condition the evidence supports."""
     if source is target:
         return np.float32(1)
-    share = site_evidence(source, target).probability
+    share = site_evidence(source, target).condition_share
     return np.float32(1 if share > _SURE else share)
 
 

@@ -27,10 +27,10 @@ _CLOSEST = 0.03
 #: Slope of `match_tissues` between and beyond anchors.
 _SLOPES = (0.1, 8.0)
 _END_SLOPES = (0.25, 2.0)
-#: Slope of `relate_tissues`, relative to the gain: between tissues, whose contrast both sites
-#: show, and beyond the brightest, where no tissue says anything.
-_KNOWN_SLOPES = (1 / 3, 3.0)
-_UNKNOWN_SLOPES = (0.8, 1.25)
+#: Most that `relate_tissues` may stretch or squeeze contrast, relative to the gain: between
+#: tissues, whose contrast several people of both sites show; beyond the brightest, where no tissue
+#: says anything; and everywhere, where one or two people show a site.
+_KNOWN, _UNKNOWN, _UNSUPPORTED = 3.0, 1.25, 1.1
 #: Standard deviation of the logarithm of a slope between tissues, over pairs of scanners.
 _LOG_SLOPE_SD = 0.5
 #: A scan whose log contrast is farther than this from its site's was not segmented well: beyond
@@ -98,8 +98,8 @@ def relate_tissues(
     flat = data * np.exp(-log_field(leaves, data.shape))
     start, goal = goal_means(own.means, source, target, difference, modality)
     gain = float(goal[1] / start[1])
-    anchors = _anchors(start, goal, (gain * _KNOWN_SLOPES[0], gain * _KNOWN_SLOPES[1]))
-    mapped = _piecewise(flat, anchors, (gain * _UNKNOWN_SLOPES[0], gain * _UNKNOWN_SLOPES[1]))
+    anchors = _anchors(start, goal, _slopes(gain, _KNOWN, difference.support))
+    mapped = _piecewise(flat, anchors, _slopes(gain, _UNKNOWN, difference.support))
     result = _in_field(mapped, site_field + difference.field, mask)
     share = np.float32(difference.probability)
     return np.where(mask, data + share * (result - data), 0).astype(np.float32)
@@ -154,6 +154,12 @@ def _supported(source: float, target: float, standard_error: float) -> float:
 
 def _from_contrasts(white: float, logs: Array) -> Array:
     return np.array([white * np.exp(logs[0]), white, white * np.exp(logs[1])])
+
+
+def _slopes(gain: float, most: float, support: float) -> tuple[float, float]:
+    """Bounds of the map's slope, between those of no support and `most`."""
+    stretch = _UNSUPPORTED * (most / _UNSUPPORTED) ** support
+    return gain / stretch, gain * stretch
 
 
 def _in_field(mapped: Array, field: Array, mask: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -32,6 +33,8 @@ _SLOPE_RESIDUALS = 2.0
 #: counts for so many people.
 _FIELD_RMS, _ANATOMY_RMS, _FIELD_PEOPLE = 0.040, 0.022, 4
 _COARSE_MM = 4.0
+#: People of the site that is known worse.
+_TOO_FEW, _ENOUGH = 2, 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +78,20 @@ class SiteDifference:
     people: tuple[int, int]
     covariates: tuple[str, ...]
     separation: tuple[float, ...]
+
+    @property
+    def support(self) -> float:
+        """How far the people seen can tell a scanner's contrast from their own, 0 to 1.
+
+        One or two people may be ill, or segmented badly, and nobody there would contradict them:
+        0. Five of either site and more: 1.
+        """
+        return float(np.clip((min(self.people) - _TOO_FEW) / (_ENOUGH - _TOO_FEW), 0, 1))
+
+    @property
+    def condition_share(self) -> float:
+        """How much of the way to the target's condition the evidence supports, 0 to 1."""
+        return self.probability * float(np.clip(min(self.people) / _ENOUGH, 0, 1))
 
     def for_sidecar(self) -> dict[str, Any]:
         """Numbers for people: how well the looks are known and what was shrunk by how much."""
@@ -126,11 +143,11 @@ def compare_sites(source: ScanLooks, target: ScanLooks, modality: str) -> SiteDi
     of_contrasts, of_field, of_detail = ScanLooks.parts()
     priors = _priors(modality)
 
-    def differ(column: int, prior: Prior, *, adjusted: bool) -> Difference:
+    def differ(column: int, prior: Prior, *, adjusted: bool, wider: float = 1.0) -> Difference:
         return site_difference(
             own[:, column],
             other[:, column],
-            between_sites_sd=prior.between_sites_sd,
+            between_sites_sd=wider * prior.between_sites_sd,
             residual_sd=prior.residual_sd,
             prior_people=prior.people,
             source_covariates=x_own if adjusted else None,
@@ -148,6 +165,13 @@ def compare_sites(source: ScanLooks, target: ScanLooks, modality: str) -> SiteDi
         _probability(_FIELD_TEMPER * odds[of_field][1:].sum()),
         _probability(odds[of_detail].sum()),
     )
+    wider = np.ones(len(priors))
+    for part in (of_contrasts, of_field, of_detail):
+        wider[part] = _wider(found[part], priors[part])
+    found = [
+        differ(column, prior, adjusted=column < of_contrasts.stop, wider=float(wider[column]))
+        for column, prior in enumerate(priors)
+    ]
     means = np.array([d.mean for d in found])
     field = means[of_field]
     field[0] = 0
@@ -168,6 +192,20 @@ def compare_sites(source: ScanLooks, target: ScanLooks, modality: str) -> SiteDi
         covariates=names,
         separation=tuple(float(v) for v in _separation(x_own, x_other)),
     )
+
+
+def _wider(found: Sequence[Difference], priors: Sequence[Prior]) -> float:
+    """How much more than most two scanners these two differ, from all measures of a part.
+
+    The prior of each measure is widened by it: an unusual scanner is not pulled to the usual ones
+    (empirical Bayes by the method of moments, as ComBat's over its measures).
+    """
+    expected = [
+        2 * prior.between_sites_sd**2 + min(own.standard_error, 1.0) ** 2
+        for own, prior in zip(found, priors, strict=True)
+    ]
+    ratios = [own.raw**2 / e for own, e in zip(found, expected, strict=True)]
+    return max(sum(ratios) / len(ratios), 1.0) ** 0.5
 
 
 def _probability(log_odds: float) -> float:

@@ -14,6 +14,7 @@ from bids_harmony.harmonizers.conditioned import (
 from bids_harmony.harmonizers.tissue_form import goal_means, relate_tissues
 from bids_harmony.imaging.intensity import robust_scale
 from bids_harmony.imaging.reference import reference_grid
+from bids_harmony.imaging.tissues import log_field
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.presets import preset
 from bids_harmony.phantom.anatomy import make_anatomy
@@ -157,3 +158,44 @@ def test_beyond_the_brightest_tissue_contrast_is_kept(banks, people):
     gain = np.median(plain[spot] / data[spot])
     kept = np.median((bright - plain)[spot]) / 0.3 / gain
     assert 0.75 <= kept <= 1.3
+
+
+def test_the_scanners_share_of_a_scans_field_goes_out(banks, people):
+    person, pair = people[2], (banks["SKYRA"], banks["COI"])
+    data = scaled(person, "SKYRA")
+    own, found = tissue_profile(data, person.mask, 4.0), site_evidence(*pair)
+    looks = pair[0].looks, pair[1].looks
+
+    def form(share):
+        changed = replace(found, scan_field=share)
+        return relate_tissues(data, person.mask, own, *looks, changed, "T1w")
+
+    stays, half, goes = (form(share) for share in (0.0, 0.5, 1.0))
+    field = log_field(own.field - looks[0].fields.mean(axis=0), data.shape)
+    inside = person.fractions[1] > 0.9
+    removed = np.log(stays[inside] / goes[inside])
+    assert np.corrcoef(removed, field[inside])[0, 1] > 0.9
+    assert (
+        np.abs(half - (stays + goes) / 2)[inside].mean() < np.abs(stays - goes)[inside].mean() / 5
+    )
+
+
+def test_one_or_two_people_of_a_site_support_no_stretch_of_contrast(banks, people):
+    found = site_evidence(banks["SKYRA"], banks["COI"])
+    assert (found.support, found.condition_share) == (1, found.probability)
+    few = replace(found, people=(20, 2))
+    assert few.support == 0 and few.condition_share == pytest.approx(0.4 * few.probability)
+    assert replace(found, people=(3, 9)).support == pytest.approx(1 / 3)
+    person = people[2]
+    data = scaled(person, "SKYRA")
+    own = tissue_profile(data, person.mask, 4.0)
+    looks = banks["SKYRA"].looks, banks["COI"].looks
+
+    def stretch(difference):
+        result = relate_tissues(data, person.mask, own, *looks, difference, "T1w")
+        grey, white = (person.fractions[t] > 0.95 for t in (0, 1))
+        before, after = (np.median(d[white]) - np.median(d[grey]) for d in (data, result))
+        return after / before / (np.median(result[white]) / np.median(data[white]))
+
+    far = replace(found, contrasts=np.array([-0.35, 0.0]))
+    assert stretch(replace(far, people=(20, 2))) < 1.15 < 1.25 < stretch(far)

@@ -118,3 +118,15 @@ def test_the_table_of_priors_knows_every_measure_and_contrast():
     assert prior_of("b0", "gm_wm") == prior_of("T2w", "gm_wm")
     with pytest.raises(KeyError):
         prior_of("T1w", "colour")
+
+
+def test_an_unusual_scanner_is_not_pulled_to_the_usual_ones(rng):
+    source = looks(rng, 1)
+    far = looks(rng, 1, field=0.8)
+    found = compare_sites(source, far, "T1w")
+    raw = far.fields[0] - source.fields[0]
+    # Beside what people differ by, nothing of it is doubtful.
+    assert np.allclose(found.field[1:], raw[1:], rtol=0.03)
+    usual = looks(rng, 1, field=0.05)
+    near = compare_sites(source, usual, "T1w").field
+    assert np.abs(near).sum() < 0.9 * np.abs(usual.fields[0] - source.fields[0]).sum()
