@@ -26,6 +26,10 @@ SOURCE, HARMONIZED = STAGES
 #: log10 of energy: a quarter of the finest detail's energy gone below both source and target.
 _DETAIL_LOST = 0.125
 _SIGNIFICANT = 0.05
+#: Of the spread between people of one site; the scanners of 17 sites differ by a factor of two
+#: from their median (`benchmarks/results/contrast_law.md`).
+_LEVELLED = 0.5
+_FEWEST_DEGREES = 4
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ def answers(
         _probe_fooled(probes),
         *([_detail_kept(table)] if f"detail_{SOURCE}" in table else []),
         _people_kept(kept),
+        *([_people_differ(table)] if f"gm_wm_{SOURCE}" in table else []),
         *([_closer_to_target(travelling)] if travelling else []),
     ]
 
@@ -153,6 +158,27 @@ def _people_kept(kept: Sequence[KeptEffect]) -> Answer:
         )
         words += f" Not: {told}."
     return Answer(question, "no" if lost else "yes", words)
+
+
+def _people_differ(table: DataFrame) -> Answer:
+    """Spread between people within sites, of a contrast that is free of gain."""
+    question = "Do people of one site still differ from each other?"
+    own = table[table["site"] != table["target_site"]]
+    logs = np.log(own[[f"gm_wm_{state}" for state in STAGES]].where(lambda t: t > 0)).dropna()
+    sites = own.loc[logs.index, "site"]
+    within = logs - logs.groupby(sites).transform("mean")
+    degrees = len(logs) - sites.nunique()
+    if degrees < _FEWEST_DEGREES:
+        return Answer(question, "cannot tell", "Too few scans of other sites than the target.")
+    before, after = np.sqrt(np.square(within).sum().to_numpy() / degrees)
+    words = (
+        f"Contrast of grey to white matter varies by {before:.1%} between scans of one site "
+        f"before and {after:.1%} after. A site of stronger contrast shows larger differences: the "
+        "two need not be equal"
+    )
+    if after < _LEVELLED * before:
+        return Answer(question, "no", f"{words}; this much less means that people were levelled.")
+    return Answer(question, "yes", f"{words}.")
 
 
 def _closer_to_target(rows: Sequence[TravellingRow]) -> Answer:
