@@ -116,7 +116,8 @@ def covariate_columns(
         if auto and not all(cells):
             continue
         if not any(cells):
-            raise _unknown(name, rows)
+            _check_known(name, bids_dir, rows)
+            continue
         numbers = column_numbers(name, cells, [f"sub-{subject}" for subject, _ in units])
         columns = _levels(name, cells) if numbers is None else {name: numbers}
         found |= {key: values for key, values in columns.items() if _varies(values)}
@@ -186,14 +187,19 @@ def _varies(values: Sequence[float]) -> bool:
     return len({value for value in values if not math.isnan(value)}) > 1
 
 
-def _unknown(name: str, rows: Sequence[Mapping[str, str]]) -> UsageError:
-    there = sorted({key for row in rows for key in row} - {"participant_id", "session_id"})
-    return UsageError(
-        "No table of the dataset has this covariate",
-        where=f"--covariates {name}",
-        expected=f"a column of participants.tsv or sessions.tsv: {', '.join(there) or 'none'}",
-        got=name,
-    )
+def _check_known(name: str, bids_dir: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """Refuse a column that is in no table; one that is missing for these people alone may be."""
+    everyone = _table(bids_dir / "participants.tsv", "participant_id")
+    there = {key for row in [*rows, *everyone[:1]] for key in row}
+    if name not in there:
+        there -= {"participant_id", "session_id"}
+        raise UsageError(
+            "No table of the dataset has this covariate",
+            where=f"--covariates {name}",
+            expected="a column of participants.tsv or sessions.tsv: "
+            + (", ".join(sorted(there)) or "none"),
+            got=name,
+        )
 
 
 def _table(path: Path, key: str) -> list[dict[str, str]]:

@@ -57,3 +57,8 @@ def test_remarks_are_no_covariate(tmp_path):
     (tmp_path / "participants.tsv").write_text("participant_id\tcode\n" + rows)
     with pytest.raises(UsageError, match="too many different words"):
         covariate_columns(tmp_path, [(f"{i:02d}", None) for i in range(9)], ("code",))
+
+
+def test_a_value_that_is_missing_for_one_person_stops_nobody(dataset):
+    assert covariate_columns(dataset, [("03", None)], ("age",)) == {}
+    assert covariate_columns(dataset, [("unknown", None)], ("age", "group")) == {}
