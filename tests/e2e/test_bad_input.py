@@ -212,7 +212,7 @@ def test_a_contrast_of_the_target_that_nothing_shows(attempt, spoilt):
     finished = attempt("--participant-label", GOOD, "--target-site", "Osaka")
     assert finished.code == 65
     assert "Osaka" in finished.told and "COI, SIEMENS" in finished.told
-    assert "--target-image" in finished.told and "train" in finished.told
+    assert "--target-image" in finished.told and "--modalities" in finished.told
     assert finished.states == {f"sub-{GOOD}_T1w": "done", f"sub-{GOOD}_T2w": "failed"}
     written = [name for name in written_for(finished.out, GOOD) if "harmonized" in name]
     assert written and not [name for name in written if "T2w" in name]

@@ -130,7 +130,7 @@ def test_another_model_makes_it_anew(again, trained, tmp_path, harmonized):
     shutil.copytree(trained / "models", models, ignore=shutil.ignore_patterns("*checkpoint*"))
     assert set(again("--model", str(models)).states.values()) == {"skipped"}  # a mere copy
     banks, voxel_mm = read_banks(models)
-    brighter = [replace(b, tissue_means=b.tissue_means**0.7) for b in banks.values()]
+    brighter = [replace(b, single=None, tissue_means=b.tissue_means**0.7) for b in banks.values()]
     write_banks(models, brighter, voxel_mm)
     finished = again("--model", str(models))
     assert finished.code == 0 and set(finished.states.values()) == {"done"}
