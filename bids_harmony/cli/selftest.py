@@ -21,6 +21,8 @@ __all__ = ["main"]
 
 _TARGET, _SOURCE, _TRAVELLER = "COI", "SIEMENS", "T01"
 _VOXEL_MM = 4.0
+#: Of each site: fewer support no stretch of contrast.
+_PEOPLE = 5
 _LARGEST_SHARE = 0.8
 """Of the distance to the true image, what may be left. Seen: 0.65."""
 
@@ -70,7 +72,7 @@ def _simulate(folder: Path) -> None:
     plan = CohortPlan(
         sites=(_TARGET, _SOURCE),
         target=_TARGET,
-        training_per_site=1,
+        training_per_site=_PEOPLE,
         travelling=1,
         modalities=("T1w",),
         voxel_scale=_VOXEL_MM,
@@ -85,7 +87,7 @@ def _harmonize(folder: Path) -> int:
         [
             str(folder / "bids"), str(folder / "out"), "participant", "-w", str(folder / "work"),
             "--participant-label", _TRAVELLER, "--target-site", _TARGET, "--sloppy",
-            "--nprocs", "1", "--bank-scans", "1",
+            "--nprocs", "1", "--bank-scans", str(_PEOPLE),
         ]
     )  # fmt: skip
 

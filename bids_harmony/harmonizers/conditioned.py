@@ -68,6 +68,14 @@ class Conditioned:
     maps_target: Array | None
     gate: float = 1.0
 
+    def _differs(self, indices: Array) -> Array:
+        """Where the target's condition is not exactly the source's."""
+        differs = (self.codes_source[indices] != self.codes_target[indices]).any(axis=1)
+        if self.maps_source is not None and self.maps_target is not None:
+            maps = self.maps_source[indices] != self.maps_target[indices]
+            differs |= maps.any(axis=(1, 2, 3))
+        return np.asarray(differs, bool)
+
     def slices(self, indices: Array) -> tuple[torch.Tensor, Condition]:
         """Stacks (n, 3, X, Y) and their conditions."""
 
@@ -80,7 +88,7 @@ class Conditioned:
             code_source=pick(self.codes_source),
             maps_target=pick(self.maps_target),
             maps_source=pick(self.maps_source),
-            gate=None if self.gate == 1 else torch.full((len(target),), self.gate),
+            gate=torch.from_numpy(np.where(self._differs(indices), np.float32(self.gate), 0)),
         )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from bids_harmony.imaging.reference import reference_grid, reference_tissues
 from bids_harmony.imaging.tissues import TissueMap, segment_tissues
@@ -23,7 +24,10 @@ _LATTICE_MM = 4.0
 _SURE = 0.9
 _FEWEST = 50
 #: Bright voxels are those above this percentile of the brighter of grey and white matter.
-_ABOVE = 97
+_ABOVE = 95
+#: Lesions are smaller than the voxels of a coarser grid.
+_COARSEST_MM = 4.0
+_SMOOTHING_MM = 2.0
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class ContrastKept:
         Difference of the tissues' means; NaN where the scan shows none.
     above_white : float
         Slope of the map over voxels brighter than grey and white matter; NaN in T1w images, where
-        these are vessels and fat, and where there are too few.
+        these are vessels and fat, on a grid coarser than 4 mm, and where there are too few.
     """
 
     gray_white: float
@@ -92,7 +96,11 @@ def contrast_kept_by_tissue(
             return float("nan")
         return float((means[1, one] - means[1, other]) / size / gain)
 
-    bright = float("nan") if modality == "T1w" else _slope_above(first, second, tissues, gain)
+    bright = float("nan")
+    if modality != "T1w" and voxel_mm <= _COARSEST_MM:
+        # Single voxels are noise, which a harmonized scan may have less of.
+        x, y = (gaussian_filter(i, _SMOOTHING_MM / voxel_mm)[coarse] for i in (before, after))
+        bright = _slope_above(x, y, tissues, gain)
     return ContrastKept(edge(0, 1), edge(0, 2), bright)
 
 
