@@ -116,6 +116,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             "A weights file is missing", where=str(path), hint="Name a file that exists."
         )
     check_content(path)
+    if not path.is_file():
+        # A pipe would be waited for for ever.
+        raise MissingInput(
+            "A weights file is no regular file", where=str(path), hint="Name a file."
+        )
     try:
         if path.stat().st_size > MOST_TENSORS:
             raise ValueError(f"{path.stat().st_size} bytes; {MOST_TENSORS} are allowed")
