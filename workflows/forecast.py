@@ -146,7 +146,7 @@ class _Outlook:
         return found
 
     def _chosen(self, look: LookOf, among: Sequence[Scan]) -> _Shown:
-        chosen = choose_sound(look, self.settings, among, check=self.read)
+        chosen = choose_sound(look, self.settings, among, check=self.read, quiet=True)
         failed = []
         for scan in chosen:
             try:

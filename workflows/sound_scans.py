@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from bids_harmony.bids.dataset import Scan
     from bids_harmony.diffusion.gradients import Gradients
     from bids_harmony.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["check_scan", "choose_sound"]
 
@@ -44,8 +47,11 @@ def choose_sound(
     everyone: Sequence[Scan],
     *,
     check: Callable[[Scan, Settings], object] = check_scan,
+    quiet: bool = False,
 ) -> tuple[Scan, ...]:
     """As `reference_images`, but scans that cannot be used are chosen only where all are such.
+
+    What is left out is told with its reason.
 
     Parameters
     ----------
@@ -53,6 +59,8 @@ def choose_sound(
         As for `reference_images`.
     check : callable
         As `check_scan`.
+    quiet : bool
+        Say nothing of what is left out.
     """
     if are_given(look, settings):
         return reference_images(look, settings, everyone)
@@ -60,7 +68,9 @@ def choose_sound(
     def is_sound(scan: Scan) -> bool:
         try:
             check(scan, settings)
-        except BidsHarmonyError:
+        except BidsHarmonyError as error:
+            if not quiet:
+                logger.warning("Not among those that show a site's look: %s", error)
             return False
         return True
 

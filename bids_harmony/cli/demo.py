@@ -148,7 +148,7 @@ def _score(folder: Path) -> list[dict[str, Any]]:
             row = {"method": method, "variant": variant or "sharp", **about}
             rows.append(row | score_against_twin(image, twin, mask))
         if about["subject"] == "T01":
-            shown = {k: images[k] for k in ("none", "histogram-ratio", "ihf")} | {"twin": twin}
+            shown = {k: images[k] for k in ("none", "histogram-relative", "ihf")} | {"twin": twin}
             pictures[f"{about['modality']} {about['site']}"] = _middle(shown, mask)
     _picture(folder, pictures)
     return rows
@@ -211,7 +211,7 @@ def _picture(folder: Path, pictures: dict[str, dict[str, np.ndarray]]) -> None:
     (folder / "figures").mkdir(exist_ok=True)
     names = {
         "none": "source",
-        "histogram-ratio": "histogram x ratio",
+        "histogram-relative": "closed form",
         "ihf": f"harmonized to {_TARGET}",
         "twin": f"same person at {_TARGET}",
     }

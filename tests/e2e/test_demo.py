@@ -24,7 +24,7 @@ def test_the_demonstration_runs_and_scores_every_method(tmp_path, capsys):
         "none",
         "blur",
         "histogram",
-        "histogram-ratio",
+        "histogram-relative",
         "ihf",
         "ihf-adapted",
         "ceiling",

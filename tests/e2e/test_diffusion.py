@@ -279,7 +279,9 @@ def test_a_bad_series_is_not_among_those_that_show_a_site(again, tmp_path):
     finished = again("--participant-label", "T01", *FIRST_TWO)
     assert finished.code == 0, finished.told
     sidecar = beside(output_of(finished.out, "sub-T01_ses-GE_dwi"), ".json")
-    assert json.loads(sidecar.read_text())["SourceSiteScans"] == ["sub-GE02_dwi"]
+    # The traveller's own series at GE takes the place of the bad one.
+    shown = json.loads(sidecar.read_text())["SourceSiteScans"]
+    assert shown == ["sub-GE02_dwi", "sub-T01_ses-GE_dwi"]
     assert "Not among those that show a site's look" in finished.told
 
 
