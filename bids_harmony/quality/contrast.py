@@ -9,25 +9,30 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from bids_harmony.imaging.reference import reference_grid, reference_tissues
-from bids_harmony.imaging.tissues import TissueMap, segment_tissues
+from bids_harmony.imaging.tissues import segment_tissues
 
 __all__ = ["ContrastKept", "contrast_kept_by_tissue"]
 
 #: Share of a tissue's contrast that must be left, and the most that it may grow to: sites differ
 #: by less than a factor of three (`benchmarks/results/contrast_law.json`).
 EDGE_BOUNDS = (1 / 3, 3.5)
-#: The same of what is brighter than grey and white matter, as lesions are in T2w and FLAIR.
-BRIGHT_BOUNDS = (0.5, 2.0)
+#: The same of what is brighter than its surroundings in grey and white matter, as lesions are in
+#: T2w and FLAIR.
+BRIGHT_BOUNDS = (0.5, 3.0)
 #: An edge of less (fraction of white matter) says nothing when it changes.
 _LEAST_EDGE = 0.05
 _LATTICE_MM = 4.0
 _SURE = 0.9
 _FEWEST = 50
-#: Bright voxels are those above this percentile of the brighter of grey and white matter.
-_ABOVE = 95
+#: Bright voxels are those whose local contrast lies above this percentile.
+_ABOVE = 98
 #: Lesions are smaller than the voxels of a coarser grid.
 _COARSEST_MM = 4.0
-_SMOOTHING_MM = 2.0
+#: What is finer is noise, which a harmonized scan may have less of; what is wider is the field,
+#: which may be exchanged. Standard deviations of Gaussians.
+_FINE_MM, _WIDE_MM = 2.0, 10.0
+#: No weight, and no image, is divided by less.
+_LEAST_WEIGHT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,8 @@ class ContrastKept:
     gray_white, gray_csf : float
         Difference of the tissues' means; NaN where the scan shows none.
     above_white : float
-        Slope of the map over voxels brighter than grey and white matter; NaN in T1w images, where
-        these are vessels and fat, on a grid coarser than 4 mm, and where there are too few.
+        Slope of local contrast over the brightest of grey and white matter; NaN in T1w images,
+        where these are vessels and fat, on a grid coarser than 4 mm, and where there are too few.
     """
 
     gray_white: float
@@ -98,18 +103,30 @@ def contrast_kept_by_tissue(
 
     bright = float("nan")
     if modality != "T1w" and voxel_mm <= _COARSEST_MM:
-        # Single voxels are noise, which a harmonized scan may have less of.
-        x, y = (gaussian_filter(i, _SMOOTHING_MM / voxel_mm)[coarse] for i in (before, after))
-        bright = _slope_above(x, y, tissues, gain)
+        labels = tissues.labels
+        for axis, size in enumerate(mask.shape):
+            labels = np.take(labels.repeat(step, axis), range(size), axis)
+        bright = _slope_above(before, after, mask & ((labels == 1) | (labels == 2)), voxel_mm)
     return ContrastKept(edge(0, 1), edge(0, 2), bright)
 
 
-def _slope_above(before: NDArray, after: NDArray, tissues: TissueMap, gain: float) -> float:
-    """Least-squares slope over the brightest voxels of grey and white matter."""
-    grey_or_white = (tissues.labels == 1) | (tissues.labels == 2)
-    bright = grey_or_white & (before > np.percentile(before[grey_or_white], _ABOVE))
+def _slope_above(before: NDArray, after: NDArray, tissue: NDArray, voxel_mm: float) -> float:
+    """Least-squares slope of local contrasts where the scan's own are highest."""
+    weight = tissue.astype(np.float32)
+    x, y = (_local_contrast(image, weight, voxel_mm)[tissue] for image in (before, after))
+    bright = x > np.percentile(x, _ABOVE)
     if int(bright.sum()) < _FEWEST:
         return float("nan")
-    x, y = before[bright].astype(np.float64), after[bright].astype(np.float64)
-    spread = np.square(x - x.mean()).sum()
-    return float(((x - x.mean()) @ (y - y.mean())) / spread / gain) if spread > 0 else float("nan")
+    x, y = x[bright] - x[bright].mean(), y[bright] - y[bright].mean()
+    spread = float(x @ x)
+    return float(x @ y) / spread if spread > 0 else float("nan")
+
+
+def _local_contrast(image: NDArray, weight: NDArray, voxel_mm: float) -> NDArray:
+    """An image over its own mean around, minus 1; both means are of the weighted voxels alone."""
+    near, around = (
+        gaussian_filter(image * weight, width / voxel_mm)
+        / np.maximum(gaussian_filter(weight, width / voxel_mm), _LEAST_WEIGHT)
+        for width in (_FINE_MM, _WIDE_MM)
+    )
+    return np.asarray(near / np.maximum(around, _LEAST_WEIGHT) - 1, np.float64)

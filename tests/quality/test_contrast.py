@@ -6,6 +6,7 @@ import pytest
 from bids_harmony.imaging.intensity import robust_scale
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.phantom.anatomy import make_anatomy
+from bids_harmony.phantom.pathology import with_lesions
 from bids_harmony.phantom.scanner import SITES, acquire, without_fields
 from bids_harmony.quality.contrast import ContrastKept, contrast_kept_by_tissue
 
@@ -42,22 +43,40 @@ def test_half_the_contrast_is_half_the_contrast(person):
     assert np.isnan(kept.above_white)  # vessels and fat
 
 
+@pytest.fixture(scope="module")
+def patient():
+    """With 4 ml of lesions, on a grid that can show them."""
+    return with_lesions(make_anatomy(reference_grid(2.0), 77), 5, load_ml=4.0)
+
+
 @pytest.mark.parametrize("modality", ["T2w", "FLAIR"])
-def test_what_is_flattened_above_the_tissues_is_told(person, modality):
-    data = scaled(person, modality)
-    grey = float(np.median(data[person.fractions[0] > 0.9]))
+def test_lesions_that_are_flattened_are_told(patient, modality):
+    data = scaled(patient, modality)
+    grey = float(np.median(data[patient.fractions[0] > 0.9]))
     flat = np.where(data > grey, grey + 0.1 * (data - grey), data)
-    kept = measured(data, flat, person, modality)
-    assert kept.above_white < 0.3
+    kept = contrast_kept_by_tissue(data, flat, patient.mask, modality, 2.0)
+    assert kept.above_white < 0.4
     (words,) = [text for text in kept.losses() if "brighter" in text]
-    assert "0.5 to 2" in words
+    assert "0.5 to 3" in words
+
+
+@pytest.mark.parametrize("modality", ["T2w", "FLAIR"])
+@pytest.mark.parametrize("site", ["GE", "PHILIPS", "SIEMENS", "SKYRA"])
+def test_what_the_target_itself_would_show_is_no_loss(patient, modality, site):
+    """Fields of both scanners differ, and so does the contrast of all tissues."""
+    before, after = (
+        acquire(patient, SITES[name], modality, scan_seed=seed)
+        for name, seed in ((site, 3), ("COI", 4))
+    )
+    kept = contrast_kept_by_tissue(before, after, patient.mask, modality, 2.0)
+    assert kept.losses() == []
 
 
 def test_bounds_are_of_the_numbers_and_what_is_missing_is_no_loss():
     nan = float("nan")
     assert ContrastKept(nan, nan, nan).losses() == []
     assert len(ContrastKept(0.3, 4.0, 0.4).losses()) == 3
-    assert ContrastKept(0.4, 3.0, 1.9).losses() == []
+    assert ContrastKept(0.4, 3.0, 2.9).losses() == []
 
 
 def test_a_scan_without_tissues_gets_no_numbers(person):
