@@ -42,6 +42,7 @@ from tqdm import tqdm
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.reference import reference_grid, reference_tissues
 from bids_harmony.imaging.tissues import segment_tissues
+from bids_harmony.quality.contrast import contrast_kept_by_tissue
 from bids_harmony.quality.lesion_signal import place_lesions, prepared_with_lesions, signal_kept
 from bids_harmony.quality.lesions import Lesion
 
@@ -146,6 +147,9 @@ def kept_rows(
                 * np.float32(scan.scale)
                 for scan, source in zip(scans, (own, _with_lesions(own)), strict=True)
             )
+            checked = contrast_kept_by_tissue(
+                before, after, patient.plain.mask, modality, patient.plain.grid.voxel_mm
+            )
             left = signal_kept(
                 before, before_with, after, after_with, patient.lesions, patient.plain.mask
             )
@@ -159,6 +163,8 @@ def kept_rows(
                 "source_people": len({p.visit.person for p in everyone if p.visit.site == own}),
                 "target_people": len({p.visit.person for p in there}),
                 "lesions": len(patient.lesions),
+                # What the program does by default: nothing then changes, whatever stands here.
+                "left_as_it_is": "; ".join(checked.losses()),
                 **{figure: round(value, 4) for figure, value in asdict(left).items()},
             }
 
