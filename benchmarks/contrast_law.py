@@ -4,10 +4,12 @@
 
 Signal equations: for pairs of random simulated scanners, the factor k on a person's deviation in
 log(grey / white) that a regression would find, T1 and T2 of grey and white matter varying alike,
-against `sites.contrast_law`; the level p that fits best. Real scanners: within-site spread of
-log(grey / white) of 1101 people at 17 sites of ABIDE-I against the sites' contrast (MRIQC
-measures; ``--tables`` is the folder that holds ``abide.tsv``). Writes JSON and Markdown to
-``benchmarks/results``; only numbers of sites are written, none of people.
+against `sites.contrast_law`; the level p that fits best, to the contrast of the equations and to
+that measured in an image of one person at each scanner. Reach: which share of a change of T1 in
+grey, and in white matter alone, one k keeps from every named scanner to COI. Real scanners:
+within-site spread of log(grey / white) of 1101 people at 17 sites of ABIDE-I against the sites'
+contrast (MRIQC measures; ``--tables`` is the folder that holds ``abide.tsv``). Writes JSON and
+Markdown to ``benchmarks/results``; only numbers of sites are written, none of people.
 """
 
 from __future__ import annotations
@@ -20,12 +22,21 @@ from typing import Any
 import numpy as np
 from measure import provenance
 
-from bids_harmony.phantom.anatomy import TISSUES
-from bids_harmony.phantom.scanner import Scanner, random_scanner
+from bids_harmony.imaging.intensity import robust_scale
+from bids_harmony.imaging.reference import reference_grid
+from bids_harmony.phantom.anatomy import TISSUES, make_anatomy
+from bids_harmony.phantom.scanner import SITES, Scanner, acquire, random_scanner
 from bids_harmony.sites.contrast_law import deviation_gain
+from bids_harmony.sites.tissue_profile import contrasts, tissue_profile
 
 RESULTS = Path(__file__).resolve().parent / "results"
 _SEED, _SCANNERS = 900_000, 120
+#: Scanners that take an image; its voxels in mm.
+_IMAGED, _VOXEL_MM = 60, 2.0
+_TARGET = "COI"
+#: p of T1w images in the law.
+_LEVEL = 0.17
+_TISSUES = ("grey", "white")
 #: Standard deviation of the logarithm between people: T1, T2, proton density.
 _SPREAD = {"t1": 0.03, "t2": 0.03, "density": 0.01}
 
@@ -36,7 +47,13 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, help="folder with abide.tsv")
     options = parser.parse_args()
     scanners = [random_scanner(_SEED + i) for i in range(_SCANNERS)]
-    rows = [_equations(scanners, modality) for modality in ("T1w", "T2w", "FLAIR")]
+    modalities = ("T1w", "T2w", "FLAIR")
+    rows = []
+    for modality in modalities:
+        rows.append({"contrast": "equations"} | _equations(scanners, modality))
+        imaged = scanners[:_IMAGED]
+        shown = _imaged(imaged, modality)
+        rows.append({"contrast": "image"} | _equations(imaged, modality, shown))
     sites = _real(options.tables) if options.tables else []
     record = {
         "name": "contrast_law",
@@ -44,6 +61,7 @@ def main() -> None:
         "seeds": [_SEED],
         **provenance(("numpy", "scipy", "pandas")),
         "rows": rows,
+        "reach": [row for modality in modalities for row in _reach(modality)],
         "sites": sites,
         "real": _fit(sites) if sites else {},
     }
@@ -75,15 +93,59 @@ def _deviations(scanner: Scanner, modality: str) -> np.ndarray:
     return np.array(found)
 
 
-def _equations(scanners: list[Scanner], modality: str) -> dict[str, Any]:
-    contrast = np.array(
-        [np.log(_signal(s, modality, 0) / _signal(s, modality, 1)) for s in scanners]
-    )
+def _contrast(scanner: Scanner, modality: str) -> float:
+    return float(np.log(_signal(scanner, modality, 0) / _signal(scanner, modality, 1)))
+
+
+def _imaged(scanners: list[Scanner], modality: str) -> np.ndarray:
+    """log(grey / white) of one person, as the program measures it."""
+    person = make_anatomy(reference_grid(_VOXEL_MM), _SEED)
+    found = []
+    for number, scanner in enumerate(scanners):
+        data = acquire(person, scanner, modality, scan_seed=number)
+        scaled = (data / robust_scale(data, person.mask)).astype(np.float32)
+        means = tissue_profile(scaled, person.mask, _VOXEL_MM).means
+        found.append(contrasts(means)[0])
+    return np.array(found)
+
+
+def _reach(modality: str) -> list[dict[str, Any]]:
+    """Share of a change of one tissue's T1 that the law, and the evenest k, keep."""
+
+    def sensitivity(scanner: Scanner, tissue: int) -> float:
+        up, down = (_signal(scanner, modality, tissue, t1=f) for f in (1.02, 0.98))
+        return float(np.log(up / down))
+
+    goal = SITES[_TARGET]
+    rows = []
+    for site, scanner in SITES.items():
+        if site == _TARGET:
+            continue
+        wanted = [sensitivity(goal, t) / sensitivity(scanner, t) for t in (0, 1)]
+        law = deviation_gain(modality, _contrast(scanner, modality), _contrast(goal, modality))
+        even = float(np.sqrt(wanted[0] * wanted[1]))
+        rows.append(
+            {"modality": modality, "source": site}
+            | {
+                f"{tissue}_{name}": round(k / wanted[number], 3)
+                for name, k in (("law", law), ("evenest", even))
+                for number, tissue in enumerate(_TISSUES)
+            }
+        )
+    return rows
+
+
+def _equations(
+    scanners: list[Scanner], modality: str, shown: np.ndarray | None = None
+) -> dict[str, Any]:
+    """The best p; `shown` are contrasts where they are not those of the equations."""
+    pure = np.array([_contrast(s, modality) for s in scanners])
+    contrast = pure if shown is None else shown
     moves = np.stack([_deviations(s, modality) for s in scanners])
     wanted = (moves @ moves.T) / np.square(moves).sum(axis=1)[:, None]
     # An inversion near the null of grey matter turns contrast round; no law holds there.
     usual = np.median(moves, axis=0)
-    usable = (np.abs(contrast) < 1) & (moves @ usual > 0.1 * usual @ usual)
+    usable = (np.abs(pure) < 1) & (moves @ usual > 0.1 * usual @ usual)
     wanted, contrast = wanted[np.ix_(usable, usable)], contrast[usable]
 
     def error(found: np.ndarray) -> float:
@@ -127,7 +189,7 @@ def _fit(sites: list[dict[str, Any]]) -> dict[str, Any]:
     """Power of the spread in the contrast beyond p; 1 is the law, 0 would be none."""
     from scipy.stats import linregress
 
-    weighting = [np.log(0.2 - row["log_contrast"]) for row in sites]
+    weighting = [np.log(_LEVEL - row["log_contrast"]) for row in sites]
     found = linregress(weighting, [np.log(row["spread"]) for row in sites])
     return {
         "power": round(float(found.slope), 3),
@@ -144,13 +206,30 @@ def _report(record: dict[str, Any]) -> str:
         "",
         f"`{record['command']}`, seed {record['seeds'][0]}.",
         "",
-        "| modality | scanners | best p | error of log k at best p | of the law | of k = 1 |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| modality | contrast of | scanners | best p | error of log k at best p | of the law "
+        "| of k = 1 |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     lines += [
-        f"| {r['modality']} | {r['scanners']} | {r['best_level']} | {r['log_error_best']} "
-        f"| {r['log_error_law']} | {r['log_error_without']} |"
+        f"| {r['modality']} | {r['contrast']} | {r['scanners']} | {r['best_level']} "
+        f"| {r['log_error_best']} | {r['log_error_law']} | {r['log_error_without']} |"
         for r in record["rows"]
+    ]
+    lines += [
+        "",
+        f"What one k can keep of a change of T1 in one tissue alone, to {_TARGET}: by the law, "
+        "and by the k that is evenest between the tissues.",
+        "",
+        "| modality | source | grey, law | white, law | grey, evenest | white, evenest |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    lines += [
+        f"| {r['modality']} | {r['source']} | "
+        + " | ".join(
+            f"{r[f'{tissue}_{k}']:.2f}" for k in ("law", "evenest") for tissue in _TISSUES
+        )
+        + " |"
+        for r in record["reach"]
     ]
     if record["real"]:
         real = record["real"]

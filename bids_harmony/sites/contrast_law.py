@@ -16,8 +16,9 @@ from __future__ import annotations
 
 __all__ = ["deviation_gain"]
 
-#: Log contrast of grey over white matter without weighting.
-_WITHOUT_WEIGHTING = {"T1w": 0.2, "T2w": -0.07}
+#: Log contrast of grey over white matter without weighting, as `tissue_profile` measures it:
+#: partial volume makes contrasts of images smaller than those of the equations.
+_WITHOUT_WEIGHTING = {"T1w": 0.17, "T2w": -0.07}
 #: Bounds of k.
 _LEAST, _MOST = 0.4, 2.5
 #: A contrast as close to p as this is no measure of weighting.
