@@ -13,7 +13,22 @@ def test_equal_sites_and_unknown_laws_keep_a_deviation_as_it_is():
     assert deviation_gain("FLAIR", 0.1, 0.3) == 1
     assert deviation_gain("T1w", 0.16, -0.4) == 1  # no weighting to measure by
     assert deviation_gain("T1w", 0.5, -0.4) == 1  # contrast the other way round
-    assert deviation_gain("T1w", -0.2, -5.0) == 2.5
+    assert deviation_gain("T1w", -0.4, 0.16) == 1  # at the target
+
+
+@pytest.mark.parametrize(
+    ("modality", "source", "target", "gain"),
+    [
+        ("T1w", -0.2, -5.0, 2.5),
+        ("T1w", -5.0, -0.2, 0.4),
+        ("T1w", -0.3, -0.5, 0.67 / 0.47),
+        ("T1w", -0.5, -0.3, 0.47 / 0.67),
+        ("T2w", 0.2, 0.4, 0.47 / 0.27),
+        ("T2w", 0.4, 0.2, 0.27 / 0.47),
+    ],
+)
+def test_a_deviation_grows_with_contrast_within_bounds(modality, source, target, gain):
+    assert deviation_gain(modality, source, target) == pytest.approx(gain)
 
 
 @pytest.mark.parametrize(("modality", "within"), [("T1w", 0.12), ("T2w", 0.17)])

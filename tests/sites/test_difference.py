@@ -1,5 +1,7 @@
 """What two sites differ in, from the looks of single scans."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -66,6 +68,22 @@ def test_the_difference_is_found_and_its_numbers_are_told(rng):
     assert grey["AppliedLogDifference"] == pytest.approx(found.contrasts[0], abs=1e-4)
     expected = found.by_contrast[0].residual_sd * np.sqrt(1 / 10 + 1 / 20)
     assert grey["StandardError"] == pytest.approx(expected, rel=1e-3)
+    # What is applied is scaled by how likely it is that the sites differ at all.
+    told = replace(found, probability=0.25).for_sidecar()
+    grey = told["Contrasts"]["GreyToWhite"]
+    assert grey["AppliedLogDifference"] == pytest.approx(found.contrasts[0] / 4, abs=1e-5)
+    assert told["ProbabilitySitesDiffer"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("people", "support", "share"),
+    [((1, 9), 0, 0.1), ((9, 2), 0, 0.2), ((3, 9), 1 / 3, 0.3), ((9, 5), 1, 0.5), ((9, 9), 1, 0.5)],
+)
+def test_the_site_that_is_known_worse_decides_how_far_to_go(rng, people, support, share):
+    found = compare_sites(looks(rng, 5), looks(rng, 5), "T1w")
+    found = replace(found, people=people, probability=0.5)
+    assert found.support == pytest.approx(support)
+    assert found.condition_share == pytest.approx(share)
 
 
 def test_scans_of_one_person_do_not_make_a_site_better_known(rng):
@@ -130,3 +148,57 @@ def test_an_unusual_scanner_is_not_pulled_to_the_usual_ones(rng):
     usual = looks(rng, 1, field=0.05)
     near = compare_sites(source, usual, "T1w").field
     assert np.abs(near).sum() < 0.9 * np.abs(usual.fields[0] - source.fields[0]).sum()
+
+
+def fixed_looks(count, shift, *, scans_each=1):
+    """People and scans that are the same everywhere and always."""
+    wave = np.sin(1.7 * np.arange(count)[:, None] + shift + np.arange(24))
+    logs = SITE + shift * np.array([0.03, 0.15]) + [0.02, 0.1] * wave[:, :2]
+    fields = 0.04 * wave[:, 2:22] + 0.035 * shift
+    fields[:, 0] = 0
+    person = np.arange(count) // scans_each
+    return ScanLooks(
+        people=tuple(f"p{i}" for i in person),
+        means=np.exp(np.insert(logs, 1, 0.0, axis=1)),
+        fields=fields,
+        detail=-2 + 0.06 * shift + 0.05 * wave[:, 22:],
+        covariates={"age": 40 + 9 * shift + 15 * np.cos(0.6 * person)},
+    )
+
+
+@pytest.mark.parametrize(
+    ("modality", "by_part", "contrasts", "field", "others"),
+    [
+        (
+            "T1w",
+            (0.1644786, 0.00160359, 0.1828785),
+            (0.02656731, 0.1279474),
+            (0.03956933, 0.03865589, 0.032326),
+            (0.6907708, 1.436917, 0.01626167, 0.01987888, 0.01346044, 0.1014946),
+        ),
+        (
+            "T2w",
+            (0.1617265, 0.00160359, 0.1828785),
+            (0.02656731, 0.1277895),
+            (0.03956933, 0.03865589, 0.032326),
+            (0.6907708, 1.436917, 0.01626167, 0.01987888, 0.01346044, 0.1014946),
+        ),
+        (
+            "FLAIR",
+            (0.08526437, 0.00160359, 0.1828785),
+            (0.02643098, 0.1308437),
+            (0.03956933, 0.03865589, 0.032326),
+            (0.6907708, 1.436917, 0.01821011, 0.02225241, 0.01346044, 0.1014946),
+        ),
+    ],
+)
+def test_every_number_of_a_difference_is_what_it_was(modality, by_part, contrasts, field, others):
+    """No behaviour shows a weight that is half of another: these are numbers of today."""
+    found = compare_sites(fixed_looks(6, 0.0), fixed_looks(8, 1.0, scans_each=2), modality)
+    first = found.by_contrast[0]
+    seen = found.scan_field, found.separation[0], first.standard_error, first.residual_sd
+    assert found.people == (6, 4) and found.field[0] == 0
+    assert found.by_part == pytest.approx(by_part, rel=1e-6)
+    assert found.contrasts == pytest.approx(contrasts, rel=1e-6)
+    assert found.field[[1, 2, 3]] == pytest.approx(field, rel=1e-6)
+    assert (*seen, *found.repeat_sd) == pytest.approx(others, rel=1e-6)

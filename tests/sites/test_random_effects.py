@@ -68,6 +68,47 @@ def test_where_a_covariate_is_the_site_the_difference_is_open(rng):
     share = 2 * 0.08**2 / (2 * 0.08**2 + 4 * 0.05**2)
     assert mixed.mean == pytest.approx(alone.mean * share, rel=0.02)
     assert mixed.posterior_sd > 5 * alone.posterior_sd
+    # Nor does it take a degree of freedom from what people vary by.
+    assert mixed.residual_sd == pytest.approx(alone.residual_sd, rel=1e-9)
+    nothing_known = site_difference(source, target, **FLAT, **apart, slope_sd=[100.0])
+    assert nothing_known.standard_error > 50
+    said_by_prior = site_difference(source, target, **USUAL, **apart, slope_sd=[1e6])
+    assert said_by_prior.standard_error == np.inf
+
+
+def test_the_posterior_is_the_best_linear_unbiased_prediction(rng):
+    """Henderson's, by the covariance of the measures; the mean of all by generalized least squares
+    (Robinson, Statist. Sci. 6:15, 1991)."""
+    own, other = rng.standard_normal((7, 2)), rng.standard_normal((4, 2)) + 0.7
+    slope_sd = 0.03, 0.2
+    source, target = people(rng, 7, 0.0), people(rng, 4, 0.1)
+    found = site_difference(
+        source, target, between_sites_sd=0.05, residual_sd=0.03, prior_people=1e12,
+        source_covariates=own, target_covariates=other, slope_sd=slope_sd,
+    )  # fmt: skip
+    y, there = np.concatenate([source, target]), np.arange(11) >= 7
+    x = np.concatenate([own, other]) * slope_sd
+    # The mean of all takes up the origin of covariates.
+    x -= x.mean(axis=0)
+    inverse = np.linalg.inv(0.03**2 * np.eye(11) + 2 * 0.05**2 * np.outer(there, there) + x @ x.T)
+    mean = inverse.sum(axis=0) @ y / inverse.sum()
+    assert found.mean == pytest.approx(2 * 0.05**2 * there @ inverse @ (y - mean), rel=1e-9)
+    assert found.residual_sd == pytest.approx(0.03, rel=1e-9)
+
+
+def test_the_origin_of_a_covariate_does_not_matter(rng):
+    """Dates of birth in seconds are as good as ages."""
+    source, target = people(rng, 6, 0.0), people(rng, 6, 0.1)
+    own, other = rng.standard_normal((6, 1)), rng.standard_normal((6, 1)) + 1
+
+    def found(origin):
+        return site_difference(
+            source, target, **USUAL, slope_sd=[0.05],
+            source_covariates=own + origin, target_covariates=other + origin,
+        )  # fmt: skip
+
+    assert found(1e9).mean == pytest.approx(found(0).mean, rel=1e-5)
+    assert found(1e9).posterior_sd == pytest.approx(found(0).posterior_sd, rel=1e-5)
 
 
 def test_bayes_factor_is_that_of_the_marginal_likelihoods():

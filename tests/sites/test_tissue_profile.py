@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from bids_harmony.imaging.intensity import robust_scale
-from bids_harmony.imaging.reference import reference_grid
+from bids_harmony.imaging.reference import reference_grid, reference_tissues
+from bids_harmony.imaging.tissues import FIELD_TERMS, log_field
 from bids_harmony.phantom.anatomy import make_anatomy
 from bids_harmony.phantom.scanner import SITES, acquire, without_fields
 from bids_harmony.sites.tissue_profile import contrasts, tissue_profile
@@ -19,12 +20,16 @@ def person():
     return make_anatomy(GRID, 31)
 
 
+def scan(person, site="SKYRA", modality="T1w", mask=None):
+    data = acquire(person, without_fields(SITES[site]), modality, scan_seed=4)
+    return data / robust_scale(data, person.mask if mask is None else mask)
+
+
 def grey_contrast(person, longer):
     """log(grey / white) as measured and in pure voxels, T1 of grey matter `longer` times."""
     factor = person.t1_factor * (1 + (longer - 1) * person.fractions[0])
     changed = replace(person, t1_factor=factor.astype(np.float32))
-    data = acquire(changed, without_fields(SITES["SKYRA"]), "T1w", scan_seed=4)
-    data = data / robust_scale(data, person.mask)
+    data = scan(changed)
     grey, white = (np.median(data[person.fractions[t] > 0.9]) for t in (0, 1))
     measured = contrasts(tissue_profile(data, person.mask, GRID.voxel_mm).means)[0]
     return measured, np.log(grey / white)
@@ -41,3 +46,50 @@ def test_contrasts_are_free_of_gain_and_do_not_follow_noise():
     means = np.array([[0.5, 0.8, 0.1], [1.0, 1.6, 0.2]])
     assert np.allclose(contrasts(means), np.log([[0.625, 0.125]] * 2))
     assert contrasts([0.5, 0.8, 0.0])[1] == pytest.approx(np.log(0.02))
+
+
+def test_a_field_is_no_contrast(person):
+    data = scan(person)
+    field = np.zeros(FIELD_TERMS)
+    field[[1, 4, 10]] = 0.3, -0.25, 0.2
+    bright = data * np.exp(log_field(field, data.shape))
+    plain, found = (tissue_profile(d, person.mask, GRID.voxel_mm) for d in (data, bright))
+    assert contrasts(found.means) == pytest.approx(contrasts(plain.means), abs=0.01)
+    assert (found.field - plain.field)[[1, 4, 10]] == pytest.approx([0.3, -0.25, 0.2], abs=0.06)
+
+
+@pytest.mark.parametrize(("modality", "end"), [("T1w", 0.5), ("T2w", 99.5)])
+def test_a_tissue_that_is_hardly_there_lies_within_the_brains_range(person, modality, end):
+    inside = person.mask & (reference_tissues(GRID)[2] < 0.05)
+    data = scan(person, modality=modality, mask=inside)
+    found = tissue_profile(data, inside, GRID.voxel_mm)
+    flat = data * np.exp(-log_field(found.field, data.shape))
+    assert found.means[2] == pytest.approx(np.percentile(flat[inside], end), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("site", "modality", "means", "field"),
+    [
+        ("SKYRA", "T1w", (0.51333, 0.79884, 0.17335), (0.03000, -0.05506, -0.00039)),
+        ("GE", "T1w", (0.67488, 0.85040, 0.38381), (0.03446, -0.02501, 0.01408)),
+        ("GE", "T2w", (0.52857, 0.35173, 0.94627), (0.08272, 0.03364, 0.03085)),
+        ("PHILIPS", "FLAIR", (0.86857, 0.66908, 0.42358), (0.04644, 0.03017, 0.01747)),
+    ],
+)
+def test_a_profile_is_what_it_was(person, site, modality, means, field):
+    """Numbers of today: site banks that are kept hold such."""
+    found = tissue_profile(scan(person, site, modality), person.mask, GRID.voxel_mm)
+    assert found.means == pytest.approx(means, rel=1e-3)
+    assert found.field[[1, 4, 10]] == pytest.approx(field, abs=1e-3)
+
+
+def test_a_fine_grid_is_measured_on_a_coarse_lattice():
+    fine = reference_grid(2.0)
+    person = make_anatomy(fine, 31)
+    data = scan(person)
+    every_other = (slice(None, None, 2),) * 3
+    blocks = np.zeros_like(data)
+    blocks[every_other] = data[every_other]
+    found, lattice = (tissue_profile(d, person.mask, 2.0) for d in (data, blocks))
+    assert np.array_equal(found.means, lattice.means)
+    assert np.array_equal(found.field, lattice.field)
