@@ -7,7 +7,6 @@ from bids_harmony.harmonizers.conditioned import Conditioned, condition_scan, pr
 from bids_harmony.harmonizers.conditioning import N_MAPS, pool_cells, side_maps, texture
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import preset
-from bids_harmony.training.site_bank import standardize_codes
 
 
 def test_pooling_agrees_with_adaptive_pooling(rng):
@@ -49,19 +48,6 @@ def test_log_ratio_maps_show_a_gain(world):
     assert np.isfinite(maps).all()
 
 
-def active_network(world):
-    """Heads that modulate; a fresh network's heads are zero."""
-    torch.manual_seed(0)
-    config = preset("local", grid=4, hidden=(8, 8), head_channels=8, embedding=16,
-                    projection=(32, 16), map_channels=8)  # fmt: skip
-    network = IHFNetwork(config, world.encoder.code_length)
-    standardize_codes(network, world.banks.values())
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.01 * torch.randn_like(parameter))
-    return network.eval()
-
-
 def condition(world, network, source, target):
     scan = world.scan(source)
     return condition_scan(
@@ -70,17 +56,15 @@ def condition(world, network, source, target):
     )  # fmt: skip
 
 
-def test_same_site_changes_nothing_at_all(world):
-    network = active_network(world)
-    change = predict_change(network, condition(world, network, "GE", "GE"))
+def test_same_site_changes_nothing_at_all(world, moved_network):
+    change = predict_change(moved_network, condition(world, moved_network, "GE", "GE"))
     assert not change.any()
 
 
-def test_another_site_changes_the_scan_whatever_the_batch_size(world):
-    network = active_network(world)
-    conditioned = condition(world, network, "GE", "COI")
-    one = predict_change(network, conditioned, batch_size=1)
-    many = predict_change(network, conditioned, batch_size=16)
+def test_another_site_changes_the_scan_whatever_the_batch_size(world, moved_network):
+    conditioned = condition(world, moved_network, "GE", "COI")
+    one = predict_change(moved_network, conditioned, batch_size=1)
+    many = predict_change(moved_network, conditioned, batch_size=16)
     assert np.abs(one).max() > 1e-3
     assert np.abs(one - many).max() < 1e-5
 
