@@ -18,6 +18,7 @@ from bids_harmony.phantom.scanner import SITES, acquire
 from bids_harmony.settings import Settings, TrainingSettings
 from bids_harmony.training.adapt import network_config, train_model
 from bids_harmony.training.bank_files import BANKS_FILE, read_banks
+from bids_harmony.training.pretrain import TwinLoss
 from bids_harmony.training.training_scans import TrainingScan
 
 VOXEL_MM = 6.0
@@ -134,6 +135,22 @@ def test_without_twins_a_model_is_banks_and_adaptation(scans, settings, tmp_path
     extra = train_model(scans, replace(settings, training=replace(QUICK, twin_steps=0)), tmp_path)
     assert extra["twins"]["unseen"] is None and extra["adaptation"]["done"]
     assert load_harmonizer("ihf", tmp_path).sites("T1w") == ("COI", "GE")
+
+
+def test_twins_are_trained_with_the_weights_of_the_settings_and_a_persons_contrast(
+    scans, settings, tmp_path, monkeypatch
+):
+    class Stop(Exception):
+        pass
+
+    def stop(*_, loss, **__):
+        raise Stop(loss)
+
+    monkeypatch.setattr("bids_harmony.training.adapt.pretrain", stop)
+    asked = replace(QUICK, twin_absolute=2.0, twin_squared=3.0)
+    with pytest.raises(Stop) as found:
+        train_model(scans, replace(settings, training=asked), tmp_path)
+    assert found.value.args == (TwinLoss(absolute=2.0, squared=3.0, contrast=20.0),)
 
 
 def test_a_network_is_the_preset_with_the_changes_asked_for():

@@ -111,6 +111,11 @@ def test_the_weights_of_the_loss_are_used(pool, encoder):
     both = twin_loss(network, batch, TwinLoss(1.0, 1.0, 2.0))[0].item()
     only = twin_loss(network, batch, TwinLoss(1.0, 0.0, 0.0))[0].item()
     assert both == pytest.approx(only + squared.item() + 2 * contrast.item(), rel=1e-5)
+    usual = only + 4 * squared.item() + 20 * contrast.item()
+    assert twin_loss(network, batch)[0].item() == pytest.approx(usual, rel=1e-5)
+    # What the settings leave open is what it was.
+    given = twin_loss(network, batch, TwinLoss(1.0, 4.0))[0].item()
+    assert given == pytest.approx(usual, rel=1e-5)
 
 
 def test_the_loss_asks_for_the_contrast_of_tissues_and_not_for_their_noise(pool):
