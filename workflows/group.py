@@ -41,6 +41,7 @@ def run_group(settings: Settings) -> Path:
     NothingSelected
         When the output folder holds nothing of them.
     """
+    from bids_harmony.bids.covariates import check_covariates
     from bids_harmony.bids.derivative import write_json
     from bids_harmony.bids.site import same_site
     from bids_harmony.group.chapter import make_chapter
@@ -68,10 +69,12 @@ def run_group(settings: Settings) -> Path:
         )
     for row in missing:
         logger.warning("%s is not in the group page: %s", row.label, row.reason)
+    people = [(output.participant, output.session) for output in outputs]
+    check_covariates(settings.bids_dir, people, settings.covariates)
     chapters = []
     for (suffix, target), own in per_page(outputs).items():
         logger.info("%s to %s: %d scans", suffix, target, len(own))
-        covariates = read_covariates(settings.bids_dir, own)
+        covariates = read_covariates(settings.bids_dir, own, settings.covariates)
         chapters.append(make_chapter(own, covariates, seed=settings.random_seed))
     _write_tables(settings.output_dir, chapters)
     write_json(

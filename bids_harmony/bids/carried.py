@@ -7,12 +7,13 @@ names, dates, identifiers and remarks into fields and columns that nobody can fo
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from bids_harmony.bids.site import SITE_COLUMNS
 
-__all__ = ["COLUMNS", "acquisition_fields", "holds_in_json", "may_be_carried"]
+__all__ = ["acquisition_fields", "holds_in_json", "is_of_people", "may_be_carried"]
 
 # BIDS 1.11: hardware, sequence, encoding, timing, contrast, institution. SeriesDescription and
 # ProtocolName are what somebody typed.
@@ -54,14 +55,30 @@ UsePhilipsFloatNotDisplayScaling VariableFlipAngleFlag VendorReportedEchoSpacing
 """
 _FIELDS = frozenset((_BIDS + _CONVERTERS).split())
 
+# Of people, as studies spell them once case, signs and what stands in brackets are taken away:
+# "Age (years)", DX_GROUP, AGE_AT_SCAN, PTGENDER. Dates, names, numbers of records and scores of
+# tests have no place here.
+_OF_PEOPLE = """
+age ageyears ageyrs ageyr ageinyears agemonths ageinmonths ageweeks ageinweeks agedays ageatscan
+ageatscanning agescan scanage ageatmri agemri agemriyears ageatvisit agevisit ageatsession
+ageatbaseline agebaseline baselineage agegroup agebin agerange agecategory birthage gestationalage
+postmenstrualage
+sex sexatbirth biologicalsex birthsex gender ptgender sexid mf
+hand handedness handed handness dominanthand handednesscategory handednessscore
+group grp groups cohort arm studyarm studygroup researchgroup subjectgroup participantgroup
+patientgroup casecontrol population
+diagnosis diagnoses diag dx dxgroup dxbl diagnosisgroup diagnosticgroup clinicaldiagnosis
+primarydiagnosis disease
+"""
 _SITE = frozenset(SITE_COLUMNS)
-#: Columns that may be carried, by the key column of the table they stand in.
-COLUMNS: Mapping[str, frozenset[str]] = {
-    "participant_id": _SITE
-    | {"age", "cohort", "diagnosis", "gender", "group", "handedness", "sex", "species", "strain"},
-    "session_id": _SITE | {"age", "cohort", "diagnosis", "group"},
-    "filename": _SITE | {"age"},
-}
+_PEOPLE = frozenset(_OF_PEOPLE.split())
+_BRACKETS = re.compile(r"\([^)]*\)|\[[^]]*\]")
+_SIGNS = re.compile(r"[^a-z0-9]")
+
+
+def is_of_people(column: str) -> bool:
+    """Whether a column holds age, sex, hand, group or diagnosis, by its name."""
+    return _SIGNS.sub("", _BRACKETS.sub("", column.casefold())) in _PEOPLE
 
 
 def acquisition_fields(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,7 +103,12 @@ def acquisition_fields(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 def may_be_carried(column: str, key: str) -> bool:
     """Whether a column of the table with this key column may go into an output."""
-    return column == key or column.casefold() in COLUMNS[key]
+    plain = column.casefold()
+    if column == key or plain in _SITE:
+        return True
+    if key == "filename":
+        return plain == "age"
+    return is_of_people(column) or (key == "participant_id" and plain in ("species", "strain"))
 
 
 def holds_in_json(value: Any) -> bool:

@@ -17,6 +17,7 @@ __all__ = [
     "DEFAULT_COVARIATES",
     "MISSING",
     "MOST_LEVELS",
+    "check_covariates",
     "column_numbers",
     "covariate_columns",
     "session_rows",
@@ -122,6 +123,22 @@ def covariate_columns(
         columns = _levels(name, cells) if numbers is None else {name: numbers}
         found |= {key: values for key, values in columns.items() if _varies(values)}
     return found
+
+
+def check_covariates(bids_dir: Path, units: Sequence[Unit], names: Sequence[str]) -> None:
+    """Refuse covariates that somebody asks for and no table has.
+
+    Raises
+    ------
+    UsageError
+        With the columns that there are.
+    MissingInput, DataError
+        As `session_rows`.
+    """
+    rows = session_rows(bids_dir, units)
+    for name in names:
+        if name != AUTO:
+            _check_known(name, bids_dir, rows)
 
 
 def column_numbers(name: str, cells: Sequence[str], people: Sequence[str]) -> list[float] | None:

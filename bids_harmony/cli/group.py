@@ -37,6 +37,7 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
 
 
 def _count(settings: Settings) -> ExitCode:
+    from bids_harmony.bids.covariates import check_covariates
     from bids_harmony.group.covariates import read_covariates
     from bids_harmony.group.outputs import find_outputs, per_page
 
@@ -44,7 +45,9 @@ def _count(settings: Settings) -> ExitCode:
         settings.output_dir, settings.bids_dir, settings.participant_labels
     )
     # What cannot be read is said now.
-    read_covariates(settings.bids_dir, outputs)
+    people = [(output.participant, output.session) for output in outputs]
+    check_covariates(settings.bids_dir, people, settings.covariates)
+    read_covariates(settings.bids_dir, outputs, settings.covariates)
     for (suffix, target), own in per_page(outputs).items():
         sites = sorted({output.site for output in own})
         print(f"{suffix} to {target}: {len(own)} scans of {', '.join(sites)}")

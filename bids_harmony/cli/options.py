@@ -110,7 +110,8 @@ def _add_sites(group: argparse._ArgumentGroup) -> None:
         metavar="COLUMN",
         help="columns of participants.tsv and sessions.tsv in which sites may differ without that "
         "being the scanner's doing, as age sex group; none where nothing follows; auto: age and "
-        f"sex where they are known of everybody {shown_default('covariates')}",
+        "sex where they are known of everybody; tables of the group have them, too, as age, sex, "
+        f"hand, group and diagnosis {shown_default('covariates')}",
     )
     group.add_argument(
         "--source-site",

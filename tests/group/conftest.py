@@ -157,7 +157,7 @@ def write_summaries(
     from bids_harmony.bids.naming import summary_path
 
     rng = np.random.default_rng(seed)
-    table = ["participant_id\tage\tsex\tsite\tremark"]
+    table = ["participant_id\tage\tsex\tsite\tdiagnosis"]
     for k in range(per_site * (1 if travelling else len(SITES))):
         home = k // per_site
         label = f"{k + 1:03d}"

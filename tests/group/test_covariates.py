@@ -56,13 +56,13 @@ def test_a_word_among_numbers_is_missing_and_told(tmp_path, caplog, cell):
 
 
 def test_commas_of_a_column_mean_one_thing(tmp_path):
-    assert column(tmp_path, ["1,5", "2,125", "3"], "volume") == [1.5, 2.125, 3]
+    assert column(tmp_path, ["1,5", "2,125", "3"], "age_weeks") == [1.5, 2.125, 3]
 
 
 def test_words_stay_words(tmp_path, caplog):
     assert column(tmp_path, ["F", "M", "F"], "sex") == ["F", "M", "F"]
     assert column(tmp_path, ["1", "2", "x", "1"], "group") == ["1", "2", "x", "1"]
-    assert column(tmp_path, [f"remark {n}" for n in range(9)], "notes") is None
+    assert column(tmp_path, [f"remark {n}" for n in range(9)], "diagnosis") is None
     assert not caplog.records
 
 

@@ -98,7 +98,7 @@ def test_sites_of_one_and_two_people_are_told_as_such(make_cohort, per_site, suf
         assert "two scans or more each" in said and "COI: 1, GE: 1, PHILIPS: 1" in said
         assert not chapter["site_effects"] and not chapter["probe"]
     else:
-        # The table has a remark that is another one of everybody: no reason to say nothing.
+        # The diagnosis is a remark, another one of everybody: no reason to say nothing.
         assert chapter["site_effects"] and "combat" not in chapter["statements"]
 
 
@@ -205,3 +205,60 @@ def test_scan_on_another_grid_leaves_the_page(make_cohort):
     save_summary(path, replace(summary, **other))
     assert run(folders) == 0
     assert (folders.out / "figures" / "group_T1w_COI_changes.png").is_file()
+
+
+PRIVATE = {
+    "operator": ("Doe^Jane", "Roe^Rick"),
+    "mrn": ("4711001", "4711002"),
+    "acq_date": ("2019-03-07", "2019-03-08"),
+    "phone": ("0555-1234", "0555-9876"),
+    "address": ("Elm Street 9", "Oak Lane 3"),
+    "hosp_score": ("17.25", "19.75"),
+}
+
+
+def add_columns(folders, columns):
+    """Add columns of two values, one after the other, to the participants."""
+    head, *rows = (folders.bids / "participants.tsv").read_text().splitlines()
+    lines = [f"{head}\t" + "\t".join(columns)]
+    lines += [
+        f"{row}\t" + "\t".join(pair[n % 2] for pair in columns.values())
+        for n, row in enumerate(rows)
+    ]
+    write(folders.bids / "participants.tsv", "\n".join(lines) + "\n")
+
+
+def everything_of(folders) -> str:
+    files = [path for path in folders.out.rglob("*") if path.is_file()]
+    return "".join(path.read_text(errors="ignore") for path in files if path.suffix != ".npz")
+
+
+def test_columns_that_nobody_named_do_not_travel(make_cohort):
+    folders = make_cohort(per_site=3)
+    add_columns(folders, PRIVATE | {"DX_GROUP": ("AD", "HC")})
+    assert run(folders) == 0
+    text = everything_of(folders)
+    assert [cell for pair in PRIVATE.values() for cell in pair if cell in text] == []
+    table = pd.read_csv(folders.out / "group_T1w.tsv", sep="\t")
+    assert set(table["DX_GROUP"]) == {"AD", "HC"} and "age" in table
+    assert not set(PRIVATE) & set(table)
+    assert "operator, mrn, acq_date, phone, address, hosp_score" in text
+
+
+def test_a_column_that_the_user_names_does(make_cohort):
+    folders = make_cohort(per_site=3)
+    add_columns(folders, PRIVATE)
+    assert run(folders, "--covariates", "hosp_score", "operator") == 0
+    table = pd.read_csv(folders.out / "group_T1w.tsv", sep="\t")
+    assert table["hosp_score"].tolist() == [17.25, 19.75] * 4 + [17.25]
+    assert set(table["operator"]) == set(PRIVATE["operator"]) and "mrn" not in table
+    record = json.loads((folders.out / "group.json").read_text())["chapters"][0]
+    assert {"age", "sex", "hosp_score", "operator"} <= set(record["confounding"])
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_a_column_that_is_not_there_is_told(make_cohort, capsys, dry):
+    folders = make_cohort(per_site=2)
+    assert run(folders, "--covariates", "iq", *dry) == 64
+    assert "--covariates iq" in capsys.readouterr().err
+    assert not (folders.out / "group.html").exists()
