@@ -11,7 +11,6 @@ import json
 import os
 import reprlib
 import stat
-from pathlib import Path
 from typing import Any
 
 from bids_harmony.exceptions import (
@@ -68,7 +67,6 @@ def read_bytes(path: str | os.PathLike[str], *, most: int, holds: str = "file") 
     DataError
         Larger than `most`.
     """
-    path = Path(path)
     try:
         # A pipe would be waited for; the flag has no meaning for files.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -95,7 +93,7 @@ def read_bytes(path: str | os.PathLike[str], *, most: int, holds: str = "file") 
     return content
 
 
-def _content(handle: int, path: Path, most: int, holds: str) -> bytes:
+def _content(handle: int, path: str | os.PathLike[str], most: int, holds: str) -> bytes:
     state = os.fstat(handle)
     if stat.S_ISDIR(state.st_mode):
         raise MissingInput(f"a folder where a {holds} should be", where=str(path))

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from bids_harmony.bids.dataset import Problem, ScanSelection, find_everyone, find_scans
 from bids_harmony.bids.naming import file_stem
 from bids_harmony.bids.site import same_site
+from bids_harmony.bids.site_search import scans_of
 from bids_harmony.diffusion.gradients import match_shells
-from bids_harmony.exceptions import BidsHarmonyError
+from bids_harmony.exceptions import BidsHarmonyError, NotFetched
 from bids_harmony.workflows.models import known_by_model, model_folder, no_look
 from bids_harmony.workflows.reference_images import LookOf, are_given
 from bids_harmony.workflows.running import failed_status
@@ -94,13 +95,26 @@ class _Outlook:
         """What the model knows."""
         return known_by_model(self.settings)
 
+    @property
+    def selects_all(self) -> bool:
+        """Whether the selection is the whole dataset."""
+        s = self.settings
+        return not (s.participant_labels or s.session_labels or s.bids_filters or s.source_site)
+
     @cached_property
     def everyone(self) -> Sequence[Scan]:
         """Scans of the whole dataset."""
-        s = self.settings
-        if not (s.participant_labels or s.session_labels or s.bids_filters or s.source_site):
+        if self.selects_all:
             return self.selection.scans
-        return find_everyone(s, sites=self.selection.sites)
+        return find_everyone(self.settings, sites=self.selection.sites)
+
+    @cached_property
+    def everyones_problems(self) -> Sequence[Problem]:
+        """What of the whole dataset cannot be used."""
+        if self.selects_all:
+            return self.selection.problems
+        sites = self.selection.sites
+        return find_scans(self.settings, whole_dataset=True, sites=sites).problems
 
     def check(self, scan: Scan) -> None:
         """Raise what the run would raise for a scan."""
@@ -112,7 +126,30 @@ class _Outlook:
         if shown.reason:
             raise shown.reason
         if not shown.by_model and not shown.scans:
+            self.check_fetched(LookOf(self.target, scan.modality), scan)
             raise no_look(scan, self.model.targets(scan.modality), self.target)
+
+    def check_fetched(self, look: LookOf, scan: Scan) -> None:
+        """Raise the reason where scans would show a look, but are not here."""
+        if are_given(look, self.settings):
+            return
+        files = self.selection.sites.scans
+        missing = [
+            problem
+            for problem in self.everyones_problems
+            if isinstance(problem.error, NotFetched)
+            and problem.label.endswith(f"_{look.modality}")
+            and (told := files.get(problem.path.relative_to(self.settings.bids_dir).as_posix()))
+            and told.site == look.site
+        ]
+        if missing:
+            first = missing[0]
+            raise NotFetched(
+                f"the {look.modality} scans that would show how {look.site} looks are not here",
+                where=scan.label,
+                got=f"{len(missing)} that were not fetched",
+                hint=f"The first, {first.label}: {first.error}",
+            )
 
     def read(self, scan: Scan, settings: Settings) -> Gradients | None:
         """As `check_scan`."""
@@ -184,12 +221,7 @@ class _Outlook:
         )
         if not people or are_given(look, self.settings):
             return ()
-        return find_scans(
-            self.settings,
-            whole_dataset=True,
-            people=people[:1],
-            sites=self.selection.sites,
-        ).scans
+        return scans_of(self.settings, people[0], self.selection.sites)
 
     def check_shells(self, scan: Scan, gradients: Gradients) -> None:
         """Raise what the run would raise for a series: both sites need shells like its own."""
@@ -204,6 +236,7 @@ class _Outlook:
                 if shown.reason:
                     raise shown.reason
                 if not shown.scans:
+                    self.check_fetched(LookOf(site, "dwi"), scan)
                     raise no_series(scan, which, site)
                 shells = self._shells(shown.scans)
             match_shells([shell.b for shell in gradients.shells], shells)

@@ -21,7 +21,7 @@ __all__ = ["Census", "Image", "take_census"]
 
 _IMAGES = (".nii", ".nii.gz")
 # Folder level by level from the root: entities of the name, its suffix, the file.
-_Sidecars = list[tuple[frozenset[str], str, Path]]
+_Sidecars = list[tuple[frozenset[str], str, str]]
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,7 @@ def take_census(
     for subject in subjects:
         above = {root: of_root}
         own_tables = []
-        for folder, names, files in os.walk(
-            os.path.join(root, f"sub-{subject}"), followlinks=True
-        ):
+        for folder, names, files in os.walk(f"{root}/sub-{subject}", followlinks=True):
             names[:] = to_look_into(os.path.basename(folder), names)
             above[folder] = above.get(os.path.dirname(folder), of_root) + _sidecars(folder, files)
             for name in sorted(files):
@@ -96,13 +94,18 @@ def take_census(
     return Census({name: images[name] for name in sorted(images)}, tables)
 
 
-def _reader(inventory: Inventory) -> Callable[[Path], dict[str, object]]:
+def _reader(inventory: Inventory) -> Callable[[str], dict[str, object]]:
     """Reads a sidecar once, as far as it tells a scanner; one that cannot be read is empty."""
+    # Texts for paths: there are thousands.
+    known = {
+        f"{folder}/{name}": record
+        for folder, records in inventory.records.items()
+        for name, record in records.items()
+    }
 
     @cache
-    def read(path: Path) -> dict[str, object]:
-        record: Mapping[str, object] | None
-        record = inventory.records.get(path.parent, {}).get(path.name)
+    def read(path: str) -> dict[str, object]:
+        record: Mapping[str, object] | None = known.get(path)
         try:
             record = record or read_json_object(path)
         except BidsHarmonyError:
@@ -114,7 +117,7 @@ def _reader(inventory: Inventory) -> Callable[[Path], dict[str, object]]:
 
 
 def _image(
-    name: str, subject: str, sidecars: _Sidecars, read: Callable[[Path], Mapping[str, object]]
+    name: str, subject: str, sidecars: _Sidecars, read: Callable[[str], Mapping[str, object]]
 ) -> Image | None:
     stem = name.split(".", 1)[0]
     *entities, suffix = stem.split("_")
@@ -136,5 +139,5 @@ def _sidecars(folder: str, files: Iterable[str]) -> _Sidecars:
         if name.endswith(".json") and not name.startswith("."):
             *entities, suffix = name.split(".", 1)[0].split("_")
             if suffix in MODALITIES:
-                found.append((frozenset(entities), suffix, Path(folder, name)))
-    return sorted(found, key=lambda item: (len(item[0]), item[2].name))
+                found.append((frozenset(entities), suffix, f"{folder}/{name}"))
+    return sorted(found, key=lambda item: (len(item[0]), item[2]))

@@ -170,7 +170,7 @@ def inherited(image: Path, inventory: Inventory) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def read_json_object(path: Path) -> dict[str, object]:
+def read_json_object(path: str | os.PathLike[str]) -> dict[str, object]:
     """Read a JSON file that holds an object.
 
     Raises

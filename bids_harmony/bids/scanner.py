@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 from bids_harmony.bids.site_names import said
@@ -91,7 +92,7 @@ class Scanner:
     field_strength: float | None
     contradictions: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def name(self) -> str | None:
         """A site name at vendor level such as ``Philips-Achieva-3T``; None without a vendor."""
         if self.vendor is None:
@@ -104,6 +105,8 @@ class Scanner:
         return "-".join(parts)
 
 
+# Thousands of scans say the same words.
+@lru_cache(1024)
 def normalize_vendor(text: str | None) -> str | None:
     """One spelling per vendor; an unknown one is returned as written, an empty one as None.
 

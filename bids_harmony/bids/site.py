@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from bids_harmony.bids.census import Image
 from bids_harmony.bids.scanner_groups import Observation, ScannerGroup, group_scanners
@@ -45,6 +46,9 @@ from bids_harmony.bids.site_statements import (
 )
 from bids_harmony.bids.site_tables import SITE_COLUMNS, SiteTables, Told
 from bids_harmony.exceptions import BidsHarmonyError, SiteError
+
+if TYPE_CHECKING:
+    from bids_harmony.bids.dataset import Scan
 
 __all__ = [
     "DatasetSites",
@@ -105,12 +109,15 @@ class DatasetSites:
         What is odd about sites and tables as a whole.
     errors : mapping of str to error
         What is wrong with the tables of single subjects, whose sites are then not known.
+    people : dict of str to list of Scan
+        Scans of people who were asked for one by one, see `site_search.scans_of`.
     """
 
     scans: Mapping[str, SiteEvidence] = field(default_factory=dict)
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
     errors: Mapping[str, BidsHarmonyError] = field(default_factory=dict)
+    people: dict[str, tuple[Scan, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -208,6 +215,7 @@ def resolve_sites(
     )
     profiles = [scan.profile for scan in scans]
     words = [scanner_words(group, profiles) for group in groups]
+    spoken = [str(told) for told in words]
     winners = _name_scans(scans, groups, words)
     # Of each name the scanners that it holds, and the files of each.
     held: dict[str, dict[int, list[str]]] = {}
@@ -220,10 +228,9 @@ def resolve_sites(
         if site_means == "scanner" and len(held[name]) > 1:
             site = f"{name} ({words[group].beside(name)})"
         sites.setdefault(name, set()).add(site)
-        found[files[number]] = _evidence(scans[number], winner, site, words[group])
+        found[files[number]] = _evidence(scans[number], winner, site, words[group], spoken[group])
     of_names = {
-        name: {str(words[group]): own for group, own in held[name].items()}
-        for name in sorted(held)
+        name: {spoken[group]: own for group, own in held[name].items()} for name in sorted(held)
     }
     return DatasetSites(
         found,
@@ -271,7 +278,9 @@ def _as_own(name: Told | None, profile: Profile) -> Told | None:
     return name[0] if "other scans" in name[0] else f"{name[0]} of other scans", name[1]
 
 
-def _evidence(scan: Statement, winner: Told, site: str, words: ScannerWords) -> SiteEvidence:
+def _evidence(
+    scan: Statement, winner: Told, site: str, words: ScannerWords, spoken: str
+) -> SiteEvidence:
     told = [winner, *scan.stated, *described(scan.profile)]
     if scan.scanner.name:
         told.append((_KIND, scan.scanner.name))
@@ -285,7 +294,7 @@ def _evidence(scan: Statement, winner: Told, site: str, words: ScannerWords) -> 
         tuple(dict(told).items()),
         contradictions([*scan.stated, *scan.prefix], scan.scanner.vendor)
         + scan.scanner.contradictions,
-        str(words),
+        spoken,
     )
 
 

@@ -7,12 +7,12 @@ first people who belong there are asked for properly.
 
 from __future__ import annotations
 
-from bids_harmony.bids.dataset import find_scans, sites_of
+from bids_harmony.bids.dataset import Scan, find_scans, sites_of
 from bids_harmony.bids.site import DatasetSites
 from bids_harmony.exceptions import NothingSelected
 from bids_harmony.settings import Settings
 
-__all__ = ["search_site"]
+__all__ = ["scans_of", "search_site"]
 
 # People who are asked for properly before everybody is: the first may have no usable scan.
 _TRIED = 3
@@ -40,12 +40,28 @@ def search_site(settings: Settings, site: str, sites: DatasetSites) -> bool:
         }
     )
     for label in people[:_TRIED]:
-        try:
-            selection = find_scans(settings, whole_dataset=True, people=(label,), sites=sites)
-        except NothingSelected:
-            continue
-        if site in sites_of(selection.scans):
+        if site in sites_of(scans_of(settings, label, sites)):
             return True
     return bool(people) and site in sites_of(
         find_scans(settings, whole_dataset=True, sites=sites).scans
     )
+
+
+def scans_of(settings: Settings, label: str, sites: DatasetSites) -> tuple[Scan, ...]:
+    """Usable scans of one person, whatever the settings select; each is asked for once.
+
+    Parameters
+    ----------
+    settings : Settings
+    label : str
+        Without ``sub-``.
+    sites : DatasetSites
+        Of the dataset; what was found is kept in it.
+    """
+    if label not in sites.people:
+        try:
+            found = find_scans(settings, whole_dataset=True, people=(label,), sites=sites).scans
+        except NothingSelected:
+            found = ()
+        sites.people[label] = found
+    return sites.people[label]

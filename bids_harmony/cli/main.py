@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import shlex
 import signal
@@ -10,6 +11,7 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -125,9 +127,13 @@ def _run(settings: Settings, words: Sequence[str]) -> int:
     return code
 
 
+@cache
 def _level(name: str) -> ModuleType:
     """The module of a level; imported now because it brings the heavy libraries."""
-    return import_module(f"bids_harmony.cli.{name}")
+    module = import_module(f"bids_harmony.cli.{name}")
+    # What was imported stays: to search it for garbage took a seventh of the time of a plan.
+    gc.freeze()
+    return module
 
 
 def _tell(error: BidsHarmonyError, settings: Settings) -> ExitCode:

@@ -13,7 +13,7 @@ from bids_harmony.bids.derivative import write_json
 from bids_harmony.bids.inventory import read_json_object
 from bids_harmony.bids.naming import harmonized_path, raw_layout_root
 from bids_harmony.bids.site import same_site
-from bids_harmony.exceptions import ExitCode
+from bids_harmony.exceptions import ExitCode, NotFetched
 from bids_harmony.imaging.reference import REFERENCE
 from bids_harmony.settings import Settings
 
@@ -189,7 +189,13 @@ def record_problems(log_dir: Path | None, problems: Iterable[Problem]) -> None:
 
 
 def worst_code(code: ExitCode, problems: Iterable[Problem]) -> ExitCode:
-    """One exit code for a run: that of its failures when they agree, else "unspecified"."""
+    """One exit code for a run: that of its failures when they agree, else "unspecified".
+
+    Where content was not fetched this comes first: until it is, nothing else can be judged.
+    """
+    problems = list(problems)
+    if any(isinstance(problem.error, NotFetched) for problem in problems):
+        return ExitCode.MISSING_INPUT
     codes = {problem.error.exit_code for problem in problems} | (
         {code} if code != ExitCode.DONE else set()
     )

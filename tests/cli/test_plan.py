@@ -1,14 +1,17 @@
-"""Sites that differ in age, sex or group are told before anything is written."""
+"""What the plan tells before anything is written: sites that differ in age, and one exit code."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from bids_harmony.cli.plan import confounded_covariates, report_problems
+from bids_harmony.bids.dataset import Problem
+from bids_harmony.cli.plan import confounded_covariates, report_problems, worst_code
+from bids_harmony.exceptions import DataError, ExitCode, InputOutputError, NotFetched
 from bids_harmony.settings import Settings
 
 
@@ -45,3 +48,12 @@ def test_sites_alike_and_covariates_that_were_not_asked_for_are_not_told(setting
     apart = selection(tmp_path, (20, 60))
     assert confounded_covariates(replace(settings, covariates=("sex",)), apart) == []
     assert confounded_covariates(replace(settings, covariates=()), apart) == []
+
+
+def test_what_was_not_fetched_is_the_code_of_the_run():
+    bad, gone = (Problem("sub-x_T1w", Path("x"), e("words")) for e in (DataError, NotFetched))
+    wrong = Problem("sub-y_T1w", Path("y"), InputOutputError("words"))
+    assert worst_code(ExitCode.DONE, []) == ExitCode.DONE
+    assert worst_code(ExitCode.DONE, [bad, bad]) == ExitCode.BAD_DATA
+    assert worst_code(ExitCode.BAD_DATA, [wrong]) == ExitCode.UNSPECIFIED
+    assert worst_code(ExitCode.BAD_DATA, [wrong, gone]) == ExitCode.MISSING_INPUT

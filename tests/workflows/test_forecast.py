@@ -80,6 +80,22 @@ def test_the_target_s_only_scan_is_cut_off(people):
     assert scans == ["sub-a_T1w"] and not problems
 
 
+def test_a_look_whose_scans_are_not_here_is_not_called_absent(people):
+    people.image("sub-a/anat/sub-a_T2w", InstitutionName="A")
+    series(people, "sub-a/dwi/sub-a")
+    away = people.image("sub-t/anat/sub-t_T2w", InstitutionName="T")
+    away.unlink()
+    away.symlink_to("../../.git/annex/objects/xx/key")
+    series(people, "sub-t/dwi/sub-t")
+    (people.root / "sub-t/dwi/sub-t_dwi.bval").write_text("/annex/objects/MD5E-s9--0a.bval\n")
+    for who in ((), ("a",)):
+        scans, problems = forecast(people, participant_labels=who)
+        assert "sub-a_T1w" in scans and {"sub-a_T2w", "sub-a_dwi"} <= set(problems)
+        assert {e.exit_code for e in problems.values()} == {ExitCode.MISSING_INPUT}
+        assert f"datalad get {away}" in str(problems["sub-a_T2w"])
+        assert "T2w scans that would show how T looks are not here" in str(problems["sub-a_T2w"])
+
+
 def test_a_claimed_site_needs_no_scans_elsewhere(people):
     assert forecast(people, source_site="NEW", participant_labels=("a",)) == (["sub-a_T1w"], {})
 
