@@ -19,7 +19,7 @@ from bids_harmony.cli.plan import format_plan, record_problems, report_problems,
 from bids_harmony.exceptions import ExitCode, NotFetched, SiteError
 from bids_harmony.settings import Settings
 
-__all__ = ["find_target", "run"]
+__all__ = ["find_target", "look_ahead", "run"]
 
 logger = logging.getLogger(__name__)
 
@@ -52,20 +52,7 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
         read_niivue(settings.report_3d)
     if (settings.reports_only or settings.boilerplate_only) and not settings.dry_run:
         return _write_texts(settings)
-    from bids_harmony.workflows.forecast import foresee
-    from bids_harmony.workflows.plugin_file import read_plugin_file
-    from bids_harmony.workflows.precomputed import leave_out_without_masks
-
-    check_raw_layout(settings)
-    trained = model_sites(settings)
-    selection = find_scans(settings, known_sites=trained)
-    target = find_target(settings, selection, trained)
-    settings = replace(settings, target_site=target)
-    check_dataset_files(settings, target)
-    selection = leave_out_without_masks(settings, leave_out_unread(settings, selection, target))
-    check_output_links(settings.output_dir, sorted({scan.subject for scan in selection.scans}))
-    read_plugin_file(settings.plugin_file)
-    found, selection = selection, foresee(settings, selection)
+    settings, found, selection = look_ahead(settings)
     if settings.dry_run:
         print(format_plan(settings, selection, refused=found))
         return worst_code(ExitCode.DONE, selection.problems)
@@ -85,6 +72,36 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
         write_dataset_files(settings)
         code = ExitCode(run_participant(settings, selection.scans, log_dir=log_dir))
     return worst_code(code, selection.problems)
+
+
+def look_ahead(settings: Settings) -> tuple[Settings, ScanSelection, ScanSelection]:
+    """All that can be known before anything is written.
+
+    Returns
+    -------
+    settings, found, selection
+        Settings with the target site as it is spelt; scans that have a site; and without those
+        that will be refused, which are among the problems.
+
+    Raises
+    ------
+    BidsHarmonyError
+        What stands in the way of all scans.
+    """
+    from bids_harmony.workflows.forecast import foresee
+    from bids_harmony.workflows.plugin_file import read_plugin_file
+    from bids_harmony.workflows.precomputed import leave_out_without_masks
+
+    check_raw_layout(settings)
+    trained = model_sites(settings)
+    selection = find_scans(settings, known_sites=trained)
+    target = find_target(settings, selection, trained)
+    settings = replace(settings, target_site=target)
+    check_dataset_files(settings, target)
+    found = leave_out_without_masks(settings, leave_out_unread(settings, selection, target))
+    check_output_links(settings.output_dir, sorted({scan.subject for scan in found.scans}))
+    read_plugin_file(settings.plugin_file)
+    return settings, found, foresee(settings, found)
 
 
 def _write_texts(settings: Settings) -> ExitCode:

@@ -20,9 +20,9 @@ from bids_harmony.bids.dataset import Scan, ScanSelection, find_scans
 from bids_harmony.bids.derivative import write_text
 from bids_harmony.bids.site import same_site
 from bids_harmony.cli.known_sites import model_sites
-from bids_harmony.cli.participant import find_target
-from bids_harmony.cli.plan import report_problems
-from bids_harmony.exceptions import ExitCode, NothingSelected, UsageError
+from bids_harmony.cli.participant import find_target, look_ahead
+from bids_harmony.cli.plan import report_problems, worst_code
+from bids_harmony.exceptions import ExitCode, UsageError
 from bids_harmony.settings import Settings
 
 if TYPE_CHECKING:
@@ -103,7 +103,8 @@ def run(settings: Settings, asked: Mapping[str, Any]) -> ExitCode:
     Returns
     -------
     ExitCode
-        `DONE`, also when some scans cannot be used: their jobs will say so.
+        `DONE`, also when some scans cannot be used: the log tells the same of them as the dry run,
+        and they get no job. When none can be used, the code of the dry run.
 
     Raises
     ------
@@ -111,8 +112,6 @@ def run(settings: Settings, asked: Mapping[str, Any]) -> ExitCode:
         At a level that is not run per participant.
     SiteError
         When the target site does not exist.
-    NothingSelected
-        When no scan can be used.
     """
     if settings.analysis_level not in ("participant", "train"):
         raise UsageError(
@@ -123,13 +122,16 @@ def run(settings: Settings, asked: Mapping[str, Any]) -> ExitCode:
             hint="The group is always the last of the chain.",
         )
     trained = model_sites(settings)
-    selection = find_scans(settings, known_sites=trained)
-    settings = replace(settings, target_site=find_target(settings, selection, trained))
+    if settings.analysis_level == "participant":
+        settings, _, selection = look_ahead(settings)
+    else:
+        # What the model will know of is not there yet.
+        selection = find_scans(settings, known_sites=trained)
+        settings = replace(settings, target_site=find_target(settings, selection, trained))
     report_problems(settings, selection)
     if not selection.scans:
-        raise NothingSelected(
-            "No scan can be used", where=str(settings.bids_dir), hint="The log says why."
-        )
+        logger.error("No scan can be used, and no script is written.")
+        return worst_code(ExitCode.DONE, selection.problems) or ExitCode.NOTHING_SELECTED
     chain = _plan(settings, selection, asked, trained)
     for name, text in render(chain).items():
         path = chain.folder / name

@@ -194,6 +194,25 @@ def test_what_cannot_run_is_refused(write, words, level, code, told):
     assert got == code and told in err and not scripts.exists()
 
 
+def test_scans_that_will_be_refused_are_told_and_get_no_job(cohort, write):
+    cut = cohort.root / "sub-01/anat/sub-01_T1w.nii.gz"
+    cut.write_bytes(cut.read_bytes()[:60])
+    code, scripts, told = write("--target-site", "COI")
+    assert code == 0 and "sub-01_T1w is left out" in told
+    assert "sub-01" not in (scripts / "participants.txt").read_text().split()
+    # As the dry run has it.
+    assert write("--target-site", "COI", "--dry-run")[0] == 74
+
+
+def test_where_every_scan_will_be_refused_the_code_is_that_of_the_dry_run(cohort, write):
+    words = ("--target-site", "COI", "--participant-label", "01", "--bank-scans", "1")
+    cut = cohort.root / "sub-01/anat/sub-01_T1w.nii.gz"
+    cut.write_bytes(cut.read_bytes()[:60])
+    code, scripts, told = write(*words)
+    assert code == 74 == write(*words, "--dry-run")[0]
+    assert "No scan can be used" in told and not scripts.exists()
+
+
 def test_scripts_never_go_into_the_input(cohort, tmp_path, capsys):
     words = [str(cohort.root), str(tmp_path / "out"), "participant", "--target-site", "COI"]
     assert main([*words, "--write-slurm", str(cohort.root / "code")]) == 73
