@@ -150,12 +150,30 @@ def test_an_unusual_scanner_is_not_pulled_to_the_usual_ones(rng):
     assert np.abs(near).sum() < 0.9 * np.abs(usual.fields[0] - source.fields[0]).sum()
 
 
+@pytest.mark.parametrize(("grey", "csf"), [(0.5, 0.9), (0.15, 0.1), (0.05, 0.05)])
+def test_the_prior_is_as_wide_as_all_contrasts_of_two_sites_say(grey, csf):
+    """One person each: means and errors are known without a fit."""
+
+    def one(contrast):
+        means = np.exp(np.insert(contrast, 1, 0.0))[None]
+        return ScanLooks(("p",), means, np.zeros((1, 20)), np.zeros((1, 2)))
+
+    found = compare_sites(one(SITE), one(np.add(SITE, [grey, csf])), "T1w")
+    priors = [prior_of("T1w", name) for name in ("gm_wm", "csf_wm")]
+    sites, people = (
+        np.square([getattr(prior, name) for prior in priors])
+        for name in ("between_sites_sd", "residual_sd")
+    )
+    raw = np.array([grey, csf])
+    sites = sites * max(np.mean(raw**2 / (2 * sites + 2 * people)), 1)
+    assert found.contrasts == pytest.approx(raw * sites / (sites + people), rel=1e-9)
+
+
 def fixed_looks(count, shift, *, scans_each=1):
     """People and scans that are the same everywhere and always."""
     wave = np.sin(1.7 * np.arange(count)[:, None] + shift + np.arange(24))
     logs = SITE + shift * np.array([0.03, 0.15]) + [0.02, 0.1] * wave[:, :2]
     fields = 0.04 * wave[:, 2:22] + 0.035 * shift
-    fields[:, 0] = 0
     person = np.arange(count) // scans_each
     return ScanLooks(
         people=tuple(f"p{i}" for i in person),
@@ -174,21 +192,21 @@ def fixed_looks(count, shift, *, scans_each=1):
             (0.1644786, 0.00160359, 0.1828785),
             (0.02656731, 0.1279474),
             (0.03956933, 0.03865589, 0.032326),
-            (0.6907708, 1.436917, 0.01626167, 0.01987888, 0.01346044, 0.1014946),
+            (0.8005575, 1.436917, 0.01626167, 0.01987888, 0.01346044, 0.1014946),
         ),
         (
             "T2w",
             (0.1617265, 0.00160359, 0.1828785),
             (0.02656731, 0.1277895),
             (0.03956933, 0.03865589, 0.032326),
-            (0.6907708, 1.436917, 0.01626167, 0.01987888, 0.01346044, 0.1014946),
+            (0.8005575, 1.436917, 0.01626167, 0.01987888, 0.01346044, 0.1014946),
         ),
         (
             "FLAIR",
             (0.08526437, 0.00160359, 0.1828785),
             (0.02643098, 0.1308437),
             (0.03956933, 0.03865589, 0.032326),
-            (0.6907708, 1.436917, 0.01821011, 0.02225241, 0.01346044, 0.1014946),
+            (0.8005575, 1.436917, 0.01821011, 0.02225241, 0.01346044, 0.1014946),
         ),
     ],
 )
@@ -199,6 +217,7 @@ def test_every_number_of_a_difference_is_what_it_was(modality, by_part, contrast
     seen = found.scan_field, found.separation[0], first.standard_error, first.residual_sd
     assert found.people == (6, 4) and found.field[0] == 0
     assert found.by_part == pytest.approx(by_part, rel=1e-6)
+    assert found.probability == pytest.approx(1 - np.prod(1 - np.array(by_part)), rel=1e-6)
     assert found.contrasts == pytest.approx(contrasts, rel=1e-6)
     assert found.field[[1, 2, 3]] == pytest.approx(field, rel=1e-6)
     assert (*seen, *found.repeat_sd) == pytest.approx(others, rel=1e-6)
