@@ -128,9 +128,9 @@ class Banked:
         source, target = (self._find(modality, site) for site in (source_site, target_site))
         if source is None or target is None or source is target:
             return None
-        from bids_harmony.sites.difference import compare_sites
+        from bids_harmony.harmonizers.conditioned import site_evidence
 
-        return compare_sites(source.looks, target.looks, modality)
+        return site_evidence(source, target)
 
     def novelty(self, prepared: Prepared, modality: str) -> float | None:
         """How far a scan is from training, 1 at the border; None where a method cannot tell."""

@@ -249,7 +249,7 @@ def condition_scan(
         maps_target = maps_source
         if source is not target:
             wanted = detail + share * (target.texture - detail)
-            mean = _mean_between(source, target)
+            mean = _mean_between(source, target, share)
             maps_target = side_maps(image, mask, mean, wanted, voxel_mm, cells)
     gate = float(share)
     return Conditioned(image, mask, codes_source, codes_target, maps_source, maps_target, gate)
@@ -264,9 +264,8 @@ def _share(source: SiteBank, target: SiteBank) -> np.float32:
 
 
 @lru_cache(maxsize=16)
-def _mean_between(source: SiteBank, target: SiteBank) -> Array:
-    """Mean image as far on the way to the target's as the evidence supports."""
-    share = _share(source, target)
+def _mean_between(source: SiteBank, target: SiteBank, share: np.float32) -> Array:
+    """Mean image so much of the way from the source's to the target's."""
     if share == 1:
         return target.mean_image
     both = source.mask & target.mask

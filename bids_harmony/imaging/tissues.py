@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 from bids_harmony.exceptions import DataError
+from bids_harmony.imaging.reference import reference_grid, reference_tissues
 
 __all__ = [
     "FIELD_DEGREES",
     "FIELD_TERMS",
     "TISSUE_NAMES",
+    "CoarseTissues",
     "TissueMap",
     "log_field",
+    "segment_coarsely",
     "segment_tissues",
 ]
 
@@ -41,6 +44,8 @@ _NEIGHBOURS = 0.9  # log-odds that a voxel owes to its 27 neighbours if they agr
 _FITTED_VOXELS = 40_000
 _PERCENTILE = 99.5
 _SURE = 0.9
+#: Means and a smooth field need no finer lattice than about this.
+_LATTICE_MM = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +148,45 @@ def segment_tissues(data: NDArray, mask: NDArray[np.bool_], template: NDArray) -
     held = sure.sum(axis=1)
     pure = np.where(held > 1, sure @ flat / np.maximum(held, 1), means)
     return TissueMap(labels, volume, means * scale, pure * scale, coefficients)
+
+
+@dataclass(frozen=True, eq=False)
+class CoarseTissues:
+    """Tissues of some voxels of a scan on the reference grid.
+
+    Attributes
+    ----------
+    at : tuple of slice
+        Which voxels: every so many along each axis.
+    template : (3, x, y, z) float32
+        Tissue fractions of the template there.
+    tissues : TissueMap
+        Of the scan there.
+    """
+
+    at: tuple[slice, slice, slice]
+    template: NDArray[np.float32]
+    tissues: TissueMap
+
+
+def segment_coarsely(
+    data: NDArray, mask: NDArray[np.bool_], voxel_mm: float, step: int | None = None
+) -> CoarseTissues:
+    """Segment a scan on the reference grid by a part of its voxels.
+
+    Parameters
+    ----------
+    data : (X, Y, Z) float
+    mask : (X, Y, Z) bool
+    voxel_mm : float
+        Spacing of the reference grid.
+    step : int, optional
+        Every so many voxels count; by default those of a lattice of about 4 mm.
+    """
+    step = step or max(1, round(_LATTICE_MM / voxel_mm))
+    at = (slice(None, None, step),) * 3
+    template = reference_tissues(reference_grid(voxel_mm))[(slice(None), *at)]
+    return CoarseTissues(at, template, segment_tissues(data[at], mask[at], template))
 
 
 def log_field(coefficients: NDArray, shape: tuple[int, int, int]) -> NDArray[np.float32]:

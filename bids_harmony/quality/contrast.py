@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from bids_harmony.imaging.reference import reference_grid, reference_tissues
-from bids_harmony.imaging.tissues import segment_tissues
+from bids_harmony.imaging.tissues import segment_coarsely
 
 __all__ = ["ContrastKept", "contrast_kept_by_tissue"]
 
@@ -21,7 +20,6 @@ EDGE_BOUNDS = (1 / 3, 3.5)
 BRIGHT_BOUNDS = (0.5, 3.0)
 #: An edge of less (fraction of white matter) says nothing when it changes.
 _LEAST_EDGE = 0.05
-_LATTICE_MM = 4.0
 _SURE = 0.9
 _FEWEST = 50
 #: Bright voxels are those whose local contrast lies above this percentile.
@@ -84,15 +82,11 @@ def contrast_kept_by_tissue(
     -------
     ContrastKept
     """
-    step = max(1, round(_LATTICE_MM / voxel_mm))
-    coarse = (slice(None, None, step),) * 3
-    inside, first, second = mask[coarse], before[coarse], after[coarse]
-    template = reference_tissues(reference_grid(voxel_mm))[(slice(None), *coarse)]
-    tissues = segment_tissues(first, inside, template)
-    sure = tissues.probabilities > _SURE
+    seen = segment_coarsely(before, mask, voxel_mm)
+    sure = seen.tissues.probabilities > _SURE
     if min(int(own.sum()) for own in sure) < _FEWEST:
         return ContrastKept(float("nan"), float("nan"), float("nan"))
-    means = np.array([[image[own].mean() for own in sure] for image in (first, second)])
+    means = np.array([[i[seen.at][own].mean() for own in sure] for i in (before, after)])
     gain = means[1, 1] / means[0, 1]
 
     def edge(one: int, other: int) -> float:
@@ -103,9 +97,9 @@ def contrast_kept_by_tissue(
 
     bright = float("nan")
     if modality != "T1w" and voxel_mm <= _COARSEST_MM:
-        labels = tissues.labels
+        labels = seen.tissues.labels
         for axis, size in enumerate(mask.shape):
-            labels = np.take(labels.repeat(step, axis), range(size), axis)
+            labels = np.take(labels.repeat(seen.at[axis].step, axis), range(size), axis)
         bright = _slope_above(before, after, mask & ((labels == 1) | (labels == 2)), voxel_mm)
     return ContrastKept(edge(0, 1), edge(0, 2), bright)
 

@@ -15,7 +15,7 @@ from bids_harmony.harmonizers.conditioning import texture
 from bids_harmony.harmonizers.controls import blurred
 from bids_harmony.imaging.reference import reference_grid, reference_mask, reference_tissues
 from bids_harmony.imaging.resampling import resample_from_grid
-from bids_harmony.imaging.tissues import segment_tissues
+from bids_harmony.imaging.tissues import segment_coarsely
 from bids_harmony.quality.diffusion import diffusion_tissues
 from bids_harmony.quality.diffusion_sites import block_medians, white_matter_blocks
 from bids_harmony.quality.distributions import quantiles
@@ -130,16 +130,14 @@ def _tissue_quantiles(
     source: NDArray, harmonized: NDArray, mask: NDArray[np.bool_], voxel_mm: float
 ) -> NDArray[np.float32]:
     """Quantiles of both, in the same voxels: those of the source's tissues."""
-    step = max(1, int(_LATTICE_MM / voxel_mm))
-    lattice = (slice(None, None, step),) * 3
-    template = reference_tissues(reference_grid(voxel_mm))[(slice(None), *lattice)]
-    labels = segment_tissues(source[lattice], mask[lattice], template).labels
+    seen = segment_coarsely(source, mask, voxel_mm, max(1, int(_LATTICE_MM / voxel_mm)))
+    labels = seen.tissues.labels
     levels = np.full((2, len(TISSUES), N_QUANTILES), np.nan, np.float32)
     for i, data in enumerate((source, harmonized)):
         levels[i, 0] = quantiles(data, mask, N_QUANTILES)
         for label in range(1, len(TISSUES)):
             if (labels == label).any():
-                levels[i, label] = quantiles(data[lattice], labels == label, N_QUANTILES)
+                levels[i, label] = quantiles(data[seen.at], labels == label, N_QUANTILES)
     return levels
 
 

@@ -6,15 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bids_harmony.imaging.reference import reference_grid, reference_tissues
-from bids_harmony.imaging.tissues import TissueMap, log_field, segment_tissues
+from bids_harmony.imaging.tissues import CoarseTissues, log_field, segment_coarsely
 
 __all__ = ["TissueProfile", "contrasts", "tissue_profile"]
 
 Array = np.ndarray
 
-#: The segmentation runs on a lattice of about this spacing: means and a smooth field need no more.
-_LATTICE_MM = 4.0
 #: A nulled tissue lies in the noise: its logarithm would say nothing but that.
 _LEAST = 0.02
 
@@ -46,14 +43,11 @@ def tissue_profile(data: Array, mask: Array, voxel_mm: float) -> TissueProfile:
     voxel_mm : float
         Spacing of the reference grid.
     """
-    step = max(1, round(_LATTICE_MM / voxel_mm))
-    coarse = (slice(None, None, step),) * 3
-    template = reference_tissues(reference_grid(voxel_mm))[(slice(None), *coarse)]
-    tissues = segment_tissues(data[coarse], mask[coarse], template)
-    return TissueProfile(_unmixed(data[coarse], mask[coarse], template, tissues), tissues.field)
+    seen = segment_coarsely(data, mask, voxel_mm)
+    return TissueProfile(_unmixed(data[seen.at], mask[seen.at], seen), seen.tissues.field)
 
 
-def _unmixed(data: Array, mask: Array, template: Array, tissues: TissueMap) -> Array:
+def _unmixed(data: Array, mask: Array, seen: CoarseTissues) -> Array:
     """Tissue intensities by instrumental variables.
 
     A segmentation draws its borders by intensity: a tissue that is darker than elsewhere loses its
@@ -62,9 +56,9 @@ def _unmixed(data: Array, mask: Array, template: Array, tissues: TissueMap) -> A
     fractions with the template's as instruments (Wald, Ann. Math. Stat. 11:284, 1940; Angrist and
     Krueger, J. Econ. Perspect. 15:69, 2001), which takes that error out of the slope.
     """
-    signal = (data * np.exp(-log_field(tissues.field, data.shape)))[mask].astype(np.float64)
-    fractions = tissues.probabilities[:, mask].astype(np.float64)
-    instruments = template[:, mask].astype(np.float64)
+    signal = (data * np.exp(-log_field(seen.tissues.field, data.shape)))[mask].astype(np.float64)
+    fractions = seen.tissues.probabilities[:, mask].astype(np.float64)
+    instruments = seen.template[:, mask].astype(np.float64)
     instruments /= np.maximum(instruments.sum(axis=0), 1e-3)
     means = np.linalg.lstsq(instruments @ fractions.T, instruments @ signal, rcond=None)[0]
     # Beyond the brain's own range an answer is no intensity: a tissue that is hardly there.
