@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import biology_measures
 import numpy as np
@@ -37,6 +37,7 @@ __all__ = [
     "Part",
     "apply_parts",
     "fitted",
+    "for_each_person",
     "image_of",
     "measured_rows",
     "part_folder",
@@ -44,6 +45,7 @@ __all__ = [
 ]
 
 Array = np.ndarray
+Task = TypeVar("Task")
 
 #: The person's noise-free twin in the place of a result: the truth.
 TRUTH = "truth"
@@ -152,14 +154,21 @@ def part_folder(folder: Path, label: str) -> Path:
 def apply_parts(parts: Sequence[Part], workers: int) -> None:
     """Apply and measure what is not there yet."""
     open_parts = [p for p in parts if not _done(p)]
-    shown = {"desc": f"{parts[0].label} {parts[0].modality}", "unit": "person", "disable": None}
+    for_each_person(_apply, open_parts, workers, f"{parts[0].label} {parts[0].modality}")
+
+
+def for_each_person(
+    work: Callable[[Task], None], tasks: Sequence[Task], workers: int, label: str
+) -> None:
+    """Do a task a person in processes of their own, or here where there is one worker."""
+    shown = {"desc": label, "unit": "person", "disable": None, "total": len(tasks)}
     if workers == 1:
-        for part in tqdm(open_parts, **shown):
-            _apply(part)
+        for task in tqdm(tasks, **shown):
+            work(task)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        list(tqdm(pool.map(_apply, open_parts), total=len(open_parts), **shown))
+        list(tqdm(pool.map(work, tasks), **shown))
 
 
 def image_of(part: Part, person: Person, site: str) -> Array | None:

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from biology_apply import part_folder
+from biology_apply import for_each_person, part_folder
 from biology_people import Person, read_person
 from scipy.ndimage import find_objects
-from tqdm import tqdm
 
 from bids_harmony.imaging.atomic import write_atomically
 from bids_harmony.imaging.linear import deterministic_ants
@@ -42,14 +39,7 @@ _ORDER = (2, 0, 1)
 def segment_parts(folder: Path, label: str, names: Sequence[str], workers: int) -> None:
     """Segment the kept images of a method, person by person, where it is not done."""
     tasks = [(folder, label, name) for name in names if not _done(folder, label, name)]
-    shown = {"desc": f"volumes {label}", "unit": "person", "disable": None}
-    if workers == 1:
-        for task in tqdm(tasks, **shown):
-            _segment(task)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        list(tqdm(pool.map(_segment, tasks), total=len(tasks), **shown))
+    for_each_person(_segment, tasks, workers, f"volumes {label}")
 
 
 def segmented_rows(folder: Path, label: str) -> list[dict[str, Any]]:

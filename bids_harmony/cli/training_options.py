@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bids_harmony.cli.options import shown_default
+from bids_harmony.cli.option_values import shown_default
 from bids_harmony.settings import TrainingSettings
 from bids_harmony.settings_training import (
     AAN_MODES,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bids_harmony.cli.options import parse_label, parse_memory_mb
+from bids_harmony.cli.option_values import parse_label, parse_memory_mb
 from bids_harmony.cli.parser import build_parser, parse_settings
 from bids_harmony.exceptions import UnknownLevel, UsageError
 from bids_harmony.methods import METHOD_NEEDS

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -118,3 +120,17 @@ def participant(settings, finished, pretend):
         return _run_participant(replace(settings, **changes), pretend)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def digests() -> Callable[[Path], dict[str, str]]:
+    """Gives the sha256 of every image and transform below a folder."""
+
+    def of(folder: Path) -> dict[str, str]:
+        return {
+            str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+            for p in sorted(folder.rglob("sub-*"))
+            if p.name.endswith((".nii.gz", "_xfm.txt"))
+        }
+
+    return of
