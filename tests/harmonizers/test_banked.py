@@ -10,6 +10,7 @@ import pytest
 from bids_harmony.exceptions import SiteError, UsageError
 from bids_harmony.harmonizers import load_harmonizer
 from bids_harmony.harmonizers.banked import Banked
+from bids_harmony.harmonizers.conditioned import site_evidence
 from bids_harmony.training.bank_files import write_banks
 from bids_harmony.training.bank_shelf import BankShelf
 
@@ -73,6 +74,14 @@ def test_a_models_own_banks_can_be_left_aside(world, model, shelf):
     assert banked.voxel_mm == 2.0
     assert banked.sites("T1w") == () and not banked.has_bank("T1w", "COI")
     assert Banked(model, finer).voxel_mm == 5.0
+
+
+def test_evidence_is_that_of_the_closed_form_and_none_where_a_site_is_not_known(model):
+    banked = Banked(model)
+    pair = (banked.bank("T1w", site) for site in ("GE", "COI"))
+    assert banked.evidence("T1w", "GE", "COI") is site_evidence(*pair)
+    assert banked.evidence("T1w", "GE", "GE") is None
+    assert banked.evidence("T1w", "GE", "nowhere") is None
 
 
 @pytest.mark.parametrize("method", ["cgan", "simix", "ssimh", "histogram-n4"])
