@@ -169,7 +169,7 @@ def test_outside_the_brain_nothing_is_left():
     mask[:3] = False
     profile = TissueProfile(SOURCE, FLAT)
     data = np.full(SHAPE, 0.7, np.float32)
-    arguments = profile, looks(SOURCE), looks(TARGET), difference(), "T1w"
+    arguments = profile, looks(SOURCE), looks(TARGET), difference(probability=0.5), "T1w"
     found = relate_tissues(data, mask, *arguments)
     assert not found[:3].any() and found[3:].all() and found.dtype == np.float32
 
