@@ -10,7 +10,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bids_harmony import __version__
 from bids_harmony.bids.dataset import Problem, Scan, ScanSelection
 from bids_harmony.bids.derivative import HASH_FIELD, resume_hash
 from bids_harmony.bids.naming import (
@@ -24,6 +23,7 @@ from bids_harmony.exceptions import BidsHarmonyError, InputOutputError
 from bids_harmony.imaging.reference import REFERENCE
 from bids_harmony.pointers import check_content, is_named, missing_content
 from bids_harmony.reading import object_or_empty
+from bids_harmony.revisions import revisions_of
 from bids_harmony.workflows.anat import Fitted
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def harmonization_hash(
     return resume_hash(
         {
             "anatomy": _anatomy_parts(scan, settings, t1w),
+            "revision": revisions_of("profile", "harmonization"),
             "metadata": dict(scan.metadata),
             "site": repr(scan.site),
             "target": target_site,
@@ -104,6 +105,7 @@ def harmonization_hash(
 
 def _series_parts(settings: Settings) -> dict[str, Any]:
     return {
+        "diffusion": revisions_of("diffusion"),
         "dwi_mode": settings.dwi_mode,
         "dwi_fits": sorted(settings.dwi_fits),
         "tensor_method": settings.tensor_method,
@@ -113,7 +115,7 @@ def _series_parts(settings: Settings) -> dict[str, Any]:
 def _anatomy_parts(scan: Scan, settings: Settings, t1w: Scan | None) -> dict[str, Any]:
     mask = given_mask(scan, settings)
     parts: dict[str, Any] = {
-        "version": __version__,
+        "revision": revisions_of("anatomy"),
         "image": file_sha256(scan.path),
         "mask": file_sha256(mask) if mask else None,
         "t1w": _anatomy_parts(t1w, settings, None) if t1w else None,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_harmony.exceptions import BidsHarmonyError, MissingInput
+from bids_harmony.revisions import REVISIONS
 from bids_harmony.workflows.precomputed import file_sha256
 from bids_harmony.workflows.reference_images import (
     LookOf,
@@ -90,7 +91,7 @@ def _recipes(settings: Settings, harmonizer: Harmonizer) -> tuple[str, ...]:
     common = bank_recipe(as_series, encoder_sha256=encoder.sha256, cells=cells)
     found = []
     for with_volumes in dict.fromkeys((settings.dwi_mode == "volume", True)):
-        parts = [common, settings.b0_threshold, with_volumes]
+        parts = [common, settings.b0_threshold, with_volumes, REVISIONS["diffusion"]]
         found.append(hashlib.sha256(json.dumps(parts).encode()).hexdigest())
     return tuple(found)
 

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from bids_harmony import __version__
 from bids_harmony.bids.site import same_site
 from bids_harmony.exceptions import BidsHarmonyError, DataError
+from bids_harmony.revisions import revisions_of
 from bids_harmony.workflows.reference_images import (
     LookOf,
     are_given,
@@ -120,7 +120,7 @@ def bank_recipe(settings: Settings, *, encoder_sha256: str, cells: int) -> str:
     The method is none of it: methods with one encoder and one grid share their banks.
     """
     parts = {
-        "version": __version__,
+        "revision": revisions_of("anatomy", "profile"),
         "encoder": encoder_sha256,
         "cells": cells,
         "voxel_mm": settings.voxel_mm,
