@@ -186,8 +186,8 @@ def test_results_of_a_revision_come_out_again(algorithm):
             numbers,
             kept["numbers"][name],
             **CLOSE,
-            err_msg=f"{name}: other results than of revision {kept['revision']} of {algorithm}. If "
-            f"they are meant, raise it in bids_harmony/revisions.py and run python -m {__name__}",
+            err_msg=f"{name}: other results than of revision {kept['revision']} of {algorithm}. "
+            f"If they are meant, raise it in bids_harmony/revisions.py and run python -m {__name__}",
         )
 
 
