@@ -187,7 +187,8 @@ def test_results_of_a_revision_come_out_again(algorithm):
             kept["numbers"][name],
             **CLOSE,
             err_msg=f"{name}: other results than of revision {kept['revision']} of {algorithm}. "
-            f"If they are meant, raise it in bids_harmony/revisions.py and run python -m {__name__}",
+            "If they are meant, raise it in bids_harmony/revisions.py and run "
+            f"python -m {__name__}",
         )
 
 
