@@ -132,7 +132,12 @@ def read_text(path: str | os.PathLike[str], *, holds: str = "file", most: int = 
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"the {holds} is not UTF-8 text", where=str(path), got=f"{error.reason}"
+            f"the {holds} is not UTF-8 text",
+            where=str(path),
+            got='UTF-16, as spreadsheets save "Unicode text"'
+            if content[:2] in (b"\xff\xfe", b"\xfe\xff")
+            else error.reason,
+            hint="Save it as UTF-8.",
         ) from error
 
 

@@ -66,6 +66,7 @@ REPORT_LEVELS = ("root", "subject", "session")
 # More threads than this inside one task bring nothing in slices of 200 x 200 pixels; more tasks
 # do.
 _MAX_THREADS_PER_TASK = 8
+_LEAST_MB = 256
 
 
 @dataclass(frozen=True)
@@ -223,6 +224,15 @@ class Settings:
             self,
             ("nprocs", "omp_nthreads", "memory_mb", "batch_size", "random_seed", "b0_threshold"),
         )
+        if 0 < self.memory_mb < _LEAST_MB:
+            # "--mem 8" is 8 MB, in which Nipype would wait for ever to begin its first step.
+            raise UsageError(
+                "Less memory than the program itself takes",
+                where="--mem",
+                expected=f"at least {_LEAST_MB} MB",
+                got=f"{self.memory_mb} MB",
+                hint=f"A bare number is MB; gigabytes are written --mem {self.memory_mb}G.",
+            )
         for name, value in self._machine_defaults().items():
             if getattr(self, name) == 0:
                 object.__setattr__(self, name, value)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bids_harmony.bids.table import keyed_rows
+from bids_harmony.bids.table import keyed_rows, label_of
 from bids_harmony.exceptions import UsageError
 from bids_harmony.pointers import is_named
 
@@ -78,7 +78,7 @@ def session_rows(bids_dir: Path, units: Sequence[Unit]) -> list[dict[str, str]]:
 
 
 def _label(row: Mapping[str, str], column: str, entity: str) -> str:
-    label = row.get(column, "").removeprefix(f"{entity}-")
+    label = label_of(row.get(column, ""), entity)
     return "" if label.lower() in MISSING else label
 
 

@@ -6,6 +6,7 @@ it, so that 1 would not find ``chunk-01``. So the comparison is done here.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ _ABSENT = "Query.NONE"
 _ANY = ("*", "Query.ANY", "Query.REQUIRED")
 # Entities whose labels BIDS defines as whole numbers, with or without zeros before them.
 _NUMBERED = ("chunk", "echo", "flip", "inv", "run", "split")
+# "t1" is meant as one of ours, "bold", "t2star" and "fmap" are not.
+_ALIKE = 0.65
 _PREFIXES = {"session": "ses-", "subject": "sub-"}
 
 
@@ -31,7 +34,7 @@ def read_filter_file(path: Path) -> dict[str, dict[str, Any]]:
     path : Path
         JSON of the form ``{"t1w": {"session": "01", "acquisition": null}, "t2w": {...}}``; the
         case of the modality does not count, modalities that we do not treat (``bold``) are passed
-        over.
+        over, one that is a misspelling of ours (``t1``) is refused.
 
     Returns
     -------
@@ -57,6 +60,13 @@ def read_filter_file(path: Path) -> dict[str, dict[str, Any]]:
     for key, entities in record.items():
         modality = by_name.get(key.casefold())
         if modality is None:
+            if meant := difflib.get_close_matches(key.casefold(), by_name, 1, _ALIKE):
+                raise UsageError(
+                    "The filter file has a modality that there is not",
+                    where=str(path),
+                    expected=by_name[meant[0]],
+                    got=key,
+                )
             continue
         if entities.get("suffix", modality) != modality:
             raise UsageError(

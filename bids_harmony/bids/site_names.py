@@ -31,8 +31,8 @@ _EMPTY = {
 _SILENT = {
     "anon", "anonymous", "anonymize", "anonymized", "anonymise", "anonymised", "anonymization",
     "blanked", "cleared", "confidential", "deidentified", "deidentify", "deleted", "empty",
-    "hidden", "identified", "masked", "missing", "not", "redacted", "removed", "scrubbed",
-    "stripped", "undefined", "unknown", "unnamed", "unspecified", "withheld",
+    "hidden", "identification", "identified", "masked", "missing", "not", "redacted", "removed",
+    "scrubbed", "stripped", "undefined", "unknown", "unnamed", "unspecified", "withheld",
 }  # fmt: skip
 # Words that say nothing beside one of those: "Unknown Institution", "not specified".
 _BESIDE = {
@@ -42,6 +42,7 @@ _BESIDE = {
     "provided", "recorded", "scanner", "serial", "set", "site", "specified", "station", "string",
     "tag", "text", "the", "value",
 }  # fmt: skip
+_ANONYMIZER = re.compile(r"anonym|pseudonym|deident|redact")
 # Each name is compared many times.
 _REMEMBERED = 4096
 _NUMBER = re.compile(r"[+-]?\d{1,30}(?:\.\d{1,30})?")
@@ -75,7 +76,10 @@ def canonical_site(text: str | None) -> str | None:
     name = clean_name(text)
     if name.casefold() in _EMPTY or re.fullmatch(r"[\W_]*|[xX]{3,}", name):
         return None
-    words = set(re.findall(r"[^\W_]+", name.casefold()))
+    words = {
+        "anonymized" if _ANONYMIZER.match(word) else word
+        for word in re.findall(r"[^\W_]+", name.casefold())
+    }
     return None if words & _SILENT and words <= _SILENT | _BESIDE else name
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +9,8 @@ from pathlib import Path
 
 from bids_harmony.bids.census import Census
 from bids_harmony.bids.site_names import canonical_site, name_key
-from bids_harmony.bids.table import keyed_rows
+from bids_harmony.bids.table import keyed_rows, label_of
+from bids_harmony.bids.table_notes import about_nobody, about_other_files, without_session
 from bids_harmony.exceptions import BidsHarmonyError, DataError
 from bids_harmony.pointers import is_named
 from bids_harmony.settings import Settings
@@ -20,7 +20,6 @@ __all__ = ["SITE_COLUMNS", "SiteTables", "Told", "read_site_map", "read_tables",
 SITE_COLUMNS = ("site", "site_id", "center", "centre", "scanner")
 # A column of such a name may have been meant.
 _LIKE_A_SITE = re.compile(r"site|scanner|cent(?:er|re)|hospital|institut")
-_SHOWN = 5
 
 #: Column and site.
 Told = tuple[str, str]
@@ -104,14 +103,14 @@ def read_tables(settings: Settings, census: Census) -> SiteTables:
             notes.append(f"{path.name} has no rows")
         participants = _by_person(rows, str(path), errors)
         notes += _unread_columns(rows, path.name)
-        notes += _about_nobody(_people(rows), census.tables, path.name, all_matter=False)
+        notes += about_nobody(_people(rows), census.tables, path.name, all_matter=False)
     site_map: dict[tuple[str, str | None], str] = {}
     if settings.site_map:
         site_map, wrong = _read_site_map(settings.site_map)
         errors |= wrong
         named = list(dict.fromkeys([*(subject for subject, _ in site_map), *wrong]))
-        notes += _about_nobody(named, census.tables, f"--site-map {settings.site_map.name}")
-        notes += _without_session(site_map, census, f"--site-map {settings.site_map.name}")
+        notes += about_nobody(named, census.tables, f"--site-map {settings.site_map.name}")
+        notes += without_session(site_map, census, f"--site-map {settings.site_map.name}")
     sessions: dict[tuple[str, str], Told] = {}
     scans: dict[str, Told] = {}
     for subject, paths in census.tables.items():
@@ -120,9 +119,11 @@ def read_tables(settings: Settings, census: Census) -> SiteTables:
                 if path.name.endswith("_sessions.tsv"):
                     own = _sessions(subject, path)
                     sessions |= own
-                    notes += _without_session(own, census, path.name)
+                    notes += without_session(own, census, path.name)
                 else:
-                    scans |= _scans(path, root)
+                    own_scans = _scans(path, root)
+                    scans |= own_scans
+                    notes += about_other_files(own_scans, census, path.name)
         except BidsHarmonyError as error:
             errors[subject] = error
     return SiteTables(site_map, participants, sessions, scans, errors, tuple(notes))
@@ -175,8 +176,8 @@ def _by_person(
         hit = _stated(row)
         if hit is None:
             continue
-        subject = _label(row["participant_id"], "sub")
-        session = _label(_cell(row, "session_id"), "ses")
+        subject = label_of(row["participant_id"], "sub")
+        session = label_of(_cell(row, "session_id"), "ses")
         key = (subject, session if canonical_site(session) else None)
         before = table.setdefault(key, hit)
         if name_key(before[1]) != name_key(hit[1]):
@@ -193,7 +194,7 @@ def _sessions(subject: str, path: Path) -> dict[tuple[str, str], Told]:
     table = {}
     for row in keyed_rows(path, "session_id"):
         if hit := _stated(row):
-            table[subject, _label(row["session_id"], "ses")] = hit
+            table[subject, label_of(row["session_id"], "ses")] = hit
     return table
 
 
@@ -214,7 +215,7 @@ def _stated(row: Mapping[str, str]) -> Told | None:
 
 
 def _people(rows: Sequence[Mapping[str, str]]) -> list[str]:
-    return list(dict.fromkeys(_label(row["participant_id"], "sub") for row in rows))
+    return list(dict.fromkeys(label_of(row["participant_id"], "sub") for row in rows))
 
 
 def _unread_columns(rows: Sequence[Mapping[str, str]], name: str) -> list[str]:
@@ -228,75 +229,6 @@ def _unread_columns(rows: Sequence[Mapping[str, str]], name: str) -> list[str]:
         f"{name}: {', '.join(map(repr, meant))} is not read as the site; the column has to be "
         f"called one of {', '.join(SITE_COLUMNS)}"
     ]
-
-
-def _about_nobody(
-    named: Sequence[str], people: Iterable[str], name: str, *, all_matter: bool = True
-) -> list[str]:
-    """How many rows found their person, and who may be meant by the others.
-
-    In ``participants.tsv`` rows of people who are not in the folder are common; only those that
-    seem to mean somebody who is there matter, unless nobody is found at all.
-    """
-    present = set(people)
-    free = _Spellings(present - set(named))
-    lost = sorted((n for n in named if n not in present), key=lambda n: not free.of(n))
-    if not lost or not present:
-        return []
-    if not (all_matter or free.of(lost[0]) or len(lost) == len(named)):
-        return []
-    shown = [
-        f"{label!r}" + (f" (sub-{near}?)" if (near := free.nearest(label)) else "")
-        for label in lost[:_SHOWN]
-    ]
-    return [
-        f"{name}: {len(named) - len(lost)} of {len(named)} participants are in the dataset; "
-        f"not found: {', '.join(shown)}" + (", ..." if len(lost) > _SHOWN else "")
-    ]
-
-
-def _without_session(
-    table: Iterable[tuple[str, str | None]], census: Census, name: str
-) -> list[str]:
-    """Rows about sessions of which a person has no image, where they seem to mean another."""
-    told: dict[str, set[str]] = {}
-    for subject, session in table:
-        if session is not None and subject in census.sessions:
-            told.setdefault(subject, set()).add(session)
-    lost = []
-    for subject, sessions in told.items():
-        own = census.sessions[subject]
-        free = _Spellings(s for s in own - sessions if s)
-        for session in sorted(sessions - own):
-            if free.of(session) or not own & sessions:
-                near = free.nearest(session)
-                lost.append(f"sub-{subject} ses-{session}" + (f" (ses-{near}?)" if near else ""))
-    return [f"{name}: no image of {', '.join(lost[:_SHOWN])}"] if lost else []
-
-
-class _Spellings:
-    """Labels by what is left of them without leading zeros, case and signs."""
-
-    def __init__(self, labels: Iterable[str]) -> None:
-        self._labels = {self._plain(label): label for label in sorted(labels, reverse=True)}
-
-    def of(self, label: str) -> str | None:
-        """The label that another one is a spelling of, as after a spreadsheet."""
-        return self._labels.get(self._plain(label))
-
-    def nearest(self, label: str) -> str | None:
-        """That, or the one that looks most alike."""
-        # Short labels that differ in a letter are other people.
-        alike = difflib.get_close_matches(label, self._labels.values(), 1, 0.8)
-        return self.of(label) or (alike[0] if alike and len(label) > _SHOWN else None)
-
-    @staticmethod
-    def _plain(label: str) -> str:
-        return re.sub(r"[^a-z0-9]|(?<![0-9])0+(?=[0-9])", "", label.casefold())
-
-
-def _label(cell: str, entity: str) -> str:
-    return cell.strip().removeprefix(f"{entity}-")
 
 
 def _cell(row: Mapping[str, str], name: str) -> str:

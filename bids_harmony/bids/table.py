@@ -10,7 +10,7 @@ from pathlib import Path
 from bids_harmony.exceptions import DataError
 from bids_harmony.reading import read_text
 
-__all__ = ["keyed_rows", "read_tsv", "scans_tables", "sessions_tables"]
+__all__ = ["keyed_rows", "label_of", "read_tsv", "scans_tables", "sessions_tables"]
 
 
 def sessions_tables(folder: Path) -> list[Path]:
@@ -26,6 +26,12 @@ def scans_tables(folder: Path) -> list[Path]:
 def _visible(paths: Iterable[Path]) -> list[Path]:
     """Without what macOS leaves beside each file on other disks: ``._sub-01_scans.tsv``."""
     return sorted(path for path in paths if not path.name.startswith("."))
+
+
+def label_of(cell: str, entity: str) -> str:
+    """The label in a cell, with or without its entity before it, ``sub-01`` or ``SUB-01``."""
+    text, prefix = cell.strip(), f"{entity}-"
+    return text[len(prefix) :] if text[: len(prefix)].casefold() == prefix else text
 
 
 def read_tsv(path: Path) -> list[dict[str, str]]:
@@ -84,7 +90,8 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     else:
         reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     try:
-        header = [name.strip() for name in next(reader, [])]
+        named = (names for names in reader if any(name.strip() for name in names))
+        header = [name.strip() for name in next(named, [])]
         rows = []
         for cells in reader:
             if not cells:

@@ -301,6 +301,13 @@ def test_filter_mistakes(cohort, tmp_path):
         read_filter_file(tmp_path / "none.json")
 
 
+@pytest.mark.parametrize("key", ["t1", "T1-w", "dti", "flairs"])
+def test_a_modality_that_is_misspelt_is_not_passed_over(cohort, key):
+    with pytest.raises(UsageError, match=key):
+        filters(cohort, **{key: {"run": 1}})
+    assert filters(cohort, t2star={"run": 1}, fmap={}, pet={}, asl={}).bids_filters == {}
+
+
 def test_no_such_subject(cohort):
     with pytest.raises(NothingSelected, match="sub-99"):
         find_scans(cohort.settings(participant_labels=("99",)))

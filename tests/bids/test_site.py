@@ -264,7 +264,8 @@ def test_the_code_zero_is_a_site():
 @pytest.mark.parametrize(
     "word",
     ["REDACTED", "ANON", "Deidentified", "-", "Unspecified", "unknown", "De-Identified", "?",
-     "[removed]", "Anonymous Institution", "not specified", "xxxx", "0000", "N/A", "<masked>"],
+     "[removed]", "Anonymous Institution", "not specified", "xxxx", "0000", "N/A", "<masked>",
+     "removed by anonymizer", "Pseudonymised", "de-identification removed", "Redaction"],
 )  # fmt: skip
 def test_what_an_anonymizer_leaves_is_no_site(word):
     left = {"InstitutionName": word, "StationName": word, "DeviceSerialNumber": word}

@@ -58,8 +58,9 @@ def test_bad_site_map(raw):
      "Participant_ID\tSite ID\nsub-01\tS1\n02\t S2 \n",
      "participant_id\tsite\tsite\nsub-01\tS1\tS1\nsub-02\tS2\tS2\n",
      "site\tparticipant_id\tsession_id\nS1\tsub-01\tn/a\nS2\tsub-02\t\n",
-     "participant_id\tsite\n\nsub-01\tS1\n\nsub-02\tS2\n\n"],
-    ids=["quotes", "bom", "case", "twice", "order", "gaps"],
+     "participant_id\tsite\n\nsub-01\tS1\n\nsub-02\tS2\n\n",
+     "\n\t\nparticipant_id\tsite\nSUB-01\tS1\nSub-02\tS2\n"],
+    ids=["quotes", "bom", "case", "twice", "order", "gaps", "capitals"],
 )  # fmt: skip
 def test_read_as_people_write_them(people, text):
     write(people, text)
@@ -80,6 +81,15 @@ def test_a_table_that_cannot_be_read_as_one(people, text, told):
     with pytest.raises(DataError, match=told) as caught:
         find_scans(people.settings())
     assert "participants.tsv" in str(caught.value)
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "latin-1"])
+def test_text_of_another_coding_is_told_with_what_to_do(people, coding):
+    text = "participant_id\tsite\nsub-01\tZürich\n"
+    (people.root / "participants.tsv").write_bytes(text.encode(coding))
+    with pytest.raises(DataError, match="Save it as UTF-8") as caught:
+        find_scans(people.settings())
+    assert ("UTF-16" in str(caught.value)) == (coding == "utf-16")
 
 
 def test_a_link_to_nowhere_is_a_table(people):
@@ -132,6 +142,18 @@ def test_sessions_that_nobody_has_are_told(raw, tmp_path):
     # Sessions of other kinds of images are common.
     raw.table("sub-01/sub-01_sessions.tsv", "session_id site", "ses-01 S1", "ses-func S2")
     assert not notes(raw) and sites(raw) == ["S1"]
+
+
+@pytest.mark.parametrize(
+    "row", ["sub-01/anat/sub-01_T1w.nii.gz", "anat/sub-01_T1w.nii", "sub-01_T1w.nii.gz"]
+)
+def test_a_row_about_a_file_that_is_elsewhere_is_told(people, row):
+    path = people.root / "sub-01/sub-01_scans.tsv"
+    path.write_text(f"filename\tsite\n{row}\tS9\nfunc/sub-01_bold.nii.gz\tS9\n")
+    note = notes(people)
+    assert f"sub-01_scans.tsv: there is no sub-01/{row} (sub-01/anat/sub-01_T1w.nii.gz?)" in note
+    path.write_text("filename\tsite\nanat/sub-01_T1w.nii.gz\tS9\nanat/sub-01_T2w.nii.gz\tS9\n")
+    assert "there is no" not in notes(people) and sites(people)[0] == "S9"
 
 
 def test_a_column_that_is_not_read_is_told(people):

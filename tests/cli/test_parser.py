@@ -148,6 +148,8 @@ def test_filter_file(tmp_path):
         ([*BASE, "--modalities", "bold"], "bold"),
         ([*BASE, "--participant-label", "a_b"], "a_b"),
         ([*BASE, "--mem", "lots"], "lots"),
+        ([*BASE, "--mem", "8"], "--mem 8G"),
+        ([*BASE, "--mem-gb", "0.2"], "Less memory than the program"),
         ([*BASE, "--nprocs", "x"], "x"),
         ([*BASE, "--output-spaces", "MNI305"], "MNI305"),
         (["bids", "out", "participant"], "--target-site"),

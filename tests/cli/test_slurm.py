@@ -234,7 +234,7 @@ def example() -> Chain:
     """The chain behind ``examples/slurm``."""
     settings = Settings(
         Path("/data/study/bids"), Path("/data/study/derivatives/bids_harmony"), "train",
-        target_site="COI", work_dir=Path("/scratch/bids_harmony"), nprocs=1, memory_mb=1,
+        target_site="COI", work_dir=Path("/scratch/bids_harmony"), nprocs=1, memory_mb=1024,
     )  # fmt: skip
     units = tuple(
         Unit(f"{n:02d}", session) for n in (1, 2, 3) for session in ("baseline", "followup")
