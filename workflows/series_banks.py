@@ -25,7 +25,7 @@ from bids_harmony.workflows.reference_images import (
     image_digests,
     same_images,
 )
-from bids_harmony.workflows.site_banks import bank_recipe, encoder_and_cells
+from bids_harmony.workflows.site_banks import bank_recipe
 from bids_harmony.workflows.sound_scans import choose_sound
 from bids_harmony.workflows.status import ScanStatus, report_references, why_unseen
 
@@ -84,6 +84,7 @@ def _recipes(settings: Settings, harmonizer: Harmonizer) -> tuple[str, ...]:
     Looks that were made for the mode ``volume`` serve the others as well.
     """
     from bids_harmony.diffusion.features import DWI_VOXEL_MM
+    from bids_harmony.harmonizers.bank_encoder import encoder_and_cells
 
     encoder, cells = encoder_and_cells(harmonizer)
     # Series are not corrected by N4.
@@ -192,6 +193,7 @@ def _shelve(
 ) -> None:
     from bids_harmony.diffusion.features import B0_KEY, DWI_VOXEL_MM
     from bids_harmony.diffusion.looks import build_series_banks
+    from bids_harmony.harmonizers.bank_encoder import encoder_and_cells
 
     encoder, cells = encoder_and_cells(harmonizer)
     look, banks = build_series_banks(

@@ -10,11 +10,10 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bids_harmony.bids.site import same_site
-from bids_harmony.exceptions import BidsHarmonyError, DataError
+from bids_harmony.exceptions import BidsHarmonyError
 from bids_harmony.revisions import revisions_of
 from bids_harmony.workflows.reference_images import (
     LookOf,
@@ -36,14 +35,12 @@ if TYPE_CHECKING:
     from bids_harmony.training.site_bank import SiteBank
     from bids_harmony.training.training_scans import TrainingScan
 
-__all__ = ["bank_recipe", "encoder_and_cells", "make_banks", "missing_looks", "shelf_of"]
+__all__ = ["bank_recipe", "make_banks", "missing_looks", "shelf_of"]
 
 logger = logging.getLogger(__name__)
 
 # Of the graph, and of its folder in the work folder.
 _NAME = "banks_wf"
-# More scans than this bring nothing to a mean code, and encoding is the slow part.
-_MOST_CODED = 5
 
 
 def shelf_of(settings: Settings) -> BankShelf:
@@ -89,6 +86,8 @@ def _is_known(look: LookOf, settings: Settings, harmonizer: Harmonizer) -> bool:
     was_given = bool(made_of.get("given"))
     if not given and not was_given and among(harmonizer.own_sites(look.modality)):
         return True
+    from bids_harmony.harmonizers.bank_encoder import encoder_and_cells
+
     encoder, cells = encoder_and_cells(harmonizer)
     return (
         made_of.get("recipe") == bank_recipe(settings, encoder_sha256=encoder.sha256, cells=cells)
@@ -155,6 +154,7 @@ def make_banks(
         Looks for which no bank could be made because all of their scans failed, and why they did.
     """
     from bids_harmony.bids.dataset import find_everyone
+    from bids_harmony.harmonizers.bank_encoder import encoder_and_cells
     from bids_harmony.workflows.running import clear_work
 
     unseen: dict[LookOf, BidsHarmonyError] = {}
@@ -223,7 +223,7 @@ def _bank_of(
     cells: int,
     covariates: Mapping[str, Sequence[float | None]],
 ) -> SiteBank:
-    from bids_harmony.training.site_bank import build_bank
+    from bids_harmony.training.site_bank import MOST_CODED, build_bank
     from bids_harmony.training.training_scans import load_scans
 
     nan = float("nan")
@@ -234,7 +234,7 @@ def _bank_of(
         encoder,
         cells=cells,
         voxel_mm=settings.voxel_mm,
-        coded=_MOST_CODED,
+        coded=MOST_CODED,
         people=[scan.subject for scan in scans],
         covariates={
             name: [nan if value is None else value for value in values]
@@ -262,35 +262,3 @@ def _prepare(
     )
     report_references(statuses.values())
     return {scan.label: scan for scan in ready}, statuses
-
-
-@lru_cache(maxsize=1)
-def _default_encoder() -> Encoder:
-    from bids_harmony.model.encoder import load_encoder
-
-    return load_encoder("mri")
-
-
-def encoder_and_cells(harmonizer: Harmonizer) -> tuple[Encoder, int]:
-    """Encoder of the codes, and cells of the grid on which detail is measured.
-
-    Raises
-    ------
-    DataError
-        The model was trained with an encoder that is not at hand.
-    """
-    from bids_harmony.model.presets import DEFAULT_PRESET, preset
-
-    # A method without a network is free to take any.
-    encoder = harmonizer.encoder if hasattr(harmonizer, "encoder") else _default_encoder()
-    if encoder is None:
-        raise DataError(
-            "Sites that the model does not know need the encoder that it was trained with",
-            where="--model",
-            expected="a model with the shipped encoder",
-            got="another encoder",
-            hint="Run the level train with scans of these sites.",
-        )
-    network = getattr(harmonizer, "network", None)
-    config = network.config if network is not None else preset(DEFAULT_PRESET)
-    return encoder, config.aan.grid

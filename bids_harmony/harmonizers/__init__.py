@@ -14,7 +14,7 @@ from bids_harmony.methods import METHOD_NEEDS
 
 if TYPE_CHECKING:
     from bids_harmony.sites.difference import SiteDifference
-    from bids_harmony.training.bank_shelf import BankShelf
+    from bids_harmony.training.bank_shelf import Shelf
     from bids_harmony.training.site_bank import SiteBank
 
 __all__ = [
@@ -136,7 +136,7 @@ def check_method_for_series(method: str) -> None:
 def load_harmonizer(
     method: str,
     model_dir: Path,
-    shelf: BankShelf | None = None,
+    shelf: Shelf | None = None,
     *,
     device: str = "cpu",
     batch_size: int = 0,
@@ -150,7 +150,7 @@ def load_harmonizer(
         Name in `methods.METHOD_NEEDS`. Methods that are not trained use the site banks of any
         model folder.
     model_dir : Path
-    shelf : BankShelf, optional
+    shelf : Shelf, optional
         Banks of sites that the model does not know, for methods that need no more than that.
     device : str
     batch_size : int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ import numpy as np
 from bids_harmony.exceptions import SiteError
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.training.bank_files import BANKS_FILE, bank_digest, read_banks
-from bids_harmony.training.bank_shelf import BankShelf
+from bids_harmony.training.bank_shelf import Shelf
 from bids_harmony.training.site_bank import SiteBank
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ class Banked:
     ----------
     model_dir : Path
         Folder that the level train wrote, or of the shipped model, which knows no site.
-    shelf : BankShelf, optional
+    shelf : Shelf, optional
         Banks of other sites, made on the fly. The model's own come before them, but for those of
         images that a user gave in a site's place. The model's grid is the shelf's.
     own_banks : bool
@@ -38,9 +37,10 @@ class Banked:
     needs_source = False
 
     def __init__(
-        self, model_dir: Path, shelf: BankShelf | None = None, *, own_banks: bool = True
+        self, model_dir: Path, shelf: Shelf | None = None, *, own_banks: bool = True
     ) -> None:
-        self.model_dir, self.shelf = Path(model_dir), shelf
+        self.model_dir = Path(model_dir)
+        self.shelf: Shelf | None = shelf
         self.banks: dict[tuple[str, str], SiteBank] = {}
         self._from_shelf: dict[tuple[str, str], SiteBank] = {}
         banks_file = self.model_dir / BANKS_FILE
@@ -52,7 +52,7 @@ class Banked:
             self.sha256 = hashlib.sha256(b"").hexdigest()
         self._weights_sha256 = ""
         if shelf is not None:
-            self.shelf = replace(shelf, voxel_mm=self.voxel_mm)
+            self.shelf = shelf.on_grid(self.voxel_mm)
 
     def count_weights(self, sha256: str) -> None:
         """Let the weights count in the method's sha256: a model is its weights and its banks."""

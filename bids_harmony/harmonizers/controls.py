@@ -11,7 +11,7 @@ from bids_harmony.harmonizers import Applied, finish
 from bids_harmony.harmonizers.banked import Banked
 from bids_harmony.harmonizers.closed_form import masked_smooth
 from bids_harmony.imaging.prepared import Prepared
-from bids_harmony.training.bank_shelf import BankShelf
+from bids_harmony.training.bank_shelf import Shelf
 
 __all__ = ["BLUR_MM", "Control", "blurred"]
 
@@ -28,7 +28,7 @@ class Control(Banked):
         ``none`` returns the scan; a method must beat it. ``blur`` smooths it inside the mask; what
         calls that better than the scan rewards the loss of detail.
     model_dir : Path
-    shelf : BankShelf, optional
+    shelf : Shelf, optional
     own_banks : bool
         As for `Banked`.
     """
@@ -37,7 +37,7 @@ class Control(Banked):
         self,
         method: str,
         model_dir: Path,
-        shelf: BankShelf | None = None,
+        shelf: Shelf | None = None,
         *,
         own_banks: bool = True,
     ) -> None:

@@ -23,7 +23,7 @@ from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.reference import ReferenceGrid
 from bids_harmony.imaging.volume import Volume
-from bids_harmony.training.bank_shelf import BankShelf
+from bids_harmony.training.bank_shelf import Shelf
 
 __all__ = ["Histogram", "HistogramN4", "match_distribution", "without_bias"]
 
@@ -104,7 +104,7 @@ class Histogram(Banked):
         ``histogram-relative``: the difference of both sites, which keeps the person
         (`conditioned.closed_form`); the input of the working default's network.
     model_dir : Path
-    shelf : BankShelf, optional
+    shelf : Shelf, optional
     own_banks : bool
         As for `Banked`.
     """
@@ -113,7 +113,7 @@ class Histogram(Banked):
         self,
         method: str,
         model_dir: Path,
-        shelf: BankShelf | None = None,
+        shelf: Shelf | None = None,
         *,
         own_banks: bool = True,
     ) -> None:

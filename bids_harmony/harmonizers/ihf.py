@@ -16,7 +16,7 @@ from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.slices import cut_stack, reassemble
 from bids_harmony.model.checkpoint import load_model
 from bids_harmony.model.encoder import Encoder, load_encoder
-from bids_harmony.training.bank_shelf import BankShelf
+from bids_harmony.training.bank_shelf import Shelf
 from bids_harmony.training.training_range import read_ranges, scan_code
 
 __all__ = ["IHF"]
@@ -28,7 +28,7 @@ class IHF(Banked):
     Parameters
     ----------
     model_dir : Path
-    shelf : BankShelf, optional
+    shelf : Shelf, optional
     device : str
     batch_size : int
         Slices per pass, 0 for what suits the device; the result does not depend on it beyond
@@ -43,7 +43,7 @@ class IHF(Banked):
     def __init__(
         self,
         model_dir: Path,
-        shelf: BankShelf | None = None,
+        shelf: Shelf | None = None,
         *,
         device: str = "cpu",
         batch_size: int = 0,

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, traits
 
-from bids_harmony.exceptions import OutOfRange
 from bids_harmony.interfaces.base import Adapter
 from bids_harmony.interfaces.model_input import ModelInput, harmonizer
 
@@ -49,37 +47,28 @@ class Harmonize(Adapter):
         quality_file = File(exists=True, desc="quality numbers and provenance, JSON")
 
     def _adapt(self, folder: Path) -> dict:
+        from bids_harmony.api.apply import apply_method
         from bids_harmony.bids.site import same_site
-        from bids_harmony.harmonizers import finish
         from bids_harmony.imaging.header import CODE_MNI
         from bids_harmony.imaging.intensity import to_half
         from bids_harmony.imaging.native import return_to_native
         from bids_harmony.imaging.volume import read_volume, to_native, write_array, write_image
         from bids_harmony.quality.changes import quality_row
-        from bids_harmony.quality.contrast import contrast_kept_by_tissue
-        from bids_harmony.training.training_range import UNUSUAL
 
         inputs = self.inputs
         model = harmonizer(inputs, inputs.voxel_mm)
         volume = read_volume(inputs.in_file, keep_header=inputs.keep_header)
         source, mask, prepared = _prepared(inputs, model.voxel_mm)
         sites = {"source_site": inputs.source_site, "target_site": inputs.target_site}
-        novelty = model.novelty(prepared, inputs.modality)
-        left = ""
-        if novelty is not None and novelty > UNUSUAL:
-            left = _refuse_or_warn(_unusual(inputs.in_file, novelty, UNUSUAL), inputs.on_ood)
-
-        start = perf_counter()
-        applied = model.apply(prepared, modality=inputs.modality, **sites)
-        seconds = perf_counter() - start
-        kept = contrast_kept_by_tissue(
-            prepared.data, applied.data, prepared.mask, inputs.modality, model.voxel_mm
+        outcome = apply_method(
+            model,
+            prepared,
+            modality=inputs.modality,
+            **sites,
+            on_ood=inputs.on_ood,
+            where=inputs.in_file,
         )
-        if losses := kept.losses():
-            loses = "leave" if inputs.on_ood == "auto" else inputs.on_ood
-            left = _refuse_or_warn(_flattened(inputs.in_file, losses), loses) or left
-        if left:
-            applied = finish(prepared.data, prepared.mask, applied.round_trip_error)
+        applied = outcome.applied
         evidence = model.evidence(inputs.modality, **sites)
         # The scan keeps its own scale: only the change is added to its voxels. A site's gain means
         # nothing, and another one would not fit into every scan's integers.
@@ -103,17 +92,17 @@ class Harmonize(Adapter):
             target_quantiles=quantiles,
             reference_change=applied.data - prepared.data,
             round_trip_error=applied.round_trip_error,
-            contrast=kept,
+            contrast=outcome.contrast,
             same_site=same_site(inputs.source_site, inputs.target_site),
         )
         record = {
             "quality": quality,
             "n_clipped": int(n_clipped),
-            "out_of_distribution": novelty,
+            "out_of_distribution": outcome.novelty,
             "scale": float(prepared.scale),
-            "network_seconds": round(seconds, 3),
+            "network_seconds": round(outcome.seconds, 3),
             "signal": _about_signal(volume, mask.data),
-            "left_as_it_is": left or None,
+            "left_as_it_is": outcome.left or None,
             "site_evidence": evidence.for_sidecar() if evidence else None,
         }
         (folder / "quality.json").write_text(json.dumps(record, indent=2) + "\n")
@@ -178,53 +167,15 @@ def _about_signal(volume: Any, inside: np.ndarray) -> dict[str, Any]:
     return about
 
 
-def _unusual(in_file: str, novelty: float, highest: float) -> OutOfRange:
-    return OutOfRange(
-        "The scan is unlike all that the model was trained on",
-        where=in_file,
-        expected=f"an out-of-distribution score of at most {highest:g}",
-        got=f"{novelty:.2f}",
-        hint="Look at the image, its mask and its modality; --on-ood warn goes on regardless.",
-    )
-
-
-def _flattened(in_file: str, losses: list[str]) -> OutOfRange:
-    return OutOfRange(
-        "Harmonization would take contrast away from the scan, or invent it",
-        where=in_file,
-        got="; ".join(losses),
-        hint="Look at the scan's mask and tissues, and at the scans behind both sites; "
-        "--on-ood warn writes the image regardless.",
-    )
-
-
-def _refuse_or_warn(error: OutOfRange, on_ood: str) -> str:
-    """Why the scan is to be left as it is; empty where it is not.
-
-    Raises
-    ------
-    OutOfRange
-    """
-    if on_ood in ("skip", "error"):
-        raise error
-    logger.warning("%s", error)
-    return f"{error.what}: {error.got}" if on_ood == "leave" else ""
-
-
 def _prepared(inputs: Any, voxel_mm: float) -> tuple[Any, Any, Any]:
     """Volume (N4-corrected if asked for), mask and prepared scan of an adapter's inputs."""
-    from bids_harmony.imaging.agreement import check_brain
-    from bids_harmony.imaging.intensity import correct_bias
+    from bids_harmony.api.apply import prepare_scan
     from bids_harmony.imaging.mask import read_brain
-    from bids_harmony.imaging.prepared import prepare
-    from bids_harmony.imaging.reference import reference_grid
     from bids_harmony.imaging.registration import read_transform
     from bids_harmony.imaging.volume import read_volume
 
     volume = read_volume(inputs.in_file)
     mask = read_brain(inputs.mask_file, inputs.mask_kind)
-    if inputs.n4:
-        volume = correct_bias(volume, mask)
-    prepared = prepare(volume, mask, read_transform(inputs.xfm_file), reference_grid(voxel_mm))
-    check_brain(prepared, inputs.in_file)
+    world = read_transform(inputs.xfm_file)
+    volume, prepared = prepare_scan(volume, mask, world, voxel_mm, n4=inputs.n4)
     return volume, mask, prepared

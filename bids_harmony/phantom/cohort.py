@@ -29,7 +29,9 @@ __all__ = [
     "CohortPlan",
     "Participant",
     "draw_participants",
+    "draw_pose",
     "place",
+    "scan_image",
     "write_cohort",
     "write_dataset_files",
     "write_json",
@@ -139,7 +141,7 @@ def draw_participants(plan: CohortPlan) -> list[Participant]:
     drawn = []
     for number, (label, sites, travelling) in enumerate(people):
         age, sex = int(rng.integers(20, 75)), str(rng.choice(["F", "M"]))
-        poses = {site: _pose(rng) for site in sites}
+        poses = {site: draw_pose(rng) for site in sites}
         drawn.append(Participant(label, plan.seed * 1000 + number, age, sex, travelling, poses))
     return drawn
 
@@ -196,7 +198,8 @@ def place(
     return placed, scan
 
 
-def _pose(rng: np.random.Generator) -> np.ndarray:
+def draw_pose(rng: np.random.Generator) -> np.ndarray:
+    """Draw how a person lies in a scanner: reference world to scanner world, RAS+ mm, (4, 4)."""
     pose = np.eye(4)
     pose[:3, :3] = Rotation.from_euler("xyz", rng.normal(0, 3, 3), degrees=True).as_matrix()
     pose[:3, 3] = rng.normal(0, 4, 3)
@@ -223,7 +226,23 @@ def _sidecar(scanner: Scanner, modality: str) -> dict[str, object]:
 def write_scan(
     data: np.ndarray, affine: np.ndarray, orientation: str, path: Path, *, whole: bool = True
 ) -> np.ndarray:
-    """Write an image in the voxel order of a site; folders are made.
+    """Write an image in the voxel order of a site (`scan_image`); folders are made.
+
+    Returns
+    -------
+    (4, 4) float
+        Affine of the written image.
+    """
+    image = scan_image(data, affine, orientation, whole=whole)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_image(image, path)
+    return image.affine
+
+
+def scan_image(
+    data: np.ndarray, affine: np.ndarray, orientation: str, *, whole: bool = True
+) -> nib.Nifti1Image:
+    """An image in the voxel order of a site.
 
     Parameters
     ----------
@@ -233,14 +252,8 @@ def write_scan(
         Voxels of `data` to scanner world, RAS+ mm.
     orientation : str
         Voxel order on disk, as ``LAS``.
-    path : Path
     whole : bool
         Store whole numbers from 0 (int16), as scanners do; else float32.
-
-    Returns
-    -------
-    (4, 4) float
-        Affine of the written image.
     """
     if whole:
         data = np.clip(np.rint(data), 0, np.iinfo(np.int16).max).astype(np.int16)
@@ -250,9 +263,7 @@ def write_scan(
     turn = ornt_transform(io_orientation(affine), axcodes2ornt(orientation))
     image = image.as_reoriented(turn)
     image.header.set_xyzt_units("mm", "sec")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_image(image, path)
-    return image.affine
+    return image
 
 
 def write_json(content: object, path: Path) -> None:

@@ -22,6 +22,7 @@ from bids_harmony.training.site_bank import SiteBank
 
 __all__ = [
     "BANKS_FILE",
+    "as_stored",
     "bank_digest",
     "read_bank",
     "read_banks",
@@ -146,6 +147,11 @@ def read_made_of(path: Path) -> dict[str, Any]:
         raise _damaged(path, error) from error
 
 
+def as_stored(bank: SiteBank) -> SiteBank:
+    """The bank as a file gives it back: rounded, so that what is made of it is the same."""
+    return _unpack(_pack([bank], {}))[0][0]
+
+
 def bank_digest(bank: SiteBank) -> str:
     """sha256 of a bank as a file holds it, so that it is the same before and after writing."""
     total = hashlib.sha256(json.dumps([bank.site, bank.modality, list(bank.scans)]).encode())
@@ -165,6 +171,10 @@ def _looks_tensors(looks: ScanLooks) -> dict[str, np.ndarray]:
 
 
 def _write(path: Path, banks: Sequence[SiteBank], about: Mapping[str, Any]) -> None:
+    write_with_folder(path, _pack(banks, about))
+
+
+def _pack(banks: Sequence[SiteBank], about: Mapping[str, Any]) -> bytes:
     tensors: dict[str, np.ndarray] = {}
     index = []
     for number, bank in enumerate(banks):
@@ -191,7 +201,7 @@ def _write(path: Path, banks: Sequence[SiteBank], about: Mapping[str, Any]) -> N
     # Site names may hold any character: they travel as JSON, not as tensor names.
     text = json.dumps({**about, "banks": index}, sort_keys=True)
     tensors[_INDEX] = np.frombuffer(text.encode(), dtype=np.uint8)
-    write_with_folder(path, save_tensors(tensors))
+    return bytes(save_tensors(tensors))
 
 
 def _read_index(path: Path) -> dict[str, Any]:
@@ -231,24 +241,29 @@ def _single(
     )
 
 
+def _unpack(content: bytes) -> tuple[list[SiteBank], dict[str, Any]]:
+    tensors = load_tensors(content)
+    index = _index_of(tensors[_INDEX])
+    banks = []
+    for number, entry in enumerate(index["banks"]):
+        arrays = {name: tensors[f"{number}.{name}"] for name in _STORED}
+        arrays["mean_image"] = arrays["mean_image"].astype(np.float32)
+        banks.append(
+            SiteBank(
+                site=entry["site"],
+                modality=entry["modality"],
+                scale=float(entry["scale"]),
+                scans=tuple(entry["scans"]),
+                single=_single(tensors, number, entry),
+                **arrays,
+            )
+        )
+    return banks, index
+
+
 def _read(path: Path) -> tuple[list[SiteBank], dict[str, Any]]:
     try:
-        tensors = load_tensors(read_bytes(path, most=MOST_TENSORS, holds="bank file"))
-        index = _index_of(tensors[_INDEX])
-        banks = []
-        for number, entry in enumerate(index["banks"]):
-            arrays = {name: tensors[f"{number}.{name}"] for name in _STORED}
-            arrays["mean_image"] = arrays["mean_image"].astype(np.float32)
-            banks.append(
-                SiteBank(
-                    site=entry["site"],
-                    modality=entry["modality"],
-                    scale=float(entry["scale"]),
-                    scans=tuple(entry["scans"]),
-                    single=_single(tensors, number, entry),
-                    **arrays,
-                )
-            )
+        banks, index = _unpack(read_bytes(path, most=MOST_TENSORS, holds="bank file"))
         float(index["voxel_mm"])
         dict(index.get("made_of", {}))
         return banks, index

@@ -10,15 +10,72 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bids_harmony.imaging.locks import locked
 from bids_harmony.training.bank_files import read_bank, read_made_of, read_site, write_bank
 from bids_harmony.training.site_bank import SiteBank
 
-__all__ = ["BankShelf"]
+__all__ = ["BankShelf", "HeldBanks", "Shelf"]
+
+
+class Shelf(Protocol):
+    """Where a method finds the banks of sites that its model does not know."""
+
+    @property
+    def voxel_mm(self) -> float:
+        """Spacing of the banks' grid."""
+        ...
+
+    def on_grid(self, voxel_mm: float) -> Shelf:
+        """The same place, for banks on another grid."""
+        ...
+
+    def read(self, site: str, modality: str) -> tuple[SiteBank, dict[str, Any]] | None:
+        """A bank and what it was made of, or None where there is none."""
+        ...
+
+    def made_of(self, site: str, modality: str) -> dict[str, Any] | None:
+        """What a bank was made of, or None where there is none."""
+        ...
+
+    def sites(self, modality: str) -> tuple[str, ...]:
+        """Sites with a bank of the modality, sorted."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class HeldBanks:
+    """Banks in memory, in a shelf's place; they come before a model's own of their names.
+
+    Attributes
+    ----------
+    banks : mapping of (site, modality) to SiteBank
+    voxel_mm : float
+        Spacing of their grid.
+    """
+
+    banks: Mapping[tuple[str, str], SiteBank]
+    voxel_mm: float
+
+    def on_grid(self, voxel_mm: float) -> HeldBanks:
+        """The banks as they are, if that is their grid; none of them is on any other."""
+        return HeldBanks(self.banks if voxel_mm == self.voxel_mm else {}, voxel_mm)
+
+    def read(self, site: str, modality: str) -> tuple[SiteBank, dict[str, Any]] | None:
+        """Give a bank and what it was made of, or None where there is none."""
+        bank = self.banks.get((site, modality))
+        return None if bank is None else (bank, {"given": True})
+
+    def made_of(self, site: str, modality: str) -> dict[str, Any] | None:
+        """What a bank was made of, or None where there is none."""
+        return {"given": True} if (site, modality) in self.banks else None
+
+    def sites(self, modality: str) -> tuple[str, ...]:
+        """Sites with a bank of the modality, sorted."""
+        return tuple(sorted(site for site, kind in self.banks if kind == modality))
 
 
 @dataclass(frozen=True)
@@ -34,6 +91,10 @@ class BankShelf:
 
     folder: Path
     voxel_mm: float
+
+    def on_grid(self, voxel_mm: float) -> BankShelf:
+        """The same folder, for banks on another grid."""
+        return replace(self, voxel_mm=voxel_mm)
 
     def path(self, site: str, modality: str) -> Path:
         """File of a bank. Site names may hold any character, so that a hash tells them apart."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CODE_STEP",
+    "MOST_CODED",
     "QUANTILES",
     "SiteBank",
     "build_bank",
@@ -39,6 +40,8 @@ Array = np.ndarray
 
 #: One code for this many slices; anatomy changes little over 8 to 12 mm.
 CODE_STEP = 6
+#: More scans than this bring nothing to a mean code, and encoding is the slow part.
+MOST_CODED = 5
 #: Levels of the intensity quantiles in a bank.
 QUANTILES = np.linspace(0, 100, 101)
 

@@ -20,6 +20,7 @@ from bids_harmony.exceptions import (
     TryAgain,
     UsageError,
 )
+from bids_harmony.harmonizers.bank_encoder import encoder_and_cells
 from bids_harmony.imaging.reference import reference_grid, reference_t1w
 from bids_harmony.workflows import site_banks
 from bids_harmony.workflows.base import run_participant
@@ -32,7 +33,6 @@ from bids_harmony.workflows.reference_images import (
 )
 from bids_harmony.workflows.site_banks import (
     bank_recipe,
-    encoder_and_cells,
     make_banks,
     missing_looks,
     shelf_of,

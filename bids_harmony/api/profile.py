@@ -1,0 +1,273 @@
+"""What is known of a site: made of a handful of its scans, kept in a small file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from bids_harmony import __version__
+from bids_harmony.api.inputs import (
+    as_affines,
+    as_many,
+    check_count,
+    check_modality,
+    given_image,
+    is_single,
+)
+from bids_harmony.api.ready import Ready, Recipe
+from bids_harmony.devices import resolve_device
+from bids_harmony.exceptions import ImageError, MissingInput, UsageError
+from bids_harmony.harmonizers.bank_encoder import encoder_and_cells
+from bids_harmony.imaging.intensity import to_half
+from bids_harmony.imaging.reference import reference_grid
+from bids_harmony.pointers import is_named
+from bids_harmony.training.bank_files import as_stored, read_bank, write_bank
+from bids_harmony.training.site_bank import MOST_CODED, SiteBank, build_bank
+
+__all__ = ["SiteProfile", "profile_of"]
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SiteProfile:
+    """How one site shows people in one modality.
+
+    Made with `from_images`, or read with `load`. It holds averages and a few numbers of each
+    scan, no scan.
+
+    Attributes
+    ----------
+    bank : SiteBank
+        What is measured, on the reference grid.
+    voxel_mm : float
+        Spacing of that grid, mm.
+
+    Examples
+    --------
+    >>> from bids_harmony import SiteProfile, simulate
+    >>> scans = [simulate(p, "GE", voxel_scale=6) for p in (1, 2)]
+    >>> profile = SiteProfile.from_images(scans, name="GE", voxel_mm=6, sloppy=True)
+    >>> profile
+    SiteProfile('GE', 'T1w', scans=2, people=2, voxel_mm=6)
+    >>> grey, white, csf = profile.tissue_means
+    >>> bool(csf < grey < white < 1)
+    True
+    """
+
+    bank: SiteBank
+    voxel_mm: float
+
+    @classmethod
+    def from_images(
+        cls,
+        images: Any,
+        masks: Any = None,
+        *,
+        name: str = "",
+        modality: str = "T1w",
+        voxel_mm: float = 1.0,
+        affines: Any = None,
+        people: Sequence[str] | None = None,
+        covariates: Mapping[str, Sequence[float]] | None = None,
+        device: str = "cpu",
+        random_state: int = 0,
+        sloppy: bool = False,
+    ) -> SiteProfile:
+        """Measure scans of one site; five people and more are worth having, twenty are enough.
+
+        Parameters
+        ----------
+        images : sequence of path-like, nibabel image or array; or one of these
+            Scans of the site in native space, any grid, orientation and unit. An array needs its
+            affine, or lies on the reference grid, (X, Y, Z).
+        masks : sequence, optional
+            Brain masks on the scans' own grids, as images, paths or arrays; None where one is to
+            be found: a skull-stripped scan is its own, a T1w is masked by deepbet, others have
+            the template's.
+        name : str
+            Of the site. Two profiles of one name, if it is not empty, are one site.
+        modality : {"T1w", "T2w", "FLAIR"}
+        voxel_mm : float
+            Spacing of the reference grid, mm. The shipped model is made for 1; coarser is faster.
+        affines : sequence of (4, 4) array-like, or one for all, optional
+            Of arrays: voxel indices to RAS+ mm.
+        people : sequence of str, optional
+            Whose scan each is; another person each by default.
+        covariates : mapping of str to sequence of float, optional
+            What is known of the person at each scan (age in years, sex as 0 and 1); NaN where it
+            is not. They count where the other site's profile has them, too.
+        device : str
+            Of the brain extractor: ``"cpu"``, ``"cuda"`` or ``"auto"``.
+        random_state : int
+            Seed of the registration's samples.
+        sloppy : bool
+            Register in a second or two instead of ten, a millimetre off: for trying things out.
+
+        Returns
+        -------
+        SiteProfile
+
+        Raises
+        ------
+        UsageError
+            An argument that makes no sense.
+        MissingInput, InputOutputError
+            A file that is not there or cannot be read.
+        ImageError
+            An image or a mask that cannot be used.
+        """
+        check_modality(modality)
+        images = [images] if is_single(images) else list(images)
+        check_count(images)
+        count = len(images)
+        recipe = Recipe(
+            modality, float(voxel_mm), str(resolve_device(device)), random_state, sloppy
+        )
+        ready = []
+        rows = zip(
+            images,
+            as_many(masks, count, "masks"),
+            as_affines(affines, count),
+            strict=True,
+        )
+        for number, (image, mask, affine) in enumerate(rows):
+            given = given_image(
+                image, modality, recipe.voxel_mm, label=f"image {number + 1}", affine=affine
+            )
+            ready.append(recipe.ready(given, mask))
+        return profile_of(name, ready, recipe, people=people, covariates=covariates)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the profile, whole or not at all; folders are made.
+
+        Parameters
+        ----------
+        path : path-like
+            ``.safetensors`` by custom: a format that cannot carry code.
+        """
+        encoder, _ = encoder_and_cells()
+        made_of = {"version": __version__, "encoder": encoder.sha256}
+        write_bank(Path(path), self.bank, self.voxel_mm, made_of)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> SiteProfile:
+        """Read what `save` wrote, or a bank that the command line left in ``OUT/models/banks``.
+
+        Raises
+        ------
+        MissingInput
+            No such file.
+        DataError
+            It is damaged, or no profile.
+        """
+        if not is_named(path):
+            raise MissingInput("no such site profile", where=str(path))
+        bank, _, voxel_mm = read_bank(Path(path))
+        return cls(bank, voxel_mm)
+
+    @property
+    def name(self) -> str:
+        """Name of the site; empty where none was given."""
+        return self.bank.site
+
+    @property
+    def modality(self) -> str:
+        """T1w, T2w or FLAIR."""
+        return self.bank.modality
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Names of the scans behind it."""
+        return self.bank.scans
+
+    @property
+    def n_people(self) -> int:
+        """How many people were scanned."""
+        return len(set(self.bank.looks.people))
+
+    @property
+    def tissue_means(self) -> Array:
+        """Intensities of grey matter, white matter and CSF, (3,), as fractions of the scale."""
+        return self.bank.tissue_means.copy()
+
+    @property
+    def quantiles(self) -> Array:
+        """Intensity quantiles 0 to 100 % of the brain, (101,), as fractions of the scale."""
+        return self.bank.quantiles.copy()
+
+    @property
+    def mean_image(self) -> nib.Nifti1Image:
+        """Mean scan in MNI152NLin2009aSym, (X, Y, Z) float32, as fractions of the scale."""
+        image = nib.Nifti1Image(self.bank.mean_image.copy(), reference_grid(self.voxel_mm).affine)
+        image.set_sform(image.affine, 4)
+        image.set_qform(image.affine, 4)
+        image.header.set_xyzt_units("mm")
+        return image
+
+    def __repr__(self) -> str:
+        return (
+            f"SiteProfile({self.name!r}, {self.modality!r}, scans={len(self.images)}, "
+            f"people={self.n_people}, voxel_mm={self.voxel_mm:g})"
+        )
+
+
+def profile_of(
+    name: str,
+    scans: Sequence[Ready],
+    recipe: Recipe,
+    *,
+    people: Sequence[str] | None = None,
+    covariates: Mapping[str, Sequence[float]] | None = None,
+) -> SiteProfile:
+    """Measure scans that are on the reference grid.
+
+    Raises
+    ------
+    UsageError
+        People or covariates that are not one for each scan.
+    ImageError
+        Slices of a part of the brain.
+    """
+    for scan in scans:
+        if not scan.whole:
+            raise ImageError(
+                "a site is known from whole scans, not from some slices",
+                where=scan.given.where,
+                expected=f"{scan.prepared.data.shape[2]} slices",
+                got=str(len(scan.given.heights)) if scan.given.heights is not None else "",
+            )
+    count = len(scans)
+    for what, values in (("people", people), *(covariates or {}).items()):
+        if values is not None and len(values) != count:
+            raise UsageError(
+                f"There must be one entry of {what} for each image",
+                expected=str(count),
+                got=str(len(values)),
+            )
+    labels = [scan.given.label for scan in scans]
+    if len(set(labels)) < count:
+        labels = [f"{label} ({number + 1})" for number, label in enumerate(labels)]
+    encoder, cells = encoder_and_cells()
+    bank = build_bank(
+        name,
+        recipe.modality,
+        [
+            (label, to_half(s.prepared.data).astype(np.float32), s.prepared.mask, s.prepared.scale)
+            for label, s in zip(labels, scans, strict=True)
+        ],
+        encoder,
+        cells=cells,
+        voxel_mm=recipe.voxel_mm,
+        coded=MOST_CODED,
+        people=None if people is None else [str(person) for person in people],
+        covariates=covariates,
+    )
+    # Rounded as files are, the command line's of prepared scans and of banks: same numbers.
+    return SiteProfile(as_stored(bank), recipe.voxel_mm)

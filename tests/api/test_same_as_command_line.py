@@ -1,0 +1,108 @@
+"""The Python door and the command line's steps give the same voxels and header, bit for bit."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bids_harmony.harmonizers.bank_encoder import encoder_and_cells
+from bids_harmony.interfaces.anatomy import BrainFromImage, RegisterToReference
+from bids_harmony.interfaces.harmonization import Harmonize, PrepareForTraining
+from bids_harmony.model.shipped import SHIPPED_MODEL
+from bids_harmony.training.bank_files import bank_digest
+from bids_harmony.training.bank_shelf import BankShelf
+from bids_harmony.training.site_bank import MOST_CODED, build_bank
+from bids_harmony.training.training_scans import TrainingScan, load_scans
+from tests.api.conftest import MM
+
+
+@pytest.fixture(scope="module")
+def steps(native, tmp_path_factory):
+    """Mask, transform and prepared scan of each, and the shelf that the workflow makes of them."""
+    folder = tmp_path_factory.mktemp("steps")
+    fits, ready = [], []
+    for number, (path, site) in enumerate(zip(native.paths, native.sites, strict=True)):
+
+        def run(interface, name, number=number):
+            place = folder / f"{number}_{name}"
+            place.mkdir()
+            return interface.run(cwd=str(place)).outputs
+
+        brain = run(BrainFromImage(in_file=str(path)), "mask")
+        found = run(
+            RegisterToReference(
+                in_file=str(path), mask_file=brain.mask_file, modality="T1w", sloppy=True
+            ),
+            "register",
+        )
+        fit = {
+            "in_file": str(path),
+            "mask_file": brain.mask_file,
+            "mask_kind": brain.kind,
+            "xfm_file": found.xfm_file,
+        }
+        prepared = run(PrepareForTraining(**fit, voxel_mm=MM), "prepare").prepared_file
+        fits.append(fit)
+        label = path.name.partition(".")[0]
+        ready.append(TrainingScan(label, f"{number}", "T1w", site, prepared))
+    encoder, cells = encoder_and_cells()
+    shelf = BankShelf(folder / "banks", MM)
+    for site in set(native.sites):
+        scans = load_scans([scan for scan in ready if scan.site == site], MM)
+        bank = build_bank(
+            site, "T1w", [(s.label, s.data, s.mask, s.scale) for s in scans], encoder,
+            cells=cells, voxel_mm=MM, coded=MOST_CODED,
+        )  # fmt: skip
+        shelf.write(bank, {})
+    return fits, shelf
+
+
+def harmonized_by_steps(fit, shelf, site, folder, **options):
+    interface = Harmonize(
+        **fit, method=options.pop("method", "ihf"), model_dir=str(SHIPPED_MODEL),
+        model_sha256="", identity="", shelf_dir=str(shelf.folder), voxel_mm=MM, modality="T1w",
+        source_site=site, target_site="COI", **options,
+    )  # fmt: skip
+    return nib.load(interface.run(cwd=str(folder)).outputs.out_file)
+
+
+def test_profiles_are_the_banks_of_the_shelf(native, steps):
+    _, shelf = steps
+    for site in ("COI", "GE"):
+        bank, _ = shelf.read(site, "T1w")
+        assert bank_digest(native.harmonizer.profiles_[site].bank) == bank_digest(bank)
+
+
+def assert_same(image, other):
+    assert np.array_equal(image.dataobj.get_unscaled(), other.dataobj.get_unscaled())
+    assert image.header.binaryblock == other.header.binaryblock
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_transform_gives_what_the_workflow_writes(native, steps, tmp_path, seen):
+    fits, shelf = steps
+    theirs = harmonized_by_steps(fits[2], shelf, "GE", tmp_path)
+    # What `fit` has seen is not registered again; what it has not, is.
+    before = native.harmonizer._seen
+    try:
+        native.harmonizer._seen = before if seen else {}
+        ours = native.harmonizer.transform(native.paths[2], "GE")
+    finally:
+        native.harmonizer._seen = before
+    assert_same(ours, theirs)
+    changed = np.asarray(ours.dataobj) != np.asarray(native.image(2).dataobj)
+    assert changed.mean() > 0.1
+
+
+def test_a_stripped_scan_by_another_method(native, steps, tmp_path):
+    from sklearn.base import clone
+
+    fits, shelf = steps
+    options = {"method": "histogram", "skull_strip": True}
+    theirs = harmonized_by_steps(fits[2], shelf, "GE", tmp_path, **options)
+    profiles = native.harmonizer.profiles_
+    other = clone(native.harmonizer).set_params(target=profiles["COI"], **options)
+    recipe = other._settle()
+    other._learn(profiles, recipe)
+    assert_same(other.transform(native.paths[2], "GE"), theirs)
