@@ -36,9 +36,9 @@ def test_the_package_alone_imports_nothing():
         "import sys; before = set(sys.modules); import bids_harmony\n"
         "print(*sorted(set(sys.modules) - before))\n"
         "bids_harmony.simulate\n"
-        "print(*(name for name in ('torch', 'ants', 'nipype', 'sklearn') if name in sys.modules))\n"
+        "print(*(n for n in ('torch', 'ants', 'nipype', 'sklearn') if n in sys.modules))\n"
         "bids_harmony.harmonize\n"
-        "print(*(name for name in ('torch', 'sklearn', 'nipype', 'bids') if name in sys.modules))\n"
+        "print(*(n for n in ('torch', 'sklearn', 'nipype', 'bids') if n in sys.modules))\n"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     alone, simulating, harmonizing = run.stdout.split("\n")[:3]

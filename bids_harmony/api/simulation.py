@@ -57,7 +57,7 @@ def simulate(
     --------
     >>> image = simulate(person=3, scanner="GE", voxel_scale=6)
     >>> image.shape, image.get_data_dtype().name
-    ((27, 33, 24), 'int16')
+    ((28, 34, 26), 'int16')
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Small simulated scans: on the reference grid (nothing to register), and as scanners make them."""
+"""Small simulated scans: on the reference grid, with nothing to register, and in native space."""
 
 from __future__ import annotations
 
