@@ -30,7 +30,8 @@ class OddDataset:
     told: list[str] = field(default_factory=list)
 
     def scans(self) -> list[Path]:
-        return sorted(self.root.glob("sub-*/**/*.nii.gz"))
+        # Without the hidden files that one of the changes makes.
+        return sorted(self.root.glob("sub-*/**/[!.]*.nii.gz"))
 
     def any_scan(self) -> Path:
         scans = self.scans()
