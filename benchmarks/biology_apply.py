@@ -52,7 +52,16 @@ TRUTH = "truth"
 #: The person's own noisy scan at the target in the place of a result: what noise alone costs.
 CEILING = "ceiling"
 #: Parts of the package that results depend on; others (reports, levels, phantoms) do not matter.
-_CODE = ("harmonizers", "imaging", "model", "sites", "training", "methods.py", "data/model", "data")
+_CODE = (
+    "harmonizers",
+    "imaging",
+    "model",
+    "sites",
+    "training",
+    "methods.py",
+    "data/model",
+    "data",
+)
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,11 @@ class OddDataset:
         scans = self.scans()
         return scans[self.rng.integers(len(scans))]
 
+    def sound_scan(self) -> Path:
+        """Any that no change before has broken."""
+        scans = [path for path in self.scans() if _can_be_read(path)]
+        return scans[self.rng.integers(len(scans))]
+
     def write_scan(self, name: str, site: str) -> Path:
         path = self.root / f"{name}.nii.gz"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,6 +63,13 @@ def brain() -> tuple[np.ndarray, np.ndarray]:
     return 400 * reference_t1w(grid), grid.affine
 
 
+def _can_be_read(path: Path) -> bool:
+    try:
+        return nib.load(path).get_fdata().size > 0
+    except (OSError, EOFError, nib.filebasedimages.ImageFileError):
+        return False
+
+
 def _content(content: bytes) -> Callable[[OddDataset], None]:
     def change(odd: OddDataset) -> None:
         odd.any_scan().write_bytes(content)
@@ -71,12 +83,12 @@ def _cut(odd: OddDataset) -> None:
 
 
 def _four_volumes(odd: OddDataset) -> None:
-    image = nib.load(path := odd.any_scan())
+    image = nib.load(path := odd.sound_scan())
     nib.save(nib.Nifti1Image(np.stack([image.dataobj] * 4, axis=-1), image.affine), path)
 
 
 def _metres(odd: OddDataset) -> None:
-    image = nib.load(path := odd.any_scan())
+    image = nib.load(path := odd.sound_scan())
     nib.save(nib.Nifti1Image(image.dataobj, image.affine * 1000), path)
 
 
