@@ -108,8 +108,11 @@ def _report(options: argparse.Namespace, folders: dict[int, Path]) -> None:
     from biology_report import write_report
     from biology_tables import tables
 
+    earlier = json.loads(options.result.read_text()) if options.result.is_file() else {}
     record: dict[str, Any] = {
         "name": options.result.stem,
+        # What somebody wrote there by hand.
+        "note": earlier.get("note", ""),
         "command": "python benchmarks/biology.py" + (" --quick" if options.quick else ""),
         "seeds": list(folders),
         **provenance(_PACKAGES),

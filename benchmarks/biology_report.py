@@ -43,6 +43,7 @@ def write_report(record: Mapping[str, Any], result: Path) -> None:
         "with the truth. Site: variance of the measure between sites (target included) on the "
         "same people, share of raw. `ceiling`: the person's own noisy scan at the target.",
         "",
+        *([record["note"], ""] if record.get("note") else []),
     ]
     images = [r for r in record["rows"] if r["effect"] in MEASURE_OF]
     for (modality,), part in split(images, "modality").items():
