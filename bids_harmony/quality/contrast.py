@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
+from skimage.measure import block_reduce
 
 from bids_harmony.imaging.tissues import segment_coarsely
 
@@ -106,8 +107,14 @@ def contrast_kept_by_tissue(
 
 def _slope_above(before: NDArray, after: NDArray, tissue: NDArray, voxel_mm: float) -> float:
     """Least-squares slope of local contrasts where the scan's own are highest."""
-    weight = tissue.astype(np.float32)
-    x, y = (_local_contrast(image, weight, voxel_mm)[tissue] for image in (before, after))
+    # Finer voxels would tell no more, and cost seconds.
+    step = max(1, round(_FINE_MM / voxel_mm))
+    held, first, second = (
+        block_reduce(np.where(tissue, image, 0).astype(np.float32), step, np.mean)
+        for image in (tissue, before, after)
+    )
+    inside = held > 0.5
+    x, y = (_local_contrast(image, held, step * voxel_mm)[inside] for image in (first, second))
     bright = x > np.percentile(x, _ABOVE)
     if int(bright.sum()) < _FEWEST:
         return float("nan")
@@ -116,10 +123,10 @@ def _slope_above(before: NDArray, after: NDArray, tissue: NDArray, voxel_mm: flo
     return float(x @ y) / spread if spread > 0 else float("nan")
 
 
-def _local_contrast(image: NDArray, weight: NDArray, voxel_mm: float) -> NDArray:
-    """An image over its own mean around, minus 1; both means are of the weighted voxels alone."""
+def _local_contrast(held: NDArray, weight: NDArray, voxel_mm: float) -> NDArray:
+    """What voxels hold over its own mean around, minus 1, for each unit of weight."""
     near, around = (
-        gaussian_filter(image * weight, width / voxel_mm)
+        gaussian_filter(held, width / voxel_mm)
         / np.maximum(gaussian_filter(weight, width / voxel_mm), _LEAST_WEIGHT)
         for width in (_FINE_MM, _WIDE_MM)
     )
