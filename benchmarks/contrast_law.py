@@ -26,7 +26,7 @@ from bids_harmony.imaging.intensity import robust_scale
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.phantom.anatomy import TISSUES, make_anatomy
 from bids_harmony.phantom.scanner import SITES, Scanner, acquire, random_scanner
-from bids_harmony.sites.contrast_law import deviation_gain
+from bids_harmony.sites.contrast_law import WITHOUT_WEIGHTING, deviation_gain
 from bids_harmony.sites.tissue_profile import contrasts, tissue_profile
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -34,8 +34,6 @@ _SEED, _SCANNERS = 900_000, 120
 #: Scanners that take an image; its voxels in mm.
 _IMAGED, _VOXEL_MM = 60, 2.0
 _TARGET = "COI"
-#: p of T1w images in the law.
-_LEVEL = 0.17
 _TISSUES = ("grey", "white")
 #: Standard deviation of the logarithm between people: T1, T2, proton density.
 _SPREAD = {"t1": 0.03, "t2": 0.03, "density": 0.01}
@@ -189,7 +187,8 @@ def _fit(sites: list[dict[str, Any]]) -> dict[str, Any]:
     """Power of the spread in the contrast beyond p; 1 is the law, 0 would be none."""
     from scipy.stats import linregress
 
-    weighting = [np.log(_LEVEL - row["log_contrast"]) for row in sites]
+    level = WITHOUT_WEIGHTING["T1w"]
+    weighting = [np.log(level - row["log_contrast"]) for row in sites]
     found = linregress(weighting, [np.log(row["spread"]) for row in sites])
     return {
         "power": round(float(found.slope), 3),

@@ -14,6 +14,7 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 from scipy import ndimage
 
+from bids_harmony.bids.naming import file_stem
 from bids_harmony.exceptions import DataError, ImageError, MissingInput, UsageError
 from bids_harmony.imaging.checks import check_finite, check_values
 from bids_harmony.imaging.header import sound_orientation
@@ -195,7 +196,7 @@ def given_image(
             )
         volume = _volume(image, label)
         check_name(volume.path, modality)
-        return Given(_stem(volume.path) or label, volume)
+        return Given((volume.path and file_stem(volume.path)) or label, volume)
     if not is_image(image):
         raise UsageError(
             "This is not an image",
@@ -311,17 +312,13 @@ def check_name(path: Path | None, modality: str) -> None:
     ------
     UsageError
     """
-    suffix = path.name.partition(".")[0].rpartition("_")[2] if path else ""
+    suffix = file_stem(path).rpartition("_")[2] if path else ""
     if suffix in MODALITIES and suffix != modality:
         raise UsageError(
             f"The image is taken for {modality}, but its name says {suffix}",
             where=str(path),
             hint=f'Say modality="{suffix}".' if suffix in STRUCTURAL else "",
         )
-
-
-def _stem(path: Path | None) -> str:
-    return path.name.partition(".")[0] if path else ""
 
 
 def _plain(image: Any, label: str) -> Array:

@@ -15,14 +15,12 @@ from bids_harmony.imaging.nothing import check_not_negative
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.imaging.registration import register_to_reference
+from bids_harmony.imaging.tissues import LATTICE_MM
 from bids_harmony.imaging.transforms import from_itk, to_itk
 
 __all__ = ["Location", "Ready", "Recipe"]
 
 Array = np.ndarray
-
-#: Tissues are measured on every so many mm: a slice between counts for the nearest of these.
-_LATTICE_MM = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +155,8 @@ class Recipe:
         scaled = np.where(brain.data, np.maximum(slices, 0) / np.float32(scale), np.float32(0))
         data = np.zeros(grid.shape, np.float32)
         inside = np.zeros(grid.shape, bool)
-        reach = round(_LATTICE_MM / self.voxel_mm) // 2
+        # Tissues are measured on a lattice: a slice between counts for the nearest of these.
+        reach = round(LATTICE_MM / self.voxel_mm) // 2
         for height in range(grid.shape[2]):
             away = np.abs(heights - height)
             if away.min() <= reach:

@@ -21,6 +21,7 @@ from bids_harmony.imaging.reference import reference_grid, reference_tissues
 __all__ = [
     "FIELD_DEGREES",
     "FIELD_TERMS",
+    "LATTICE_MM",
     "TISSUE_NAMES",
     "CoarseTissues",
     "TissueMap",
@@ -45,7 +46,7 @@ _FITTED_VOXELS = 40_000
 _PERCENTILE = 99.5
 _SURE = 0.9
 #: Means and a smooth field need no finer lattice than about this.
-_LATTICE_MM = 4.0
+LATTICE_MM = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +184,7 @@ def segment_coarsely(
     step : int, optional
         Every so many voxels count; by default those of a lattice of about 4 mm.
     """
-    step = step or max(1, round(_LATTICE_MM / voxel_mm))
+    step = step or max(1, round(LATTICE_MM / voxel_mm))
     at = (slice(None, None, step),) * 3
     template = reference_tissues(reference_grid(voxel_mm))[(slice(None), *at)]
     return CoarseTissues(at, template, segment_tissues(data[at], mask[at], template))

@@ -14,11 +14,11 @@ has the fit of p to the signal equations, and how people of 17 real sites spread
 
 from __future__ import annotations
 
-__all__ = ["deviation_gain"]
+__all__ = ["WITHOUT_WEIGHTING", "deviation_gain"]
 
 #: Log contrast of grey over white matter without weighting, as `tissue_profile` measures it:
 #: partial volume makes contrasts of images smaller than those of the equations.
-_WITHOUT_WEIGHTING = {"T1w": 0.17, "T2w": -0.07}
+WITHOUT_WEIGHTING = {"T1w": 0.17, "T2w": -0.07}
 #: Bounds of k.
 _LEAST, _MOST = 0.4, 2.5
 #: A contrast as close to p as this is no measure of weighting.
@@ -39,7 +39,7 @@ def deviation_gain(modality: str, source: float, target: float) -> float:
     float
         Between 0.4 and 2.5; 1 where the law says nothing.
     """
-    level = _WITHOUT_WEIGHTING.get(modality)
+    level = WITHOUT_WEIGHTING.get(modality)
     if level is None:
         return 1.0
     own, other = source - level, target - level
