@@ -21,7 +21,7 @@ help:
 	@echo "make clean  remove build products (not $(VENV))"
 
 demo: $(INSTALLED)
-	$(BIN)/python -m bids_harmony.cli.demo build/demo
+	$(BIN)/python -m lab.demo build/demo
 
 # A thread for each worker: more would wait for each other.
 test: export OMP_NUM_THREADS = 1

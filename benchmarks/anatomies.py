@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bids_harmony.imaging.atomic import write_atomically
 from bids_harmony.imaging.mask import brain_mask
 from bids_harmony.imaging.reference import ReferenceGrid, reference_grid
 from bids_harmony.imaging.registration import register_to_reference
 from bids_harmony.imaging.volume import read_volume
+from bids_harmony.io.atomic import write_atomically
 from bids_harmony.phantom import anatomy, label_maps, people, real_anatomy
 from bids_harmony.phantom.anatomy import Anatomy, make_anatomy
 from bids_harmony.phantom.people import AS_IT_IS, SourceMaps, Variety, draw_person

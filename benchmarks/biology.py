@@ -23,7 +23,7 @@ from biology_apply import CEILING, TRUTH, Part, apply_parts, fitted, program_key
 from biology_people import read_cohort
 from measure import provenance
 
-from bids_harmony.methods import METHOD_NEEDS
+from bids_harmony.methods.registry import METHOD_NEEDS
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

@@ -26,10 +26,10 @@ from travelling_cohort import TARGET, Plan
 from travelling_run import Work, fit_scans
 
 import bids_harmony
-from bids_harmony.harmonizers import Harmonizer, load_harmonizer
-from bids_harmony.imaging.atomic import write_atomically
-from bids_harmony.methods import METHOD_NEEDS
-from bids_harmony.training.training_scans import TrainingScan
+from bids_harmony.io.atomic import write_atomically
+from bids_harmony.methods import Harmonizer, load_harmonizer
+from bids_harmony.methods.registry import METHOD_NEEDS
+from bids_harmony.sites.prepared_scans import TrainingScan
 
 __all__ = [
     "CEILING",
@@ -53,12 +53,12 @@ TRUTH = "truth"
 CEILING = "ceiling"
 #: Parts of the package that results depend on; others (reports, levels, phantoms) do not matter.
 _CODE = (
-    "harmonizers",
+    "io",
+    "methods",
     "imaging",
     "model",
     "sites",
     "training",
-    "methods.py",
     "data/model",
     "data",
 )

@@ -30,12 +30,12 @@ from tqdm import tqdm
 
 from bids_harmony.diffusion.noddi import fit_noddi
 from bids_harmony.diffusion.tensor import fit_tensor
-from bids_harmony.imaging.atomic import write_atomically
+from bids_harmony.io.atomic import write_atomically
 from bids_harmony.phantom.anatomy import Anatomy
 from bids_harmony.phantom.cohort import place
-from bids_harmony.phantom.diffusion import acquire_series
-from bids_harmony.phantom.diffusion_scanner import DIFFUSION_SITES, gradient_scheme
-from bids_harmony.phantom.microstructure import Microstructure, make_microstructure, placed
+from lab.diffusion import acquire_series
+from lab.diffusion_scanner import DIFFUSION_SITES, gradient_scheme
+from lab.microstructure import Microstructure, make_microstructure, placed
 
 Array = np.ndarray
 

@@ -15,8 +15,8 @@ from biology_measures import CONTRASTS, MEASURE_OF
 from biology_people import read_cohort
 from biology_volumes import MODALITY, segmented_rows
 
-from bids_harmony.quality.deviations import person_correlation, site_variance
 from bids_harmony.quality.effects_kept import EffectKept, effect_kept
+from lab.deviations import person_correlation, site_variance
 
 __all__ = ["tables"]
 

@@ -18,9 +18,9 @@ from biology_apply import for_each_person, part_folder
 from biology_people import Person, read_person
 from scipy.ndimage import find_objects
 
-from bids_harmony.imaging.atomic import write_atomically
 from bids_harmony.imaging.linear import deterministic_ants
 from bids_harmony.imaging.reference import reference_tissues
+from bids_harmony.io.atomic import write_atomically
 
 __all__ = ["MODALITY", "segment_parts", "segmented_rows"]
 

@@ -26,17 +26,17 @@ from tqdm import tqdm
 
 from bids_harmony.diffusion.calibration import QUANTILES
 from bids_harmony.diffusion.features import DWI_MODES, DWI_VOXEL_MM, prepare_series
-from bids_harmony.diffusion.harmonization import harmonize_series
-from bids_harmony.diffusion.looks import SeriesLook, build_series_banks
 from bids_harmony.diffusion.noddi import fit_noddi, noddi_possible
 from bids_harmony.diffusion.tensor import fit_tensor
-from bids_harmony.harmonizers import Harmonizer, load_harmonizer
 from bids_harmony.imaging.reference import reference_grid
+from bids_harmony.methods import Harmonizer, load_harmonizer
+from bids_harmony.methods.series import harmonize_series
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.shipped import SHIPPED_MODEL
-from bids_harmony.phantom.diffusion_scanner import DIFFUSION_SITES
 from bids_harmony.quality.diffusion import angle_between
-from bids_harmony.training.bank_shelf import BankShelf
+from bids_harmony.sites.profile_cache import BankShelf
+from bids_harmony.sites.series_profile import SeriesLook, build_series_banks
+from lab.diffusion_scanner import DIFFUSION_SITES
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

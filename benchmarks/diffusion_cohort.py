@@ -16,13 +16,13 @@ from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.phantom.anatomy import Anatomy, make_anatomy
 from bids_harmony.phantom.cohort import CohortPlan, Participant, draw_participants, place
-from bids_harmony.phantom.diffusion import acquire_series
-from bids_harmony.phantom.diffusion_scanner import (
+from lab.diffusion import acquire_series
+from lab.diffusion_scanner import (
     DIFFUSION_SITES,
     GradientScheme,
     gradient_scheme,
 )
-from bids_harmony.phantom.microstructure import Microstructure, make_microstructure, placed
+from lab.microstructure import Microstructure, make_microstructure, placed
 
 __all__ = [
     "TARGET",

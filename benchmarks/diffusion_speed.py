@@ -23,21 +23,21 @@ from measure import Meter, provenance
 from bids_harmony.diffusion.calibration import ScanLook
 from bids_harmony.diffusion.features import DWI_MODES, DWI_VOXEL_MM, prepare_series
 from bids_harmony.diffusion.gradients import Gradients
-from bids_harmony.diffusion.harmonization import harmonize_series
-from bids_harmony.diffusion.looks import SeriesLook, build_series_banks
 from bids_harmony.diffusion.series import open_series, write_series
 from bids_harmony.diffusion.tensor import fit_tensor
-from bids_harmony.harmonizers import load_harmonizer
 from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.reference import reference_grid
+from bids_harmony.methods import load_harmonizer
+from bids_harmony.methods.series import harmonize_series
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.shipped import SHIPPED_MODEL
 from bids_harmony.phantom.anatomy import make_anatomy
 from bids_harmony.phantom.cohort import place
-from bids_harmony.phantom.diffusion import acquire_series
-from bids_harmony.phantom.diffusion_scanner import DIFFUSION_SITES, gradient_scheme
-from bids_harmony.phantom.microstructure import make_microstructure, placed
-from bids_harmony.training.bank_shelf import BankShelf
+from bids_harmony.sites.profile_cache import BankShelf
+from bids_harmony.sites.series_profile import SeriesLook, build_series_banks
+from lab.diffusion import acquire_series
+from lab.diffusion_scanner import DIFFUSION_SITES, gradient_scheme
+from lab.microstructure import make_microstructure, placed
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

@@ -13,7 +13,7 @@ from typing import Any
 from from_the_box import package_root
 from measure import provenance
 
-from bids_harmony.imaging.atomic import write_atomically
+from bids_harmony.io.atomic import write_atomically
 
 __all__ = ["RESULTS", "ROOT", "kept", "merged", "write_result"]
 

@@ -23,15 +23,15 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 import bids_harmony
-from bids_harmony.harmonizers import load_harmonizer
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.reference import reference_grid
-from bids_harmony.methods import METHOD_NEEDS
+from bids_harmony.methods import load_harmonizer
+from bids_harmony.methods.registry import METHOD_NEEDS
 from bids_harmony.model.encoder import Encoder, load_encoder
 from bids_harmony.model.presets import DEFAULT_PRESET, preset
 from bids_harmony.model.shipped import SHIPPED_MODEL
-from bids_harmony.training.bank_shelf import BankShelf
-from bids_harmony.training.site_bank import build_bank
+from bids_harmony.sites.image_profile import build_bank
+from bids_harmony.sites.profile_cache import BankShelf
 
 __all__ = ["BOX_METHODS", "KnownSites", "known_sites", "methods_digest", "package_root"]
 
@@ -94,7 +94,7 @@ def package_root(python: Path | None = None) -> Path:
 def methods_digest(python: Path | None = None) -> str:
     """Changes with the code and weights of a build's methods: results of others are stale."""
     package = package_root(python) / "bids_harmony"
-    parts = ("harmonizers", "sites", "model", "data/model", "imaging", "training/site_bank.py")
+    parts = ("io", "methods", "sites", "model", "data/model", "imaging")
     digest = hashlib.sha256()
     for part in (package / name for name in parts):
         files = [part] if part.is_file() else sorted(f for f in part.rglob("*") if f.is_file())

@@ -43,8 +43,8 @@ from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.reference import reference_grid, reference_tissues
 from bids_harmony.imaging.tissues import segment_tissues
 from bids_harmony.quality.contrast import contrast_kept_by_tissue
-from bids_harmony.quality.lesion_signal import place_lesions, prepared_with_lesions, signal_kept
-from bids_harmony.quality.lesions import Lesion
+from lab.lesion_signal import place_lesions, prepared_with_lesions, signal_kept
+from lab.lesions import Lesion
 
 Array = np.ndarray
 Row = dict[str, Any]

@@ -16,7 +16,7 @@ from typing import Any
 from travelling_cohort import TARGET
 from travelling_tables import cell, markdown, seed_value, selected
 
-from bids_harmony.imaging.atomic import write_atomically
+from bids_harmony.io.atomic import write_atomically
 from bids_harmony.model.encoder import MRI_ENCODER_SHA256
 from bids_harmony.model.shipped import SHIPPED_MODEL
 

@@ -24,19 +24,19 @@ from scipy.ndimage import binary_erosion, gaussian_gradient_magnitude
 from tqdm import tqdm
 from travelling_tables import markdown
 
-from bids_harmony.harmonizers.ihf import IHF
 from bids_harmony.imaging.mask import brain_mask
 from bids_harmony.imaging.prepared import Prepared, prepare
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.imaging.registration import register_to_reference
 from bids_harmony.imaging.volume import read_volume
+from bids_harmony.methods.ihf import IHF
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.shipped import SHIPPED_MODEL
 from bids_harmony.quality.distributions import wasserstein
 from bids_harmony.quality.image_metrics import nyquist_share
 from bids_harmony.reports.figures import mosaic_figure
-from bids_harmony.training.bank_shelf import BankShelf
-from bids_harmony.training.site_bank import build_bank
+from bids_harmony.sites.image_profile import build_bank
+from bids_harmony.sites.profile_cache import BankShelf
 
 RESULTS = Path(__file__).resolve().parent / "results"
 #: Six scanners; cs19 is a stripped scan of a patient.

@@ -78,8 +78,6 @@ def measure_stages(
         import numpy as np
         import torch
 
-        from bids_harmony.harmonizers import load_harmonizer
-        from bids_harmony.harmonizers.conditioned import condition_scan, predict_change
         from bids_harmony.imaging.mask import brain_mask
         from bids_harmony.imaging.native import return_to_native
         from bids_harmony.imaging.prepared import prepare
@@ -87,9 +85,11 @@ def measure_stages(
         from bids_harmony.imaging.registration import register_to_reference
         from bids_harmony.imaging.slices import reassemble
         from bids_harmony.imaging.volume import read_volume, to_native, write_image
+        from bids_harmony.methods import load_harmonizer
+        from bids_harmony.methods.conditioned import condition_scan, predict_change
         from bids_harmony.quality.changes import quality_row
         from bids_harmony.reports.figures import subject_figure
-        from bids_harmony.training.bank_shelf import BankShelf
+        from bids_harmony.sites.profile_cache import BankShelf
     torch.set_num_threads(THREADS)
     with meter.stage("load model"):
         shelf = None if banks is None else BankShelf(folder / "banks", 1.0)
@@ -161,7 +161,7 @@ def network_job(
     import numpy as np
     import torch
 
-    from bids_harmony.harmonizers.conditioned import Conditioned, predict_change
+    from bids_harmony.methods.conditioned import Conditioned, predict_change
     from bids_harmony.model.encoder import load_encoder
     from bids_harmony.model.network import IHFNetwork
     from bids_harmony.model.presets import DEFAULT_PRESET, preset

@@ -150,7 +150,7 @@ def dictionary(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]
 def write_series_of_sites(folder: Path) -> None:
     """A dataset with one series of each site."""
     from bids_harmony.phantom.cohort import CohortPlan
-    from bids_harmony.phantom.diffusion_cohort import write_diffusion_cohort
+    from lab.diffusion_cohort import write_diffusion_cohort
 
     plan = CohortPlan(
         sites=SITES, target=SITES[0], training_per_site=1, travelling=0, voxel_scale=4.0

@@ -77,13 +77,13 @@ def prepared_scans(grid: Any) -> dict[str, Any]:
 
 def differences() -> list[dict[str, Any]]:
     """One row for each scan and form."""
-    from bids_harmony.harmonizers.conditioned import condition_scan, predict_change
-    from bids_harmony.harmonizers.ihf import IHF
     from bids_harmony.imaging.reference import reference_grid
     from bids_harmony.imaging.slices import reassemble
+    from bids_harmony.methods.conditioned import condition_scan, predict_change
+    from bids_harmony.methods.ihf import IHF
     from bids_harmony.model.shipped import SHIPPED_MODEL
-    from bids_harmony.training.bank_shelf import BankShelf
-    from bids_harmony.training.site_bank import build_bank
+    from bids_harmony.sites.image_profile import build_bank
+    from bids_harmony.sites.profile_cache import BankShelf
 
     model = IHF(SHIPPED_MODEL, BankShelf(ROOT / "build" / "none", 1.0))
     scans = prepared_scans(reference_grid(model.voxel_mm))

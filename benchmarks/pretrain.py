@@ -28,14 +28,14 @@ from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import DEFAULT_PRESET, preset
 from bids_harmony.model.shipped import SHIPPED_MODEL
-from bids_harmony.phantom.label_maps import labels_to_maps, read_label_map
+from bids_harmony.sites.image_profile import standardize_codes
+from bids_harmony.sites.training_range import TrainingRange, fit_range, mean_code
 from bids_harmony.training.pretrain import TwinLoss, TwinScore, pretrain, score_twins
-from bids_harmony.training.site_bank import standardize_codes
 from bids_harmony.training.start import read_start, write_shipped
 from bids_harmony.training.trainer import Schedule
 from bids_harmony.training.training_log import read_log
-from bids_harmony.training.training_range import TrainingRange, fit_range, mean_code
 from bids_harmony.training.twins import TwinPlan, TwinPool, make_pool
+from lab.label_maps import labels_to_maps, read_label_map
 
 RESULT = Path("benchmarks/results/pretrain.json")
 TRAINING_MAPS = 4

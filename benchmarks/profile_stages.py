@@ -129,7 +129,7 @@ def _scan(case: str, folder: Path) -> Path:
 
 def _two_looks(model: Any, prepared: Any) -> tuple[Any, Any]:
     """Banks of the scan itself and of a darker look of it."""
-    from bids_harmony.training.site_bank import build_bank
+    from bids_harmony.sites.image_profile import build_bank
 
     def bank(site: str, data: Any) -> Any:
         return build_bank(

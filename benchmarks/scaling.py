@@ -90,8 +90,8 @@ def volumes(folder: Path) -> Rows:
     import torch
     from diffusion_speed import looks_of, write_large_series
 
-    from bids_harmony.diffusion.harmonization import harmonize_series
     from bids_harmony.diffusion.series import open_series
+    from bids_harmony.methods.series import harmonize_series
 
     torch.set_num_threads(THREADS)
     meter = Meter()

@@ -28,7 +28,7 @@ from travelling_real import real_pairs
 from travelling_report import write_report
 from travelling_run import Work, draw_folder, fit_models, score_methods
 
-from bids_harmony.methods import METHOD_NEEDS
+from bids_harmony.methods.registry import METHOD_NEEDS
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

@@ -22,8 +22,8 @@ from travelling_run import Work, fit_models, score_methods
 from bids_harmony.model.encoder import Encoder, load_encoder
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import NetworkConfig, preset
+from bids_harmony.sites.image_profile import standardize_codes
 from bids_harmony.training.pretrain import pretrain, score_twins
-from bids_harmony.training.site_bank import standardize_codes
 from bids_harmony.training.trainer import Schedule
 from bids_harmony.training.twins import TwinPlan, TwinPool, make_pool
 

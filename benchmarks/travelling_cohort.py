@@ -20,7 +20,7 @@ from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.reference import ReferenceGrid, reference_grid
 from bids_harmony.phantom.anatomy import Anatomy
 from bids_harmony.phantom.scanner import SITES, Scanner, acquire, without_fields
-from bids_harmony.training.training_scans import TrainingScan
+from bids_harmony.sites.prepared_scans import TrainingScan
 
 __all__ = [
     "TARGET",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from anatomies import source_names
 from travelling_cohort import Plan
 
-from bids_harmony.methods import METHOD_NEEDS
+from bids_harmony.methods.registry import METHOD_NEEDS
 from bids_harmony.phantom.scanner import SITES
 
 __all__ = ["FORMS", "Form"]

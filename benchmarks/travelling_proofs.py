@@ -16,11 +16,11 @@ from travelling_run import Work
 
 from bids_harmony.imaging.reference import reference_grid, reference_tissues
 from bids_harmony.imaging.tissues import segment_tissues
-from bids_harmony.quality.boundaries import boundary_displacement_mm, tissue_boundaries
-from bids_harmony.quality.fingerprint import fingerprint
-from bids_harmony.quality.lesions import Lesion, contrast_kept, insert_lesion, place_lesion
 from bids_harmony.quality.site_probe import mask_features, scan_features, site_probe
-from bids_harmony.quality.tissues import (
+from lab.boundaries import boundary_displacement_mm, tissue_boundaries
+from lab.fingerprint import fingerprint
+from lab.lesions import Lesion, contrast_kept, insert_lesion, place_lesion
+from lab.tissue_scores import (
     dice_per_class,
     tissue_densities,
     volume_change,

@@ -27,7 +27,7 @@ from travelling_tables import (
     split,
 )
 
-from bids_harmony.imaging.atomic import write_atomically
+from bids_harmony.io.atomic import write_atomically
 
 __all__ = ["METHODS", "write_report"]
 

@@ -19,14 +19,14 @@ from travelling_cohort import TARGET, Case, Plan, cases, write_training_scans
 from travelling_methods import images
 from travelling_people import people_of
 
-from bids_harmony.methods import METHOD_NEEDS
+from bids_harmony.methods.registry import METHOD_NEEDS
 from bids_harmony.model.shipped import SHIPPED_MODEL
 from bids_harmony.quality.image_metrics import gain_free_rmse, ms_ssim, nyquist_share, psnr, rmse
 from bids_harmony.quality.perceptual import PerceptualMetric, lpips, shift_tolerant_lpips
 from bids_harmony.settings import Settings, TrainingSettings
-from bids_harmony.training.bank_files import BANKS_FILE
+from bids_harmony.sites.prepared_scans import TrainingScan
+from bids_harmony.sites.profile_files import BANKS_FILE
 from bids_harmony.training.fit import fit_method
-from bids_harmony.training.training_scans import TrainingScan
 
 __all__ = ["Task", "Work", "draw_folder", "fit_models", "fit_scans", "score_methods"]
 

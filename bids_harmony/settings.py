@@ -17,8 +17,8 @@ from typing import Any
 
 from bids_harmony import resources
 from bids_harmony.exceptions import DataError, MissingInput, UsageError
-from bids_harmony.methods import METHOD_NEEDS, check_training_target
-from bids_harmony.reading import read_text
+from bids_harmony.io.reading import read_text
+from bids_harmony.methods.registry import METHOD_NEEDS, check_training_target
 from bids_harmony.settings_checks import check_choice, check_not_negative, check_positive
 from bids_harmony.settings_toml import plain_dict, toml_value, typed_fields
 from bids_harmony.settings_training import TrainingSettings

@@ -12,7 +12,7 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 from bids_harmony.exceptions import UsageError
-from bids_harmony.reading import shown
+from bids_harmony.io.reading import shown
 
 __all__ = ["plain_dict", "toml_value", "typed_fields"]
 

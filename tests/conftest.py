@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+#: Fixtures of more than one room.
+pytest_plugins = ["tests.gradient_schemes", "tests.small_volumes", "tests.two_sites"]
+
 #: Whole runs that share nothing with others of their folder.
 ALONE = tuple(f"tests/e2e/test_{name}.py" for name in ("demo", "diffusion", "zero_shot"))
 SHARED = Path(__file__).resolve().parents[2] / "shared"

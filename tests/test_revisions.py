@@ -16,25 +16,25 @@ import numpy as np
 import pytest
 
 from bids_harmony.diffusion.features import prepare_series
-from bids_harmony.diffusion.harmonization import harmonize_series
-from bids_harmony.diffusion.looks import build_series_banks
 from bids_harmony.diffusion.tensor import fit_tensor
-from bids_harmony.harmonizers import load_harmonizer
 from bids_harmony.imaging.intensity import robust_scale
 from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.imaging.registration import register_to_reference
 from bids_harmony.imaging.volume import from_image
-from bids_harmony.methods import METHOD_NEEDS
+from bids_harmony.methods import load_harmonizer
+from bids_harmony.methods.registry import METHOD_NEEDS
+from bids_harmony.methods.series import harmonize_series
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.shipped import SHIPPED_MODEL
 from bids_harmony.phantom.anatomy import Anatomy, make_anatomy
 from bids_harmony.phantom.biology import Biology, with_biology
 from bids_harmony.phantom.scanner import SITES, acquire
 from bids_harmony.revisions import REVISIONS, revisions_of
-from bids_harmony.training.bank_shelf import BankShelf
-from bids_harmony.training.site_bank import SiteBank, build_bank
+from bids_harmony.sites.image_profile import SiteBank, build_bank
+from bids_harmony.sites.profile_cache import BankShelf
+from bids_harmony.sites.series_profile import build_series_banks
 from tests.diffusion.simple_series import make_gradients, make_series
 
 KEPT = Path(__file__).with_name("revisions.json")

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from bids_harmony.bids.site import same_site
 from bids_harmony.exceptions import BidsHarmonyError, MissingInput, SiteError
-from bids_harmony.pointers import is_named
+from bids_harmony.io.pointers import is_named
 from bids_harmony.settings import METHODS
 from bids_harmony.workflows.model_record import Model
 from bids_harmony.workflows.reference_images import LookOf
 
 if TYPE_CHECKING:
     from bids_harmony.bids.dataset import Scan
-    from bids_harmony.harmonizers import Harmonizer
-    from bids_harmony.harmonizers.banked import Banked
+    from bids_harmony.methods import Harmonizer
+    from bids_harmony.methods.profiled import Banked
     from bids_harmony.settings import Settings
 
 __all__ = [
@@ -72,7 +72,7 @@ def load_model(settings: Settings) -> tuple[Model, Harmonizer]:
     On the processor: this process only asks, its workers compute.
     """
     from bids_harmony.devices import resolve_device
-    from bids_harmony.harmonizers import load_harmonizer
+    from bids_harmony.methods import load_harmonizer
     from bids_harmony.workflows.site_banks import shelf_of
 
     folder, shelf = model_folder(settings), shelf_of(settings)
@@ -89,8 +89,8 @@ def known_by_model(settings: Settings) -> Banked:
 
     The shipped model is sound and its banks tell all of that: its weights are not loaded.
     """
-    from bids_harmony.harmonizers import learns_sites
-    from bids_harmony.harmonizers.banked import Banked
+    from bids_harmony.methods import learns_sites
+    from bids_harmony.methods.profiled import Banked
     from bids_harmony.model.shipped import SHIPPED_MODEL
     from bids_harmony.workflows.site_banks import shelf_of
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_harmony.exceptions import DataError, UsageError
-from bids_harmony.reading import read_text, shown
+from bids_harmony.io.reading import read_text, shown
 
 __all__ = ["read_plugin_file"]
 

@@ -21,8 +21,8 @@ from bids_harmony.bids.naming import (
 )
 from bids_harmony.exceptions import BidsHarmonyError, InputOutputError
 from bids_harmony.imaging.reference import REFERENCE
-from bids_harmony.pointers import check_content, is_named, missing_content
-from bids_harmony.reading import object_or_empty
+from bids_harmony.io.pointers import check_content, is_named, missing_content
+from bids_harmony.io.reading import object_or_empty
 from bids_harmony.revisions import revisions_of
 from bids_harmony.workflows.anat import Fitted
 

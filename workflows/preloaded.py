@@ -15,7 +15,7 @@ from importlib import import_module
 __all__: list[str] = []
 
 _MODULES = [
-    "bids_harmony.harmonizers.ihf",
+    "bids_harmony.methods.ihf",
     "bids_harmony.imaging.native",
     "bids_harmony.interfaces.anatomy",
     "bids_harmony.interfaces.derivatives",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bids_harmony.bids.gradient_tables import gradient_tables
 from bids_harmony.bids.site import SiteEvidence, same_site
 from bids_harmony.exceptions import MissingInput, UsageError
-from bids_harmony.pointers import check_content, is_named
+from bids_harmony.io.pointers import check_content, is_named
 from bids_harmony.workflows.precomputed import file_sha256
 
 if TYPE_CHECKING:

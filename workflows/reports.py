@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bids_harmony.exceptions import InputOutputError, NothingSelected
 
 if TYPE_CHECKING:
-    from bids_harmony.reports.runs import RunRecord, Unit
+    from bids_harmony.bids.run_records import RunRecord, Unit
     from bids_harmony.settings import Settings
 
 __all__ = ["write_pages", "write_pages_again"]
@@ -30,9 +30,9 @@ def write_pages(settings: Settings, log_dir: Path) -> None:
     log_dir : Path
         ``logs/<run>``, whose ``status.json`` names the scans.
     """
+    from bids_harmony.bids.run_records import read_runs, unit_of
+    from bids_harmony.bids.scan_records import read_scans
     from bids_harmony.reports.methods_text import done_by_scans, planned, write_citation
-    from bids_harmony.reports.records import read_scans
-    from bids_harmony.reports.runs import read_runs, unit_of
 
     try:
         labels = json.loads((log_dir / "status.json").read_text(encoding="utf-8"))["scans"]
@@ -60,8 +60,8 @@ def write_pages_again(settings: Settings) -> None:
     InputOutputError
         When a page could not be made; the others were.
     """
-    from bids_harmony.reports.records import find_units
-    from bids_harmony.reports.runs import read_runs
+    from bids_harmony.bids.run_records import read_runs
+    from bids_harmony.bids.scan_records import find_units
 
     runs = read_runs(settings.output_dir)
     units = find_units(
@@ -82,7 +82,7 @@ def write_pages_again(settings: Settings) -> None:
 
 def _write(settings: Settings, units: Iterable[Unit], runs: Sequence[RunRecord]) -> list[str]:
     """Write pages; returns the labels of those that could not be made."""
-    from bids_harmony.reports.runs import runs_of_units
+    from bids_harmony.bids.run_records import runs_of_units
     from bids_harmony.reports.subject import write_subject_page
     from bids_harmony.reports.view import write_view_page
 

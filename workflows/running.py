@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from bids_harmony.bids.dataset import Scan
     from bids_harmony.settings import Settings
-    from bids_harmony.training.training_scans import TrainingScan
+    from bids_harmony.sites.prepared_scans import TrainingScan
     from bids_harmony.workflows.execution import NodeRecord
 
 __all__ = [
@@ -117,7 +117,7 @@ def _run_once(
     init_scan_wf: Callable[[Scan, Scan | None], Workflow],
     log_dir: Path,
 ) -> tuple[dict[str, ScanStatus], dict[str, NodeRecord]]:
-    from bids_harmony.imaging.atomic import remove_leftovers
+    from bids_harmony.io.atomic import remove_leftovers
     from bids_harmony.workflows.cohort import companion_of, init_cohort_wf, scan_folder
     from bids_harmony.workflows.execution import run_graph
     from bids_harmony.workflows.precomputed import anatomy_hash
@@ -173,7 +173,7 @@ def prepare_scans(
         Those that could be prepared, in the order of `work`.
     statuses : dict of label to ScanStatus
     """
-    from bids_harmony.training.training_scans import TrainingScan
+    from bids_harmony.sites.prepared_scans import TrainingScan
     from bids_harmony.workflows.anat import init_anat_train_wf
 
     def init_scan_wf(scan: Scan, t1w: Scan | None) -> Workflow:

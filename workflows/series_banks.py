@@ -32,9 +32,9 @@ from bids_harmony.workflows.status import ScanStatus, report_references, why_uns
 if TYPE_CHECKING:
     from bids_harmony.bids.dataset import Scan
     from bids_harmony.diffusion.features import PreparedSeries
-    from bids_harmony.harmonizers import Harmonizer
+    from bids_harmony.methods import Harmonizer
     from bids_harmony.settings import Settings
-    from bids_harmony.training.bank_shelf import BankShelf
+    from bids_harmony.sites.profile_cache import BankShelf
 
 __all__ = ["is_known", "look_at", "look_path", "series_shelf"]
 
@@ -47,7 +47,7 @@ _NAME = "series_banks_wf"
 def series_shelf(settings: Settings) -> BankShelf:
     """The shelf of the output folder, on the grid of diffusion series."""
     from bids_harmony.diffusion.features import DWI_VOXEL_MM
-    from bids_harmony.training.bank_shelf import BankShelf
+    from bids_harmony.sites.profile_cache import BankShelf
 
     return BankShelf(settings.output_dir / "models" / "banks", DWI_VOXEL_MM)
 
@@ -84,7 +84,7 @@ def _recipes(settings: Settings, harmonizer: Harmonizer) -> tuple[str, ...]:
     Looks that were made for the mode ``volume`` serve the others as well.
     """
     from bids_harmony.diffusion.features import DWI_VOXEL_MM
-    from bids_harmony.harmonizers.bank_encoder import encoder_and_cells
+    from bids_harmony.methods.profile_encoder import encoder_and_cells
 
     encoder, cells = encoder_and_cells(harmonizer)
     # Series are not corrected by N4.
@@ -192,8 +192,8 @@ def _shelve(
     harmonizer: Harmonizer,
 ) -> None:
     from bids_harmony.diffusion.features import B0_KEY, DWI_VOXEL_MM
-    from bids_harmony.diffusion.looks import build_series_banks
-    from bids_harmony.harmonizers.bank_encoder import encoder_and_cells
+    from bids_harmony.methods.profile_encoder import encoder_and_cells
+    from bids_harmony.sites.series_profile import build_series_banks
 
     encoder, cells = encoder_and_cells(harmonizer)
     look, banks = build_series_banks(

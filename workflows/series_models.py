@@ -20,7 +20,7 @@ from bids_harmony.workflows.series_banks import is_known, look_at, look_path, se
 if TYPE_CHECKING:
     from bids_harmony.bids.dataset import Scan
     from bids_harmony.diffusion.gradients import Gradients
-    from bids_harmony.harmonizers import Harmonizer
+    from bids_harmony.methods import Harmonizer
     from bids_harmony.settings import Settings
 
 __all__ = ["check_method", "gradients_of", "models_of_series", "no_series", "shells_on_shelf"]
@@ -64,7 +64,7 @@ def models_of_series(
 
 def _load(settings: Settings) -> tuple[Model, Harmonizer]:
     from bids_harmony.devices import resolve_device
-    from bids_harmony.harmonizers import load_harmonizer
+    from bids_harmony.methods import load_harmonizer
     from bids_harmony.workflows.models import model_folder
 
     folder, shelf = model_folder(settings), series_shelf(settings)
@@ -84,7 +84,7 @@ def _load(settings: Settings) -> tuple[Model, Harmonizer]:
 def _sites_of(settings: Settings, series: Sequence[Scan], target: str) -> list[str]:
     """Sites other than the target of the series that can be harmonized to it."""
     from bids_harmony.diffusion.gradients import match_shells
-    from bids_harmony.diffusion.looks import SeriesLook
+    from bids_harmony.sites.series_profile import SeriesLook
 
     path = look_path(series_shelf(settings), target)
     if not path.is_file():
@@ -111,7 +111,7 @@ def check_method(settings: Settings) -> None:
     ------
     UsageError
     """
-    from bids_harmony.harmonizers import check_method_for_series
+    from bids_harmony.methods import check_method_for_series
 
     check_method_for_series(settings.method)
 
@@ -119,7 +119,7 @@ def check_method(settings: Settings) -> None:
 def shells_on_shelf(site: str, settings: Settings) -> tuple[float, ...] | None:
     """Shells that an earlier run saw at a site, s/mm2; None where there was none."""
     from bids_harmony.diffusion.features import B0_KEY
-    from bids_harmony.diffusion.looks import SeriesLook
+    from bids_harmony.sites.series_profile import SeriesLook
 
     shelf = series_shelf(settings)
     path, made_of = look_path(shelf, site), shelf.made_of(site, B0_KEY)
@@ -158,7 +158,7 @@ def _model_of(
     """
     from bids_harmony.diffusion.features import B0_KEY, shell_key
     from bids_harmony.diffusion.gradients import match_shells
-    from bids_harmony.diffusion.looks import SeriesLook
+    from bids_harmony.sites.series_profile import SeriesLook
 
     gradients = gradients_of(scan, settings)
     target = str(settings.target_site)

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bids_harmony.bids.dataset import Scan
-    from bids_harmony.harmonizers import Harmonizer
+    from bids_harmony.methods import Harmonizer
     from bids_harmony.model.encoder import Encoder
     from bids_harmony.settings import Settings
-    from bids_harmony.training.bank_shelf import BankShelf
-    from bids_harmony.training.site_bank import SiteBank
-    from bids_harmony.training.training_scans import TrainingScan
+    from bids_harmony.sites.image_profile import SiteBank
+    from bids_harmony.sites.prepared_scans import TrainingScan
+    from bids_harmony.sites.profile_cache import BankShelf
 
 __all__ = ["bank_recipe", "make_banks", "missing_looks", "shelf_of"]
 
@@ -45,7 +45,7 @@ _NAME = "banks_wf"
 
 def shelf_of(settings: Settings) -> BankShelf:
     """The shelf of the output folder."""
-    from bids_harmony.training.bank_shelf import BankShelf
+    from bids_harmony.sites.profile_cache import BankShelf
 
     return BankShelf(settings.output_dir / "models" / "banks", settings.voxel_mm)
 
@@ -86,7 +86,7 @@ def _is_known(look: LookOf, settings: Settings, harmonizer: Harmonizer) -> bool:
     was_given = bool(made_of.get("given"))
     if not given and not was_given and among(harmonizer.own_sites(look.modality)):
         return True
-    from bids_harmony.harmonizers.bank_encoder import encoder_and_cells
+    from bids_harmony.methods.profile_encoder import encoder_and_cells
 
     encoder, cells = encoder_and_cells(harmonizer)
     return (
@@ -154,7 +154,7 @@ def make_banks(
         Looks for which no bank could be made because all of their scans failed, and why they did.
     """
     from bids_harmony.bids.dataset import find_everyone
-    from bids_harmony.harmonizers.bank_encoder import encoder_and_cells
+    from bids_harmony.methods.profile_encoder import encoder_and_cells
     from bids_harmony.workflows.running import clear_work
 
     unseen: dict[LookOf, BidsHarmonyError] = {}
@@ -223,8 +223,8 @@ def _bank_of(
     cells: int,
     covariates: Mapping[str, Sequence[float | None]],
 ) -> SiteBank:
-    from bids_harmony.training.site_bank import MOST_CODED, build_bank
-    from bids_harmony.training.training_scans import load_scans
+    from bids_harmony.sites.image_profile import MOST_CODED, build_bank
+    from bids_harmony.sites.prepared_scans import load_scans
 
     nan = float("nan")
     return build_bank(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bids_harmony.bids.site import same_site
 from bids_harmony.diffusion.gradient_files import read_gradients
 from bids_harmony.exceptions import BidsHarmonyError
-from bids_harmony.imaging.header_check import check_header
+from bids_harmony.io.header_check import check_header
 from bids_harmony.workflows.reference_images import LookOf, are_given, reference_images
 
 if TYPE_CHECKING:

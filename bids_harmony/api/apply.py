@@ -9,15 +9,15 @@ from time import perf_counter
 import numpy as np
 
 from bids_harmony.exceptions import OutOfRange
-from bids_harmony.harmonizers import Applied, Harmonizer, finish
 from bids_harmony.imaging.agreement import check_brain
 from bids_harmony.imaging.intensity import correct_bias
 from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.prepared import Prepared, prepare
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.imaging.volume import Volume
+from bids_harmony.methods import Applied, Harmonizer, finish
 from bids_harmony.quality.contrast import ContrastKept, contrast_kept_by_tissue
-from bids_harmony.training.training_range import UNUSUAL
+from bids_harmony.sites.training_range import UNUSUAL
 
 __all__ = ["Outcome", "apply_method", "prepare_scan"]
 

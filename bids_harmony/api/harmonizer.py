@@ -26,15 +26,15 @@ from bids_harmony.api.profile import SiteProfile, profile_of
 from bids_harmony.api.ready import Location, Ready, Recipe
 from bids_harmony.devices import resolve_device
 from bids_harmony.exceptions import DataError, SiteError, UsageError
-from bids_harmony.harmonizers import learns_sites, load_harmonizer
-from bids_harmony.harmonizers.bank_encoder import encoder_and_cells
 from bids_harmony.imaging.native import return_to_native
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.imaging.volume import to_native
-from bids_harmony.methods import METHOD_NEEDS
+from bids_harmony.io.pointers import is_named
+from bids_harmony.methods import learns_sites, load_harmonizer
+from bids_harmony.methods.profile_encoder import encoder_and_cells
+from bids_harmony.methods.registry import METHOD_NEEDS
 from bids_harmony.model.shipped import SHIPPED_MODEL
-from bids_harmony.pointers import is_named
-from bids_harmony.training.bank_shelf import HeldBanks
+from bids_harmony.sites.profile_cache import HeldBanks
 
 __all__ = ["Harmonizer", "harmonize"]
 

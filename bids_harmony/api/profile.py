@@ -23,12 +23,12 @@ from bids_harmony.api.inputs import (
 from bids_harmony.api.ready import Ready, Recipe
 from bids_harmony.devices import resolve_device
 from bids_harmony.exceptions import ImageError, MissingInput, UsageError
-from bids_harmony.harmonizers.bank_encoder import encoder_and_cells
 from bids_harmony.imaging.intensity import to_half
 from bids_harmony.imaging.reference import reference_grid
-from bids_harmony.pointers import is_named
-from bids_harmony.training.bank_files import as_stored, read_bank, write_bank
-from bids_harmony.training.site_bank import MOST_CODED, SiteBank, build_bank
+from bids_harmony.io.pointers import is_named
+from bids_harmony.methods.profile_encoder import encoder_and_cells
+from bids_harmony.sites.image_profile import MOST_CODED, SiteBank, build_bank
+from bids_harmony.sites.profile_files import as_stored, read_bank, write_bank
 
 __all__ = ["SiteProfile", "profile_of"]
 

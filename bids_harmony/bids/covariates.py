@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bids_harmony.bids.table import keyed_rows, label_of
 from bids_harmony.exceptions import UsageError
-from bids_harmony.pointers import is_named
+from bids_harmony.io.pointers import is_named
 
 __all__ = [
     "AUTO",

@@ -29,7 +29,7 @@ from bids_harmony.exceptions import (
     NothingSelected,
     SiteError,
 )
-from bids_harmony.pointers import check_content
+from bids_harmony.io.pointers import check_content
 from bids_harmony.settings import MODALITIES, Settings
 
 __all__ = [

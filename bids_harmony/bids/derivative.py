@@ -22,6 +22,8 @@ from typing import Any
 from bids_harmony import __version__
 from bids_harmony.bids.inventory import read_json_object
 from bids_harmony.bids.naming import scans_table_path
+from bids_harmony.bids.redaction import Redactor
+from bids_harmony.bids.software import software_versions
 from bids_harmony.bids.table import read_tsv
 from bids_harmony.exceptions import (
     BidsHarmonyError,
@@ -31,13 +33,11 @@ from bids_harmony.exceptions import (
     InputOutputError,
     TryAgain,
 )
-from bids_harmony.imaging.atomic import link_atomically, write_atomically
-from bids_harmony.imaging.locks import locked
-from bids_harmony.pointers import check_content, is_named
-from bids_harmony.reading import object_or_empty
-from bids_harmony.redaction import Redactor
+from bids_harmony.io.atomic import link_atomically, write_atomically
+from bids_harmony.io.locks import locked
+from bids_harmony.io.pointers import check_content, is_named
+from bids_harmony.io.reading import object_or_empty
 from bids_harmony.settings import Settings
-from bids_harmony.software import software_versions
 
 __all__ = [
     "HASH_FIELD",
@@ -122,7 +122,7 @@ def write_bytes(path: Path, content: bytes) -> bool:
 
 
 def link_file(source: Path, path: Path) -> bool:
-    """Give a file a second name (see `imaging.atomic.link_atomically`); its folder is made."""
+    """Give a file a second name (see `io.atomic.link_atomically`); its folder is made."""
     if is_named(path):
         check_content(path)
     try:

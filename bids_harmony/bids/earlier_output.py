@@ -22,7 +22,7 @@ from bids_harmony.bids.naming import (
 from bids_harmony.bids.table import scans_tables, sessions_tables
 from bids_harmony.exceptions import BidsHarmonyError
 from bids_harmony.imaging.reference import REFERENCE
-from bids_harmony.pointers import check_content, is_named
+from bids_harmony.io.pointers import check_content, is_named
 from bids_harmony.settings import Settings
 
 __all__ = ["check_dataset_files", "leave_out_unread"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_harmony.exceptions import NothingSelected, UsageError
-from bids_harmony.reading import read_json, shown
+from bids_harmony.io.reading import read_json, shown
 from bids_harmony.settings import MODALITIES
 
 __all__ = ["fits", "read_filter_file", "selected_sessions"]

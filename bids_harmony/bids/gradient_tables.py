@@ -12,8 +12,8 @@ from pathlib import Path
 from bids_harmony.bids.inventory import sidecar_applies
 from bids_harmony.bids.naming import file_stem
 from bids_harmony.exceptions import DataError, MissingInput
-from bids_harmony.pointers import check_content
-from bids_harmony.reading import read_text
+from bids_harmony.io.pointers import check_content
+from bids_harmony.io.reading import read_text
 
 __all__ = ["gradient_tables", "is_b0_alone"]
 

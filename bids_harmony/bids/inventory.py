@@ -21,8 +21,8 @@ from bids_harmony.exceptions import (
     MissingInput,
     NotBidsError,
 )
-from bids_harmony.pointers import is_named, missing_content, subdataset_error
-from bids_harmony.reading import read_json
+from bids_harmony.io.pointers import is_named, missing_content, subdataset_error
+from bids_harmony.io.reading import read_json
 
 __all__ = [
     "IMAGE_FOLDERS",

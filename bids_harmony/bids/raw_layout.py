@@ -39,8 +39,8 @@ from bids_harmony.bids.naming import (
 )
 from bids_harmony.bids.table import read_tsv, scans_tables, sessions_tables
 from bids_harmony.exceptions import UsageError
-from bids_harmony.pointers import is_named
-from bids_harmony.reading import MOST_TEXT, read_bytes
+from bids_harmony.io.pointers import is_named
+from bids_harmony.io.reading import MOST_TEXT, read_bytes
 from bids_harmony.settings import Settings
 
 if TYPE_CHECKING:

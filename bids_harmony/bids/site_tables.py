@@ -12,7 +12,7 @@ from bids_harmony.bids.site_names import canonical_site, name_key
 from bids_harmony.bids.table import keyed_rows, label_of
 from bids_harmony.bids.table_notes import about_nobody, about_other_files, without_session
 from bids_harmony.exceptions import BidsHarmonyError, DataError
-from bids_harmony.pointers import is_named
+from bids_harmony.io.pointers import is_named
 from bids_harmony.settings import Settings
 
 __all__ = ["SITE_COLUMNS", "SiteTables", "Told", "read_site_map", "read_tables", "site_column"]

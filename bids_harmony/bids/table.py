@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bids_harmony.exceptions import DataError
-from bids_harmony.reading import read_text
+from bids_harmony.io.reading import read_text
 
 __all__ = ["keyed_rows", "label_of", "read_tsv", "scans_tables", "sessions_tables"]
 

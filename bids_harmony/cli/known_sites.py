@@ -25,7 +25,7 @@ def model_sites(settings: Settings) -> tuple[str, ...]:
     DataError
         When the model's site banks cannot be read.
     """
-    from bids_harmony.training.bank_files import read_banks
+    from bids_harmony.sites.profile_files import read_banks
     from bids_harmony.workflows.models import model_folder
 
     try:

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from bids_harmony.redaction import RedactingFormatter, Redactor
+from bids_harmony.bids.redaction import RedactingFormatter, Redactor
 
 __all__ = ["log_to_file", "log_to_screen", "stop_logging"]
 

@@ -25,7 +25,7 @@ from bids_harmony.exceptions import (
     Terminated,
     from_system,
 )
-from bids_harmony.imaging.remarks import tell_once
+from bids_harmony.io.remarks import tell_once
 from bids_harmony.resources import one_blas_thread, started_together
 from bids_harmony.settings import Settings
 

@@ -11,7 +11,7 @@ from bids_harmony.bids.dataset_files import write_dataset_files
 from bids_harmony.cli.participant import find_target
 from bids_harmony.cli.plan import format_plan, record_problems, report_problems, worst_code
 from bids_harmony.exceptions import ExitCode, NothingSelected
-from bids_harmony.methods import METHOD_NEEDS
+from bids_harmony.methods.registry import METHOD_NEEDS
 from bids_harmony.settings import Settings
 
 __all__ = ["follow", "run"]

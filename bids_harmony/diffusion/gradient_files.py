@@ -10,8 +10,8 @@ import numpy as np
 
 from bids_harmony.diffusion.gradients import B0_THRESHOLD, Gradients
 from bids_harmony.exceptions import DataError, MissingInput
-from bids_harmony.imaging.nifti_file import read_content
-from bids_harmony.imaging.remarks import remark
+from bids_harmony.io.nifti_file import read_content
+from bids_harmony.io.remarks import remark
 
 __all__ = ["read_gradients"]
 

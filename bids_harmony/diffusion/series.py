@@ -19,11 +19,11 @@ import numpy as np
 
 from bids_harmony.diffusion.gradients import Gradients
 from bids_harmony.exceptions import ImageError
-from bids_harmony.imaging.atomic import open_atomically
-from bids_harmony.imaging.checks import check_finite, check_orientation, check_series_shape
-from bids_harmony.imaging.nifti_file import parse_nifti, read_content
 from bids_harmony.imaging.nothing import is_padding
 from bids_harmony.imaging.volume import GZIP_LEVEL
+from bids_harmony.io.atomic import open_atomically
+from bids_harmony.io.checks import check_finite, check_orientation, check_series_shape
+from bids_harmony.io.nifti_file import parse_nifti, read_content
 
 __all__ = ["Series", "mean_b0", "open_series", "signed_mean_b0", "write_series"]
 
@@ -234,7 +234,7 @@ def write_series(series: Series, raw: np.ndarray, path: str | os.PathLike[str]) 
     ImageError
         Voxels that are not finite, where those of the series are.
     CannotCreateOutput, TryAgain, InputOutputError
-        See `imaging.atomic.open_atomically`.
+        See `io.atomic.open_atomically`.
     """
     if raw.shape != series.raw.shape or raw.dtype != series.raw.dtype:
         raise ValueError(

@@ -14,9 +14,9 @@ from scipy import ndimage
 
 from bids_harmony.diffusion.calibration import ScanLook, shell_order
 from bids_harmony.diffusion.gradients import Gradients, Shell, match_shells
-from bids_harmony.diffusion.looks import SeriesLook, b_scale, order_scales
 from bids_harmony.diffusion.rician import rician_amplitude, rician_mean
 from bids_harmony.diffusion.rish import harmonics
+from bids_harmony.sites.series_profile import SeriesLook, b_scale, order_scales
 
 __all__ = ["AttenuationModel", "RishModel", "ShellModel"]
 

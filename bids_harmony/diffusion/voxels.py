@@ -10,8 +10,8 @@ import numpy as np
 from bids_harmony.diffusion.gradients import Gradients
 from bids_harmony.diffusion.series import Series
 from bids_harmony.exceptions import DataError, ImageError
-from bids_harmony.imaging.checks import check_shape
-from bids_harmony.imaging.nifti_file import parse_nifti, read_content
+from bids_harmony.io.checks import check_shape
+from bids_harmony.io.nifti_file import parse_nifti, read_content
 
 __all__ = ["fittable_voxels", "measured_signals", "read_labels", "read_mask"]
 

@@ -8,18 +8,18 @@ from pathlib import Path
 
 from bids_harmony.bids.inventory import list_subjects
 from bids_harmony.bids.naming import summary_path
-from bids_harmony.exceptions import DataError
-from bids_harmony.pointers import is_named
-from bids_harmony.quality.summary import ScanSummary, SeriesSummary, load_summary
-from bids_harmony.redaction import without_folders
-from bids_harmony.reports.records import (
+from bids_harmony.bids.redaction import without_folders
+from bids_harmony.bids.run_records import Unit, failed_scans, read_runs, runs_of_units
+from bids_harmony.bids.scan_records import (
     ScanRecord,
     file_of,
     find_units,
     read_scans,
     sources_of,
 )
-from bids_harmony.reports.runs import Unit, failed_scans, read_runs, runs_of_units
+from bids_harmony.exceptions import DataError
+from bids_harmony.io.pointers import is_named
+from bids_harmony.quality.summary import ScanSummary, SeriesSummary, load_summary
 
 __all__ = ["Missing", "Output", "find_outputs", "per_page"]
 

@@ -14,7 +14,7 @@ from scipy import ndimage
 from bids_harmony.exceptions import ImageError
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.reference import reference_tissues
-from bids_harmony.imaging.remarks import remark
+from bids_harmony.io.remarks import remark
 
 __all__ = ["check_brain", "template_agreement"]
 

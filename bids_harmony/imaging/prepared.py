@@ -13,9 +13,9 @@ from bids_harmony.imaging.intensity import robust_scale
 from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.nothing import check_not_negative
 from bids_harmony.imaging.reference import ReferenceGrid
-from bids_harmony.imaging.remarks import remark
 from bids_harmony.imaging.resampling import resample_to_grid
 from bids_harmony.imaging.volume import Volume
+from bids_harmony.io.remarks import remark
 from bids_harmony.resources import at_once
 
 __all__ = ["Prepared", "prepare"]

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from bids_harmony.exceptions import DataError, MissingInput
-from bids_harmony.imaging.atomic import write_atomically
-from bids_harmony.reading import MOST_TEXT, read_bytes, shown
+from bids_harmony.io.atomic import write_atomically
+from bids_harmony.io.reading import MOST_TEXT, read_bytes, shown
 
 __all__ = ["from_itk", "read_transform", "to_itk", "write_transform"]
 

@@ -18,15 +18,15 @@ import numpy as np
 from nibabel import orientations
 from nibabel.arrayproxy import is_proxy
 
-from bids_harmony.imaging.atomic import write_atomically
-from bids_harmony.imaging.checks import (
+from bids_harmony.imaging.nothing import Nothing, find_nothing
+from bids_harmony.io.atomic import write_atomically
+from bids_harmony.io.checks import (
     check_finite,
     check_orientation,
     check_shape,
     check_values,
 )
-from bids_harmony.imaging.nifti_file import parse_nifti, read_content
-from bids_harmony.imaging.nothing import Nothing, find_nothing
+from bids_harmony.io.nifti_file import parse_nifti, read_content
 
 __all__ = [
     "Volume",

@@ -9,7 +9,7 @@ from pathlib import Path
 from nipype.interfaces.base import SimpleInterface
 
 from bids_harmony.exceptions import BidsHarmonyError, ExitCode, from_system
-from bids_harmony.imaging.remarks import tell_once
+from bids_harmony.io.remarks import tell_once
 
 __all__ = ["Adapter", "Failure", "forget_failure", "read_failure", "write_failure"]
 

@@ -52,8 +52,8 @@ class WriteAnatomy(Adapter):
         from bids_harmony.bids.derivative import check_numbers, write_json
         from bids_harmony.bids.naming import mask_path, sidecar_path, transform_path
         from bids_harmony.bids.sidecar import derived_sidecar
-        from bids_harmony.imaging.header import orientation_note
         from bids_harmony.imaging.reference import REFERENCE
+        from bids_harmony.io.header import orientation_note
 
         scan, settings = self.inputs.scan, self.inputs.settings
         mask = mask_path(settings.output_dir, scan)
@@ -210,8 +210,8 @@ def figure_path(output_dir: Path, scan: Any, target: str) -> Path:
 
 def copy_output(source: str, target: Path) -> None:
     """Copy a node's file into the derivative, whole or not at all; its folder is made."""
-    from bids_harmony.imaging.atomic import write_atomically
-    from bids_harmony.pointers import check_content, is_named
+    from bids_harmony.io.atomic import write_atomically
+    from bids_harmony.io.pointers import check_content, is_named
 
     if is_named(target):
         # Nothing is overwritten unread.

@@ -168,14 +168,14 @@ class HarmonizeSeries(Adapter):
 
     def _adapt(self, folder: Path) -> dict:
         from bids_harmony.diffusion.features import DWI_VOXEL_MM
-        from bids_harmony.diffusion.harmonization import harmonize_series
-        from bids_harmony.diffusion.looks import SeriesLook
         from bids_harmony.diffusion.series import write_series
         from bids_harmony.imaging.intensity import robust_scale
         from bids_harmony.imaging.mask import read_brain
         from bids_harmony.imaging.registration import read_transform
         from bids_harmony.imaging.volume import native_order, read_volume
+        from bids_harmony.methods.series import harmonize_series
         from bids_harmony.quality.series import series_row
+        from bids_harmony.sites.series_profile import SeriesLook
 
         inputs = self.inputs
         model = harmonizer(inputs, DWI_VOXEL_MM, own_banks=False)

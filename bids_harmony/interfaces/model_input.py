@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nipype.interfaces.base import BaseInterfaceInputSpec, traits
 
 if TYPE_CHECKING:
-    from bids_harmony.harmonizers import Harmonizer
+    from bids_harmony.methods import Harmonizer
 
 __all__ = ["ModelInput", "harmonizer"]
 
@@ -71,8 +71,8 @@ def _loaded(
     own_banks: bool,
 ) -> Harmonizer:
     """Load a model once per process; `sha256` makes a model that changed on disk another one."""
-    from bids_harmony.harmonizers import load_harmonizer
-    from bids_harmony.training.bank_shelf import BankShelf
+    from bids_harmony.methods import load_harmonizer
+    from bids_harmony.sites.profile_cache import BankShelf
 
     shelf = BankShelf(Path(shelf_dir), voxel_mm) if shelf_dir else None
     return load_harmonizer(

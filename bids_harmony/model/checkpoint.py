@@ -10,14 +10,14 @@ from typing import Any
 import torch
 
 from bids_harmony.exceptions import BidsHarmonyError, DataError, MissingInput
-from bids_harmony.imaging.atomic import write_with_folder
+from bids_harmony.io.atomic import write_with_folder
+from bids_harmony.io.pointers import check_content, is_named
+from bids_harmony.io.reading import read_json
+from bids_harmony.io.tensors import build, read_described
 from bids_harmony.model.encoder import Encoder
 from bids_harmony.model.encoder_files import write_tensors
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import MOST_WIDTH, NetworkConfig
-from bids_harmony.model.weights import build, read_described
-from bids_harmony.pointers import check_content, is_named
-from bids_harmony.reading import read_json
 
 __all__ = ["METADATA_FILE", "WEIGHTS_FILE", "load_model", "model_files", "save_model"]
 

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bids_harmony.exceptions import DataError, UsageError
+from bids_harmony.io.tensors import fill
 from bids_harmony.model.encoder_files import read_tensors, read_vgg, sha256_of_file, write_tensors
 from bids_harmony.model.vgg import LAYOUTS, VGG_WIDTHS, VGGTrunk, channel_statistics
-from bids_harmony.model.weights import fill
 
 __all__ = [
     "MRI_ENCODER_FILE",

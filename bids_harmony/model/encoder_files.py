@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from bids_harmony.exceptions import DataError, MissingInput
-from bids_harmony.imaging.atomic import write_with_folder
-from bids_harmony.pointers import check_content, is_named
-from bids_harmony.reading import MOST_TENSORS
+from bids_harmony.io.atomic import write_with_folder
+from bids_harmony.io.pointers import check_content, is_named
+from bids_harmony.io.reading import MOST_TENSORS
 
 __all__ = [
     "VGGWeights",

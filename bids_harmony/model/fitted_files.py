@@ -10,11 +10,11 @@ from typing import Any
 from torch import Tensor
 
 from bids_harmony.exceptions import BidsHarmonyError, DataError
-from bids_harmony.imaging.atomic import write_with_folder
+from bids_harmony.io.atomic import write_with_folder
+from bids_harmony.io.reading import read_json
+from bids_harmony.io.tensors import read_described
 from bids_harmony.model.checkpoint import METADATA_FILE, WEIGHTS_FILE, model_files
 from bids_harmony.model.encoder_files import write_tensors
-from bids_harmony.model.weights import read_described
-from bids_harmony.reading import read_json
 
 __all__ = ["read_fitted", "write_fitted"]
 

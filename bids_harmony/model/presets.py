@@ -12,7 +12,7 @@ from bids_harmony.model.coupling import RECURSIONS, Recursion, WeightStart
 
 __all__ = ["DEFAULT_PRESET", "PRESETS", "AANConfig", "NetworkConfig", "preset"]
 
-# As many as `harmonizers.conditioning.side_maps` makes.
+# As many as `imaging.texture.side_maps` makes.
 N_MAPS = 6
 # A description is not trusted with more: ten times what any preset has.
 MOST_STAGES, MOST_COUPLINGS, MOST_WIDTH = 8, 16, 32768

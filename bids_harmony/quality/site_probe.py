@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bids_harmony.exceptions import DataError
-from bids_harmony.harmonizers.conditioning import texture
+from bids_harmony.imaging.texture import texture
 from bids_harmony.quality.site_classifiers import CLASSIFIERS, recognized
 
 __all__ = [

@@ -11,11 +11,11 @@ from scipy.ndimage import minimum_filter
 
 from bids_harmony.diffusion.features import DWI_VOXEL_MM
 from bids_harmony.diffusion.maps import MAPS
-from bids_harmony.harmonizers.conditioning import texture
-from bids_harmony.harmonizers.controls import blurred
 from bids_harmony.imaging.reference import reference_grid, reference_mask, reference_tissues
 from bids_harmony.imaging.resampling import resample_from_grid
+from bids_harmony.imaging.texture import texture
 from bids_harmony.imaging.tissues import segment_coarsely
+from bids_harmony.methods.controls import blurred
 from bids_harmony.quality.diffusion import diffusion_tissues
 from bids_harmony.quality.diffusion_sites import block_medians, white_matter_blocks
 from bids_harmony.quality.distributions import quantiles

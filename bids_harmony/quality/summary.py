@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_harmony.exceptions import DataError, NotFetched
-from bids_harmony.imaging.atomic import write_atomically
 from bids_harmony.imaging.intensity import to_half
-from bids_harmony.reading import read_bytes
+from bids_harmony.io.atomic import write_atomically
+from bids_harmony.io.reading import read_bytes
 
 __all__ = [
     "FEATURE_ROWS",
@@ -143,7 +143,7 @@ def save_summary(path: Path, summary: ScanSummary | SeriesSummary) -> None:
     DataError
         An array has not the shape that it is to have.
     CannotCreateOutput, TryAgain, InputOutputError
-        As `imaging.atomic.write_atomically`.
+        As `io.atomic.write_atomically`.
     """
     kind = next(name for name, record in _KINDS.items() if isinstance(summary, record))
     arrays = {field.name: np.asarray(getattr(summary, field.name)) for field in fields(summary)}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from bids_harmony.quality.contrast import BRIGHT_BOUNDS, EDGE_BOUNDS
-from bids_harmony.training.training_range import UNUSUAL
+from bids_harmony.sites.training_range import UNUSUAL
 
 __all__ = ["Finding", "quality_findings", "scan_warnings"]
 

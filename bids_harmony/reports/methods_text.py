@@ -14,7 +14,7 @@ from bids_harmony.imaging.reference import REFERENCE
 from bids_harmony.reports.bibliography import Reference, bibtex, references
 
 if TYPE_CHECKING:
-    from bids_harmony.reports.records import ScanRecord
+    from bids_harmony.bids.scan_records import ScanRecord
     from bids_harmony.settings import Settings
 
 __all__ = [

@@ -17,7 +17,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from bids_harmony.imaging.atomic import write_atomically
+from bids_harmony.io.atomic import write_atomically
 
 __all__ = [
     "BLACK",

@@ -15,12 +15,12 @@ from urllib.parse import quote
 
 from bids_harmony.bids.derivative import write_text
 from bids_harmony.bids.naming import report_path, sidecar_path
+from bids_harmony.bids.run_records import RunRecord, Unit, failed_scans
+from bids_harmony.bids.scan_records import ScanRecord, read_descriptions, read_scans
 from bids_harmony.reports.album import inline_pictures
 from bids_harmony.reports.explanations import Finding, quality_findings, scan_warnings
 from bids_harmony.reports.methods_text import done_by_scans, methods_text
 from bids_harmony.reports.page import environment
-from bids_harmony.reports.records import ScanRecord, read_descriptions, read_scans
-from bids_harmony.reports.runs import RunRecord, Unit, failed_scans
 from bids_harmony.reports.site_evidence import evidence_drawing, evidence_sentence
 
 __all__ = ["PAGE_BYTES", "subject_page", "write_subject_page"]

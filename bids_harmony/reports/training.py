@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bids_harmony.imaging.atomic import write_atomically
+from bids_harmony.io.atomic import write_atomically
 from bids_harmony.training.training_log import read_log
 
 __all__ = ["REPORT_FILE", "write_training_report"]

@@ -17,11 +17,11 @@ import numpy as np
 
 from bids_harmony.bids.derivative import write_text
 from bids_harmony.bids.naming import report_path
+from bids_harmony.bids.run_records import RunRecord, Unit
+from bids_harmony.bids.scan_records import ScanRecord, read_scans
 from bids_harmony.exceptions import MissingInput
 from bids_harmony.imaging.volume import Volume, read_volume
 from bids_harmony.reports.page import environment
-from bids_harmony.reports.records import ScanRecord, read_scans
-from bids_harmony.reports.runs import RunRecord, Unit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

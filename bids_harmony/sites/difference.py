@@ -11,9 +11,9 @@ import numpy as np
 
 from bids_harmony.imaging.reference import reference_grid, reference_tissues
 from bids_harmony.imaging.tissues import FIELD_DEGREES, log_field
-from bids_harmony.sites.looks import ScanLooks
 from bids_harmony.sites.priors import MEASURES, Prior, prior_of
 from bids_harmony.sites.random_effects import Difference, mean_per_person, site_difference
+from bids_harmony.sites.scan_measures import ScanLooks
 
 __all__ = ["SiteDifference", "compare_sites"]
 

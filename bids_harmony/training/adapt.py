@@ -22,21 +22,21 @@ from bids_harmony.model.encoder import Encoder, load_encoder
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import NetworkConfig, preset
 from bids_harmony.model.shipped import SHIPPED_MODEL, SHIPPED_SHA256
-from bids_harmony.training.adaptation import TrainingRun, Twins, adapt
-from bids_harmony.training.bank_files import write_banks
-from bids_harmony.training.distributed import Ranks, joined, local_device
-from bids_harmony.training.pretrain import TwinLoss, TwinScore, pretrain, score_twins
-from bids_harmony.training.site_bank import standardize_codes
-from bids_harmony.training.start import read_start
-from bids_harmony.training.trainer import Fitted, Schedule
-from bids_harmony.training.training_range import read_ranges, write_ranges
-from bids_harmony.training.training_scans import (
+from bids_harmony.sites.image_profile import standardize_codes
+from bids_harmony.sites.prepared_scans import (
     PreparedScan,
     TrainingScan,
     build_banks,
     load_scans,
     usable_modalities,
 )
+from bids_harmony.sites.profile_files import write_banks
+from bids_harmony.sites.training_range import read_ranges, write_ranges
+from bids_harmony.training.adaptation import TrainingRun, Twins, adapt
+from bids_harmony.training.distributed import Ranks, joined, local_device
+from bids_harmony.training.pretrain import TwinLoss, TwinScore, pretrain, score_twins
+from bids_harmony.training.start import read_start
+from bids_harmony.training.trainer import Fitted, Schedule
 from bids_harmony.training.twins import TwinPlan, TwinPool, make_pool
 
 if TYPE_CHECKING:

@@ -17,12 +17,12 @@ import torch
 
 from bids_harmony.model.encoder import Encoder
 from bids_harmony.model.network import IHFNetwork
+from bids_harmony.sites.image_profile import SiteBank
+from bids_harmony.sites.prepared_scans import PreparedScan, build_banks
 from bids_harmony.training.distributed import Ranks
 from bids_harmony.training.pair_sampler import Pairing, UnpairedSampler
-from bids_harmony.training.site_bank import SiteBank
-from bids_harmony.training.target_looks import TargetLooks
+from bids_harmony.training.target_statistics import TargetLooks
 from bids_harmony.training.trainer import Diverged, Schedule, fit
-from bids_harmony.training.training_scans import PreparedScan, build_banks
 from bids_harmony.training.unpaired import UnpairedLoss, balanced
 
 if TYPE_CHECKING:

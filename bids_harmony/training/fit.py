@@ -15,14 +15,22 @@ from torch import Tensor
 from bids_harmony import __version__
 from bids_harmony.devices import resolve_device
 from bids_harmony.exceptions import DataError, UsageError
-from bids_harmony.harmonizers.closed_form import landmarks
-from bids_harmony.harmonizers.histogram import without_bias
 from bids_harmony.imaging.reference import reference_grid
-from bids_harmony.methods import METHOD_NEEDS, check_training_target
+from bids_harmony.methods.closed_form import landmarks
+from bids_harmony.methods.histogram import without_bias
+from bids_harmony.methods.registry import METHOD_NEEDS, check_training_target
 from bids_harmony.model.encoder import Encoder, load_encoder
 from bids_harmony.model.fitted_files import write_fitted
 from bids_harmony.model.presets import preset
-from bids_harmony.training.bank_files import write_banks
+from bids_harmony.sites.prepared_scans import (
+    PreparedScan,
+    TrainingScan,
+    bank_groups,
+    build_banks,
+    load_scans,
+    usable_modalities,
+)
+from bids_harmony.sites.profile_files import write_banks
 from bids_harmony.training.paired import (
     CGANOptions,
     SiMixOptions,
@@ -31,14 +39,6 @@ from bids_harmony.training.paired import (
     fit_ssimh,
 )
 from bids_harmony.training.pairs import pair_scans
-from bids_harmony.training.training_scans import (
-    PreparedScan,
-    TrainingScan,
-    bank_groups,
-    build_banks,
-    load_scans,
-    usable_modalities,
-)
 
 if TYPE_CHECKING:
     from bids_harmony.settings import Settings

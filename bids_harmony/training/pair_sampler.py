@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bids_harmony.harmonizers.conditioned import Conditioned, condition_scan
+from bids_harmony.methods.conditioned import Conditioned, condition_scan
 from bids_harmony.model.network import Condition
 from bids_harmony.model.presets import NetworkConfig
-from bids_harmony.training.site_bank import SiteBank
-from bids_harmony.training.target_looks import Look, TargetLooks, together
-from bids_harmony.training.training_scans import PreparedScan
+from bids_harmony.sites.image_profile import SiteBank
+from bids_harmony.sites.prepared_scans import PreparedScan
+from bids_harmony.training.target_statistics import Look, TargetLooks, together
 
 __all__ = ["Pairing", "Pairs", "UnpairedSampler"]
 

@@ -22,16 +22,16 @@ from torch.nn import functional as F
 
 from bids_harmony import __version__
 from bids_harmony.exceptions import DataError
-from bids_harmony.harmonizers.spectrum import CORNER, low_frequencies
+from bids_harmony.imaging.spectrum import CORNER, low_frequencies
 from bids_harmony.model.encoder import Encoder
 from bids_harmony.model.fitted_files import write_fitted
 from bids_harmony.model.patchgan import PatchGAN, start_normal
 from bids_harmony.model.resnet import RESNET_BLOCKS, ResNetGenerator
 from bids_harmony.model.unet import UNet, levels_for
+from bids_harmony.sites.prepared_scans import PreparedScan
 from bids_harmony.training.adversarial import AdversarialSchedule, fit_adversarial
 from bids_harmony.training.pairs import PairedScans, PairedSlices
 from bids_harmony.training.perceptual import PerceptualDistance
-from bids_harmony.training.training_scans import PreparedScan
 
 __all__ = ["CGANOptions", "PairedScans", "SiMixOptions", "fit_cgan", "fit_simix", "fit_ssimh"]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bids_harmony.exceptions import DataError
 from bids_harmony.model.slicewise import pad_slices
-from bids_harmony.training.training_scans import PreparedScan
+from bids_harmony.sites.prepared_scans import PreparedScan
 
 __all__ = ["PairedScans", "PairedSlices", "pair_scans"]
 

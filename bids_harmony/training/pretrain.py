@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from bids_harmony.harmonizers.conditioned import predict_change
 from bids_harmony.imaging.slices import reassemble
+from bids_harmony.methods.conditioned import predict_change
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.quality.image_metrics import gain_free_rmse
 from bids_harmony.training.distributed import Ranks

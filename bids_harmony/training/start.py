@@ -17,7 +17,7 @@ from bids_harmony.model.encoder import Encoder
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import DEFAULT_PRESET, preset
 from bids_harmony.model.shipped import SHIPPED_MODEL, SHIPPED_SHA256
-from bids_harmony.training.training_range import TrainingRange, write_ranges
+from bids_harmony.sites.training_range import TrainingRange, write_ranges
 
 __all__ = ["read_start", "write_shipped"]
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from bids_harmony.exceptions import DataError
+from bids_harmony.io.reading import MOST_TENSORS, read_bytes
+from bids_harmony.io.tensors import fill, parse_tensors
 from bids_harmony.model.encoder_files import write_tensors
-from bids_harmony.model.weights import fill, parse_tensors
-from bids_harmony.reading import MOST_TENSORS, read_bytes
 
 __all__ = ["Progress", "TrainingCheckpoint", "read_checkpoint", "write_checkpoint"]
 

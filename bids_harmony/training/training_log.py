@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from bids_harmony.imaging.atomic import write_with_folder
+from bids_harmony.io.atomic import write_with_folder
 
 __all__ = ["TrainingLog", "read_log"]
 

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from bids_harmony.harmonizers.conditioned import Conditioned, condition_scan
 from bids_harmony.imaging.intensity import robust_scale
 from bids_harmony.imaging.reference import ReferenceGrid, reference_grid
+from bids_harmony.methods.conditioned import Conditioned, condition_scan
 from bids_harmony.model.encoder import Encoder
 from bids_harmony.model.network import Condition
 from bids_harmony.model.presets import NetworkConfig
@@ -24,7 +24,7 @@ from bids_harmony.phantom.anatomy import Anatomy, make_anatomy
 from bids_harmony.phantom.biology import LOCAL_VARIATION, Biology, draw_biology, with_biology
 from bids_harmony.phantom.people import SourceMaps, Variety, draw_person
 from bids_harmony.phantom.scanner import Scanner, acquire, random_scanner
-from bids_harmony.training.site_bank import SiteBank, build_bank
+from bids_harmony.sites.image_profile import SiteBank, build_bank
 
 __all__ = [
     "Batch",

@@ -9,7 +9,7 @@ import pytest
 
 from bids_harmony import SiteProfile, harmonize
 from bids_harmony.exceptions import DataError, MissingInput
-from bids_harmony.training.bank_files import bank_digest
+from bids_harmony.sites.profile_files import bank_digest
 from tests.api.conftest import GRID, MM
 
 

@@ -6,14 +6,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_harmony.harmonizers.bank_encoder import encoder_and_cells
 from bids_harmony.interfaces.anatomy import BrainFromImage, RegisterToReference
 from bids_harmony.interfaces.harmonization import Harmonize, PrepareForTraining
+from bids_harmony.methods.profile_encoder import encoder_and_cells
 from bids_harmony.model.shipped import SHIPPED_MODEL
-from bids_harmony.training.bank_files import bank_digest
-from bids_harmony.training.bank_shelf import BankShelf
-from bids_harmony.training.site_bank import MOST_CODED, build_bank
-from bids_harmony.training.training_scans import TrainingScan, load_scans
+from bids_harmony.sites.image_profile import MOST_CODED, build_bank
+from bids_harmony.sites.prepared_scans import TrainingScan, load_scans
+from bids_harmony.sites.profile_cache import BankShelf
+from bids_harmony.sites.profile_files import bank_digest
 from tests.api.conftest import MM
 
 

@@ -12,7 +12,7 @@ from bids_harmony.cli import group
 from bids_harmony.exceptions import CannotCreateOutput, NotFetched
 from bids_harmony.group.covariates import read_covariates
 from bids_harmony.interfaces.derivatives import copy_output
-from bids_harmony.reading import object_or_empty
+from bids_harmony.io.reading import object_or_empty
 from tests.pointers import COMMAND, KINDS, not_fetched
 
 

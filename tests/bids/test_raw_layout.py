@@ -20,7 +20,7 @@ from bids_harmony.bids.naming import harmonized_path, raw_layout_root, sidecar_p
 from bids_harmony.bids.raw_layout import check_raw_layout, write_raw_layout
 from bids_harmony.bids.sidecar import harmonized_sidecar
 from bids_harmony.exceptions import BidsHarmonyError, UsageError
-from bids_harmony.reading import MOST_TEXT
+from bids_harmony.io.reading import MOST_TEXT
 from tests.e2e.program import assert_whole, snapshot, validator_errors
 
 TRAVELLER = "sub-03/ses-GE/anat/sub-03_ses-GE_acq-mp_T1w"

@@ -17,8 +17,8 @@ import pytest
 
 from bids_harmony.cli.main import main
 from bids_harmony.exceptions import DataError, ExitCode, MissingInput, Terminated, TryAgain
-from bids_harmony.training.bank_files import write_banks
-from bids_harmony.training.site_bank import SiteBank
+from bids_harmony.sites.image_profile import SiteBank
+from bids_harmony.sites.profile_files import write_banks
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from bids_harmony.cli.option_values import parse_label, parse_memory_mb
 from bids_harmony.cli.parser import build_parser, parse_settings
 from bids_harmony.exceptions import UnknownLevel, UsageError
-from bids_harmony.methods import METHOD_NEEDS
+from bids_harmony.methods.registry import METHOD_NEEDS
 from bids_harmony.settings import Settings, TrainingSettings
 
 BASE = ["bids", "out", "participant", "--target-site", "COI"]

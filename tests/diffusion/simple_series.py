@@ -7,7 +7,7 @@ import numpy as np
 
 from bids_harmony.diffusion.gradients import Gradients
 from bids_harmony.diffusion.series import Series
-from bids_harmony.phantom.diffusion_scanner import spread_directions
+from lab.diffusion_scanner import spread_directions
 
 SHAPE = (20, 20, 12)
 WATER = 3.0e-3

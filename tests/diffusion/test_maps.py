@@ -8,7 +8,7 @@ import pytest
 
 from bids_harmony.diffusion.maps import MAPS, map_image, maps_of, world_directions
 from bids_harmony.diffusion.series import open_series
-from bids_harmony.phantom.diffusion_cohort import fsl_directions
+from lab.diffusion_cohort import fsl_directions
 
 
 @pytest.mark.parametrize("codes", ["RAS", "LAS", "PSR", "LPI"])

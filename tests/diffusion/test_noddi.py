@@ -12,8 +12,7 @@ from bids_harmony.diffusion.gradient_files import read_gradients
 from bids_harmony.diffusion.gradients import Gradients
 from bids_harmony.diffusion.noddi import fit_noddi, noddi_possible
 from bids_harmony.exceptions import DataError, ExitCode, ImageError, MissingProgram, TryAgain
-
-from .conftest import scheme, spread_directions, tensor_signal
+from tests.gradient_schemes import scheme, spread_directions, tensor_signal
 
 MAPS = ("ndi", "odi", "fwf")
 

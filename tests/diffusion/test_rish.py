@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from bids_harmony.diffusion.rish import rish_features, scale_rish
-from bids_harmony.phantom.diffusion_scanner import spread_directions
+from lab.diffusion_scanner import spread_directions
 
 COUNT = 40
 

@@ -10,8 +10,7 @@ from dipy.reconst.dti import TensorModel
 from bids_harmony.diffusion import tensor
 from bids_harmony.diffusion.tensor import fit_tensor, tensor_volumes
 from bids_harmony.exceptions import DataError, ImageError
-
-from .conftest import scheme, tensor_signal
+from tests.gradient_schemes import scheme, tensor_signal
 
 SCALARS = ("fa", "md", "ad", "rd")
 

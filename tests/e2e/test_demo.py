@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bids_harmony.cli.demo import main
+from lab.demo import main
 
 
 @pytest.mark.e2e

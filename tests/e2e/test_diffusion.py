@@ -45,7 +45,7 @@ KINDS = (".nii.gz", ".json", ".bval", ".bvec")
 def raw(tmp_path_factory) -> Path:
     """Two people at each of two sites and a traveller, two shells of ten directions. Read only."""
     from bids_harmony.phantom.cohort import CohortPlan
-    from bids_harmony.phantom.diffusion_cohort import write_diffusion_cohort
+    from lab.diffusion_cohort import write_diffusion_cohort
 
     folder = tmp_path_factory.mktemp("series")
     plan = CohortPlan(

@@ -124,7 +124,7 @@ def test_other_settings_make_it_anew(again, model, harmonized):
 
 
 def test_another_model_makes_it_anew(again, trained, tmp_path, harmonized):
-    from bids_harmony.training.bank_files import read_banks, write_banks
+    from bids_harmony.sites.profile_files import read_banks, write_banks
 
     models = tmp_path / "models"
     shutil.copytree(trained / "models", models, ignore=shutil.ignore_patterns("*checkpoint*"))

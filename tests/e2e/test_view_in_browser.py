@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bids_harmony.reports.runs import Unit
+from bids_harmony.bids.run_records import Unit
 from bids_harmony.reports.view import write_view_page
 from tests.e2e.browser import open_alone, sync_api
 from tests.reports.conftest import add_scan

@@ -30,7 +30,7 @@ __all__ = ["Warm"]
 _HEAVY = (
     "ants", "deepbet", "dipy.reconst.dti", "matplotlib.figure", "nipype.pipeline.engine", "pandas",
     "sklearn", "torch", "bids_harmony.bids.dataset", "bids_harmony.cli.participant",
-    "bids_harmony.cli.train", "bids_harmony.harmonizers", "bids_harmony.reports.subject",
+    "bids_harmony.cli.train", "bids_harmony.methods", "bids_harmony.reports.subject",
     "bids_harmony.training.fit", "bids_harmony.workflows.base", "bids_harmony.workflows.group",
     "bids_harmony.group.chapter", "bids_harmony.reports.group",
 )  # fmt: skip

@@ -46,7 +46,7 @@ class World:
     def make(cls, folder: Path, warm: Warm) -> World:
         """Make all of it that is not there yet, undisturbed."""
         from bids_harmony.phantom.cohort import CohortPlan, write_cohort
-        from bids_harmony.phantom.diffusion_cohort import write_diffusion_cohort
+        from lab.diffusion_cohort import write_diffusion_cohort
 
         world = cls(folder, warm)
         alone = {"target": SITES[0], "training_per_site": 1, "travelling": 0}

@@ -57,13 +57,13 @@ def _read_fitted(path: Path) -> object:
 
 
 def _read_bank_file(path: Path) -> object:
-    from bids_harmony.training.bank_files import read_bank, read_made_of, read_site
+    from bids_harmony.sites.profile_files import read_bank, read_made_of, read_site
 
     return read_bank(path), read_made_of(path), read_site(path)
 
 
 def _read_banks(path: Path) -> object:
-    from bids_harmony.training.bank_files import read_banks
+    from bids_harmony.sites.profile_files import read_banks
 
     return read_banks(path.parent)
 
@@ -72,8 +72,8 @@ def _read_banks(path: Path) -> object:
 def _banks() -> list[bytes]:
     import tempfile
 
-    from bids_harmony.training.bank_files import write_bank
-    from bids_harmony.training.site_bank import SiteBank
+    from bids_harmony.sites.image_profile import SiteBank
+    from bids_harmony.sites.profile_files import write_bank
 
     bank = SiteBank(
         site="COI",
@@ -109,13 +109,13 @@ def _ranges() -> list[bytes]:
 
 
 def _read_ranges(path: Path) -> object:
-    from bids_harmony.training.training_range import read_ranges
+    from bids_harmony.sites.training_range import read_ranges
 
     return read_ranges(path.parent)
 
 
 def _read_look(path: Path) -> object:
-    from bids_harmony.diffusion.looks import SeriesLook
+    from bids_harmony.sites.series_profile import SeriesLook
 
     return SeriesLook.read(path)
 

@@ -84,8 +84,8 @@ _OUTPUT = {
 
 
 def _read_run(path: Path) -> object:
-    from bids_harmony.reports.records import find_units
-    from bids_harmony.reports.runs import failed_scans, read_runs
+    from bids_harmony.bids.run_records import failed_scans, read_runs
+    from bids_harmony.bids.scan_records import find_units
 
     out = _link(path, "logs", "R", path.name)
     if path.name != "status.json":

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from bids_harmony.exceptions import BidsHarmonyError, DataError, ImageError
-from bids_harmony.imaging import nifti_file
-from bids_harmony.imaging.nifti_file import check_size, read_content, unpack
 from bids_harmony.imaging.volume import read_volume
+from bids_harmony.io import nifti_file
+from bids_harmony.io.nifti_file import check_size, read_content, unpack
 from tests.hostile.parser import outcome
 from tests.hostile.parsers import PARSERS
 

@@ -9,12 +9,12 @@ import pytest
 
 from bids_harmony.bids.dataset import Scan, find_scans
 from bids_harmony.bids.naming import harmonized_path, mask_path, report_path, summary_path
+from bids_harmony.bids.run_records import unit_of
 from bids_harmony.bids.site import SiteEvidence, canonical_site
 from bids_harmony.cli.folders import check_output_links
 from bids_harmony.cli.parser import parse_settings
 from bids_harmony.exceptions import BidsHarmonyError, CannotCreateOutput, UsageError
-from bids_harmony.reports.runs import unit_of
-from bids_harmony.training.bank_shelf import BankShelf
+from bids_harmony.sites.profile_cache import BankShelf
 from tests.raw_dataset import cohort, raw
 
 __all__ = ["cohort", "raw"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bids_harmony.redaction import Redactor, without_folders
+from bids_harmony.bids.redaction import Redactor, without_folders
 from bids_harmony.settings import Settings
 from tests.e2e.program import NO_NETWORK, REPOSITORY, without_network
 from tests.raw_dataset import cohort, raw

@@ -64,11 +64,11 @@ def _read_table(path: Path) -> object:
 def _read_people(path: Path) -> object:
     """As far as the group's table, and the rows of the raw layout."""
     from bids_harmony.bids.derivative import merge_table
+    from bids_harmony.bids.scan_records import ScanRecord
     from bids_harmony.bids.table import read_tsv
     from bids_harmony.group.covariates import read_covariates
     from bids_harmony.group.measures import table_of
     from bids_harmony.group.outputs import Output
-    from bids_harmony.reports.records import ScanRecord
 
     outputs = [
         Output(

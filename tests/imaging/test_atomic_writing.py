@@ -8,7 +8,7 @@ import os
 import pytest
 
 from bids_harmony.exceptions import InputOutputError, TryAgain
-from bids_harmony.imaging.atomic import open_atomically, remove_leftovers, write_atomically
+from bids_harmony.io.atomic import open_atomically, remove_leftovers, write_atomically
 
 
 @pytest.mark.parametrize(

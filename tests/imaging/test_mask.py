@@ -17,7 +17,7 @@ from bids_harmony.imaging.mask import (
 )
 from bids_harmony.imaging.reference import reference_grid, reference_mask
 from bids_harmony.imaging.volume import Volume, from_image, read_volume
-from tests.imaging.conftest import rigid
+from tests.small_volumes import rigid
 
 STRIPPED = ("sub-ge01", "sub-philips04", "sub-cs07", "sub-cs19")
 

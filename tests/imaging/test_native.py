@@ -12,7 +12,7 @@ from bids_harmony.imaging.native import intensity_map, return_to_native
 from bids_harmony.imaging.prepared import prepare
 from bids_harmony.imaging.reference import ReferenceGrid
 from bids_harmony.imaging.volume import from_image
-from tests.imaging.conftest import rigid
+from tests.small_volumes import rigid
 
 WORLD = rigid((6, -4, 9), (3, -2, 4)) @ np.diag([1.05, 0.97, 1.02, 1.0])
 EDGE_MM = 40.0

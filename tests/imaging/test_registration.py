@@ -12,7 +12,7 @@ from bids_harmony.exceptions import ImageError
 from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.registration import register_rigid, register_to_reference
 from bids_harmony.imaging.volume import Volume, from_image
-from tests.imaging.conftest import rigid
+from tests.small_volumes import rigid
 
 WORLD = rigid((10, -6, 8), (12, -15, 20)) @ np.diag([1.12, 0.95, 1.06, 1.0])
 

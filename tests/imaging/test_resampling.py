@@ -5,7 +5,7 @@ import pytest
 
 from bids_harmony.imaging.reference import ReferenceGrid
 from bids_harmony.imaging.resampling import resample_from_grid, resample_to_grid
-from tests.imaging.conftest import rigid
+from tests.small_volumes import rigid
 
 
 def grid_of(shape, voxel_mm, corner):

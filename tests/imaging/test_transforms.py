@@ -9,7 +9,7 @@ from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.imaging.registration import read_transform, write_transform
 from bids_harmony.imaging.resampling import resample_to_grid
 from bids_harmony.imaging.volume import write_array
-from tests.imaging.conftest import rigid
+from tests.small_volumes import rigid
 
 WORLD = rigid((5, -8, 12), (6, -4, 9)) @ np.diag([1.1, 0.9, 1.05, 1.0])
 

@@ -23,7 +23,7 @@ from bids_harmony.imaging.volume import (
     write_array,
     write_image,
 )
-from tests.imaging.conftest import rigid
+from tests.small_volumes import rigid
 
 CODES = [
     "".join(letters)

@@ -72,7 +72,7 @@ def test_record_round_trip(tmp_path):
 def test_only_the_step_that_makes_the_output_remarks_on_its_file(tmp_path, caplog):
     from nipype.interfaces.base import BaseInterfaceInputSpec, File
 
-    from bids_harmony.imaging.remarks import remark
+    from bids_harmony.io.remarks import remark
 
     class Quiet(Adapter):
         class input_spec(BaseInterfaceInputSpec):

@@ -22,9 +22,9 @@ from bids_harmony.exceptions import DataError
 from bids_harmony.interfaces.diffusion_fits import FitNoddi, FitTensor, WriteMaps
 from bids_harmony.interfaces.diffusion_quality import CompareFits
 from bids_harmony.phantom.cohort import CohortPlan
-from bids_harmony.phantom.diffusion_cohort import write_diffusion_cohort
 from bids_harmony.settings import Settings
-from tests.diffusion.conftest import scheme, tensor_signal
+from lab.diffusion_cohort import write_diffusion_cohort
+from tests.gradient_schemes import scheme, tensor_signal
 
 TENSOR = ("fa", "md", "ad", "rd", "v1")
 NODDI = ("ndi", "odi", "fwf")

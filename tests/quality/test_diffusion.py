@@ -14,7 +14,7 @@ from bids_harmony.quality.diffusion import (
     map_row,
     signal_row,
 )
-from tests.diffusion.conftest import scheme
+from tests.gradient_schemes import scheme
 
 
 def test_tissues_by_the_tensor():

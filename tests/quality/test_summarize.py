@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bids_harmony.exceptions import DataError
-from bids_harmony.harmonizers.controls import blurred
 from bids_harmony.imaging.reference import reference_grid, reference_mask, reference_tissues
+from bids_harmony.methods.controls import blurred
 from bids_harmony.phantom.anatomy import make_anatomy
 from bids_harmony.phantom.scanner import SITES, acquire
 from bids_harmony.quality.diffusion_sites import white_matter_blocks

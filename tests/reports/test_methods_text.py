@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import bids_harmony
-from bids_harmony.methods import METHOD_NEEDS
+from bids_harmony.methods.registry import METHOD_NEEDS
 from bids_harmony.reports.bibliography import bibtex, references
 from bids_harmony.reports.methods_text import Done, methods_text, planned, write_citation
 from bids_harmony.settings import Settings

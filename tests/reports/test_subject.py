@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from lxml import html
 
+from bids_harmony.bids.run_records import Unit, read_runs
 from bids_harmony.reports import subject
-from bids_harmony.reports.runs import Unit, read_runs
 from bids_harmony.reports.subject import subject_page, write_subject_page
 from tests.reports.conftest import HOSTILE, KINDS, add_run, add_scan, draw
 

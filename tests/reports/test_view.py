@@ -11,10 +11,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from bids_harmony.bids.run_records import Unit
 from bids_harmony.cli.main import main
 from bids_harmony.exceptions import MissingInput
 from bids_harmony.reports import view
-from bids_harmony.reports.runs import Unit
 from bids_harmony.reports.view import read_niivue, write_view_page
 from tests.reports.conftest import add_scan
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bids_harmony.sites.difference import compare_sites
-from bids_harmony.sites.looks import ScanLooks
 from bids_harmony.sites.priors import prior_of
+from bids_harmony.sites.scan_measures import ScanLooks
 
 SITE = np.array([-0.4, -1.5])
 

@@ -7,19 +7,19 @@ import pytest
 import torch
 
 from bids_harmony.exceptions import DataError, MissingInput, SiteError, UsageError
-from bids_harmony.harmonizers import load_harmonizer
-from bids_harmony.harmonizers.closed_form import landmarks
 from bids_harmony.imaging.intensity import robust_scale
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.reference import reference_grid
+from bids_harmony.methods import load_harmonizer
+from bids_harmony.methods.closed_form import landmarks
 from bids_harmony.model.presets import preset
 from bids_harmony.phantom.anatomy import make_anatomy
 from bids_harmony.phantom.scanner import SITES, acquire
 from bids_harmony.settings import Settings, TrainingSettings
+from bids_harmony.sites.prepared_scans import TrainingScan
+from bids_harmony.sites.profile_files import BANKS_FILE, read_banks
 from bids_harmony.training.adapt import network_config, train_model
-from bids_harmony.training.bank_files import BANKS_FILE, read_banks
 from bids_harmony.training.pretrain import TwinLoss
-from bids_harmony.training.training_scans import TrainingScan
 
 VOXEL_MM = 6.0
 GRID = reference_grid(VOXEL_MM)

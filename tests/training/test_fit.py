@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from bids_harmony.exceptions import DataError, MissingInput, UsageError
-from bids_harmony.harmonizers import load_harmonizer
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.reference import reference_grid
-from bids_harmony.methods import METHOD_NEEDS
+from bids_harmony.methods import load_harmonizer
+from bids_harmony.methods.registry import METHOD_NEEDS
 from bids_harmony.settings import Settings, TrainingSettings
+from bids_harmony.sites.prepared_scans import TrainingScan
 from bids_harmony.training import fit as room
 from bids_harmony.training.fit import fit_method
-from bids_harmony.training.training_scans import TrainingScan
 
 VOXEL_MM = 8.0
 GRID = reference_grid(VOXEL_MM)
@@ -52,7 +52,7 @@ def settings(tmp_path):
 @pytest.fixture(autouse=True)
 def quick_bias(monkeypatch):
     """N4 is tested with the histogram methods; here it takes a gain off."""
-    for place in ("bids_harmony.training.fit", "bids_harmony.harmonizers.histogram"):
+    for place in ("bids_harmony.training.fit", "bids_harmony.methods.histogram"):
         monkeypatch.setattr(f"{place}.without_bias", lambda data, mask, grid: data / 2)
 
 

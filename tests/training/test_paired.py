@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from bids_harmony.exceptions import DataError, SiteError
-from bids_harmony.harmonizers import load_harmonizer
-from bids_harmony.harmonizers.simix import VIEWS
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.reference import ReferenceGrid, reference_grid
+from bids_harmony.methods import load_harmonizer
+from bids_harmony.methods.simix import VIEWS
 from bids_harmony.model.encoder import load_encoder
-from bids_harmony.training.bank_files import write_banks
+from bids_harmony.sites.image_profile import build_bank
+from bids_harmony.sites.prepared_scans import PreparedScan
+from bids_harmony.sites.profile_files import write_banks
 from bids_harmony.training.paired import (
     CGANOptions,
     PairedScans,
@@ -22,8 +24,6 @@ from bids_harmony.training.paired import (
     fit_simix,
     fit_ssimh,
 )
-from bids_harmony.training.site_bank import build_bank
-from bids_harmony.training.training_scans import PreparedScan
 
 SHAPE = (28, 32, 12)
 GRID = ReferenceGrid("toy", SHAPE, np.diag([6.0, 6, 6, 1]), 6.0)

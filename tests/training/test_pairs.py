@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from bids_harmony.exceptions import DataError
+from bids_harmony.sites.prepared_scans import PreparedScan
 from bids_harmony.training.pairs import PairedScans, PairedSlices, pair_scans
-from bids_harmony.training.training_scans import PreparedScan
 
 SHAPE = (8, 9, 6)
 

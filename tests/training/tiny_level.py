@@ -13,8 +13,8 @@ import numpy as np
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.resources import started_together
 from bids_harmony.settings import Settings, TrainingSettings
+from bids_harmony.sites.prepared_scans import TrainingScan
 from bids_harmony.training.adapt import train_model
-from bids_harmony.training.training_scans import TrainingScan
 
 VOXEL_MM = 8.0
 TRAINING = TrainingSettings(

@@ -8,9 +8,9 @@ from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import preset
+from bids_harmony.sites.prepared_scans import PreparedScan, build_banks
 from bids_harmony.training.pair_sampler import Pairing, UnpairedSampler
-from bids_harmony.training.target_looks import TargetLooks
-from bids_harmony.training.training_scans import PreparedScan, build_banks
+from bids_harmony.training.target_statistics import TargetLooks
 
 VOXEL_MM = 8.0
 SHAPE = reference_grid(VOXEL_MM).shape

@@ -80,7 +80,7 @@ def _settings(dataset, folder):
 
 def _run_participant(settings, pretend):
     """Exit code and what became of each scan."""
-    import bids_harmony.harmonizers as room
+    import bids_harmony.methods as room
     from bids_harmony.bids.dataset import find_scans
     from bids_harmony.bids.dataset_files import write_dataset_files
     from bids_harmony.workflows.base import run_participant

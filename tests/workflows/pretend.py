@@ -70,6 +70,6 @@ def load_harmonizer(
 
 def install() -> None:
     """Put `load_harmonizer` in the place of the real one, in this process."""
-    import bids_harmony.harmonizers as room
+    import bids_harmony.methods as room
 
     room.load_harmonizer = load_harmonizer

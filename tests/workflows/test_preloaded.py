@@ -15,7 +15,7 @@ torch._C._cuda_getDeviceCount = lambda: started.append(True) or 1
 import bids_harmony.workflows.preloaded
 from deepbet.utils import DEVICE
 assert DEVICE.type == "cuda", "nobody asked for a card: the test is pointless"
-assert "bids_harmony.harmonizers.ihf" in sys.modules
+assert "bids_harmony.methods.ihf" in sys.modules
 sys.exit(len(started))
 """
 

@@ -13,7 +13,7 @@ from bids_harmony.bids.site import SiteEvidence
 from bids_harmony.diffusion.features import B0_KEY
 from bids_harmony.exceptions import InputOutputError
 from bids_harmony.settings import Settings
-from bids_harmony.training.site_bank import SiteBank
+from bids_harmony.sites.image_profile import SiteBank
 from bids_harmony.workflows import series_banks
 from bids_harmony.workflows.series_banks import is_known, look_at, look_path, series_shelf
 from bids_harmony.workflows.status import ScanStatus
@@ -82,7 +82,7 @@ def world(tmp_path, monkeypatch):
         return Look(labels), [bank(site, key, labels) for key in (B0_KEY, *shells)]
 
     monkeypatch.setattr("bids_harmony.bids.dataset.find_scans", find_scans)
-    monkeypatch.setattr("bids_harmony.diffusion.looks.build_series_banks", build)
+    monkeypatch.setattr("bids_harmony.sites.series_profile.build_series_banks", build)
     monkeypatch.setattr(series_banks, "_prepare", prepare)
     return SimpleNamespace(
         settings=settings, people=people, made=made, broken=broken, shells=shells, log=tmp_path

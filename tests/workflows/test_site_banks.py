@@ -20,8 +20,8 @@ from bids_harmony.exceptions import (
     TryAgain,
     UsageError,
 )
-from bids_harmony.harmonizers.bank_encoder import encoder_and_cells
 from bids_harmony.imaging.reference import reference_grid, reference_t1w
+from bids_harmony.methods.profile_encoder import encoder_and_cells
 from bids_harmony.workflows import site_banks
 from bids_harmony.workflows.base import run_participant
 from bids_harmony.workflows.models import load_model
@@ -213,8 +213,8 @@ def test_target_images_must_tell_their_modality_and_exist(zero_shot, tmp_path):
 def known(tmp_path, zero_shot):
     """A model that knows site B, and an image that a user gives in B's place."""
     from bids_harmony.model.encoder import load_encoder
-    from bids_harmony.training.bank_files import write_banks
-    from bids_harmony.training.site_bank import build_bank
+    from bids_harmony.sites.image_profile import build_bank
+    from bids_harmony.sites.profile_files import write_banks
 
     def bank(gain):
         data = (gain * reference_t1w(reference_grid(8.0))).astype(np.float32)

@@ -1,0 +1,327 @@
+"""From a prepared scan and two site banks to what the network sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import numpy as np
+import torch
+
+from bids_harmony.devices import exact_convolutions, slices_per_pass
+from bids_harmony.imaging.slices import cut_stack
+from bids_harmony.imaging.texture import side_maps, texture
+from bids_harmony.methods.closed_form import (
+    landmark_map,
+    landmarks,
+    low_order_fit,
+    ratio_field,
+    relative_map,
+)
+from bids_harmony.methods.tissue_form import match_tissues, relate_tissues
+from bids_harmony.model.inference import ChangePass
+from bids_harmony.model.network import Condition, IHFNetwork
+from bids_harmony.model.presets import NetworkConfig
+from bids_harmony.resources import at_once
+from bids_harmony.sites.difference import SiteDifference, compare_sites
+from bids_harmony.sites.image_profile import SiteBank
+from bids_harmony.sites.tissue_profile import tissue_profile
+
+__all__ = [
+    "Conditioned",
+    "closed_form",
+    "condition_scan",
+    "low_order_form",
+    "predict_change",
+    "ratio_matched",
+    "site_evidence",
+    "tissue_match",
+]
+
+Array = np.ndarray
+
+#: Probability of a difference above which it is one.
+_SURE = 0.999
+
+
+@dataclass(frozen=True, eq=False)
+class Conditioned:
+    """Input of the network for one scan; Z axial slices.
+
+    Attributes
+    ----------
+    image : (X, Y, Z) float32
+        Output of the closed form, or the scan itself where the model uses none.
+    mask : (X, Y, Z) bool
+    codes_source, codes_target : (Z, K) float32
+    maps_source, maps_target : (Z, M, g, g) float32 or None
+    gate : float
+        How far the evidence supports the condition, `SiteDifference.condition_share`; the
+        prediction that is not relative counts by it.
+    """
+
+    image: Array
+    mask: Array
+    codes_source: Array
+    codes_target: Array
+    maps_source: Array | None
+    maps_target: Array | None
+    gate: float = 1.0
+
+    def _differs(self, indices: Array) -> Array:
+        """Where the target's condition is not exactly the source's."""
+        differs = (self.codes_source[indices] != self.codes_target[indices]).any(axis=1)
+        if self.maps_source is not None and self.maps_target is not None:
+            maps = self.maps_source[indices] != self.maps_target[indices]
+            differs |= maps.any(axis=(1, 2, 3))
+        return np.asarray(differs, bool)
+
+    def slices(self, indices: Array) -> tuple[torch.Tensor, Condition]:
+        """Stacks (n, 3, X, Y) and their conditions."""
+
+        def pick(values: Array | None) -> torch.Tensor | None:
+            return None if values is None else torch.from_numpy(values[indices])
+
+        target = torch.from_numpy(self.codes_target[indices])
+        return torch.from_numpy(cut_stack(self.image, indices)), Condition(
+            code_target=target,
+            code_source=pick(self.codes_source),
+            maps_target=pick(self.maps_target),
+            maps_source=pick(self.maps_source),
+            gate=torch.from_numpy(np.where(self._differs(indices), np.float32(self.gate), 0)),
+        )
+
+
+@lru_cache(maxsize=16)
+def _site_map(source: SiteBank, target: SiteBank, voxel_mm: float) -> tuple[Array, Array]:
+    return relative_map(
+        source.landmarks,
+        source.mean_image,
+        target.landmarks,
+        target.mean_image,
+        source.mask & target.mask,
+        voxel_mm,
+    )
+
+
+def closed_form(
+    data: Array, mask: Array, source: SiteBank, target: SiteBank, voxel_mm: float
+) -> Array:
+    """Apply the closed form that the network starts from, `tissue_form.relate_tissues`.
+
+    Parameters
+    ----------
+    data : (X, Y, Z) float32
+        Scaled scan on the reference grid.
+    mask : (X, Y, Z) bool
+    source, target : SiteBank
+    voxel_mm : float
+
+    Returns
+    -------
+    (X, Y, Z) float32
+        The input itself when source is target.
+    """
+    if source is target:
+        return data
+    return relate_tissues(
+        data,
+        mask,
+        tissue_profile(data, mask, voxel_mm),
+        source.looks,
+        target.looks,
+        site_evidence(source, target),
+        target.modality,
+    )
+
+
+@lru_cache(maxsize=64)
+def site_evidence(source: SiteBank, target: SiteBank) -> SiteDifference:
+    """The difference of two sites and how well it is known, `sites.difference.compare_sites`."""
+    return compare_sites(source.looks, target.looks, target.modality)
+
+
+def tissue_match(
+    data: Array, mask: Array, source: SiteBank, target: SiteBank, voxel_mm: float
+) -> Array:
+    """Give every scan the target's mean tissue intensities, `tissue_form.match_tissues`.
+
+    Parameters and result are those of `closed_form`.
+    """
+    if source is target:
+        return data
+    return match_tissues(data, mask, tissue_profile(data, mask, voxel_mm), target.profile)
+
+
+def low_order_form(
+    data: Array, mask: Array, source: SiteBank, target: SiteBank, voxel_mm: float
+) -> Array:
+    """Harmonize by landmarks and smooth fields: the mean of two estimates.
+
+    The relative one: the scan's own low-order field against its site's mean goes out, source-site
+    landmarks are mapped to target-site landmarks, the ratio field of the two sites' mean images
+    goes in. It keeps what is the person's own, and the errors of the scan's scale. The matched one
+    (`ratio_matched`) maps the scan's own landmarks: it is free of these errors, and takes from the
+    person. Their mean is nearer to the truth than either.
+
+    Parameters
+    ----------
+    data : (X, Y, Z) float32
+        Scaled scan on the reference grid.
+    mask : (X, Y, Z) bool
+    source, target : SiteBank
+    voxel_mm : float
+
+    Returns
+    -------
+    (X, Y, Z) float32
+        The input itself when source is target.
+    """
+    if source is target:
+        return data
+    mapped, field = _site_map(source, target, voxel_mm)
+    own = low_order_fit(data, source.mean_image, mask & source.mask)
+    relative = landmark_map(data / own, source.landmarks, mapped) * field
+    matched = ratio_matched(data, mask, source, target, voxel_mm)
+    return np.where(mask, (relative + matched) / 2, 0).astype(np.float32)
+
+
+def ratio_matched(
+    data: Array, mask: Array, source: SiteBank, target: SiteBank, voxel_mm: float
+) -> Array:
+    """Match the scan's landmarks to the target site's, times the ratio of the sites' mean images.
+
+    Parameters and result are those of `low_order_form`. Before the ratio is taken, the source's
+    mean image is mapped as its scans are.
+    """
+    matched = landmark_map(data, landmarks(data, mask), target.landmarks)
+    if source is not target:
+        matched = matched * _matched_ratio(source, target, voxel_mm)
+    return np.where(mask, matched, 0).astype(np.float32)
+
+
+@lru_cache(maxsize=16)
+def _matched_ratio(source: SiteBank, target: SiteBank, voxel_mm: float) -> Array:
+    mapped = landmark_map(source.mean_image, source.landmarks, target.landmarks)
+    return ratio_field(target.mean_image, mapped, source.mask & target.mask, voxel_mm)
+
+
+def condition_scan(
+    data: Array,
+    mask: Array,
+    source: SiteBank,
+    target: SiteBank,
+    *,
+    voxel_mm: float,
+    config: NetworkConfig,
+    use_closed_form: bool,
+) -> Conditioned:
+    """Prepare one scan for the network.
+
+    Parameters
+    ----------
+    data : (X, Y, Z) float32
+        Scaled scan on the reference grid, 0 outside the mask.
+    mask : (X, Y, Z) bool
+    source, target : SiteBank
+        The same object for both gives equal conditions on both sides.
+    voxel_mm : float
+    config : NetworkConfig
+    use_closed_form : bool
+
+    Returns
+    -------
+    Conditioned
+    """
+    heights = np.arange(data.shape[2])
+    share = _share(source, target)
+    codes_source = source.codes_at(heights)
+    codes_target = codes_source
+    if source is not target:
+        codes_target = codes_source + share * (target.codes_at(heights) - codes_source)
+    image = closed_form(data, mask, source, target, voxel_mm) if use_closed_form else data
+    maps_source = maps_target = None
+    if config.aan.n_maps:
+        cells = config.aan.grid
+        # The network sees the closed form's output, so its detail is what must match the target's.
+        detail = texture(image, mask, cells)
+        maps_source = side_maps(data, mask, source.mean_image, detail, voxel_mm, cells)
+        maps_target = maps_source
+        if source is not target:
+            wanted = detail + share * (target.texture - detail)
+            mean = _mean_between(source, target, share)
+            maps_target = side_maps(image, mask, mean, wanted, voxel_mm, cells)
+    gate = float(share)
+    return Conditioned(image, mask, codes_source, codes_target, maps_source, maps_target, gate)
+
+
+def _share(source: SiteBank, target: SiteBank) -> np.float32:
+    """How much of the way to the target's condition the evidence supports."""
+    if source is target:
+        return np.float32(1)
+    share = site_evidence(source, target).condition_share
+    return np.float32(1 if share > _SURE else share)
+
+
+@lru_cache(maxsize=16)
+def _mean_between(source: SiteBank, target: SiteBank, share: np.float32) -> Array:
+    """Mean image so much of the way from the source's to the target's."""
+    if share == 1:
+        return target.mean_image
+    both = source.mask & target.mask
+    ratio = np.divide(
+        target.mean_image, source.mean_image, where=both, out=np.ones_like(source.mean_image)
+    )
+    return np.asarray(source.mean_image * ratio**share, np.float32)
+
+
+def predict_change(
+    network: IHFNetwork,
+    conditioned: Conditioned,
+    *,
+    batch_size: int = 0,
+    device: str = "cpu",
+) -> Array:
+    """Run the network over all slices that hold brain.
+
+    Parameters
+    ----------
+    network : IHFNetwork
+        In evaluation mode, on `device`.
+    conditioned : Conditioned
+    batch_size : int
+        Slices per pass, 0 for what suits the device; does not change the result beyond rounding.
+    device : str
+
+    Returns
+    -------
+    (Z, 3, X, Y) float32
+        Change per stack, 0 for stacks without brain.
+    """
+    mask = conditioned.mask
+    changes = np.zeros((mask.shape[2], 3, *mask.shape[:2]), dtype=np.float32)
+    wanted = np.flatnonzero(cut_stack(mask).any(axis=(1, 2, 3)))
+    step = batch_size or slices_per_pass(device)
+    passes = [slice(first, first + step) for first in range(0, len(wanted), step)]
+    if ChangePass.suits(network, device):
+        _by_threads(ChangePass(network), conditioned, [wanted[at] for at in passes], changes)
+    elif passes:
+        stack, condition = conditioned.slices(wanted)
+        # Over to a card and back once a scan: in between it never waits for this process.
+        stack, condition = stack.to(device), condition.to(device)
+        with torch.inference_mode(), exact_convolutions():
+            predicted = [network.change(stack[at], condition.part(at)) for at in passes]
+            changes[wanted] = torch.cat(predicted).cpu().numpy()
+    return changes
+
+
+def _by_threads(
+    change: ChangePass, conditioned: Conditioned, passes: list[Array], changes: Array
+) -> None:
+    """Fill in the changes of slices; threads that have slices of their own never wait for each
+    other."""
+
+    def predict(indices: Array) -> None:
+        changes[indices] = change(*conditioned.slices(indices)).numpy()
+
+    at_once(*(partial(predict, indices) for indices in passes))

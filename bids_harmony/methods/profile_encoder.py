@@ -1,0 +1,54 @@
+"""What site banks are made with: the encoder of their codes, and the grid of their detail."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from bids_harmony.exceptions import DataError
+
+if TYPE_CHECKING:
+    from bids_harmony.methods import Harmonizer
+    from bids_harmony.model.encoder import Encoder
+
+__all__ = ["encoder_and_cells"]
+
+
+@lru_cache(maxsize=1)
+def _default_encoder() -> Encoder:
+    from bids_harmony.model.encoder import load_encoder
+
+    return load_encoder("mri")
+
+
+def encoder_and_cells(harmonizer: Harmonizer | None = None) -> tuple[Encoder, int]:
+    """Encoder of the codes, and cells of the grid on which detail is measured.
+
+    Parameters
+    ----------
+    harmonizer : Harmonizer, optional
+        The method that the banks are for; by default those of the shipped model.
+
+    Raises
+    ------
+    DataError
+        The model was trained with an encoder that is not at hand.
+    """
+    from bids_harmony.model.presets import DEFAULT_PRESET, preset
+
+    # A method without a network is free to take any.
+    if harmonizer is not None and hasattr(harmonizer, "encoder"):
+        encoder = harmonizer.encoder
+    else:
+        encoder = _default_encoder()
+    if encoder is None:
+        raise DataError(
+            "Sites that the model does not know need the encoder that it was trained with",
+            where="--model",
+            expected="a model with the shipped encoder",
+            got="another encoder",
+            hint="Run the level train with scans of these sites.",
+        )
+    network = getattr(harmonizer, "network", None)
+    config = network.config if network is not None else preset(DEFAULT_PRESET)
+    return encoder, config.aan.grid

@@ -1,0 +1,281 @@
+"""A diffusion series with the look of another site: the signal changes, the gradients do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import ndimage
+from tqdm import tqdm
+
+from bids_harmony.bids.site import same_site
+from bids_harmony.diffusion.brain import SLAB_MM, is_slab
+from bids_harmony.diffusion.calibration import ScanLook, look_at_scan, steepness
+from bids_harmony.diffusion.features import (
+    B0_KEY,
+    DEFAULT_DWI_MODE,
+    b0_volume,
+    prepared_volume,
+    shell_key,
+)
+from bids_harmony.diffusion.gradients import Gradients, match_shells
+from bids_harmony.diffusion.series import Series, signed_mean_b0
+from bids_harmony.diffusion.shell_models import AttenuationModel, RishModel, ShellModel
+from bids_harmony.exceptions import DataError
+from bids_harmony.imaging.intensity import robust_scale
+from bids_harmony.imaging.mask import BrainMask
+from bids_harmony.imaging.native import return_to_native
+from bids_harmony.imaging.nothing import check_not_negative
+from bids_harmony.imaging.prepared import Prepared, prepare
+from bids_harmony.imaging.reference import reference_grid
+from bids_harmony.imaging.volume import Volume, native_order, ras_order, stored_voxels
+from bids_harmony.methods import Harmonizer
+from bids_harmony.sites.series_profile import SeriesLook, b_scale
+
+__all__ = ["SeriesResult", "harmonize_series"]
+
+Array = np.ndarray
+
+B0_RATIO_LIMITS = (0.2, 5.0)
+"""The mean b=0 changes by at most these factors; dark voxels would take any."""
+FADE_MM = 8.0
+"""Distance from the brain at which a series is left as it was."""
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesResult:
+    """A harmonized series.
+
+    Attributes
+    ----------
+    raw : (X, Y, Z, N)
+        Voxels as they are stored, in the data type and voxel order of the series; its own array
+        where nothing was to be done.
+    n_clipped : int
+        Voxels that did not fit the integer type.
+    quality : dict of str to float or None
+        `b_scale`, the gradients' strength relative to the target's as seen in free water;
+        `noise_share` and `target_noise_share`, noise relative to the scale; `lowered_share`, share
+        of signals that would have come to exceed the mean b=0 and were brought down to it.
+    before, after : (X, Y, Z) float32
+        Mean b=0 in the voxel order of the series.
+    """
+
+    raw: Array
+    n_clipped: int
+    quality: dict[str, float | None]
+    before: Array
+    after: Array
+
+
+def harmonize_series(
+    series: Series,
+    gradients: Gradients,
+    mask: BrainMask,
+    world: Array,
+    harmonizer: Harmonizer,
+    *,
+    source: SeriesLook,
+    target: SeriesLook,
+    mode: str = DEFAULT_DWI_MODE,
+) -> SeriesResult:
+    """Give a series the look of another site.
+
+    Parameters
+    ----------
+    series : Series
+    gradients : Gradients
+        Of its volumes.
+    mask : BrainMask
+        Brain on the grid of the mean b=0 image, RAS+ voxel order.
+    world : (4, 4) float
+        Native RAS+ mm to reference RAS+ mm.
+    harmonizer : Harmonizer
+        With banks of both sites for the mean b=0 (`features.B0_KEY`), and in the mode ``volume``
+        for the shells (`features.shell_key`).
+    source, target : SeriesLook
+        Of the scan's own site and of the target.
+    mode : str
+        One of `features.DWI_MODES`.
+
+    Returns
+    -------
+    SeriesResult
+        The series' own voxels, bit for bit, where both sites are one. No signal becomes negative
+        that was not, and none exceeds the mean b=0 that did not.
+
+    Raises
+    ------
+    DataError
+        The target has no shell like one of the series', or the mode ``volume`` for a slab.
+    SiteError
+        The harmonizer has no bank of a site.
+    """
+    match_shells([s.b for s in gradients.shells], target.shells)
+    volume = b0_volume(series, gradients)
+    before = native_order(volume, volume.data)
+    if same_site(source.site, target.site):
+        return SeriesResult(series.raw, 0, {}, before, before)
+    inside = native_order(volume, mask.data)
+    check_not_negative(signed_mean_b0(series, gradients)[inside], str(series.path))
+    scale = robust_scale(volume.data, mask.data)
+    # Ratios to the mean b=0 are taken; dark voxels must not blow them up.
+    mean = np.maximum(before[inside], np.float32(1e-3) * scale).astype(np.float32)
+    images, ratio = None, np.ones_like(before)
+    if _has_place(volume, harmonizer, (source.site, target.site)):
+        prepared = prepare(volume, mask, world, reference_grid(harmonizer.voxel_mm))
+        images = _Images(volume, mask, prepared, harmonizer, source.site, target.site)
+        wanted = native_order(volume, images.changed(prepared, volume, B0_KEY))
+        ratio = np.divide(wanted, before, out=ratio, where=inside & (before > 0))
+        ratio = _faded(np.clip(ratio, *B0_RATIO_LIMITS), inside, _voxel_mm(series))
+    look = look_at_scan(series, gradients, inside, scale)
+    output = _Output(series, series.raw.copy(), before, before * ratio)
+    if mode == "volume":
+        if images is None:
+            raise DataError(
+                "The series, or those that show a site, are too thin to be harmonized as images",
+                where=str(series.path),
+                expected=f"{SLAB_MM:g} mm and more of a head",
+                hint="Use --dwi-mode rish, which harmonizes the shells.",
+            )
+        changed = _by_volume(series, gradients, images, output)
+    else:
+        model: ShellModel = AttenuationModel(source, target)
+        if mode == "rish":
+            model = _rish_model(series, gradients, inside, scale, mean, look, source, target)
+        changed = _by_shell(series, gradients, inside, ratio, mean, model, output)
+    signals = int(np.count_nonzero(inside)) * int(np.count_nonzero(~gradients.b0))
+    lowered = sum(changed) / max(1, signals)
+    quality = {
+        "b_scale": b_scale(source, target) if mode == "rish" else None,
+        "noise_share": look.noise,
+        "target_noise_share": target.noise,
+        "lowered_share": lowered,
+    }
+    told = {k: v if v is not None and np.isfinite(v) else None for k, v in quality.items()}
+    return SeriesResult(output.raw, sum(output.n_clipped), told, before, output.mean)
+
+
+def _has_place(volume: Volume, harmonizer: Harmonizer, sites: Sequence[str]) -> bool:
+    """Whether the series and the banks of both sites show enough of a head to be compared."""
+    if is_slab(volume):
+        return False
+    heights = [harmonizer.bank(B0_KEY, site).mask.any(axis=(0, 1)).sum() for site in sites]
+    return min(heights) * harmonizer.voxel_mm >= SLAB_MM
+
+
+def _rish_model(
+    series: Series,
+    gradients: Gradients,
+    inside: Array,
+    scale: float,
+    mean: Array,
+    look: ScanLook,
+    source: SeriesLook,
+    target: SeriesLook,
+) -> RishModel:
+    noise = look.noise * scale if np.isfinite(look.noise) else 0.0
+    found = steepness(series, gradients, inside, mean, noise)
+    by_shell = {s.b: own for s, own in zip(gradients.shells, found, strict=True)}
+    voxel_mm = _voxel_mm(series)
+    return RishModel(gradients, inside, voxel_mm, scale, look, source, target, by_shell)
+
+
+def _by_shell(
+    series: Series,
+    gradients: Gradients,
+    inside: Array,
+    ratio: Array,
+    mean: Array,
+    model: ShellModel,
+    output: _Output,
+) -> Iterator[int]:
+    """Change b=0 volumes by the ratio of the mean, and weighted ones by the model as well."""
+    for index in np.flatnonzero(gradients.b0):
+        output.write(int(index), series.signal(np.s_[..., int(index)]) * ratio)
+    for shell in tqdm(gradients.shells, "shells", disable=None):
+        signal = series.signal(np.s_[..., shell.volumes])[inside]
+        signal = model(shell, signal, mean)
+        for place, index in enumerate(shell.volumes):
+            whole = series.signal(np.s_[..., int(index)])
+            whole[inside] = signal[:, place]
+            yield output.write(int(index), whole * ratio, at_most_mean=True)
+
+
+def _by_volume(
+    series: Series, gradients: Gradients, images: _Images, output: _Output
+) -> Iterator[int]:
+    """Change every volume as an image."""
+    keys = {int(i): shell_key(s.nominal) for s in gradients.shells for i in s.volumes}
+    for index in tqdm(range(series.shape[3]), "volumes", disable=None):
+        data = ras_order(images.volume, series.signal(np.s_[..., index]))
+        scan = Volume(data, images.volume.affine, images.volume.source, images.volume.path)
+        prepared = prepared_volume(data, images.volume, images.prepared)
+        changed = images.changed(prepared, scan, keys.get(index, B0_KEY))
+        whole = native_order(images.volume, changed)
+        yield output.write(index, whole, at_most_mean=index in keys)
+
+
+@dataclass(frozen=True, eq=False)
+class _Images:
+    """Harmonizes images that lie as the mean b=0 does."""
+
+    volume: Volume
+    mask: BrainMask
+    prepared: Prepared
+    harmonizer: Harmonizer
+    source_site: str
+    target_site: str
+
+    def changed(self, prepared: Prepared, scan: Volume, key: str) -> Array:
+        """The image with the target's look, on its own grid in RAS+ order."""
+        applied = self.harmonizer.apply(
+            prepared, modality=key, source_site=self.source_site, target_site=self.target_site
+        )
+        return return_to_native(scan, self.mask, prepared, applied.data).data
+
+
+@dataclass(frozen=True, eq=False)
+class _Output:
+    """The new voxels, filled volume by volume."""
+
+    series: Series
+    raw: Array
+    before: Array
+    mean: Array
+    n_clipped: list[int] = field(default_factory=list)
+
+    def write(self, index: int, signal: Array, *, at_most_mean: bool = False) -> int:
+        """Store one volume; give the number of signals that were brought down to the mean b=0."""
+        old = self.series.signal(np.s_[..., index])
+        signal = np.maximum(signal, np.minimum(old, 0))
+        lowered = 0
+        if at_most_mean:
+            over = (signal > self.mean) & (old <= self.before)
+            lowered = int(np.count_nonzero(over))
+            signal = np.where(over, self.mean, signal)
+        changed = signal != old
+        nothing = self.series.nothing(np.s_[..., index])
+        if nothing is not None:
+            changed &= ~nothing
+        stored, n_clipped = stored_voxels(
+            signal[changed], self.raw.dtype, self.series.slope, self.series.intercept
+        )
+        self.raw[..., index][changed] = stored
+        self.n_clipped.append(n_clipped)
+        return lowered
+
+
+def _faded(ratio: Array, inside: Array, voxel_mm: Array) -> Array:
+    """Carry a ratio over the edge of the brain, and let it end at 1: air has no look."""
+    sigma = FADE_MM / 2 / voxel_mm
+    weight = ndimage.gaussian_filter(inside.astype(np.float32), sigma, mode="constant")
+    total = ndimage.gaussian_filter(np.where(inside, np.log(ratio), 0), sigma, mode="constant")
+    distance = ndimage.distance_transform_edt(~inside, sampling=voxel_mm)
+    share = np.maximum(1 - distance / FADE_MM, 0) / np.maximum(weight, 1e-3)
+    return np.where(inside, ratio, np.exp(total * share)).astype(np.float32)
+
+
+def _voxel_mm(series: Series) -> Array:
+    return np.asarray(np.linalg.norm(series.affine[:3, :3], axis=0))

@@ -1,0 +1,192 @@
+"""Closed forms by tissues: where grey matter, white matter and CSF lie, not how much there is.
+
+Percentiles of a brain move with the size of its ventricles; the intensities of its tissues do not.
+A scan's own field and tissue intensities come from a segmentation (`imaging.tissues`).
+
+Two forms. `relate_tissues` applies the difference of two sites and keeps what the person deviates
+by; it is the working default. `match_tissues` gives every scan the target's mean intensities, and
+with that takes away whatever a person differs in; it stands for comparison.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bids_harmony.imaging.tissues import log_field
+from bids_harmony.sites.contrast_law import deviation_gain
+from bids_harmony.sites.difference import SiteDifference
+from bids_harmony.sites.scan_measures import ScanLooks
+from bids_harmony.sites.tissue_profile import TissueProfile, contrasts
+
+__all__ = ["goal_means", "match_tissues", "relate_tissues"]
+
+Array = np.ndarray
+
+#: Tissues closer than this (fraction of scale) cannot be told apart, and share one anchor.
+_CLOSEST = 0.03
+#: Slope of `match_tissues` between and beyond anchors.
+_SLOPES = (0.1, 8.0)
+_END_SLOPES = (0.25, 2.0)
+#: Most that `relate_tissues` may stretch or squeeze contrast, relative to the gain: between
+#: tissues, whose contrast several people of both sites show; beyond the brightest, where no tissue
+#: says anything; and everywhere, where one or two people show a site.
+_KNOWN, _UNKNOWN, _UNSUPPORTED = 3.0, 1.25, 1.1
+#: Standard deviation of the logarithm of a slope between tissues, over pairs of scanners.
+_LOG_SLOPE_SD = 0.5
+#: A scan whose log contrast is farther than this from its site's was not segmented well: beyond
+#: it, its tissues are taken where the site shows them.
+_FARTHEST = (0.25, 0.75)
+
+
+def match_tissues(data: Array, mask: Array, own: TissueProfile, target: TissueProfile) -> Array:
+    """Give a scan the target's tissue intensities and its mean field.
+
+    The scan's field goes out, intensities are mapped piecewise linearly with the tissues (and 0)
+    as anchors, the target's field goes in.
+
+    Parameters
+    ----------
+    data : (X, Y, Z) float32
+    mask : (X, Y, Z) bool
+    own, target : TissueProfile
+
+    Returns
+    -------
+    (X, Y, Z) float32
+        0 outside the mask; never negative.
+    """
+    flat = data * np.exp(-log_field(own.field, data.shape))
+    anchors = _anchors(own.means, target.means, _SLOPES)
+    mapped = _piecewise(flat, anchors, _END_SLOPES)
+    return _in_field(mapped, target.field, mask)
+
+
+def relate_tissues(
+    data: Array,
+    mask: Array,
+    own: TissueProfile,
+    source: ScanLooks,
+    target: ScanLooks,
+    difference: SiteDifference,
+    modality: str,
+) -> Array:
+    """Apply the difference of two sites to a scan; the person's own deviation stays.
+
+    The scanner's share of the scan's field goes out. Intensities are mapped piecewise linearly
+    from the scan's own tissues to what these would be at the target (`goal_means`). The sites'
+    mean field is exchanged. The whole change is scaled by the probability that the sites differ.
+
+    Parameters
+    ----------
+    data : (X, Y, Z) float32
+        Scaled, on the reference grid.
+    mask : (X, Y, Z) bool
+    own : TissueProfile
+        Of the scan.
+    source, target : ScanLooks
+    difference : SiteDifference
+        Of the two.
+    modality : str
+
+    Returns
+    -------
+    (X, Y, Z) float32
+        0 outside the mask; never negative.
+    """
+    site_field = source.fields.mean(axis=0)
+    leaves = site_field + difference.scan_field * (own.field - site_field)
+    flat = data * np.exp(-log_field(leaves, data.shape))
+    start, goal = goal_means(own.means, source, target, difference, modality)
+    gain = float(goal[1] / start[1])
+    anchors = _anchors(start, goal, _slopes(gain, _KNOWN, difference.support))
+    mapped = _piecewise(flat, anchors, _slopes(gain, _UNKNOWN, difference.support))
+    result = _in_field(mapped, site_field + difference.field, mask)
+    share = np.float32(difference.probability)
+    return np.where(mask, data + share * (result - data), 0).astype(np.float32)
+
+
+def goal_means(
+    own: Array, source: ScanLooks, target: ScanLooks, difference: SiteDifference, modality: str
+) -> tuple[Array, Array]:
+    """Where a scan's tissues lie, and where they would lie at the target.
+
+    White matter moves as the sites' white matter does: it stands for the gain. With g the log
+    contrast of the scan and g_s that of its site, the target would show g_s + d + k (g - g_s):
+    d the sites' difference, k by `contrast_law` for grey matter, 1 for CSF.
+
+    Parameters
+    ----------
+    own : (3,) float
+        Tissue means of the scan.
+    source, target : ScanLooks
+    difference : SiteDifference
+    modality : str
+
+    Returns
+    -------
+    start, goal : (3,) float64
+        `start` is `own`, or nearer to the site where `own` cannot be believed.
+    """
+    site = source.contrasts.mean(axis=0)
+    deviation = np.clip(contrasts(own) - site, -np.array(_FARTHEST), _FARTHEST)
+    there = site + difference.contrasts
+    there[0] = _supported(site[0], there[0], difference.by_contrast[0].standard_error)
+    gain = np.array([deviation_gain(modality, site[0], there[0]), 1.0])
+    white = float(target.means[:, 1].mean() / source.means[:, 1].mean())
+    start = _from_contrasts(own[1], site + deviation)
+    return start, _from_contrasts(own[1] * white, there + gain * deviation)
+
+
+def _supported(source: float, target: float, standard_error: float) -> float:
+    """Log contrast at the target that the evidence for the map's slope supports.
+
+    The slope between grey and white matter is the ratio of their contrasts, (1 - e^target) /
+    (1 - e^source). Where a contrast is no larger than its error, that ratio is noise: its
+    logarithm is shrunk towards 0, a map of one gain.
+    """
+    own, other = -np.expm1(source), -np.expm1(target)
+    if own * other <= 0:
+        return target
+    error = np.square(standard_error) * (1 / np.square(source) + 1 / np.square(target)) / 2
+    kept = _LOG_SLOPE_SD**2 / (_LOG_SLOPE_SD**2 + error) if np.isfinite(error) else 0.0
+    return float(np.log1p(-own * (other / own) ** kept))
+
+
+def _from_contrasts(white: float, logs: Array) -> Array:
+    return np.array([white * np.exp(logs[0]), white, white * np.exp(logs[1])])
+
+
+def _slopes(gain: float, most: float, support: float) -> tuple[float, float]:
+    """Bounds of the map's slope, between those of no support and `most`."""
+    stretch = _UNSUPPORTED * (most / _UNSUPPORTED) ** support
+    return gain / stretch, gain * stretch
+
+
+def _in_field(mapped: Array, field: Array, mask: Array) -> Array:
+    inside = mapped * np.exp(log_field(field, mapped.shape))
+    return np.where(mask, inside, 0).astype(np.float32)
+
+
+def _piecewise(
+    flat: Array, anchors: tuple[Array, Array], end_slopes: tuple[float, float]
+) -> Array:
+    """Interpolate between anchors; beyond the last the slope goes on within bounds."""
+    source, goal = anchors
+    mapped = np.interp(flat, source, goal).astype(np.float32)
+    rise = np.clip((goal[-1] - goal[-2]) / (source[-1] - source[-2]), *end_slopes)
+    return mapped + rise.astype(np.float32) * np.maximum(flat - source[-1], 0)
+
+
+def _anchors(own: Array, target: Array, slopes: tuple[float, float]) -> tuple[Array, Array]:
+    """Increasing pairs of intensities, from 0 on."""
+    order = np.argsort(own, kind="stable")
+    source, goal = [0.0], [0.0]
+    for low, high in zip(own[order], target[order], strict=True):
+        if low - source[-1] < _CLOSEST and len(source) > 1:
+            source[-1], goal[-1] = (source[-1] + low) / 2, (goal[-1] + high) / 2
+            continue
+        low = max(low, source[-1] + _CLOSEST)
+        least, most = (goal[-1] + slope * (low - source[-1]) for slope in slopes)
+        source.append(low)
+        goal.append(min(max(high, least), most))
+    return np.array(source), np.array(goal)

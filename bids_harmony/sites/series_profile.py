@@ -1,0 +1,212 @@
+"""How a site's diffusion series look: numbers of several scans, and banks of images."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bids_harmony.diffusion.calibration import ScanLook
+from bids_harmony.diffusion.features import PreparedSeries
+from bids_harmony.exceptions import DataError
+from bids_harmony.io.atomic import write_atomically
+from bids_harmony.io.reading import read_json
+from bids_harmony.model.encoder import Encoder
+from bids_harmony.sites.image_profile import SiteBank, build_bank
+
+__all__ = ["SeriesLook", "b_scale", "build_series_banks", "order_scales", "shrunk_shift"]
+
+
+@dataclass(frozen=True)
+class SeriesLook:
+    """What some series of one site show of its scanner.
+
+    Attributes
+    ----------
+    site : str
+    scans : tuple of (str, ScanLook)
+        Label and look of each.
+    """
+
+    site: str
+    scans: tuple[tuple[str, ScanLook], ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of the scans."""
+        return tuple(label for label, _ in self.scans)
+
+    @property
+    def shells(self) -> tuple[float, ...]:
+        """Nominal b-values that at least one scan has, s/mm2, ascending."""
+        return tuple(sorted({b for _, look in self.scans for b in look.levels}))
+
+    @property
+    def water(self) -> float:
+        """Median apparent diffusivity of free water, mm2/s; NaN where no scan showed it."""
+        return _median([look.water for _, look in self.scans])
+
+    @property
+    def noise(self) -> float:
+        """Median noise as a share of the scale; NaN where no scan showed it."""
+        return _median([look.noise for _, look in self.scans])
+
+    def levels(self, b: float) -> np.ndarray:
+        """Log levels of a shell, (scans that have it, orders that all of them carry)."""
+        own = [look.levels[b] for _, look in self.scans if b in look.levels]
+        shortest = min((len(levels) for levels in own), default=0)
+        return np.array([levels[:shortest] for levels in own]).reshape(len(own), shortest)
+
+    def quantiles(self, b: float) -> np.ndarray:
+        """Mean quantiles of S/S0 in a shell, (101,)."""
+        own = [look.quantiles[b] for _, look in self.scans if b in look.quantiles]
+        return np.mean(own, axis=0)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of all that is in it."""
+        return hashlib.sha256(self._text().encode()).hexdigest()
+
+    def write(self, path: Path) -> None:
+        """Write as JSON, in one step."""
+        write_atomically(path, self._text().encode())
+
+    @classmethod
+    def read(cls, path: Path) -> SeriesLook:
+        """Read what `write` wrote.
+
+        Raises
+        ------
+        DataError
+            The file is damaged.
+        """
+        try:
+            record = read_json(path)
+            scans = tuple((str(k), ScanLook.from_json(json.dumps(v))) for k, v in record["scans"])
+            return cls(str(record["site"]), scans)
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+            raise DataError(
+                "The look of a site's diffusion series cannot be read",
+                where=str(path),
+                got=f"{type(error).__name__}: {error}",
+                hint="Remove the file; it is made again from the site's scans.",
+            ) from error
+
+    def _text(self) -> str:
+        scans = [[label, json.loads(look.to_json())] for label, look in self.scans]
+        return json.dumps({"site": self.site, "scans": scans}, indent=1, sort_keys=True) + "\n"
+
+
+def _median(values: Sequence[float]) -> float:
+    known = [value for value in values if np.isfinite(value)]
+    return float(np.median(known)) if known else float("nan")
+
+
+def build_series_banks(
+    site: str,
+    scans: Sequence[tuple[str, PreparedSeries]],
+    encoder: Encoder,
+    *,
+    cells: int,
+    voxel_mm: float,
+) -> tuple[SeriesLook, list[SiteBank]]:
+    """Put together what some series of a site show.
+
+    Parameters
+    ----------
+    site : str
+    scans : sequence of (label, PreparedSeries)
+        On one reference grid.
+    encoder, cells, voxel_mm
+        As for `sites.image_profile.build_bank`.
+
+    Returns
+    -------
+    SeriesLook
+    list of SiteBank
+        One of each image that the series have; the bank's ``modality`` is the image's key.
+    """
+    look = SeriesLook(site, tuple((label, prepared.look) for label, prepared in scans))
+    keys = dict.fromkeys(key for _, prepared in scans for key in prepared.features)
+    banks = []
+    for key in keys:
+        own = [
+            (label, p.features[key], p.mask, p.scale) for label, p in scans if key in p.features
+        ]
+        banks.append(build_bank(site, key, own, encoder, cells=cells, voxel_mm=voxel_mm))
+    return look, banks
+
+
+def shrunk_shift(source: np.ndarray, target: np.ndarray, beyond: float) -> np.ndarray:
+    """Difference of two sites' means as far as people cannot be its cause.
+
+    The difference of two means over a handful of people is mostly a difference of people. It is
+    shrunk by what is known of its error, d (1 - (k se / d)^2), and to nothing within k standard
+    errors: a positive-part estimator as that of James and Stein (1961), one dimension at a time,
+    in the spirit of ComBat's empirical Bayes (Johnson et al. 2007, Biostatistics 8:118).
+
+    Parameters
+    ----------
+    source, target : (scans, L) float
+        The same L quantities in the scans of either site.
+    beyond : float
+        k.
+
+    Returns
+    -------
+    (L,) float
+        Target minus source; 0 where either site has a single scan, or a value is NaN.
+    """
+    if min(len(source), len(target)) < 2:
+        return np.zeros(source.shape[1])
+    shift = target.mean(axis=0) - source.mean(axis=0)
+    squares = sum(np.square(part - part.mean(axis=0)).sum(axis=0) for part in (source, target))
+    variance = squares / (len(source) + len(target) - 2)
+    error = variance * (1 / len(source) + 1 / len(target))
+    kept = np.maximum(1 - beyond**2 * error / np.maximum(np.square(shift), 1e-12), 0)
+    return np.where(np.isfinite(shift), kept * shift, 0.0)
+
+
+BEYOND_LEVEL = 3.0
+"""Standard errors: some ten levels are compared for each pair of sites."""
+
+
+def order_scales(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Factors that bring the levels of one site to those of another, as far as they are known.
+
+    Parameters
+    ----------
+    source, target : (scans, L) float
+        Log levels of orders 0, 2, ... in the scans of either site.
+
+    Returns
+    -------
+    (L,) float
+        For coefficients of each order; 1 where nothing is known (`shrunk_shift`).
+    """
+    orders = min(source.shape[1], target.shape[1])
+    return np.exp(shrunk_shift(source[:, :orders], target[:, :orders], BEYOND_LEVEL))
+
+
+BEYOND_WATER = 2.0
+"""Standard errors; one number is compared."""
+
+
+def b_scale(source: SeriesLook, target: SeriesLook) -> float:
+    """How much stronger the source's gradients are than the target's, seen in free water.
+
+    Returns
+    -------
+    float
+        1 where fewer than two scans of either site show free water, or where both differ by no
+        more than scans of one site do.
+    """
+    own, other = (
+        np.log([[look.water] for _, look in site.scans if np.isfinite(look.water)]).reshape(-1, 1)
+        for site in (source, target)
+    )
+    return float(np.exp(-shrunk_shift(own, other, BEYOND_WATER)[0]))

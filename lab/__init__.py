@@ -1,0 +1,1 @@
+"""The laboratory: what only the demonstration, benchmarks and tests use; not installed."""

@@ -1,0 +1,92 @@
+"""Local maps: pooling as torch does it, and maps that tell field, detail and cover."""
+
+import numpy as np
+import torch
+
+from bids_harmony.imaging.texture import N_MAPS, pool_cells, side_maps, texture
+from bids_harmony.methods.conditioned import Conditioned, condition_scan, predict_change
+from bids_harmony.model.network import IHFNetwork
+from bids_harmony.model.presets import preset
+
+
+def test_pooling_agrees_with_adaptive_pooling(rng):
+    data = rng.random((27, 33, 4)).astype(np.float32)
+    pooled, cover = pool_cells(data, np.ones(data.shape, bool), 8)
+    expected = torch.nn.functional.adaptive_avg_pool2d(
+        torch.from_numpy(np.moveaxis(data, 2, 0)), (8, 8)
+    )
+    assert np.allclose(pooled, expected.numpy(), atol=1e-5)
+    assert np.allclose(cover, 1)
+
+
+def test_pooling_counts_only_the_mask(rng):
+    data = rng.random((16, 16, 2)).astype(np.float32)
+    mask = np.zeros(data.shape, bool)
+    mask[:3, :3] = True
+    pooled, cover = pool_cells(data, mask, 4)
+    assert np.isclose(pooled[0, 0, 0], data[:3, :3, 0].mean())
+    assert np.isclose(cover[0, 0, 0], 9 / 16) and not pooled[:, 1:].any()
+
+
+def test_texture_tells_noise_from_smooth_images(rng):
+    mask = np.ones((32, 32, 6), bool)
+    smooth = np.linspace(0, 1, 32, dtype=np.float32)[:, None, None] * np.ones_like(
+        mask, np.float32
+    )
+    noisy = smooth + rng.normal(0, 0.05, smooth.shape).astype(np.float32)
+    assert (texture(noisy, mask, 4)[:, 0] > texture(smooth, mask, 4)[:, 0] + 0.5).all()
+
+
+def test_log_ratio_maps_show_a_gain(world):
+    bank, scan = world.banks["COI"], world.scan("COI")
+    detail = texture(scan.data, scan.mask, 4)
+    maps = side_maps(scan.data, scan.mask, bank.mean_image, detail, 5.0, 4)
+    brighter = side_maps(scan.data * 1.5, scan.mask, bank.mean_image, detail, 5.0, 4)
+    assert maps.shape == (scan.data.shape[2], N_MAPS, 4, 4)
+    valid = maps[:, -1] > 0.5
+    assert np.allclose((brighter - maps)[:, 0][valid], np.log(1.5), atol=0.02)
+    assert np.isfinite(maps).all()
+
+
+def condition(world, network, source, target):
+    scan = world.scan(source)
+    return condition_scan(
+        scan.data, scan.mask, world.banks[source], world.banks[target],
+        voxel_mm=5.0, config=network.config, use_closed_form=True,
+    )  # fmt: skip
+
+
+def test_same_site_changes_nothing_at_all(world, moved_network):
+    change = predict_change(moved_network, condition(world, moved_network, "GE", "GE"))
+    assert not change.any()
+
+
+def test_another_site_changes_the_scan_whatever_the_batch_size(world, moved_network):
+    conditioned = condition(world, moved_network, "GE", "COI")
+    one = predict_change(moved_network, conditioned, batch_size=1)
+    many = predict_change(moved_network, conditioned, batch_size=16)
+    assert np.abs(one).max() > 1e-3
+    assert np.abs(one - many).max() < 1e-5
+
+
+def test_threads_share_the_slices_and_do_not_show(rng):
+    torch.manual_seed(0)
+    network = IHFNetwork(preset("local", grid=4), 5).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    mask = np.ones((30, 34, 11), bool)
+    codes = rng.normal(size=(4, 11, 5)).astype(np.float32)
+    maps = rng.normal(size=(2, 11, N_MAPS, 4, 4)).astype(np.float32)
+    image = rng.random(mask.shape).astype(np.float32)
+    conditioned = Conditioned(image, mask, codes[0], codes[1], maps[0], maps[1])
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(predict_change(network, conditioned, batch_size=2))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert found[0][5].any() and found[0][10].any()
+    assert np.array_equal(found[0], found[1])

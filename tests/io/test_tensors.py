@@ -1,0 +1,48 @@
+"""Weights that are damaged or do not fit are named with their file."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from bids_harmony.exceptions import DataError
+from bids_harmony.io.tensors import fill, parse_tensors, read_described
+
+WHERE = Path("some/weights.safetensors")
+
+
+def test_weights_fill_a_module():
+    first, second = nn.Linear(2, 2), nn.Linear(2, 2)
+    fill(second, parse_tensors(save(first.state_dict()), WHERE), WHERE)
+    assert torch.equal(first.weight, second.weight)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00" * 20, save({"a": torch.zeros(9)})[:40]])
+def test_damaged_bytes(content):
+    with pytest.raises(DataError, match=r"cannot be read.*weights\.safetensors"):
+        parse_tensors(content, WHERE)
+
+
+def test_only_the_file_that_was_described_is_read(tmp_path):
+    file = tmp_path / "weights.safetensors"
+    for content, message in (
+        (b"other", r"not those that the model describes.*weights\.safetensors"),
+        (b"", r"cannot be read.*weights\.safetensors"),
+    ):
+        file.write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            read_described(file, hashlib.sha256(b"").hexdigest())
+    file.write_bytes(save({"a": torch.ones(2)}))
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert torch.equal(read_described(file, digest)["a"], torch.ones(2))
+
+
+@pytest.mark.parametrize(
+    "state", [{}, {"weight": torch.zeros(3, 2), "bias": torch.zeros(2)}, nn.PReLU().state_dict()]
+)
+def test_weights_of_another_network(state):
+    with pytest.raises(DataError, match=r"do not fit.*weights\.safetensors"):
+        fill(nn.Linear(2, 2), state, WHERE)

@@ -1,0 +1,214 @@
+"""Whole series: what must not change does not, whatever the mode."""
+
+from dataclasses import replace
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from bids_harmony.diffusion.features import B0_KEY, DWI_MODES, PreparedSeries, prepare_series
+from bids_harmony.diffusion.series import Series, mean_b0
+from bids_harmony.exceptions import DataError, SiteError
+from bids_harmony.imaging.mask import BrainMask
+from bids_harmony.imaging.reference import reference_grid
+from bids_harmony.imaging.volume import from_image
+from bids_harmony.methods import load_harmonizer
+from bids_harmony.methods.series import harmonize_series
+from bids_harmony.model.encoder import load_encoder
+from bids_harmony.model.shipped import SHIPPED_MODEL
+from bids_harmony.sites.profile_cache import BankShelf
+from bids_harmony.sites.series_profile import build_series_banks
+from tests.diffusion.simple_series import make_gradients, make_series
+
+VOXEL_MM = 4.0
+GRADIENTS = make_gradients(20, b0=4)
+
+
+def scan(orientation="LPS", **scanner):
+    """A series with the block in the middle of the template, stored in some orientation."""
+    series, mask = make_series(GRADIENTS, **scanner)
+    affine = np.diag([5.0, 5.0, 7.0, 1.0])
+    affine[:3, 3] = [-50, -65, -30]
+    image = nib.Nifti1Image(series.raw, affine)
+    turn = nib.orientations.ornt_transform(
+        nib.io_orientation(affine), nib.orientations.axcodes2ornt(orientation)
+    )
+    image = image.as_reoriented(turn)
+    return Series(np.asarray(image.dataobj), 1.0, 0.0, image, None), BrainMask(mask, "given")
+
+
+@pytest.fixture(scope="module")
+def prepared():
+    def of(seed, **scanner):
+        series, mask = scan(seed=seed, noise=0.02, **scanner)
+        grid = reference_grid(VOXEL_MM)
+        return prepare_series(series, GRADIENTS, mask, np.eye(4), grid, "volume")
+
+    return {
+        "GE": [of(s, gain=3000.0, b_scale=1.05) for s in (11, 12)],
+        "COI": [of(s) for s in (21, 22)],
+    }
+
+
+@pytest.fixture(scope="module")
+def sites(prepared, tmp_path_factory):
+    shelf = BankShelf(tmp_path_factory.mktemp("shelf"), VOXEL_MM)
+    harmonizer = load_harmonizer("ihf", SHIPPED_MODEL, shelf)
+    looks = {}
+    for site, own in prepared.items():
+        labelled = [(f"{site}{i}", p) for i, p in enumerate(own)]
+        cells = harmonizer.network.config.aan.grid
+        looks[site], banks = build_series_banks(
+            site, labelled, load_encoder("mri"), cells=cells, voxel_mm=VOXEL_MM
+        )
+        for bank in banks:
+            shelf.write(bank, {})
+    return harmonizer, looks
+
+
+def run(sites, series, mask, mode, source="GE", target="COI"):
+    harmonizer, looks = sites
+    return harmonize_series(
+        series, GRADIENTS, mask, np.eye(4), harmonizer,
+        source=looks[source], target=looks[target], mode=mode,
+    )  # fmt: skip
+
+
+def test_preparation_has_the_images_and_survives_its_file(prepared, tmp_path):
+    own = prepared["GE"][0]
+    assert set(own.features) == {B0_KEY, "dwi-b1000", "dwi-b2000"}
+    assert all(not f[~own.mask].any() for f in own.features.values())
+    own.save(tmp_path / "p.npz")
+    again = PreparedSeries.load(tmp_path / "p.npz")
+    assert again.look.to_json() == own.look.to_json() and again.scale == own.scale
+    assert np.allclose(again.features[B0_KEY], own.features[B0_KEY], atol=2e-3)
+    plain, mask = scan(seed=11)
+    only = prepare_series(plain, GRADIENTS, mask, np.eye(4), reference_grid(VOXEL_MM), "rish")
+    assert set(only.features) == {B0_KEY}
+
+
+@pytest.mark.parametrize("mode", DWI_MODES)
+def test_a_series_of_the_target_comes_back_bit_for_bit(sites, mode):
+    series, mask = scan(seed=1, noise=0.02)
+    result = run(sites, series, mask, mode, source="COI")
+    assert np.array_equal(result.raw, series.raw)
+    assert np.array_equal(result.before, result.after)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("rish", "NaN"), ("attenuation", "padding"), ("volume", "NaN")]
+)
+def test_voxels_without_signal_cost_no_more_than_themselves(sites, mode, kind):
+    series, mask = scan(seed=1, noise=0.02, gain=3000.0, b_scale=1.05)
+    raw = series.raw.astype(np.float32 if kind == "NaN" else np.int16)
+    whole = run(sites, replace(series, raw=raw), mask, mode).raw
+    value = np.nan if kind == "NaN" else -1024
+    holed = raw.copy()
+    holed[9, 9, 5:10] = value  # five voxels
+    holed[4, 9, 6, 7] = holed[5, 9, 6, 1] = value
+    padding = None if kind == "NaN" else -1024.0
+    result = run(sites, replace(series, raw=holed, padding=padding), mask, mode)
+    empty = np.isnan(holed) if kind == "NaN" else holed == value
+    np.testing.assert_array_equal(result.raw[empty], holed[empty])
+    others = result.raw[~empty].astype(float)
+    assert np.isfinite(others).all()
+    error = np.abs(others - whole[~empty]) / 3000
+    # A volume that is harmonized as an image sees the hole.
+    assert np.median(error) < 1e-3
+    assert np.quantile(error, 0.99) < (0.05 if mode == "volume" else 0.02)
+
+
+@pytest.mark.parametrize("mode", DWI_MODES)
+def test_signals_keep_their_bounds_and_the_input_stays(sites, mode):
+    series, mask = scan(seed=1, noise=0.02, gain=3000.0, b_scale=1.05)
+    kept = series.raw.copy()
+    result = run(sites, series, mask, mode)
+    assert np.array_equal(series.raw, kept)
+    assert result.raw.dtype == series.raw.dtype and (result.raw != series.raw).any()
+    assert (result.raw >= 0).all()
+    assert not result.raw[series.raw == 0].any()
+    before, after = (
+        mean_b0(s, GRADIENTS).get_fdata()[..., None]
+        for s in (series, Series(result.raw, 1.0, 0.0, series.image, None))
+    )
+    weighted = ~GRADIENTS.b0
+    was_below = series.raw[..., weighted] <= before
+    # Rounding to whole numbers may add one.
+    assert (result.raw[..., weighted] <= after + 1)[was_below].all()
+
+
+@pytest.mark.parametrize("mode", ["rish", "attenuation"])
+def test_air_far_from_the_brain_is_left_as_it_was(sites, mode):
+    series, mask = scan("RAS", seed=1, noise=0.02, gain=3000.0, b_scale=1.05)
+    noisy = np.where(mask.data[..., None], series.raw, 40).astype(np.int16)
+    with_air = Series(noisy, 1.0, 0.0, nib.Nifti1Image(noisy, series.affine), None)
+    result = run(sites, with_air, mask, mode)
+    far = ~ndimage.binary_dilation(mask.data, iterations=2)
+    assert far.any() and np.array_equal(result.raw[far], noisy[far])
+    assert (result.raw[mask.data] != noisy[mask.data]).any()
+
+
+def test_the_orientation_on_disk_does_not_matter(sites):
+    results = []
+    for orientation in ("LPS", "RAS", "PIR"):
+        series, mask = scan(orientation, seed=1, noise=0.02, gain=3000.0, b_scale=1.05)
+        result = run(sites, series, mask, "rish")
+        image = nib.Nifti1Image(result.raw, series.affine)
+        results.append(np.asarray(nib.as_closest_canonical(image).dataobj))
+    assert np.abs(results[0] - results[1]).max() <= 1
+    assert np.abs(results[0] - results[2]).max() <= 1
+
+
+def test_ratios_to_b0_do_not_feel_the_look_of_b0(sites):
+    """In the default mode the mean b=0 changes as an image; S/S0 does as the shells say."""
+    series, mask = scan(seed=1, noise=0.0, gain=3000.0)
+    result = run(sites, series, mask, "rish", source="COI", target="GE")
+    inside = np.asarray(nib.as_closest_canonical(series.image).dataobj)[..., 0] > 0
+    assert inside.any() and from_image(mean_b0(series, GRADIENTS)).data.shape == inside.shape
+    changed = Series(result.raw, 1.0, 0.0, series.image, None)
+    b0 = [mean_b0(s, GRADIENTS).get_fdata() for s in (series, changed)]
+    brain = b0[0] > 500
+    # Two people a site support little change of the mean b=0.
+    assert np.abs(b0[1] / np.maximum(b0[0], 1) - 1)[brain].max() > 1e-4
+    first = GRADIENTS.shells[0].volumes
+    adc = [
+        -np.log(np.maximum(s.raw[..., first].mean(3), 1)[brain] / b[brain])
+        for s, b in zip((series, changed), b0, strict=True)
+    ]
+    # GE's gradients are 5 % stronger: so is all that they see.
+    assert np.median(adc[1] / adc[0]) == pytest.approx(1.05, abs=0.015)
+
+
+def test_a_shell_that_the_target_lacks_and_an_unknown_site_are_refused(sites):
+    harmonizer, looks = sites
+    series, mask = scan(seed=1)
+    high = make_gradients(20, (1000.0, 3000.0), b0=4)
+    with pytest.raises(DataError, match="3000"):
+        harmonize_series(
+            series, high, mask, np.eye(4), harmonizer, source=looks["GE"], target=looks["COI"]
+        )
+    from dataclasses import replace
+
+    with pytest.raises(SiteError, match="MARS"):
+        harmonize_series(
+            series, GRADIENTS, mask, np.eye(4), harmonizer,
+            source=replace(looks["GE"], site="MARS"), target=looks["COI"],
+        )  # fmt: skip
+
+
+def thin(series, mask):
+    """Three slices of a series stored as RAS."""
+    image = series.image.slicer[:, :, 4:7]
+    cut = Series(np.asarray(image.dataobj), 1.0, 0.0, image, None)
+    return cut, BrainMask(mask.data[:, :, 4:7], "given")
+
+
+def test_of_a_slab_the_shells_change_and_the_mean_does_not(sites):
+    series, mask = thin(*scan("RAS", seed=1, noise=0.02, gain=3000.0, b_scale=1.05))
+    result = run(sites, series, mask, "rish")
+    assert np.array_equal(result.before, result.after)
+    assert np.array_equal(result.raw[..., GRADIENTS.b0], series.raw[..., GRADIENTS.b0])
+    assert (result.raw[..., ~GRADIENTS.b0] != series.raw[..., ~GRADIENTS.b0]).any()
+    with pytest.raises(DataError, match="too thin"):
+        run(sites, series, mask, "volume")

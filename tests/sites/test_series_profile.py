@@ -1,0 +1,71 @@
+"""What sites differ by counts only beyond what people differ by."""
+
+import numpy as np
+import pytest
+
+from bids_harmony.diffusion.calibration import ScanLook
+from bids_harmony.exceptions import DataError
+from bids_harmony.sites.series_profile import SeriesLook, order_scales
+
+
+def levels(middle, spread, count=5, seed=0):
+    # Of exactly this mean and standard deviation.
+    drawn = np.random.default_rng(seed).standard_normal((count, 3))
+    if count > 1:
+        drawn = (drawn - drawn.mean(0)) / drawn.std(0, ddof=1)
+    return np.asarray(middle) + spread * drawn
+
+
+def test_large_differences_count_nearly_in_full_and_small_ones_not_at_all():
+    source, target = levels([0, 0, 0], 0.01), levels([0.2, 0.015, -0.1], 0.01, seed=1)
+    scales = order_scales(source, target)
+    assert scales[0] == pytest.approx(np.exp(0.2), rel=0.002)
+    assert scales[1] == 1
+    assert scales[2] == pytest.approx(np.exp(-0.1), rel=0.005)
+
+
+def test_more_people_make_smaller_differences_count():
+    few = order_scales(levels([0] * 3, 0.05), levels([0.08] * 3, 0.05, seed=1))
+    many = order_scales(levels([0] * 3, 0.05, 80), levels([0.08] * 3, 0.05, 80, seed=1))
+    assert (few == 1).all()
+    assert (many > np.exp(0.06)).all() and (many < np.exp(0.08)).all()
+
+
+def test_one_scan_shows_no_difference_of_sites():
+    assert (order_scales(levels([0] * 3, 0.01, 1), levels([1] * 3, 0.01)) == 1).all()
+
+
+def test_hidden_orders_are_left_alone():
+    hidden = levels([0, 0, 0], 0.01)
+    hidden[2, 2] = np.nan
+    scales = order_scales(hidden, levels([0.2] * 3, 0.01, seed=1))
+    assert scales[2] == 1 and scales[0] > 1.2
+
+
+def scan(water, noise, shells=(1000.0,)):
+    return ScanLook(noise, water, {b: (0.1, float("nan")) for b in shells},
+                    {b: tuple(np.linspace(0, b, 101)) for b in shells})  # fmt: skip
+
+
+def test_a_site_is_the_median_of_its_scans():
+    look = SeriesLook("GE", (
+        ("a", scan(3.0e-3, 0.01)), ("b", scan(float("nan"), 0.03)), ("c", scan(3.2e-3, 0.02)),
+        ("d", scan(3.1e-3, 0.5, (700.0, 1000.0))),
+    ))  # fmt: skip
+    assert look.water == pytest.approx(3.1e-3) and look.noise == pytest.approx(0.025)
+    assert look.shells == (700.0, 1000.0) and look.labels == ("a", "b", "c", "d")
+    assert look.levels(1000.0).shape == (4, 2) and look.levels(700.0).shape == (1, 2)
+    assert look.quantiles(700.0)[-1] == 700
+
+
+def test_a_look_survives_its_file_and_a_damaged_file_is_told(tmp_path):
+    look = SeriesLook("site <ä>", (("a", scan(float("nan"), 0.01)),))
+    look.write(tmp_path / "look.json")
+    again = SeriesLook.read(tmp_path / "look.json")
+    assert again.digest == look.digest and again.site == look.site
+    changed = SeriesLook("site <ä>", (("a", scan(3e-3, 0.01)),))
+    assert changed.digest != look.digest
+    for text in ("{", '{"site": "a"}', '{"site": "a", "scans": [["x", {"noise": 1}]]}', "[]"):
+        (tmp_path / "look.json").write_text(text)
+        with pytest.raises(DataError, match="cannot be read"):
+            SeriesLook.read(tmp_path / "look.json")
