@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bids_harmony.imaging.grid import ReferenceGrid
 from bids_harmony.imaging.mask import brain_mask
-from bids_harmony.imaging.reference import ReferenceGrid, reference_grid
+from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.imaging.registration import register_to_reference
 from bids_harmony.imaging.volume import read_volume
 from bids_harmony.io.atomic import write_atomically

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from bids_harmony.imaging.grid import ReferenceGrid
 from bids_harmony.imaging.prepared import Prepared
-from bids_harmony.imaging.reference import ReferenceGrid, reference_grid
+from bids_harmony.imaging.reference import reference_grid
 
 __all__ = ["Person", "read_cohort", "read_person"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from travelling_real import has_scan, prepared_alone
 
+from bids_harmony.imaging.grid import ReferenceGrid
 from bids_harmony.imaging.prepared import Prepared
-from bids_harmony.imaging.reference import ReferenceGrid
 
 __all__ = ["VISITS", "Visit", "prepared_scans"]
 

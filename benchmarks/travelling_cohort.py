@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bids_harmony.imaging.grid import ReferenceGrid
 from bids_harmony.imaging.intensity import robust_scale
 from bids_harmony.imaging.prepared import Prepared
-from bids_harmony.imaging.reference import ReferenceGrid, reference_grid
+from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.phantom.anatomy import Anatomy
 from bids_harmony.phantom.scanner import SITES, Scanner, acquire, without_fields
 from bids_harmony.sites.prepared_scans import TrainingScan

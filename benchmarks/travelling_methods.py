@@ -10,8 +10,8 @@ import numpy as np
 from sklearn.isotonic import IsotonicRegression
 from travelling_cohort import TARGET, Case
 
+from bids_harmony.imaging.smoothing import masked_smooth
 from bids_harmony.methods import Harmonizer, load_harmonizer
-from bids_harmony.methods.closed_form import masked_smooth
 
 __all__ = ["BLURRED", "apply", "images", "oracle"]
 

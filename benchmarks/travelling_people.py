@@ -10,7 +10,8 @@ from pathlib import Path
 from anatomies import load_people, source_names
 from travelling_cohort import Group, Plan, groups, taught_needed
 
-from bids_harmony.imaging.reference import ReferenceGrid, reference_grid
+from bids_harmony.imaging.grid import ReferenceGrid
+from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.phantom.anatomy import Anatomy
 
 __all__ = ["FIRST_TEST_MAP", "mixed_people", "people_of"]

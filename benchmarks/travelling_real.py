@@ -21,13 +21,14 @@ from typing import Any
 import numpy as np
 from from_the_box import known_sites
 
+from bids_harmony.imaging.grid import ReferenceGrid
+from bids_harmony.imaging.landmarks import landmark_map, landmarks
 from bids_harmony.imaging.mask import BrainMask, brain_mask, transfer_mask
 from bids_harmony.imaging.prepared import Prepared, prepare
-from bids_harmony.imaging.reference import ReferenceGrid, reference_grid
+from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.imaging.registration import register_rigid, register_to_reference
 from bids_harmony.imaging.volume import Volume, read_volume
 from bids_harmony.io.atomic import write_atomically
-from bids_harmony.methods.closed_form import landmark_map, landmarks
 from bids_harmony.methods.histogram import match_distribution, without_bias
 from bids_harmony.quality.travelling import score_against_twin
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_harmony.exceptions import DataError
-from bids_harmony.methods.closed_form import SMOOTHING_MM, masked_smooth
+from bids_harmony.imaging.smoothing import masked_smooth
+from bids_harmony.methods.closed_form import SMOOTHING_MM
 
 __all__ = ["Fingerprint", "fingerprint"]
 

@@ -15,8 +15,8 @@ import numpy as np
 from scipy import ndimage
 
 from bids_harmony.exceptions import ImageError
+from bids_harmony.imaging.grid import ReferenceGrid
 from bids_harmony.imaging.mask import BrainMask
-from bids_harmony.imaging.reference import ReferenceGrid
 from bids_harmony.imaging.registration import register_to_reference
 from bids_harmony.imaging.resampling import resample_to_grid
 from bids_harmony.imaging.volume import from_image, read_volume

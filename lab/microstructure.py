@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import affine_transform
 
-from bids_harmony.imaging.reference import ReferenceGrid
+from bids_harmony.imaging.grid import ReferenceGrid
 from bids_harmony.phantom.anatomy import Anatomy, fibre_directions, smooth_noise
 
 __all__ = ["REFERENCE_AGE", "Microstructure", "concentration", "make_microstructure", "placed"]

@@ -14,10 +14,10 @@ import numpy as np
 from scipy import ndimage
 
 from bids_harmony.exceptions import ImageError
+from bids_harmony.imaging.grid import ReferenceGrid
 from bids_harmony.imaging.linear import deterministic_ants
 from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.prepared import Prepared, prepare
-from bids_harmony.imaging.reference import ReferenceGrid
 from bids_harmony.imaging.volume import Volume
 from bids_harmony.phantom.anatomy import Anatomy, deep_grey
 from bids_harmony.phantom.people import AS_IT_IS, SourceMaps, Variety, draw_person

@@ -29,7 +29,7 @@ from bids_harmony.interfaces.harmonization import Harmonize, PrepareForTraining
 from bids_harmony.interfaces.summaries import SummarizeScan
 
 if TYPE_CHECKING:
-    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.bids.scan import Scan
     from bids_harmony.settings import Settings
     from bids_harmony.workflows.model_record import Model
 

@@ -26,7 +26,7 @@ from bids_harmony.workflows.status import ScanStatus, exit_code_of
 if TYPE_CHECKING:
     from nipype.pipeline.engine import Workflow
 
-    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.bids.scan import Scan
     from bids_harmony.settings import Settings
     from bids_harmony.workflows.model_record import Model
 

@@ -14,7 +14,7 @@ from bids_harmony.workflows.dwi import init_dwi_fit_wf
 from bids_harmony.workflows.precomputed import anatomy_hash, find_fitted
 
 if TYPE_CHECKING:
-    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.bids.scan import Scan
     from bids_harmony.settings import Settings
 
 __all__ = ["companion_of", "init_cohort_wf", "scan_folder"]

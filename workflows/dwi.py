@@ -28,7 +28,7 @@ from bids_harmony.workflows.anat import FITTED, Fitted
 from bids_harmony.workflows.dwi_fits import init_dwi_maps_wf
 
 if TYPE_CHECKING:
-    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.bids.scan import Scan
     from bids_harmony.settings import Settings
     from bids_harmony.workflows.model_record import Model
 

@@ -12,7 +12,7 @@ from bids_harmony.interfaces.diffusion_quality import CompareFits
 from bids_harmony.interfaces.summaries import SummarizeSeries
 
 if TYPE_CHECKING:
-    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.bids.scan import Scan
     from bids_harmony.settings import Settings
 
 __all__ = ["init_dwi_maps_wf"]

@@ -19,7 +19,7 @@ from bids_harmony.workflows.anat import HEAD_GIB, HEAD_VOXELS
 from bids_harmony.workflows.dwi import SERIES_GIB, SERIES_VOXELS
 
 if TYPE_CHECKING:
-    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.bids.scan import Scan
     from bids_harmony.settings import Settings
 
 __all__ = ["SAFETY", "Resources", "group_needs", "participant_needs", "train_needs"]

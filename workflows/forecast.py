@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from bids_harmony.bids.dataset import Problem, ScanSelection, find_everyone, find_scans
 from bids_harmony.bids.naming import file_stem
-from bids_harmony.bids.site import same_site
 from bids_harmony.bids.site_search import scans_of
 from bids_harmony.diffusion.gradients import match_shells
 from bids_harmony.exceptions import BidsHarmonyError, NotFetched
+from bids_harmony.sites.names import same_site
 from bids_harmony.workflows.models import known_by_model, model_folder, no_look
 from bids_harmony.workflows.reference_images import LookOf, are_given
 from bids_harmony.workflows.running import failed_status
@@ -26,7 +26,7 @@ from bids_harmony.workflows.sound_scans import check_scan, choose_sound
 from bids_harmony.workflows.status import why_unseen
 
 if TYPE_CHECKING:
-    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.bids.scan import Scan
     from bids_harmony.diffusion.gradients import Gradients
     from bids_harmony.settings import Settings
 

@@ -43,11 +43,11 @@ def run_group(settings: Settings) -> Path:
     """
     from bids_harmony.bids.covariates import check_covariates
     from bids_harmony.bids.derivative import write_json
-    from bids_harmony.bids.site import same_site
     from bids_harmony.group.chapter import make_chapter
     from bids_harmony.group.covariates import read_covariates
     from bids_harmony.group.outputs import find_outputs, per_page
     from bids_harmony.reports.group import write_group_page
+    from bids_harmony.sites.names import same_site
 
     outputs, missing = find_outputs(
         settings.output_dir, settings.bids_dir, settings.participant_labels

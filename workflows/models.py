@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bids_harmony.bids.site import same_site
 from bids_harmony.exceptions import BidsHarmonyError, MissingInput, SiteError
 from bids_harmony.io.pointers import is_named
 from bids_harmony.settings import METHODS
+from bids_harmony.sites.names import same_site
 from bids_harmony.workflows.model_record import Model
 from bids_harmony.workflows.reference_images import LookOf
 
 if TYPE_CHECKING:
-    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.bids.scan import Scan
     from bids_harmony.methods import Harmonizer
     from bids_harmony.methods.profiled import Banked
     from bids_harmony.settings import Settings

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bids_harmony.bids.dataset import Problem, Scan, ScanSelection
+from bids_harmony.bids.dataset import Problem, ScanSelection
 from bids_harmony.bids.derivative import HASH_FIELD, resume_hash
 from bids_harmony.bids.naming import (
     file_stem,
@@ -19,6 +19,7 @@ from bids_harmony.bids.naming import (
     source_entities,
     transform_path,
 )
+from bids_harmony.bids.scan import Scan
 from bids_harmony.exceptions import BidsHarmonyError, InputOutputError
 from bids_harmony.imaging.reference import REFERENCE
 from bids_harmony.io.pointers import check_content, is_named, missing_content

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_harmony.bids.gradient_tables import gradient_tables
-from bids_harmony.bids.site import SiteEvidence, same_site
+from bids_harmony.bids.site import SiteEvidence
 from bids_harmony.exceptions import MissingInput, UsageError
 from bids_harmony.io.pointers import check_content, is_named
+from bids_harmony.sites.names import same_site
 from bids_harmony.workflows.precomputed import file_sha256
 
 if TYPE_CHECKING:
-    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.bids.scan import Scan
     from bids_harmony.settings import Settings
 
 __all__ = [
@@ -180,7 +181,7 @@ def _modality_of(path: Path) -> str:
 
 
 def _given_scan(path: Path, look: LookOf) -> Scan:
-    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.bids.scan import Scan
 
     evidence = SiteEvidence(look.site, "--target-image")
     entities = {"subject": f"target {path.name}", "suffix": look.modality}

@@ -18,7 +18,7 @@ from bids_harmony.workflows.status import ScanStatus, status_of_scan
 if TYPE_CHECKING:
     from nipype.pipeline.engine import Workflow
 
-    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.bids.scan import Scan
     from bids_harmony.settings import Settings
     from bids_harmony.sites.prepared_scans import TrainingScan
     from bids_harmony.workflows.execution import NodeRecord

@@ -30,7 +30,7 @@ from bids_harmony.workflows.sound_scans import choose_sound
 from bids_harmony.workflows.status import ScanStatus, report_references, why_unseen
 
 if TYPE_CHECKING:
-    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.bids.scan import Scan
     from bids_harmony.diffusion.features import PreparedSeries
     from bids_harmony.methods import Harmonizer
     from bids_harmony.settings import Settings

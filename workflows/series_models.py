@@ -12,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bids_harmony.bids.site import same_site
 from bids_harmony.exceptions import BidsHarmonyError, SiteError
+from bids_harmony.sites.names import same_site
 from bids_harmony.workflows.model_record import Model
 from bids_harmony.workflows.series_banks import is_known, look_at, look_path, series_shelf
 
 if TYPE_CHECKING:
-    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.bids.scan import Scan
     from bids_harmony.diffusion.gradients import Gradients
     from bids_harmony.methods import Harmonizer
     from bids_harmony.settings import Settings

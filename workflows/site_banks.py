@@ -12,9 +12,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bids_harmony.bids.site import same_site
 from bids_harmony.exceptions import BidsHarmonyError
 from bids_harmony.revisions import revisions_of
+from bids_harmony.sites.names import same_site
 from bids_harmony.workflows.reference_images import (
     LookOf,
     are_given,
@@ -27,7 +27,7 @@ from bids_harmony.workflows.status import ScanStatus, report_references, why_uns
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.bids.scan import Scan
     from bids_harmony.methods import Harmonizer
     from bids_harmony.model.encoder import Encoder
     from bids_harmony.settings import Settings

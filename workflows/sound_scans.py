@@ -6,14 +6,14 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from bids_harmony.bids.site import same_site
 from bids_harmony.diffusion.gradient_files import read_gradients
 from bids_harmony.exceptions import BidsHarmonyError
 from bids_harmony.io.header_check import check_header
+from bids_harmony.sites.names import same_site
 from bids_harmony.workflows.reference_images import LookOf, are_given, reference_images
 
 if TYPE_CHECKING:
-    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.bids.scan import Scan
     from bids_harmony.diffusion.gradients import Gradients
     from bids_harmony.settings import Settings
 

@@ -21,7 +21,7 @@ from bids_harmony.interfaces.base import Failure
 from bids_harmony.workflows.anat import scan_wf_name
 
 if TYPE_CHECKING:
-    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.bids.scan import Scan
     from bids_harmony.workflows.execution import NodeRecord
 
 __all__ = ["ScanStatus", "exit_code_of", "report_references", "status_of_scan", "why_unseen"]

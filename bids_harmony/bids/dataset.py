@@ -21,7 +21,8 @@ from bids_harmony.bids.inventory import (
 from bids_harmony.bids.naming import file_stem
 from bids_harmony.bids.narrowing import of_the_kind, one_of_each
 from bids_harmony.bids.query import Found, query_images
-from bids_harmony.bids.site import DatasetSites, SiteEvidence, resolve_sites, same_site
+from bids_harmony.bids.scan import Scan
+from bids_harmony.bids.site import DatasetSites, SiteEvidence, resolve_sites
 from bids_harmony.bids.site_tables import read_tables
 from bids_harmony.exceptions import (
     BidsHarmonyError,
@@ -31,10 +32,10 @@ from bids_harmony.exceptions import (
 )
 from bids_harmony.io.pointers import check_content
 from bids_harmony.settings import MODALITIES, Settings
+from bids_harmony.sites.names import same_site
 
 __all__ = [
     "Problem",
-    "Scan",
     "ScanSelection",
     "find_everyone",
     "find_scans",
@@ -42,50 +43,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Scan:
-    """One image of the input.
-
-    Attributes
-    ----------
-    path : Path
-        Absolute, below the dataset root; links are not followed.
-    entities : mapping
-        PyBIDS entities of the file name as text (``subject``, ``session``, ``acquisition``,
-        ``datatype``, ...).
-    modality : str
-        ``T1w``, ``T2w``, ``FLAIR`` or ``dwi``.
-    metadata : mapping
-        Sidecar fields after BIDS inheritance.
-    site : SiteEvidence
-        Where it was acquired and how that is known.
-    gradients : (Path, Path), optional
-        bval and bvec file of a diffusion series, its own or inherited.
-    """
-
-    path: Path
-    entities: Mapping[str, str]
-    modality: str
-    metadata: Mapping[str, Any]
-    site: SiteEvidence
-    gradients: tuple[Path, Path] | None = None
-
-    @property
-    def subject(self) -> str:
-        """Subject label without ``sub-``."""
-        return self.entities["subject"]
-
-    @property
-    def session(self) -> str | None:
-        """Session label without ``ses-``, None in a dataset without sessions."""
-        return self.entities.get("session")
-
-    @property
-    def label(self) -> str:
-        """File stem such as ``sub-01_ses-A_T1w``: names the scan in logs and folders."""
-        return file_stem(self.path)
 
 
 @dataclass(frozen=True)

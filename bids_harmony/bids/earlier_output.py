@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from bids_harmony.bids.dataset import Problem, Scan, ScanSelection
+from bids_harmony.bids.dataset import Problem, ScanSelection
 from bids_harmony.bids.derivative import read_table
 from bids_harmony.bids.naming import (
     harmonized_path,
@@ -19,6 +19,7 @@ from bids_harmony.bids.naming import (
     table_paths,
     transform_path,
 )
+from bids_harmony.bids.scan import Scan
 from bids_harmony.bids.table import scans_tables, sessions_tables
 from bids_harmony.exceptions import BidsHarmonyError
 from bids_harmony.imaging.reference import REFERENCE

@@ -11,7 +11,7 @@ from bids_harmony.bids.sidecar import derived_sidecar, site_record
 from bids_harmony.diffusion.maps import MAPS
 
 if TYPE_CHECKING:
-    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.bids.scan import Scan
 
 __all__ = ["map_sidecar"]
 

@@ -12,11 +12,11 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bids_harmony.bids.site_names import clean_name
 from bids_harmony.exceptions import UsageError
+from bids_harmony.sites.names import clean_name
 
 if TYPE_CHECKING:
-    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.bids.scan import Scan
 
 __all__ = [
     "bids_uri",

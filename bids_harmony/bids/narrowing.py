@@ -10,7 +10,7 @@ from bids_harmony.bids.filters import fits
 from bids_harmony.bids.naming import harmonized_path
 
 if TYPE_CHECKING:
-    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.bids.scan import Scan
 
 __all__ = ["of_the_kind", "one_of_each"]
 

@@ -44,7 +44,7 @@ from bids_harmony.io.reading import MOST_TEXT, read_bytes
 from bids_harmony.settings import Settings
 
 if TYPE_CHECKING:
-    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.bids.scan import Scan
 
 __all__ = ["check_raw_layout", "raw_sidecar", "write_raw_layout"]
 

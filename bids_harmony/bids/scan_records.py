@@ -14,8 +14,8 @@ from typing import Any
 
 from bids_harmony.bids.naming import file_stem, scans_table_path, sidecar_path
 from bids_harmony.bids.run_records import RunRecord, Unit, unit_of
-from bids_harmony.bids.site import same_site
 from bids_harmony.io.reading import object_or_empty
+from bids_harmony.sites.names import same_site
 
 __all__ = [
     "ScanRecord",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
-from bids_harmony.bids.site_names import said
+from bids_harmony.sites.names import said
 
 __all__ = [
     "VENDORS",

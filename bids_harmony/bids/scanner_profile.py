@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bids_harmony.bids.scanner import Scanner, read_scanner
-from bids_harmony.bids.site_names import name_key, said
+from bids_harmony.sites.names import name_key, said
 
 __all__ = ["PROFILE_FIELDS", "Profile", "read_profile", "software_major"]
 

@@ -12,7 +12,7 @@ from bids_harmony.bids.naming import bids_uri
 from bids_harmony.bids.site import SiteEvidence
 
 if TYPE_CHECKING:
-    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.bids.scan import Scan
 
 __all__ = [
     "acquisition_fields",

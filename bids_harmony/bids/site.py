@@ -30,13 +30,6 @@ from bids_harmony.bids.census import Image
 from bids_harmony.bids.scanner_groups import Observation, ScannerGroup, group_scanners
 from bids_harmony.bids.scanner_names import ScannerWords, scanner_words
 from bids_harmony.bids.scanner_profile import Profile
-from bids_harmony.bids.site_names import (
-    canonical_site,
-    clean_name,
-    find_name,
-    name_key,
-    same_site,
-)
 from bids_harmony.bids.site_notes import Note, notes_on_names, notes_on_scanners
 from bids_harmony.bids.site_statements import (
     Statement,
@@ -46,16 +39,21 @@ from bids_harmony.bids.site_statements import (
 )
 from bids_harmony.bids.site_tables import SITE_COLUMNS, SiteTables, Told
 from bids_harmony.exceptions import BidsHarmonyError, SiteError
+from bids_harmony.sites.names import (
+    canonical_site,
+    clean_name,
+    find_name,
+    name_key,
+)
 
 if TYPE_CHECKING:
-    from bids_harmony.bids.dataset import Scan
+    from bids_harmony.bids.scan import Scan
 
 __all__ = [
     "DatasetSites",
     "SiteEvidence",
     "canonical_site",
     "resolve_sites",
-    "same_site",
 ]
 
 _SIDECAR_FIELDS = ("InstitutionName", "StationName", "DeviceSerialNumber")

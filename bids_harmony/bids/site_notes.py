@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bids_harmony.bids.scanner_groups import ScannerGroup
 from bids_harmony.bids.scanner_names import ScannerWords
-from bids_harmony.bids.site_names import alphanumeric
+from bids_harmony.sites.names import alphanumeric
 
 __all__ = ["Note", "notes_on_names", "notes_on_scanners"]
 

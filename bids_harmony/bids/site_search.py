@@ -7,7 +7,8 @@ first people who belong there are asked for properly.
 
 from __future__ import annotations
 
-from bids_harmony.bids.dataset import Scan, find_scans, sites_of
+from bids_harmony.bids.dataset import find_scans, sites_of
+from bids_harmony.bids.scan import Scan
 from bids_harmony.bids.site import DatasetSites
 from bids_harmony.exceptions import NothingSelected
 from bids_harmony.settings import Settings

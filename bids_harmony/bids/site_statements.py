@@ -10,8 +10,8 @@ from bids_harmony.bids.census import Image
 from bids_harmony.bids.scanner import VENDORS, Scanner, normalize_vendor
 from bids_harmony.bids.scanner_names import ScannerWords
 from bids_harmony.bids.scanner_profile import Profile, read_profile
-from bids_harmony.bids.site_names import alphanumeric, clean_name, name_key
 from bids_harmony.bids.site_tables import SiteTables, Told
+from bids_harmony.sites.names import alphanumeric, clean_name, name_key
 
 __all__ = ["Statement", "contradictions", "described", "read_statements"]
 

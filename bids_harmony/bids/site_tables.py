@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bids_harmony.bids.census import Census
-from bids_harmony.bids.site_names import canonical_site, name_key
 from bids_harmony.bids.table import keyed_rows, label_of
 from bids_harmony.bids.table_notes import about_nobody, about_other_files, without_session
 from bids_harmony.exceptions import BidsHarmonyError, DataError
 from bids_harmony.io.pointers import is_named
 from bids_harmony.settings import Settings
+from bids_harmony.sites.names import canonical_site, name_key
 
 __all__ = ["SITE_COLUMNS", "SiteTables", "Told", "read_site_map", "read_tables", "site_column"]
 

@@ -11,13 +11,13 @@ from bids_harmony.bids.dataset import ScanSelection, find_scans, sites_of
 from bids_harmony.bids.dataset_files import write_dataset_files
 from bids_harmony.bids.earlier_output import check_dataset_files, leave_out_unread
 from bids_harmony.bids.raw_layout import check_raw_layout
-from bids_harmony.bids.site_names import clean_name
 from bids_harmony.bids.site_search import search_site
 from bids_harmony.cli.folders import check_output_links
 from bids_harmony.cli.known_sites import model_sites
 from bids_harmony.cli.plan import format_plan, record_problems, report_problems, worst_code
 from bids_harmony.exceptions import ExitCode, NotFetched, SiteError
 from bids_harmony.settings import Settings
+from bids_harmony.sites.names import clean_name
 
 __all__ = ["find_target", "look_ahead", "run"]
 

@@ -12,10 +12,10 @@ from bids_harmony.bids.dataset import Problem, ScanSelection, sites_of
 from bids_harmony.bids.derivative import write_json
 from bids_harmony.bids.inventory import read_json_object
 from bids_harmony.bids.naming import harmonized_path, raw_layout_root
-from bids_harmony.bids.site import same_site
 from bids_harmony.exceptions import ExitCode, NotFetched
 from bids_harmony.imaging.reference import REFERENCE
 from bids_harmony.settings import Settings
+from bids_harmony.sites.names import same_site
 
 __all__ = [
     "confounded_covariates",

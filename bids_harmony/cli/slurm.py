@@ -16,14 +16,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bids_harmony.bids.dataset import Scan, ScanSelection, find_scans
+from bids_harmony.bids.dataset import ScanSelection, find_scans
 from bids_harmony.bids.derivative import write_text
-from bids_harmony.bids.site import same_site
+from bids_harmony.bids.scan import Scan
 from bids_harmony.cli.known_sites import model_sites
 from bids_harmony.cli.participant import find_target, look_ahead
 from bids_harmony.cli.plan import report_problems, worst_code
 from bids_harmony.exceptions import ExitCode, UsageError
 from bids_harmony.settings import Settings
+from bids_harmony.sites.names import same_site
 
 if TYPE_CHECKING:
     from bids_harmony.workflows.estimate import Resources

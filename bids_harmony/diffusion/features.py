@@ -11,11 +11,11 @@ import numpy as np
 from bids_harmony.diffusion.calibration import ScanLook, look_at_scan
 from bids_harmony.diffusion.gradients import Gradients
 from bids_harmony.diffusion.series import Series, mean_b0, signed_mean_b0
+from bids_harmony.imaging.grid import ReferenceGrid
 from bids_harmony.imaging.intensity import to_half
 from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.nothing import Nothing, check_not_negative
 from bids_harmony.imaging.prepared import Prepared, prepare
-from bids_harmony.imaging.reference import ReferenceGrid
 from bids_harmony.imaging.resampling import resample_to_grid
 from bids_harmony.imaging.volume import Volume, from_image, native_order, ras_order
 

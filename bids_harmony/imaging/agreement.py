@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 
 import numpy as np
-from scipy import ndimage
 
 from bids_harmony.exceptions import ImageError
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.reference import reference_tissues
+from bids_harmony.imaging.smoothing import mean_around
 from bids_harmony.io.remarks import remark
 
 __all__ = ["check_brain", "template_agreement"]
@@ -92,11 +92,6 @@ def _blocks(data: np.ndarray, step: int) -> np.ndarray:
 
 def _local_contrast(data: np.ndarray, mask: np.ndarray, voxel_mm: float) -> np.ndarray:
     """Difference of two normalized convolutions, inside the mask, (N,)."""
-    fine, coarse = (_smooth(data, mask, mm / voxel_mm) for mm in (_FINE_MM, _COARSE_MM))
+    known = np.where(mask, data, np.float32(0))
+    fine, coarse = (mean_around(known, mask, mm / voxel_mm) for mm in (_FINE_MM, _COARSE_MM))
     return (fine - coarse)[mask].astype(np.float64)
-
-
-def _smooth(data: np.ndarray, mask: np.ndarray, sigma: float) -> np.ndarray:
-    weight = ndimage.gaussian_filter(mask.astype(np.float32), sigma)
-    total = ndimage.gaussian_filter(np.where(mask, data, np.float32(0)), sigma)
-    return np.divide(total, weight, out=np.zeros_like(total), where=weight > 1e-3)

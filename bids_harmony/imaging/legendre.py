@@ -1,14 +1,23 @@
-"""Smooth functions on a grid: products of Legendre polynomials."""
+"""Smooth functions on a grid: products of Legendre polynomials on [-1, 1]^3."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.polynomial.legendre import Legendre
+from numpy.polynomial.legendre import Legendre, leggrid3d, legvander3d
 from numpy.typing import NDArray
 
-__all__ = ["legendre_products"]
+__all__ = ["FIELD_DEGREES", "FIELD_TERMS", "legendre_at", "legendre_products", "log_field"]
+
+_DEGREE = 3
+#: Total degree of each Legendre product of a field, in the order of its coefficients.
+FIELD_DEGREES = tuple(
+    int(degree)
+    for degree in np.indices((_DEGREE + 1,) * 3).sum(axis=0).ravel()
+    if degree <= _DEGREE
+)
+FIELD_TERMS = len(FIELD_DEGREES)
 
 
 def legendre_products(
@@ -38,3 +47,36 @@ def legendre_products(
         for j in range(degree + 1 - i):
             for k in range(degree + 1 - i - j):
                 yield i + j + k, x[i][:, None, None] * y[j][None, :, None] * z[k][None, None, :]
+
+
+def log_field(coefficients: NDArray, shape: tuple[int, int, int]) -> NDArray[np.float32]:
+    """Evaluate a field's logarithm on a whole grid, clipped to -1 to 1.
+
+    Coordinates run from -1 to 1 along each axis, so that coefficients from a coarser grid over the
+    same space hold.
+
+    Parameters
+    ----------
+    coefficients : (FIELD_TERMS,) float
+    shape : (3,) int
+
+    Returns
+    -------
+    (X, Y, Z) float32
+    """
+    cube = np.zeros((_DEGREE + 1,) * 3)
+    cube[_low_order()] = coefficients
+    x, y, z = (np.linspace(-1, 1, n) for n in shape)
+    return np.clip(leggrid3d(x, y, z, cube), -1, 1).astype(np.float32)
+
+
+def _low_order() -> NDArray[np.bool_]:
+    return np.indices((_DEGREE + 1,) * 3).sum(axis=0) <= _DEGREE
+
+
+def legendre_at(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Legendre products of total degree 0 to 3 at the voxels of the mask, (N, 20)."""
+    points = 2 * np.argwhere(mask) / np.maximum(np.array(mask.shape) - 1, 1) - 1
+    x, y, z = points.T
+    products = legvander3d(x, y, z, [_DEGREE] * 3)
+    return products[:, _low_order().ravel()]

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bids_harmony.imaging.reference import ReferenceGrid
+from bids_harmony.imaging.grid import ReferenceGrid
 from bids_harmony.imaging.transforms import LPS, from_itk, itk_matrix, write_transform
 
 __all__ = ["COARSE", "FINE", "SLOPPY", "Schedule", "deterministic_ants", "register_linear"]

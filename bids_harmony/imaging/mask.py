@@ -14,7 +14,8 @@ import numpy as np
 from scipy import ndimage
 
 from bids_harmony.exceptions import ImageError
-from bids_harmony.imaging.reference import ReferenceGrid, reference_grid, reference_mask
+from bids_harmony.imaging.grid import ReferenceGrid
+from bids_harmony.imaging.reference import reference_grid, reference_mask
 from bids_harmony.imaging.resampling import resample_from_grid
 from bids_harmony.imaging.volume import Volume, read_volume
 from bids_harmony.resources import one_torch_thread

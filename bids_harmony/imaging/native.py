@@ -10,6 +10,7 @@ from scipy import ndimage, optimize
 from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.resampling import resample_from_grid
+from bids_harmony.imaging.smoothing import mean_around
 from bids_harmony.imaging.volume import Volume
 from bids_harmony.resources import at_once
 
@@ -133,10 +134,7 @@ def _extended(change: np.ndarray, inside: np.ndarray, voxel_mm: float) -> np.nda
     Inside, the change is left as it is; about 6 mm outside it ends.
     """
     sigma = EXTENSION_MM / voxel_mm
-    weight = ndimage.gaussian_filter(inside.astype(np.float32), sigma, mode="constant")
-    total = ndimage.gaussian_filter(change * inside, sigma, mode="constant")
-    known = weight > 1e-4
-    outside = np.divide(total, weight, out=np.zeros_like(total), where=known)
+    outside = mean_around(change * inside, inside, sigma, least=1e-4, mode="constant")
     return np.where(inside, change, outside)
 
 

@@ -6,14 +6,14 @@ import logging
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from bids_harmony.exceptions import ImageError
+from bids_harmony.imaging.grid import ReferenceGrid
 from bids_harmony.imaging.intensity import robust_scale
 from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.nothing import check_not_negative
-from bids_harmony.imaging.reference import ReferenceGrid
 from bids_harmony.imaging.resampling import resample_to_grid
+from bids_harmony.imaging.smoothing import mean_around
 from bids_harmony.imaging.volume import Volume
 from bids_harmony.io.remarks import remark
 from bids_harmony.resources import at_once
@@ -119,7 +119,5 @@ def _without_holes(volume: Volume, mask: BrainMask) -> np.ndarray:
         return volume.data
     known = mask.data & ~holes
     sigma = HOLE_MM / np.array(volume.voxel_mm)
-    weight = ndimage.gaussian_filter(known.astype(np.float32), sigma)
-    total = ndimage.gaussian_filter(np.where(known, volume.data, np.float32(0)), sigma)
-    near = np.divide(total, weight, out=np.zeros_like(total), where=weight > 1e-3)
+    near = mean_around(np.where(known, volume.data, np.float32(0)), known, sigma)
     return np.where(holes, near, volume.data)

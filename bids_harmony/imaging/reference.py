@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from scipy import ndimage
 
+from bids_harmony.imaging.grid import ReferenceGrid
+
 __all__ = [
     "REFERENCE",
-    "ReferenceGrid",
     "reference_grid",
     "reference_mask",
     "reference_t1w",
@@ -22,28 +22,6 @@ REFERENCE = "MNI152NLin2009aSym"
 
 MARGIN_MM = 8.0
 """Empty border round the template's brain: brains registered by an affine reach beyond it."""
-
-
-@dataclass(frozen=True, eq=False)
-class ReferenceGrid:
-    """A regular grid in reference space.
-
-    Attributes
-    ----------
-    name : str
-        TemplateFlow name of the space.
-    shape : tuple of int
-        Number of voxels (X, Y, Z), RAS+ order.
-    affine : ndarray (4, 4)
-        Voxel indices to RAS+ mm.
-    voxel_mm : float
-        Edge of a voxel in mm.
-    """
-
-    name: str
-    shape: tuple[int, int, int]
-    affine: np.ndarray
-    voxel_mm: float
 
 
 @lru_cache(maxsize=1)

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from bids_harmony.exceptions import ImageError
+from bids_harmony.imaging.grid import ReferenceGrid
 from bids_harmony.imaging.linear import (
     COARSE,
     FINE,
@@ -23,12 +24,7 @@ from bids_harmony.imaging.linear import (
     deterministic_ants,
     register_linear,
 )
-from bids_harmony.imaging.reference import (
-    ReferenceGrid,
-    reference_grid,
-    reference_mask,
-    reference_t1w,
-)
+from bids_harmony.imaging.reference import reference_grid, reference_mask, reference_t1w
 from bids_harmony.imaging.resampling import resample_to_grid
 from bids_harmony.imaging.transforms import read_transform, write_transform
 

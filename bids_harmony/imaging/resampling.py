@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from bids_harmony.imaging.reference import ReferenceGrid
+from bids_harmony.imaging.grid import ReferenceGrid
 
 __all__ = ["resample_from_grid", "resample_to_grid"]
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from bids_harmony.methods.closed_form import masked_smooth
+from bids_harmony.imaging.smoothing import masked_smooth
 
 __all__ = ["N_MAPS", "TEXTURE_BANDS", "pool_cells", "side_maps", "texture"]
 

@@ -11,21 +11,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.polynomial.legendre import leggrid3d, legvander3d
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 from bids_harmony.exceptions import DataError
+from bids_harmony.imaging.legendre import FIELD_TERMS, legendre_at
 from bids_harmony.imaging.reference import reference_grid, reference_tissues
 
 __all__ = [
-    "FIELD_DEGREES",
-    "FIELD_TERMS",
     "LATTICE_MM",
     "TISSUE_NAMES",
     "CoarseTissues",
     "TissueMap",
-    "log_field",
     "segment_coarsely",
     "segment_tissues",
 ]
@@ -33,14 +30,6 @@ __all__ = [
 #: Labels 1, 2 and 3, in the order of `reference_tissues`.
 TISSUE_NAMES = ("gm", "wm", "csf")
 _ITERATIONS = 15
-_DEGREE = 3
-#: Total degree of each Legendre product of a field, in the order of its coefficients.
-FIELD_DEGREES = tuple(
-    int(degree)
-    for degree in np.indices((_DEGREE + 1,) * 3).sum(axis=0).ravel()
-    if degree <= _DEGREE
-)
-FIELD_TERMS = len(FIELD_DEGREES)
 _NEIGHBOURS = 0.9  # log-odds that a voxel owes to its 27 neighbours if they agree
 _FITTED_VOXELS = 40_000
 _PERCENTILE = 99.5
@@ -116,7 +105,7 @@ def segment_tissues(data: NDArray, mask: NDArray[np.bool_], template: NDArray) -
     means = sure @ signal / sure.sum(axis=1)
     spread = float(signal.std()) / 2
 
-    basis = _polynomials(mask)
+    basis = legendre_at(mask)
     fitted = slice(None, None, max(1, signal.size // _FITTED_VOXELS))
     log_signal = np.log(np.maximum(signal, 1e-3))
     log_gain = np.zeros(signal.size)
@@ -188,39 +177,6 @@ def segment_coarsely(
     at = (slice(None, None, step),) * 3
     template = reference_tissues(reference_grid(voxel_mm))[(slice(None), *at)]
     return CoarseTissues(at, template, segment_tissues(data[at], mask[at], template))
-
-
-def log_field(coefficients: NDArray, shape: tuple[int, int, int]) -> NDArray[np.float32]:
-    """Evaluate a field's logarithm on a whole grid, clipped to -1 to 1.
-
-    Coordinates run from -1 to 1 along each axis, so that coefficients from a coarser grid over the
-    same space hold.
-
-    Parameters
-    ----------
-    coefficients : (FIELD_TERMS,) float
-    shape : (3,) int
-
-    Returns
-    -------
-    (X, Y, Z) float32
-    """
-    cube = np.zeros((_DEGREE + 1,) * 3)
-    cube[_low_order()] = coefficients
-    x, y, z = (np.linspace(-1, 1, n) for n in shape)
-    return np.clip(leggrid3d(x, y, z, cube), -1, 1).astype(np.float32)
-
-
-def _low_order() -> NDArray[np.bool_]:
-    return np.indices((_DEGREE + 1,) * 3).sum(axis=0) <= _DEGREE
-
-
-def _polynomials(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Legendre products of total degree 0 to 3 at the voxels of the mask, (N, 20)."""
-    points = 2 * np.argwhere(mask) / np.maximum(np.array(mask.shape) - 1, 1) - 1
-    x, y, z = points.T
-    products = legvander3d(x, y, z, [_DEGREE] * 3)
-    return products[:, _low_order().ravel()]
 
 
 def _fit(

@@ -48,12 +48,12 @@ class Harmonize(Adapter):
 
     def _adapt(self, folder: Path) -> dict:
         from bids_harmony.api.apply import apply_method
-        from bids_harmony.bids.site import same_site
         from bids_harmony.imaging.intensity import to_half
         from bids_harmony.imaging.native import return_to_native
         from bids_harmony.imaging.volume import read_volume, to_native, write_array, write_image
         from bids_harmony.io.header import CODE_MNI
         from bids_harmony.quality.changes import quality_row
+        from bids_harmony.sites.names import same_site
 
         inputs = self.inputs
         model = harmonizer(inputs, inputs.voxel_mm)

@@ -1,4 +1,4 @@
-"""Closed forms of harmonization: landmark maps, smooth ratio fields, low-order bias fits.
+"""Closed forms of harmonization: smooth ratio fields, maps between sites, low-order bias fits.
 
 All arrays live on the reference grid and are scaled by their scan (`Prepared`): no unit, about 0
 to 1 inside the brain.
@@ -9,118 +9,24 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
+from bids_harmony.imaging.landmarks import landmark_map, landmarks
 from bids_harmony.imaging.legendre import legendre_products
+from bids_harmony.imaging.smoothing import masked_smooth
 
 __all__ = [
-    "LANDMARK_PERCENTILES",
     "SMOOTHING_MM",
-    "landmark_map",
-    "landmarks",
     "low_order_fit",
-    "masked_smooth",
     "ratio_field",
     "relative_map",
 ]
 
 Array = np.ndarray
 
-#: Nyul and Udupa 1999 deciles with the ends of Shinohara et al. 2014.
-LANDMARK_PERCENTILES = (1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 99)
 #: Correlation length of what counts as a field and not as anatomy: wider than a gyrus.
 SMOOTHING_MM = 12.0
 _FLOOR = 1e-3
 _FITTED_VOXELS = 40_000
-#: Vessels and fat lie beyond the last landmark: a steep end must not blow them up.
-_END_SLOPES = (0.25, 2.0)
-
-
-def landmarks(data: Array, mask: Array) -> Array:
-    """Give the intensity landmarks of the foreground.
-
-    Parameters
-    ----------
-    data : (X, Y, Z) float
-    mask : (X, Y, Z) bool
-
-    Returns
-    -------
-    (11,) float64
-        Percentiles `LANDMARK_PERCENTILES`, made strictly increasing.
-    """
-    points = np.percentile(data[mask], LANDMARK_PERCENTILES).astype(np.float64)
-    return np.maximum.accumulate(points + 1e-9 * np.arange(points.size))
-
-
-def landmark_map(data: Array, source: Array, target: Array) -> Array:
-    """Map intensities piecewise linearly from source to target landmarks.
-
-    Beyond the ends the slope of the outermost segments goes on (Nyul and Udupa 1999), kept between
-    0.25 and 2; the result is never negative. Equal landmarks give the input, bit for bit.
-
-    Parameters
-    ----------
-    data : array of float
-    source, target : (K,) float
-        Increasing landmarks.
-
-    Returns
-    -------
-    array of float32
-        Monotone in `data`.
-    """
-    if np.array_equal(source, target):
-        return np.asarray(data, dtype=np.float32)
-    rise = np.diff(target) / np.maximum(np.diff(source), 1e-6)
-    low, high = np.clip(rise[[0, -1]], *_END_SLOPES)
-    mapped = np.interp(data, source, target)
-    mapped += low * np.minimum(data - source[0], 0) + high * np.maximum(data - source[-1], 0)
-    return np.maximum(mapped, 0).astype(np.float32)
-
-
-def masked_smooth(data: Array, mask: Array, sigma: float) -> Array:
-    """Smooth inside a mask without mixing in the outside (normalised convolution).
-
-    Parameters
-    ----------
-    data : (X, Y, Z) float32
-    mask : (X, Y, Z) bool or float weights
-    sigma : float
-        Standard deviation of the Gaussian, voxels.
-
-    Returns
-    -------
-    (X, Y, Z) float32
-        Extrapolated a little way out of the mask; 0 where nothing is near.
-    """
-    weight = np.asarray(mask, dtype=np.float32)
-    total = _smooth(data * weight, sigma)
-    norm = _smooth(weight, sigma)
-    return np.where(norm > 1e-3, total / np.maximum(norm, 1e-3), 0).astype(np.float32)
-
-
-def _smooth(volume: Array, sigma: float) -> Array:
-    """Gaussian filter, on block means where the Gaussian is wide: 20 times faster at 6 voxels."""
-    step = int(sigma / 2)
-    if step < 2:
-        return gaussian_filter(volume, sigma, truncate=3.0, mode="constant")
-    # Half of the start of the program, which asks for banks and smooths nothing.
-    import torch
-    from torch.nn import functional
-
-    pad = [(0, -n % step) for n in volume.shape]
-    padded = torch.from_numpy(np.pad(volume, pad))[None, None]
-    coarse = gaussian_filter(
-        functional.avg_pool3d(padded, step)[0, 0].numpy(),
-        sigma / step,
-        truncate=3.0,
-        mode="constant",
-    )
-    fine = functional.interpolate(
-        torch.from_numpy(coarse)[None, None], scale_factor=step, mode="trilinear"
-    )[0, 0]
-    return fine[tuple(slice(0, n) for n in volume.shape)].numpy()
 
 
 def ratio_field(numerator: Array, denominator: Array, mask: Array, voxel_mm: float) -> Array:

@@ -9,15 +9,10 @@ import numpy as np
 import torch
 
 from bids_harmony.devices import exact_convolutions, slices_per_pass
+from bids_harmony.imaging.landmarks import landmark_map, landmarks
 from bids_harmony.imaging.slices import cut_stack
 from bids_harmony.imaging.texture import side_maps, texture
-from bids_harmony.methods.closed_form import (
-    landmark_map,
-    landmarks,
-    low_order_fit,
-    ratio_field,
-    relative_map,
-)
+from bids_harmony.methods.closed_form import low_order_fit, ratio_field, relative_map
 from bids_harmony.methods.tissue_form import match_tissues, relate_tissues
 from bids_harmony.model.inference import ChangePass
 from bids_harmony.model.network import Condition, IHFNetwork

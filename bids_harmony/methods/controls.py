@@ -8,8 +8,8 @@ import numpy as np
 
 from bids_harmony import __version__
 from bids_harmony.imaging.prepared import Prepared
+from bids_harmony.imaging.smoothing import masked_smooth
 from bids_harmony.methods import Applied, finish
-from bids_harmony.methods.closed_form import masked_smooth
 from bids_harmony.methods.profiled import Banked
 from bids_harmony.sites.profile_cache import Shelf
 

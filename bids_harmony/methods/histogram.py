@@ -8,13 +8,13 @@ import nibabel as nib
 import numpy as np
 
 from bids_harmony import __version__
+from bids_harmony.imaging.grid import ReferenceGrid
 from bids_harmony.imaging.intensity import correct_bias
+from bids_harmony.imaging.landmarks import landmark_map, landmarks
 from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.prepared import Prepared
-from bids_harmony.imaging.reference import ReferenceGrid
 from bids_harmony.imaging.volume import Volume
 from bids_harmony.methods import Applied, finish
-from bids_harmony.methods.closed_form import landmark_map, landmarks
 from bids_harmony.methods.conditioned import (
     closed_form,
     low_order_form,

@@ -9,7 +9,6 @@ import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
 
-from bids_harmony.bids.site import same_site
 from bids_harmony.diffusion.brain import SLAB_MM, is_slab
 from bids_harmony.diffusion.calibration import ScanLook, look_at_scan, steepness
 from bids_harmony.diffusion.features import (
@@ -21,7 +20,6 @@ from bids_harmony.diffusion.features import (
 )
 from bids_harmony.diffusion.gradients import Gradients, match_shells
 from bids_harmony.diffusion.series import Series, signed_mean_b0
-from bids_harmony.diffusion.shell_models import AttenuationModel, RishModel, ShellModel
 from bids_harmony.exceptions import DataError
 from bids_harmony.imaging.intensity import robust_scale
 from bids_harmony.imaging.mask import BrainMask
@@ -29,8 +27,11 @@ from bids_harmony.imaging.native import return_to_native
 from bids_harmony.imaging.nothing import check_not_negative
 from bids_harmony.imaging.prepared import Prepared, prepare
 from bids_harmony.imaging.reference import reference_grid
+from bids_harmony.imaging.smoothing import mean_around
 from bids_harmony.imaging.volume import Volume, native_order, ras_order, stored_voxels
 from bids_harmony.methods import Harmonizer
+from bids_harmony.methods.shell_models import AttenuationModel, RishModel, ShellModel
+from bids_harmony.sites.names import same_site
 from bids_harmony.sites.series_profile import SeriesLook, b_scale
 
 __all__ = ["SeriesResult", "harmonize_series"]
@@ -270,11 +271,10 @@ class _Output:
 def _faded(ratio: Array, inside: Array, voxel_mm: Array) -> Array:
     """Carry a ratio over the edge of the brain, and let it end at 1: air has no look."""
     sigma = FADE_MM / 2 / voxel_mm
-    weight = ndimage.gaussian_filter(inside.astype(np.float32), sigma, mode="constant")
-    total = ndimage.gaussian_filter(np.where(inside, np.log(ratio), 0), sigma, mode="constant")
+    near = mean_around(np.where(inside, np.log(ratio), 0), inside, sigma, mode="constant")
     distance = ndimage.distance_transform_edt(~inside, sampling=voxel_mm)
-    share = np.maximum(1 - distance / FADE_MM, 0) / np.maximum(weight, 1e-3)
-    return np.where(inside, ratio, np.exp(total * share)).astype(np.float32)
+    share = np.maximum(1 - distance / FADE_MM, 0)
+    return np.where(inside, ratio, np.exp(near * share)).astype(np.float32)
 
 
 def _voxel_mm(series: Series) -> Array:

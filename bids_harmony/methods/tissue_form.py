@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bids_harmony.imaging.tissues import log_field
+from bids_harmony.imaging.legendre import log_field
 from bids_harmony.sites.contrast_law import deviation_gain
 from bids_harmony.sites.difference import SiteDifference
 from bids_harmony.sites.scan_measures import ScanLooks

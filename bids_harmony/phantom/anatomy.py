@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from bids_harmony.imaging.reference import ReferenceGrid, reference_tissues
+from bids_harmony.imaging.grid import ReferenceGrid
+from bids_harmony.imaging.reference import reference_tissues
 
 __all__ = [
     "TISSUES",

@@ -19,7 +19,8 @@ from scipy.ndimage import affine_transform
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
-from bids_harmony.imaging.reference import ReferenceGrid, reference_grid
+from bids_harmony.imaging.grid import ReferenceGrid
+from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.imaging.volume import write_image
 from bids_harmony.phantom.anatomy import Anatomy, make_anatomy
 from bids_harmony.phantom.scanner import SITES, Scanner, acquire

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from bids_harmony.imaging.reference import ReferenceGrid
+from bids_harmony.imaging.grid import ReferenceGrid
 from bids_harmony.phantom.anatomy import (
     Anatomy,
     displaced_points,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 from skimage.measure import block_reduce
 
+from bids_harmony.imaging.smoothing import mean_around
 from bids_harmony.imaging.tissues import segment_coarsely
 
 __all__ = ["ContrastKept", "contrast_kept_by_tissue"]
@@ -126,8 +126,7 @@ def _slope_above(before: NDArray, after: NDArray, tissue: NDArray, voxel_mm: flo
 def _local_contrast(held: NDArray, weight: NDArray, voxel_mm: float) -> NDArray:
     """What voxels hold over its own mean around, minus 1, for each unit of weight."""
     near, around = (
-        gaussian_filter(held, width / voxel_mm)
-        / np.maximum(gaussian_filter(weight, width / voxel_mm), _LEAST_WEIGHT)
+        mean_around(held, weight, width / voxel_mm, least=_LEAST_WEIGHT)
         for width in (_FINE_MM, _WIDE_MM)
     )
     return np.asarray(near / np.maximum(around, _LEAST_WEIGHT) - 1, np.float64)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from bids_harmony.imaging.legendre import FIELD_DEGREES, log_field
 from bids_harmony.imaging.reference import reference_grid, reference_tissues
-from bids_harmony.imaging.tissues import FIELD_DEGREES, log_field
 from bids_harmony.sites.priors import MEASURES, Prior, prior_of
 from bids_harmony.sites.random_effects import Difference, mean_per_person, site_difference
 from bids_harmony.sites.scan_measures import ScanLooks

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bids_harmony.exceptions import DataError
+from bids_harmony.imaging.landmarks import landmarks
 from bids_harmony.imaging.slices import cut_stack
 from bids_harmony.imaging.texture import texture
-from bids_harmony.methods.closed_form import landmarks
 from bids_harmony.sites.scan_measures import DETAIL_BANDS, ScanLooks
 from bids_harmony.sites.tissue_profile import TissueProfile, tissue_profile
 
@@ -56,7 +56,7 @@ class SiteBank:
     mean_image : (X, Y, Z) float32
         Mean of the scaled scans where the brains cover a voxel; 0 elsewhere.
     landmarks : (11,) float64
-        Mean intensity landmarks, `closed_form.LANDMARK_PERCENTILES`.
+        Mean intensity landmarks, `landmarks.LANDMARK_PERCENTILES`.
     quantiles : (101,) float64
         Mean intensity quantiles 0 to 100 %.
     codes : (bins, K) float32
@@ -66,7 +66,7 @@ class SiteBank:
     tissue_means : (3,) float64
         Mean intensities of grey matter, white matter and CSF without the field.
     field : (20,) float64
-        Mean of the scans' own fields, `imaging.tissues.log_field`.
+        Mean of the scans' own fields, `imaging.legendre.log_field`.
     scale : float
         Median scale q of the scans, in the site's stored units.
     scans : tuple of str

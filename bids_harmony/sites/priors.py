@@ -1,7 +1,7 @@
 """How much sites, people and repeats differ: a small table of numbers from real scanners.
 
 ``data/priors.tsv`` says for each number where it comes from. Logarithms of intensities relative to
-white matter have no unit; field terms are coefficients of `imaging.tissues.log_field`.
+white matter have no unit; field terms are coefficients of `imaging.legendre.log_field`.
 """
 
 from __future__ import annotations

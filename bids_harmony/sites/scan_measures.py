@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bids_harmony.imaging.tissues import FIELD_TERMS
+from bids_harmony.imaging.legendre import FIELD_TERMS
 from bids_harmony.sites.tissue_profile import contrasts
 
 __all__ = ["DETAIL_BANDS", "ScanLooks"]
@@ -29,7 +29,7 @@ class ScanLooks:
     means : (N, 3) float64
         Intensities of grey matter, white matter and CSF without the field, fraction of scale.
     fields : (N, 20) float64
-        Coefficients of the logarithm of each scan's field (`imaging.tissues.log_field`).
+        Coefficients of the logarithm of each scan's field (`imaging.legendre.log_field`).
     detail : (N, 2) float64
         Log-energy of fine detail, mean over the brain, two bands.
     covariates : mapping of str to (N,) float64

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bids_harmony.imaging.tissues import CoarseTissues, log_field, segment_coarsely
+from bids_harmony.imaging.legendre import log_field
+from bids_harmony.imaging.tissues import CoarseTissues, segment_coarsely
 
 __all__ = ["TissueProfile", "contrasts", "tissue_profile"]
 
@@ -25,7 +26,7 @@ class TissueProfile:
     means : (3,) float64
         Intensities of grey matter, white matter and CSF without the field, fraction of scale.
     field : (20,) float64
-        Coefficients of the field's logarithm (`imaging.tissues.log_field`).
+        Coefficients of the field's logarithm (`imaging.legendre.log_field`).
     """
 
     means: Array

@@ -15,8 +15,8 @@ from torch import Tensor
 from bids_harmony import __version__
 from bids_harmony.devices import resolve_device
 from bids_harmony.exceptions import DataError, UsageError
+from bids_harmony.imaging.landmarks import landmarks
 from bids_harmony.imaging.reference import reference_grid
-from bids_harmony.methods.closed_form import landmarks
 from bids_harmony.methods.histogram import without_bias
 from bids_harmony.methods.registry import METHOD_NEEDS, check_training_target
 from bids_harmony.model.encoder import Encoder, load_encoder

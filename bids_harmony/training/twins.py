@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from bids_harmony.imaging.grid import ReferenceGrid
 from bids_harmony.imaging.intensity import robust_scale
-from bids_harmony.imaging.reference import ReferenceGrid, reference_grid
+from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.methods.conditioned import Conditioned, condition_scan
 from bids_harmony.model.encoder import Encoder
 from bids_harmony.model.network import Condition

@@ -24,11 +24,11 @@ _SIDECAR = {
 def _read_sidecar(path: Path) -> object:
     """As far as the output's sidecar, without asking PyBIDS."""
     from bids_harmony.bids.census import Image
-    from bids_harmony.bids.dataset import Scan
     from bids_harmony.bids.derivative import write_json
     from bids_harmony.bids.inventory import read_json_object
     from bids_harmony.bids.naming import harmonized_path
     from bids_harmony.bids.raw_layout import raw_sidecar
+    from bids_harmony.bids.scan import Scan
     from bids_harmony.bids.sidecar import harmonized_sidecar
     from bids_harmony.bids.site import resolve_sites
     from bids_harmony.bids.site_tables import SiteTables

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from bids_harmony.imaging.grid import ReferenceGrid
 from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.native import intensity_map, return_to_native
 from bids_harmony.imaging.prepared import prepare
-from bids_harmony.imaging.reference import ReferenceGrid
 from bids_harmony.imaging.volume import from_image
 from tests.small_volumes import rigid
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from bids_harmony.exceptions import ImageError
+from bids_harmony.imaging.grid import ReferenceGrid
 from bids_harmony.imaging.mask import brain_mask, is_skull_stripped
 from bids_harmony.imaging.native import return_to_native
 from bids_harmony.imaging.nothing import find_nothing
 from bids_harmony.imaging.prepared import prepare
-from bids_harmony.imaging.reference import ReferenceGrid
 from bids_harmony.imaging.volume import from_image, read_volume, to_native, write_image
 
 AFFINE = np.diag([-3.0, 3.0, 3.0, 1.0])

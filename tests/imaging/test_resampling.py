@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bids_harmony.imaging.reference import ReferenceGrid
+from bids_harmony.imaging.grid import ReferenceGrid
 from bids_harmony.imaging.resampling import resample_from_grid, resample_to_grid
 from tests.small_volumes import rigid
 

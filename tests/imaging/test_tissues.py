@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.polynomial.legendre import legval
 
-from bids_harmony.imaging.tissues import FIELD_TERMS, log_field
+from bids_harmony.imaging.legendre import FIELD_TERMS, log_field
 
 
 def test_a_field_on_a_coarser_grid_is_the_same_field():

@@ -5,10 +5,10 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+from bids_harmony.imaging.landmarks import landmark_map, landmarks
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.methods import load_harmonizer
-from bids_harmony.methods.closed_form import landmark_map, landmarks
 from bids_harmony.methods.histogram import match_distribution, without_bias
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.fitted_files import write_fitted

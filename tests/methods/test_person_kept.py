@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bids_harmony.imaging.intensity import robust_scale
+from bids_harmony.imaging.legendre import log_field
 from bids_harmony.imaging.reference import reference_grid
-from bids_harmony.imaging.tissues import log_field
 from bids_harmony.methods.conditioned import (
     closed_form,
     condition_scan,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bids_harmony.imaging.tissues import FIELD_TERMS, log_field
+from bids_harmony.imaging.legendre import FIELD_TERMS, log_field
 from bids_harmony.methods.tissue_form import goal_means, match_tissues, relate_tissues
 from bids_harmony.sites.difference import SiteDifference
 from bids_harmony.sites.random_effects import Difference

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bids_harmony.imaging.intensity import robust_scale
+from bids_harmony.imaging.legendre import FIELD_TERMS, log_field
 from bids_harmony.imaging.reference import reference_grid
-from bids_harmony.imaging.tissues import FIELD_TERMS, log_field
 from bids_harmony.phantom.anatomy import make_anatomy
 from bids_harmony.phantom.pathology import with_lesions
 from bids_harmony.phantom.scanner import SITES, acquire, without_fields

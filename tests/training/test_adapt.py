@@ -8,10 +8,10 @@ import torch
 
 from bids_harmony.exceptions import DataError, MissingInput, SiteError, UsageError
 from bids_harmony.imaging.intensity import robust_scale
+from bids_harmony.imaging.landmarks import landmarks
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.methods import load_harmonizer
-from bids_harmony.methods.closed_form import landmarks
 from bids_harmony.model.presets import preset
 from bids_harmony.phantom.anatomy import make_anatomy
 from bids_harmony.phantom.scanner import SITES, acquire

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from bids_harmony.exceptions import DataError, SiteError
+from bids_harmony.imaging.grid import ReferenceGrid
 from bids_harmony.imaging.prepared import Prepared
-from bids_harmony.imaging.reference import ReferenceGrid, reference_grid
+from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.methods import load_harmonizer
 from bids_harmony.methods.simix import VIEWS
 from bids_harmony.model.encoder import load_encoder

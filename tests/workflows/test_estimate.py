@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_harmony.bids.dataset import Scan
+from bids_harmony.bids.scan import Scan
 from bids_harmony.bids.site import SiteEvidence
 from bids_harmony.settings import Settings, TrainingSettings
 from bids_harmony.workflows.anat import HEAD_GIB

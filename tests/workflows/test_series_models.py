@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bids_harmony.bids.dataset import Scan
+from bids_harmony.bids.scan import Scan
 from bids_harmony.bids.site import SiteEvidence
 from bids_harmony.exceptions import InputOutputError, SiteError
 from bids_harmony.settings import Settings

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bids_harmony.diffusion.calibration import look_at_scan, steepness
-from bids_harmony.diffusion.shell_models import AttenuationModel, RishModel
 from bids_harmony.diffusion.tensor import fit_tensor
+from bids_harmony.methods.shell_models import AttenuationModel, RishModel
 from bids_harmony.sites.series_profile import SeriesLook, b_scale
 from tests.diffusion.simple_series import SHAPE, make_gradients, make_series
 

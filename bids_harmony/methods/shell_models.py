@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from bids_harmony.diffusion.calibration import ScanLook, shell_order
 from bids_harmony.diffusion.gradients import Gradients, Shell, match_shells
 from bids_harmony.diffusion.rician import rician_amplitude, rician_mean
 from bids_harmony.diffusion.rish import harmonics
+from bids_harmony.imaging.smoothing import mean_around
 from bids_harmony.sites.series_profile import SeriesLook, b_scale, order_scales
 
 __all__ = ["AttenuationModel", "RishModel", "ShellModel"]
@@ -146,11 +146,7 @@ class RishModel:
         sigma = ENERGY_MM / np.asarray(self.voxel_mm)
         image = np.zeros(self.inside.shape, dtype=np.float32)
         image[self.inside] = values
-        total = ndimage.gaussian_filter(image, sigma, mode="constant", truncate=3.0)
-        weight = ndimage.gaussian_filter(
-            self.inside.astype(np.float32), sigma, mode="constant", truncate=3.0
-        )
-        return (total / np.maximum(weight, 1e-3))[self.inside]
+        return mean_around(image, self.inside, sigma, mode="constant", truncate=3.0)[self.inside]
 
 
 def _both(shell: Shell, source: SeriesLook, target: SeriesLook) -> tuple[float, float]:

@@ -1,0 +1,57 @@
+"""One image of the input dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bids_harmony.bids.naming import file_stem
+from bids_harmony.bids.site import SiteEvidence
+
+__all__ = ["Scan"]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One image of the input.
+
+    Attributes
+    ----------
+    path : Path
+        Absolute, below the dataset root; links are not followed.
+    entities : mapping
+        PyBIDS entities of the file name as text (``subject``, ``session``, ``acquisition``,
+        ``datatype``, ...).
+    modality : str
+        ``T1w``, ``T2w``, ``FLAIR`` or ``dwi``.
+    metadata : mapping
+        Sidecar fields after BIDS inheritance.
+    site : SiteEvidence
+        Where it was acquired and how that is known.
+    gradients : (Path, Path), optional
+        bval and bvec file of a diffusion series, its own or inherited.
+    """
+
+    path: Path
+    entities: Mapping[str, str]
+    modality: str
+    metadata: Mapping[str, Any]
+    site: SiteEvidence
+    gradients: tuple[Path, Path] | None = None
+
+    @property
+    def subject(self) -> str:
+        """Subject label without ``sub-``."""
+        return self.entities["subject"]
+
+    @property
+    def session(self) -> str | None:
+        """Session label without ``ses-``, None in a dataset without sessions."""
+        return self.entities.get("session")
+
+    @property
+    def label(self) -> str:
+        """File stem such as ``sub-01_ses-A_T1w``: names the scan in logs and folders."""
+        return file_stem(self.path)
