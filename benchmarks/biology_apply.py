@@ -107,7 +107,7 @@ def program_key(*more: str) -> str:
 
 
 def fitted(folder: Path, methods: Sequence[str], workers: int) -> dict[str, tuple[str, Path]]:
-    """Fit methods to the scans of the banks, unless this program has done so.
+    """Fit methods to the scans of the profiles, unless this program has done so.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def fitted(folder: Path, methods: Sequence[str], workers: int) -> dict[str, tupl
     plan = Plan(
         sites=(TARGET, *draw["sources"]),
         modalities=tuple(draw["modalities"]),
-        training_per_site=draw["bank_people"],
+        training_per_site=draw["profile_people"],
         paired=0,
         voxel_mm=draw["voxel_mm"],
         seed=draw["seed"],
@@ -137,7 +137,7 @@ def fitted(folder: Path, methods: Sequence[str], workers: int) -> dict[str, tupl
     ]
     everyone = {s.subject for s in scans}
     models = {}
-    # Most methods have nothing but the banks, and the shipped network takes them, too.
+    # Most methods have nothing but the profiles, and the shipped network takes them, too.
     groups = [[m for m in METHOD_NEEDS if m == "ihf" or not METHOD_NEEDS[m].trained]]
     groups[0].sort(key=lambda m: m != "none")
     groups += [[m] for m in METHOD_NEEDS if m not in groups[0]]

@@ -31,7 +31,7 @@ __all__ = [
     "SOURCES",
     "Draw",
     "Someone",
-    "bank_people",
+    "profile_people",
     "tested_people",
     "write_cohort",
 ]
@@ -48,7 +48,7 @@ PLANTED = {
 #: Three vendors, inversion-prepared and spoiled sequences, 1.5 and 3 T.
 SOURCES = ("GE", "PHILIPS", "SIEMENS", "SKYRA")
 #: Seeds of people: no other benchmark's, and none of the shipped model's training.
-_BANKS, _TESTED = 400_000, 450_000
+_PROFILES, _TESTED = 400_000, 450_000
 #: T2 by so much longer than without the lesion: what counts as lesion.
 _LESION = 1.1
 
@@ -62,15 +62,15 @@ class Draw:
     seed : int
     people : int
         Tested, each at all sites.
-    bank_people : int
-        Others behind the bank of each site.
+    profile_people : int
+        Others behind the profile of each site.
     sources, modalities : tuple of str
     voxel_mm : float
     """
 
     seed: int = 0
     people: int = 24
-    bank_people: int = 5
+    profile_people: int = 5
     sources: tuple[str, ...] = SOURCES
     modalities: tuple[str, ...] = ("T1w", "T2w", "FLAIR")
     voxel_mm: float = 2.0
@@ -81,7 +81,7 @@ class Draw:
         return Plan(
             sites=(TARGET, *self.sources),
             modalities=self.modalities,
-            training_per_site=self.bank_people,
+            training_per_site=self.profile_people,
             paired=0,
             voxel_mm=self.voxel_mm,
             seed=self.seed,
@@ -112,7 +112,7 @@ def write_cohort(draw: Draw, folder: Path, cache: Path) -> None:
     ----------
     draw : Draw
     folder : Path
-        Gets ``cohort.json``, ``scans`` of the banks and ``people``, one file each.
+        Gets ``cohort.json``, ``scans`` of the profiles and ``people``, one file each.
     cache : Path
         Of anatomies.
     """
@@ -121,17 +121,17 @@ def write_cohort(draw: Draw, folder: Path, cache: Path) -> None:
         return
     (folder / "people").mkdir(parents=True, exist_ok=True)
     plan = draw.plan
-    bankers = tuple(b.anatomy for b in bank_people(draw, cache))
+    bankers = tuple(b.anatomy for b in profile_people(draw, cache))
     group = Group(bankers, ("taught",) * len(bankers))
     scans = write_training_scans(plan, {"training": group}, folder / "scans", paired=False)
-    banks = [
+    profiles = [
         {"label": s.label, "subject": s.subject, "modality": s.modality, "site": s.site,
          "age": draw_biology(int(s.subject)).age, "file": str(s.prepared.relative_to(folder))}
         for s in scans
     ]  # fmt: skip
     shown = tqdm(tested_people(draw, cache), f"cohort {draw.seed}", draw.people, disable=None)
     tested = [_write_person(draw, folder, each) for each in shown]
-    record = {"key": draw.key, "draw": asdict(draw), "banks": banks, "people": tested}
+    record = {"key": draw.key, "draw": asdict(draw), "banks": profiles, "people": tested}
     about.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
@@ -146,10 +146,10 @@ def _anatomies(draw: Draw, cache: Path, first: int, count: int, maps: slice) -> 
     )
 
 
-def bank_people(draw: Draw, cache: Path) -> list[Someone]:
-    """People behind the banks, `Draw.bank_people` for the target and then for each source."""
-    count, maps = draw.bank_people * len(draw.plan.sites), slice(0, FIRST_TEST_MAP - 1)
-    plain = _anatomies(draw, cache, _BANKS, count, maps)
+def profile_people(draw: Draw, cache: Path) -> list[Someone]:
+    """People behind the profiles, `profile_people` for the target, then for each source."""
+    count, maps = draw.profile_people * len(draw.plan.sites), slice(0, FIRST_TEST_MAP - 1)
+    plain = _anatomies(draw, cache, _PROFILES, count, maps)
     return [_someone(each, draw_biology(each.seed)) for each in plain]
 
 

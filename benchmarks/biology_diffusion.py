@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from biology_apply import TRUTH, program_key
 from biology_diffusion_data import EFFECTS, MAPS, PLANTED, part_file
-from diffusion import ROOT, harmonized_voxels, load_looks
+from diffusion import ROOT, harmonized_voxels, load_profiles
 from diffusion_cohort import TARGET, Scan, keep_series, load_series
 from scipy.stats import qmc
 from tqdm import tqdm
@@ -63,7 +63,7 @@ def main() -> None:
     for seed in options.seeds or ([0] if options.quick else [0, 1, 2]):
         folder = options.folder / f"seed-{seed}-{people}-people" / "diffusion"
         _simulate(folder, options.folder / "people", seed, people, sites)
-        harmonizer, looks = load_looks(folder, (TARGET, *sites))
+        harmonizer, looks = load_profiles(folder, (TARGET, *sites))
         for mode in ("none", *options.modes):
             label = options.label if options.label and mode != "none" else mode
             shown = tqdm(sorted((folder / "scans").glob("t_*.npz")), label, disable=None)
@@ -75,13 +75,13 @@ def main() -> None:
 
 def _simulate(folder: Path, cache: Path, seed: int, people: int, sites: Sequence[str]) -> None:
     # Builds to compare with have no such people.
-    from biology_cohort import Draw, bank_people, tested_people
+    from biology_cohort import Draw, profile_people, tested_people
 
     scans = folder / "scans"
     scans.mkdir(parents=True, exist_ok=True)
     draw = Draw(seed, people, sources=tuple(sites))
-    for number, banker in enumerate(bank_people(draw, cache)):
-        site = (TARGET, *sites)[number // draw.bank_people]
+    for number, banker in enumerate(profile_people(draw, cache)):
+        site = (TARGET, *sites)[number // draw.profile_people]
         person = banker.anatomy
         _scan(scans, "b", site, person, make_microstructure(person, age=banker.biology.age))
     levels = qmc.LatinHypercube(len(PLANTED), rng=1000 + seed).random(people)

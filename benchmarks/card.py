@@ -4,7 +4,7 @@
 
 * ``network``: the shipped network on the slices of one T1w of 1 mm, from arrays to arrays; its
   convolutions alone; and the largest difference from a processor's result.
-* ``scans``: the command line on a batch of T1w scans, when the banks of both sites are there;
+* ``scans``: the command line on a batch of T1w scans, when the profiles of both sites are there;
   seconds a scan.
 * ``training``: steps on unpaired slices in float32 and bf16, steps a second, and the arithmetic of
   all convolutions and products a second as a share of the rate of a large product in bf16.

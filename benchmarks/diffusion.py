@@ -34,8 +34,8 @@ from bids_harmony.methods.series import harmonize_series
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.shipped import SHIPPED_MODEL
 from bids_harmony.quality.diffusion import angle_between
-from bids_harmony.sites.profile_cache import BankShelf
-from bids_harmony.sites.series_profile import SeriesLook, build_series_banks
+from bids_harmony.sites.profile_cache import ProfileCache
+from bids_harmony.sites.series_profile import SeriesProfile, build_series_profiles
 from lab.diffusion_scanner import DIFFUSION_SITES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,7 +75,7 @@ def main() -> None:
     start = time.monotonic()
     scans = options.folder / "scans"
     simulate(scans)
-    harmonizer, looks = load_looks(options.folder, (TARGET, *options.sites))
+    harmonizer, looks = load_profiles(options.folder, (TARGET, *options.sites))
     people = [f"T{number + 1:02d}" for number in range(options.people)]
     rows, regions = [], []
     visits = [(person, site) for person in people for site in options.sites]
@@ -102,12 +102,12 @@ def main() -> None:
     print(text)
 
 
-def load_looks(work: Path, sites: Sequence[str]) -> tuple[Harmonizer, dict[str, SeriesLook]]:
+def load_profiles(work: Path, sites: Sequence[str]) -> tuple[Harmonizer, dict[str, SeriesProfile]]:
     """The shipped model, and what five people of each site show; made where they are missing."""
     scans, folder = work / "scans", work / "banks"
-    shelf = BankShelf(folder, DWI_VOXEL_MM)
+    cache = ProfileCache(folder, DWI_VOXEL_MM)
     folder.mkdir(parents=True, exist_ok=True)
-    harmonizer = load_harmonizer("ihf", SHIPPED_MODEL, shelf, batch_size=2)
+    harmonizer = load_harmonizer("ihf", SHIPPED_MODEL, cache, batch_size=2)
     encoder, grid = load_encoder("mri"), reference_grid(DWI_VOXEL_MM)
     looks = {}
     for site in tqdm(sites, "looks", disable=None):
@@ -118,13 +118,13 @@ def load_looks(work: Path, sites: Sequence[str]) -> tuple[Harmonizer, dict[str, 
                 for s in bank_scans(scans, site)
             ]
             cells = harmonizer.network.config.aan.grid
-            look, banks = build_series_banks(
+            look, profiles = build_series_profiles(
                 site, prepared, encoder, cells=cells, voxel_mm=DWI_VOXEL_MM
             )
-            for bank in banks:
-                shelf.write(bank, {})
+            for profile in profiles:
+                cache.write(profile, {})
             look.write(path)
-        looks[site] = SeriesLook.read(path)
+        looks[site] = SeriesProfile.read(path)
     return harmonizer, looks
 
 
@@ -132,7 +132,7 @@ def _visit(
     own: dict[str, Scan],
     person: str,
     harmonizer: Harmonizer,
-    looks: dict[str, SeriesLook],
+    looks: dict[str, SeriesProfile],
     options: argparse.Namespace,
 ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
     scan = own["scan"]
@@ -167,7 +167,7 @@ def _visit(
 
 
 def harmonized_voxels(
-    scan: Scan, harmonizer: Harmonizer, source: SeriesLook, target: SeriesLook, mode: str
+    scan: Scan, harmonizer: Harmonizer, source: SeriesProfile, target: SeriesProfile, mode: str
 ) -> Array:
     result = harmonize_series(
         scan.series, scan.gradients, scan.brain, scan.world, harmonizer,
@@ -176,7 +176,7 @@ def harmonized_voxels(
     return result.raw[scan.mask].astype(np.float32)
 
 
-def _histogram(scan: Scan, target: SeriesLook) -> Array:
+def _histogram(scan: Scan, target: SeriesProfile) -> Array:
     """Each shell's S/S0 of the scan itself to the target's distribution."""
     voxels = scan.voxels()
     mean = np.maximum(voxels[:, scan.gradients.b0].mean(1), 1)[:, None]
@@ -243,7 +243,7 @@ def _combat(
     trained: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for site in (TARGET, *options.sites):
         for scan in bank_scans(scans, site):
-            # White matter of people of the banks is not known: where the tensor says so.
+            # White matter of people of the profiles is not known: where the tensor says so.
             tensor = fit_tensor(
                 scan.series.signal(...), scan.mask & _thin(scan.mask), scan.gradients
             )

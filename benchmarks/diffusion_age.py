@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from diffusion import RESULTS, ROOT, SITES, harmonized_voxels, load_looks
+from diffusion import RESULTS, ROOT, SITES, harmonized_voxels, load_profiles
 from diffusion_cohort import TARGET, Scan, ages, bank_scans, simulate
 from measure import provenance
 from tqdm import tqdm
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--result", type=Path, default=RESULTS / "diffusion_age.json")
     options = parser.parse_args()
     simulate(options.folder / "scans")
-    harmonizer, looks = load_looks(options.folder, (TARGET, *SITES))
+    harmonizer, looks = load_profiles(options.folder, (TARGET, *SITES))
     known, people = ages(), []
     scans = [s for site in SITES for s in bank_scans(options.folder / "scans", site)]
     for scan in tqdm(scans, "people", disable=None):

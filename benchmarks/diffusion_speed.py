@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from measure import Meter, provenance
 
-from bids_harmony.diffusion.calibration import ScanLook
+from bids_harmony.diffusion.calibration import SeriesMeasures
 from bids_harmony.diffusion.features import DWI_MODES, DWI_VOXEL_MM, prepare_series
 from bids_harmony.diffusion.gradients import Gradients
 from bids_harmony.diffusion.series import open_series, write_series
@@ -33,8 +33,8 @@ from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.shipped import SHIPPED_MODEL
 from bids_harmony.phantom.anatomy import make_anatomy
 from bids_harmony.phantom.cohort import place
-from bids_harmony.sites.profile_cache import BankShelf
-from bids_harmony.sites.series_profile import SeriesLook, build_series_banks
+from bids_harmony.sites.profile_cache import ProfileCache
+from bids_harmony.sites.series_profile import SeriesProfile, build_series_profiles
 from lab.diffusion import acquire_series
 from lab.diffusion_scanner import DIFFUSION_SITES, gradient_scheme
 from lab.microstructure import make_microstructure, placed
@@ -82,7 +82,7 @@ def main() -> None:
 def _measured(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     gradients, mask, world = write_large_series(folder / "dwi.nii.gz")
     meter = Meter()
-    with meter.stage("prepare one series and make its banks"):
+    with meter.stage("prepare one series and make its profiles"):
         harmonizer, looks = looks_of(folder, gradients, mask, world)
     for mode in options.modes:
         with meter.stage(f"read, check ({mode})"):
@@ -102,29 +102,29 @@ def _measured(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]
 
 def looks_of(
     folder: Path, gradients: Gradients, mask: BrainMask, world: np.ndarray
-) -> tuple[Any, dict[str, SeriesLook]]:
+) -> tuple[Any, dict[str, SeriesProfile]]:
     """The shipped model and the looks A and B of two sites that scanned ``dwi.nii.gz``."""
     grid, encoder = reference_grid(DWI_VOXEL_MM), load_encoder("mri")
-    shelf = BankShelf(folder, DWI_VOXEL_MM)
-    harmonizer = load_harmonizer("ihf", SHIPPED_MODEL, shelf, batch_size=2)
+    cache = ProfileCache(folder, DWI_VOXEL_MM)
+    harmonizer = load_harmonizer("ihf", SHIPPED_MODEL, cache, batch_size=2)
     prepared = prepare_series(
         open_series(folder / "dwi.nii.gz"), gradients, mask, world, grid, "volume"
     )
     looks = {}
     for site, water in (("A", 3.1e-3), ("B", 3.0e-3)):
         cells = harmonizer.network.config.aan.grid
-        look, banks = build_series_banks(
+        look, profiles = build_series_profiles(
             site, [("a", prepared)], encoder, cells=cells, voxel_mm=DWI_VOXEL_MM
         )
-        for bank in banks:
-            shelf.write(bank, {})
+        for profile in profiles:
+            cache.write(profile, {})
         # Two scans that differ a little, so that every part of the model has work to do.
         twice = [("a", _with(look, water)), ("b", _with(look, 1.001 * water))]
-        looks[site] = SeriesLook(site, tuple(twice))
+        looks[site] = SeriesProfile(site, tuple(twice))
     return harmonizer, looks
 
 
-def _with(look: SeriesLook, water: float) -> ScanLook:
+def _with(look: SeriesProfile, water: float) -> SeriesMeasures:
     return replace(look.scans[0][1], water=water)
 
 

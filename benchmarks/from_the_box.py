@@ -1,6 +1,6 @@
 """Methods that need no training of their own, applied to a scan as ``participant`` would.
 
-All that they know of a site is a profile ("bank") of scans that are given here. The methods are
+All that they know of a site is a profile ("profile") of scans that are given here. The methods are
 those of this build of the package, or of another: this file, run by the interpreter of that
 build's environment, then answers requests, so that both see the very same scans.
 """
@@ -30,8 +30,8 @@ from bids_harmony.methods.registry import METHOD_NEEDS
 from bids_harmony.model.encoder import Encoder, load_encoder
 from bids_harmony.model.presets import DEFAULT_PRESET, preset
 from bids_harmony.model.shipped import SHIPPED_MODEL
-from bids_harmony.sites.image_profile import build_bank
-from bids_harmony.sites.profile_cache import BankShelf
+from bids_harmony.sites.image_profile import build_profile
+from bids_harmony.sites.profile_cache import ProfileCache
 
 __all__ = ["BOX_METHODS", "KnownSites", "known_sites", "methods_digest", "package_root"]
 
@@ -107,21 +107,21 @@ class _Here:
     """Profiles in a folder, for the methods of this process."""
 
     def __init__(self, folder: Path, voxel_mm: float) -> None:
-        self.shelf = BankShelf(folder, voxel_mm)
+        self.cache = ProfileCache(folder, voxel_mm)
 
     def learn(self, site: str, modality: str, scans: Scans) -> None:
-        cells, voxel_mm = preset(DEFAULT_PRESET).aan.grid, self.shelf.voxel_mm
+        cells, voxel_mm = preset(DEFAULT_PRESET).aan.grid, self.cache.voxel_mm
         options: dict[str, Any] = {"cells": cells, "voxel_mm": voxel_mm}
         # Older builds take every scan for another person's.
-        if "people" in inspect.signature(build_bank).parameters:
+        if "people" in inspect.signature(build_profile).parameters:
             options["people"] = [label.split("_")[0] for label, *_ in scans]
-        bank = build_bank(site, modality, scans, _encoder(), **options)
-        self.shelf.write(bank, {})
+        profile = build_profile(site, modality, scans, _encoder(), **options)
+        self.cache.write(profile, {})
 
     def apply(
         self, method: str, scan: Prepared, *, modality: str, source: str, target: str
     ) -> Array:
-        harmonizer = load_harmonizer(method, SHIPPED_MODEL, self.shelf)
+        harmonizer = load_harmonizer(method, SHIPPED_MODEL, self.cache)
         return harmonizer.apply(
             scan, modality=modality, source_site=source, target_site=target
         ).data

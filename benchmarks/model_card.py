@@ -43,7 +43,7 @@ def _about(recipe: Mapping[str, Any]) -> list[str]:
         "# Model card: the shipped network of bids_harmony",
         "",
         "IHF-Harmony network, preset `local`, trained on simulated scans of simulated people. It "
-        "knows no site: a site is known from a handful of its scans (site bank). Research "
+        "knows no site: a site is known from a handful of its scans (site profile). Research "
         "software, not for diagnosis.",
         "",
         f"* recipe: `{recipe['command']}`, seed {recipe['seeds'][0]}, {recipe['date']}",
@@ -51,7 +51,7 @@ def _about(recipe: Mapping[str, Any]) -> list[str]:
         f"{row['steps']} steps of eight slices, after the simulation",
         f"* people: {plan['training_people']} of the ICBM152 tissue maps (through nilearn) and "
         f"{plan['people_per_source']} of every whole-head label map ({maps}; Apache-2.0), "
-        "deformed at random, every second one with lesions; banks and validation are of others",
+        "deformed at random, every second one with lesions; profiles and validation are of others",
         f"* scanners: {plan['training_scanners']} at random for training and "
         f"{plan['validation_scanners']} for validation; contrasts "
         f"{', '.join(sorted(set(plan['modalities'])))} at {plan['voxel_mm']:g} mm. Field "
@@ -77,7 +77,7 @@ def _numbers(travelling: Mapping[str, Any]) -> list[str]:
         "## Travelling subjects",
         "",
         f"`{travelling['command']}`, scanners with receive fields; more in "
-        "benchmarks/results/travelling.md. `ihf` is this model as shipped, with banks of five "
+        "benchmarks/results/travelling.md. `ihf` is this model as shipped, with profiles of five "
         "people a site; `ihf-adapted` after the level train on those.",
         "",
     ]

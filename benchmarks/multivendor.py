@@ -35,8 +35,8 @@ from bids_harmony.model.shipped import SHIPPED_MODEL
 from bids_harmony.quality.distributions import wasserstein
 from bids_harmony.quality.image_metrics import nyquist_share
 from bids_harmony.reports.figures import mosaic_figure
-from bids_harmony.sites.image_profile import build_bank
-from bids_harmony.sites.profile_cache import BankShelf
+from bids_harmony.sites.image_profile import build_profile
+from bids_harmony.sites.profile_cache import ProfileCache
 
 RESULTS = Path(__file__).resolve().parent / "results"
 #: Six scanners; cs19 is a stripped scan of a patient.
@@ -61,15 +61,15 @@ def main() -> None:
     options = parser.parse_args()
     start = time.monotonic()
     scans = {person: _prepared(person, options) for person in tqdm(PEOPLE, "prepare")}
-    shelf = BankShelf(options.work / f"banks-{options.voxel_mm:g}mm", options.voxel_mm)
+    cache = ProfileCache(options.work / f"profiles-{options.voxel_mm:g}mm", options.voxel_mm)
     encoder = load_encoder("mri")
     for person, scan in scans.items():
-        bank = build_bank(
+        profile = build_profile(
             person, "T1w", [(person, scan.data, scan.mask, scan.scale)], encoder,
             cells=8, voxel_mm=options.voxel_mm,
         )  # fmt: skip
-        shelf.write(bank, {})
-    model = IHF(SHIPPED_MODEL, shelf)
+        cache.write(profile, {})
+    model = IHF(SHIPPED_MODEL, cache)
     rows, pictures = [], {}
     for person, scan in tqdm(scans.items(), "harmonize"):
         cuts = {"source": _cut(scan, scan.data)}

@@ -4,10 +4,10 @@
 
 Three measurements, each with wall seconds, CPU seconds and peak memory: the stages in this
 process, one after the other; the network alone on 182 slices of 182 x 218; and the command line
-in a process of its own, with nothing precomputed. The model holds site banks of the two scans and
-an untrained network: its arithmetic, and so its time, is a trained one's. Everything is written
-into a temporary folder. Results go to ``benchmarks/results/participant.json``, and from there
-(``--table-only`` makes it again) into a Markdown table beside it.
+in a process of its own, with nothing precomputed. The model holds site profiles of the two scans
+and an untrained network: its arithmetic, and so its time, is a trained one's. Everything is
+written into a temporary folder. Results go to ``benchmarks/results/participant.json``, and from
+there (``--table-only`` makes it again) into a Markdown table beside it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def measure_stages(
     folder: Path,
     *,
     modality: str = "T1w",
-    banks: Callable[[Any, Any], tuple[Any, Any]] | None = None,
+    profiles: Callable[[Any, Any], tuple[Any, Any]] | None = None,
 ) -> list[dict[str, Any]]:
     """Take one scan through the level participant, as its nodes do.
 
@@ -63,9 +63,9 @@ def measure_stages(
     folder : Path
         Gets what the stages write.
     modality : str
-    banks : callable, optional
-        Gives the banks of source and target for the model and the prepared scan; by default they
-        are the model's own.
+    profiles : callable, optional
+        Gives the profiles of source and target for the model and the prepared scan; by default
+        they are the model's own.
 
     Returns
     -------
@@ -89,11 +89,11 @@ def measure_stages(
         from bids_harmony.methods.conditioned import condition_scan, predict_change
         from bids_harmony.quality.changes import quality_row
         from bids_harmony.reports.figures import subject_figure
-        from bids_harmony.sites.profile_cache import BankShelf
+        from bids_harmony.sites.profile_cache import ProfileCache
     torch.set_num_threads(THREADS)
     with meter.stage("load model"):
-        shelf = None if banks is None else BankShelf(folder / "banks", 1.0)
-        model: Any = load_harmonizer("ihf", model_dir, shelf)
+        cache = None if profiles is None else ProfileCache(folder / "banks", 1.0)
+        model: Any = load_harmonizer("ihf", model_dir, cache)
         grid = reference_grid(model.voxel_mm)
     with meter.stage("read") as row:
         volume = read_volume(scan)
@@ -109,11 +109,11 @@ def measure_stages(
     with meter.stage("prepare") as row:
         prepared = prepare(volume, mask, registration.world, grid)
         row["bytes"] = volume.data.nbytes + mask.data.nbytes + prepared.data.nbytes
-    if banks is not None:
-        with meter.stage("bank of the source site, from this scan, and of the target"):
-            source, target = banks(model, prepared)
+    if profiles is not None:
+        with meter.stage("profile of the source site, from this scan, and of the target"):
+            source, target = profiles(model, prepared)
     else:
-        source, target = model.bank(modality, SOURCE), model.bank(modality, TARGET)
+        source, target = model.profile(modality, SOURCE), model.profile(modality, TARGET)
     with meter.stage("novelty"):
         model.novelty(prepared, modality)
     with meter.stage("closed form, conditioning") as row:
@@ -266,7 +266,7 @@ def main() -> None:
         make_dataset(bids, options.scan.resolve(), options.reference_site.resolve())
         both = ["--voxel-mm", "1", "--nprocs", str(THREADS), "--omp-nthreads", str(THREADS)]
         both += ["--device", "cpu", "-w", str(folder / "work")]
-        print("making the model's site banks", flush=True)
+        print("making the model's site profiles", flush=True)
         measured_command(
             str(bids), str(trained), "train", *both,
             "--twin-steps", "0", "--adapt-steps", "0", "--no-start", log=folder / "train.log",

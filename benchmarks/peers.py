@@ -11,10 +11,10 @@ dictates the other's versions:
 Every row is a process of its own, from start to the written result, as a user would run it; the
 median of the repeats counts. Peers are given a brain mask, which bids_harmony makes itself: its
 row holds mask, registration, network, quality, figures and page, too. Diffusion is a simulated
-series of 4 mm: bids_harmony makes its banks of two and harmonizes one; dmri-harmonization learns
-its dictionary from two and makes both anew, for which it has ``--limit`` minutes. Each part is
-kept when it is measured; rows say their commit. Results go to
-``benchmarks/results/peers.json`` and a Markdown table beside it.
+series of 4 mm: bids_harmony makes its profiles of two and harmonizes one; dmri-harmonization
+learns its dictionary from two and makes both anew, for which it has ``--limit`` minutes. Each part
+is kept when it is measured; rows say their commit. Results go to ``benchmarks/results/peers.json``
+and a Markdown table beside it.
 """
 
 from __future__ import annotations
@@ -113,16 +113,16 @@ def structural(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]
         (folder / f"{where}.nii.gz").write_bytes((folder / "trained" / mask).read_bytes())
     rows = [peer(name, folder, options.repeats, options) for name in PEERS]
     known = ["--model", str(folder / "trained" / "models")]
-    for method, banks in (("ihf", known), ("histogram", [])):
-        words = [str(folder / "bids"), str(folder / "out"), "participant", *out, *banks]
+    for method, profiles in (("ihf", known), ("histogram", [])):
+        words = [str(folder / "bids"), str(folder / "out"), "participant", *out, *profiles]
         words += ["--participant-label", "01", "--target-site", TARGET, "--method", method]
-        title = f"{OWN}, T1w, --method {method}" + ("" if banks else ", its banks included")
+        title = f"{OWN}, T1w, --method {method}" + ("" if profiles else ", its profiles included")
         rows.append(own(title, words, folder, options.repeats))
     return rows
 
 
 def diffusion(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """A simulated series of another site; the banks are made, too."""
+    """A simulated series of another site; the profiles are made, too."""
     write_series_of_sites(folder)
     words = [str(folder / "bids"), str(folder / "out"), "participant", "--device", "cpu"]
     words += ["--participant-label", f"{SITES[1]}01", "--target-site", SITES[0]]

@@ -82,14 +82,14 @@ def differences() -> list[dict[str, Any]]:
     from bids_harmony.methods.conditioned import condition_scan, predict_change
     from bids_harmony.methods.ihf import IHF
     from bids_harmony.model.shipped import SHIPPED_MODEL
-    from bids_harmony.sites.image_profile import build_bank
-    from bids_harmony.sites.profile_cache import BankShelf
+    from bids_harmony.sites.image_profile import build_profile
+    from bids_harmony.sites.profile_cache import ProfileCache
 
-    model = IHF(SHIPPED_MODEL, BankShelf(ROOT / "build" / "none", 1.0))
+    model = IHF(SHIPPED_MODEL, ProfileCache(ROOT / "build" / "none", 1.0))
     scans = prepared_scans(reference_grid(model.voxel_mm))
     cells = model.network.config.aan.grid
-    banks = {
-        site: build_bank(
+    profiles = {
+        site: build_profile(
             site, "T1w", [(site, scan.data, scan.mask, scan.scale)], model.encoder,
             cells=cells, voxel_mm=model.voxel_mm,
         )
@@ -99,7 +99,7 @@ def differences() -> list[dict[str, Any]]:
     for source, target in (SITES, SITES[::-1]):
         scan = scans[source]
         given = condition_scan(
-            scan.data, scan.mask, banks[source], banks[target], voxel_mm=model.voxel_mm,
+            scan.data, scan.mask, profiles[source], profiles[target], voxel_mm=model.voxel_mm,
             config=model.network.config, use_closed_form=model.use_closed_form,
         )  # fmt: skip
         exact = None

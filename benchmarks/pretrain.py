@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--max-minutes", type=float, default=float("inf"))
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--pool-threads", type=int, default=2, help="banks side by side")
+    parser.add_argument("--pool-threads", type=int, default=2, help="profiles side by side")
     parser.add_argument("--scanners", type=int, default=72, help="simulated training sites")
     parser.add_argument(
         "--continue", dest="go_on", action="store_true", help="from the shipped weights"
@@ -87,7 +87,7 @@ def main() -> None:
     )
     network = IHFNetwork(config, encoder.code_length)
     if not (options.go_on and read_start(network, encoder)):
-        standardize_codes(network, pool.banks.values())
+        standardize_codes(network, pool.profiles.values())
     start = time.monotonic()
     fitted = pretrain(
         network,
@@ -145,8 +145,8 @@ def _ranges(pool: TwinPool) -> dict[str, TrainingRange]:
         modality: fit_range(
             np.stack(
                 [
-                    mean_code(bank.codes, bank.mask)
-                    for (_, kind), bank in pool.banks.items()
+                    mean_code(profile.codes, profile.mask)
+                    for (_, kind), profile in pool.profiles.items()
                     if kind == modality
                 ]
             )

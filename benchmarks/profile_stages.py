@@ -12,9 +12,10 @@ that.
 
 The case ``network`` is the network alone beside its convolutions alone, in turn, five times:
 medians of both, for one of them lasts long enough to be struck by whatever else the machine does.
-The case ``whole`` times the command line: a first job, which also makes the banks of both sites,
-one with banks that are known, and what a second scan adds in one job. The 0.8 mm scan is the 1 mm
-one on a finer grid; the diffusion series is simulated (`diffusion_speed.py`, 103 volumes).
+The case ``whole`` times the command line: a first job, which also makes the profiles of both
+sites, one with profiles that are known, and what a second scan adds in one job. The 0.8 mm scan is
+the 1 mm one on a finer grid; the diffusion series is simulated (`diffusion_speed.py`, 103
+volumes).
 
 The name is not ``profile``: that is a module of Python. Results are added under ``--label`` to
 ``benchmarks/results/profile.json``, where cases that were not run again stay, with a Markdown
@@ -105,7 +106,7 @@ def _case(case: str) -> list[dict[str, Any]]:
         else:
             rows = measure_stages(
                 _scan(case, folder), ROOT / "bids_harmony" / "data" / "model", folder,
-                modality="T2w" if case == "t2w" else "T1w", banks=_two_looks,
+                modality="T2w" if case == "t2w" else "T1w", profiles=_two_profiles,
             )  # fmt: skip
     rates = measured_rates(T1W)
     for row in rows:
@@ -127,17 +128,17 @@ def _scan(case: str, folder: Path) -> Path:
     return folder / "fine_T1w.nii.gz"
 
 
-def _two_looks(model: Any, prepared: Any) -> tuple[Any, Any]:
-    """Banks of the scan itself and of a darker look of it."""
-    from bids_harmony.sites.image_profile import build_bank
+def _two_profiles(model: Any, prepared: Any) -> tuple[Any, Any]:
+    """Profiles of the scan itself and of a darker look of it."""
+    from bids_harmony.sites.image_profile import build_profile
 
-    def bank(site: str, data: Any) -> Any:
-        return build_bank(
+    def profile(site: str, data: Any) -> Any:
+        return build_profile(
             site, "T1w", [(site, data, prepared.mask, prepared.scale)], model.encoder,
             cells=model.network.config.aan.grid, voxel_mm=model.voxel_mm,
         )  # fmt: skip
 
-    return bank(SOURCE, prepared.data), bank(TARGET, prepared.data**1.2)
+    return profile(SOURCE, prepared.data), profile(TARGET, prepared.data**1.2)
 
 
 def _series_stages(folder: Path) -> list[dict[str, Any]]:
@@ -206,9 +207,9 @@ def _whole() -> list[dict[str, Any]]:
             print(rows[-1], file=sys.stderr, flush=True)
             return rows[-1]
 
-        job("first job: banks of both sites made of 3 scans", "01")
-        one = job("job with known banks, one T1w of 1 mm", "01")
-        two = job("job with known banks, two T1w of 1 mm", "01", "03")
+        job("first job: profiles of both sites made of 3 scans", "01")
+        one = job("job with known profiles, one T1w of 1 mm", "01")
+        two = job("job with known profiles, two T1w of 1 mm", "01", "03")
         rows.append(
             {"case": "whole", "variant": "difference", "stage": "second scan of a job"}
             | {k: round(two[k] - one[k], 2) for k in ("seconds", "cpu_seconds")}

@@ -4,9 +4,10 @@
 
 Slices: the default network alone on parts of one stack. Volumes: `harmonize_series` on simulated
 series of 140 x 140 x 81 voxels with more and more directions. People: the level participant on
-the command line over 1, 2, 4 and 8 simulated people (2 mm grid, one worker, banks ready). Workers:
-the same eight people with one and with two. Results go to ``benchmarks/results/scaling.json``, and
-from there (``--table-only``) into a Markdown table and a figure.
+the command line over 1, 2, 4 and 8 simulated people (2 mm grid, one worker, profiles ready).
+Workers: the same eight people with one and with two. Results go to
+``benchmarks/results/scaling.json``, and from there (``--table-only``) into a Markdown table and a
+figure.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def slices(_: Path) -> Rows:
 
 
 def volumes(folder: Path) -> Rows:
-    """A diffusion series of more and more volumes; banks are those of the first."""
+    """A diffusion series of more and more volumes; profiles are those of the first."""
     import torch
     from diffusion_speed import looks_of, write_large_series
 

@@ -89,13 +89,13 @@ def real_rows(
     grid, cache = reference_grid(VOXEL_MM), work / "real"
     cache.mkdir(parents=True, exist_ok=True)
     for pair in PAIRS:
-        stems = (pair.source, pair.target, *pair.bank)
+        stems = (pair.source, pair.target, *pair.profile)
         if modality not in pair.modalities or not all(has_scan(s, modality) for s in stems):
             continue
         source, target = prepared_pair(pair, modality, grid, cache)
-        bank = [(_name(s), prepared_alone(s, modality, grid, cache)) for s in pair.bank]
-        profiles = {"source": [(_name(pair.source), source)], "target": bank}
-        people = len({name.split("_")[0] for name, _ in bank})
+        profile = [(_name(s), prepared_alone(s, modality, grid, cache)) for s in pair.profile]
+        profiles = {"source": [(_name(pair.source), source)], "target": profile}
+        people = len({name.split("_")[0] for name, _ in profile})
         with known_sites(modality, profiles, python=python) as known:
             for method, name in names.items():
                 route = {"source": "source", "target": "target"}

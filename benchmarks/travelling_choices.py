@@ -119,7 +119,7 @@ def _pool(
 ) -> TwinPool:
     plan = TwinPlan(
         training_people=people,
-        bank_people=8,
+        profile_people=8,
         training_scanners=scanners,
         validation_scanners=8,
         modalities=("T1w",),
@@ -143,8 +143,8 @@ def _trained(
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     network = IHFNetwork(config, encoder.code_length)
-    standardize_codes(network, pool.banks.values())
-    means = [torch.from_numpy(b.mean_image[:, :, 44:47].copy()) for b in pool.banks.values()]
+    standardize_codes(network, pool.profiles.values())
+    means = [torch.from_numpy(b.mean_image[:, :, 44:47].copy()) for b in pool.profiles.values()]
     network.calibrate([image.permute(2, 0, 1)[None] for image in means[:16]])
     where = folder / "choices" / f"{variant.group}-{variant.choice}".replace(" ", "-")
     where.mkdir(parents=True, exist_ok=True)

@@ -51,7 +51,7 @@ class Plan:
         Keys of `SITES`; the target is among them.
     modalities : tuple of str
     training_per_site : int
-        People behind every site's bank.
+        People behind every site's profile.
     paired : int
         People scanned everywhere, for supervised methods.
     test : tuple of (kind, int)
@@ -63,8 +63,8 @@ class Plan:
     scored : tuple of str
         Source sites at which test people are scored; all where empty.
     varied : bool
-        People of banks and tests differ in tissue, age, atrophy, iron and lesions as real people
-        do (`phantom.biology`).
+        People of profiles and tests differ in tissue, age, atrophy, iron and lesions as real
+        people do (`phantom.biology`).
     """
 
     sites: tuple[str, ...]
@@ -150,11 +150,11 @@ def groups(
     test : mapping of kind to sequence of Anatomy
         People that are scored, of other sources than those.
     """
-    banks = plan.training_per_site * len(plan.sites)
+    profiles = plan.training_per_site * len(plan.sites)
     scored = [(p, kind) for kind in sorted(test) for p in test[kind]]
     roles = {
-        "training": [(p, "taught") for p in taught[:banks]],
-        "paired": [(p, "taught") for p in taught[banks : banks + plan.paired]],
+        "training": [(p, "taught") for p in taught[:profiles]],
+        "paired": [(p, "taught") for p in taught[profiles : profiles + plan.paired]],
         "test": scored,
     }
     return {

@@ -77,8 +77,8 @@ def mixed_people(
 ) -> list[Anatomy]:
     """In turn one person of the template and one of every label map that is named.
 
-    The template's cortex is an average of many and blurred; banks of it alone would not be of the
-    same population as single heads. Seeds count from `first`.
+    The template's cortex is an average of many and blurred; profiles of it alone would not be of
+    the same population as single heads. Seeds count from `first`.
     """
     load = partial(load_people, grid=grid, cache_dir=cache, variation=variation)
     draws = range(first, first + -(-count // (1 + len(maps))))

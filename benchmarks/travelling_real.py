@@ -2,9 +2,9 @@
 
     python benchmarks/travelling_real.py --work build/travelling
 
-Few and small, so an illustration and no proof. What is known of the target's protocol (its *bank*)
-comes from other people's scans only; what methods need to know of the source's comes from the scan
-itself, as in a dataset in which it is the only one of its site.
+Few and small, so an illustration and no proof. What is known of the target's protocol (its
+*profile*) comes from other people's scans only; what methods need to know of the source's comes
+from the scan itself, as in a dataset in which it is the only one of its site.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Pair:
         Names of the two protocols.
     modalities : tuple of str
         The first is the T1w, which gives the brain mask.
-    bank : tuple of str
+    profile : tuple of str
         Other people's scans that stand for the protocol of the target.
     one_grid : bool
         One acquisition, reconstructed twice: nothing to register.
@@ -70,7 +70,7 @@ class Pair:
     source_site: str
     target_site: str
     modalities: tuple[str, ...]
-    bank: tuple[str, ...]
+    profile: tuple[str, ...]
     one_grid: bool = False
     n4: bool = False
     note: str = ""
@@ -88,13 +88,13 @@ PAIRS = (
         (_ms("ms12", 1), _ms("ms12", 2)),
         note="voxel sizes, coverage and contrast differ, and plexus and vessels are bright in the "
         "second T1w alone, as after a contrast agent, and a lesion is new in the second T2w and "
-        "FLAIR, neither of which a method should imitate; bank: one person, same voxel size as "
+        "FLAIR, neither of which a method should imitate; profile: one person, same voxel size as "
         "the target, scanner not stated",
     ),
     Pair(
         "one protocol (floor)", "ms12", _ms("ms12", 1), _ms("ms12", 2), "ms-b", "ms-b",
         _CONTRASTS, (_ms("ms01", 2),),
-        note="rescan; a method should leave it alone; bank: one person",
+        note="rescan; a method should leave it alone; profile: one person",
     ),
     Pair(
         "vendor bias correction off and on", "siemens01",
@@ -107,8 +107,8 @@ PAIRS = (
         ),
         one_grid=True,
         n4=True,
-        note="one acquisition; bank: two patients at another Siemens 3 T scanner, bias corrected "
-        "by N4, another sequence, so not the target's protocol",
+        note="one acquisition; profile: two patients at another Siemens 3 T scanner, bias "
+        "corrected by N4, another sequence, so not the target's protocol",
     ),
 )  # fmt: skip
 
@@ -126,8 +126,8 @@ def real_pairs(work_folder: Path, *, voxel_mm: float = 2.0) -> list[dict[str, An
     Returns
     -------
     list of dict
-        One row per pair, modality and method: ``n`` people scored (1), ``bank_people`` and
-        ``bank``, figures of `score_against_twin` inside the brain that both scans cover
+        One row per pair, modality and method: ``n`` people scored (1), ``profile_people`` and
+        ``profile``, figures of `score_against_twin` inside the brain that both scans cover
         (``covered``: its share of the target's brain), and a note. Empty without the data.
     """
     if not DATA.is_dir():
@@ -137,14 +137,14 @@ def real_pairs(work_folder: Path, *, voxel_mm: float = 2.0) -> list[dict[str, An
     cache.mkdir(parents=True, exist_ok=True)
     rows = []
     for pair in PAIRS:
-        stems = (pair.source, pair.target, *pair.bank)
+        stems = (pair.source, pair.target, *pair.profile)
         if missing := [s for s in stems if not has_scan(s, pair.modalities[0])]:
             print(f"real pairs: {pair.name} not run, there is no {missing[0]}")
             continue
         for modality in pair.modalities:
             source, target = prepared_pair(pair, modality, grid, cache)
-            bank = [prepared_alone(stem, modality, grid, cache) for stem in pair.bank]
-            rows += _rows(pair, modality, source, target, bank)
+            profile = [prepared_alone(stem, modality, grid, cache) for stem in pair.profile]
+            rows += _rows(pair, modality, source, target, profile)
     return rows
 
 
@@ -153,18 +153,18 @@ def _rows(
     modality: str,
     source: Prepared,
     target: Prepared,
-    bank: Sequence[Prepared],
+    profile: Sequence[Prepared],
 ) -> Iterator[dict[str, Any]]:
     mask = source.mask & target.mask
-    names = [stem.rpartition("/")[2] for stem in pair.bank]
+    names = [stem.rpartition("/")[2] for stem in pair.profile]
     people = len({name.split("_")[0] for name in names})
     images = [("none", source.data, "")]
-    images += [(n, d, ", ".join(names)) for n, d in _matched(source, bank)]
+    images += [(n, d, ", ".join(names)) for n, d in _matched(source, profile)]
     if pair.n4:
         even = without_bias(source.data, source.mask, source.grid)
-        matched = _matched_even(even, source.mask, bank)
+        matched = _matched_even(even, source.mask, profile)
         images += [("n4", even, ""), ("histogram-n4", matched, ", ".join(names))]
-    images += _from_the_box(pair, modality, source, bank)
+    images += _from_the_box(pair, modality, source, profile)
     for method, data, made_of in images:
         score = score_against_twin(data, target.data, mask)
         yield {
@@ -175,40 +175,40 @@ def _rows(
             "n": 1,
             **{figure: score[figure] for figure in _FIGURES},
             "covered": float(mask.sum() / target.mask.sum()),
-            "bank_people": people if made_of else 0,
-            "bank": made_of or "none",
+            "profile_people": people if made_of else 0,
+            "profile": made_of or "none",
             "note": pair.note,
         }
 
 
-def _matched(source: Prepared, bank: Sequence[Prepared]) -> Iterator[tuple[str, Array]]:
+def _matched(source: Prepared, profile: Sequence[Prepared]) -> Iterator[tuple[str, Array]]:
     """Methods that know the target alone, as the package fits and applies them."""
     data, mask = source.data, source.mask
-    wanted = np.mean([landmarks(b.data, b.mask) for b in bank], axis=0)
+    wanted = np.mean([landmarks(b.data, b.mask) for b in profile], axis=0)
     yield "histogram", landmark_map(data, landmarks(data, mask), wanted)
     levels = np.linspace(0, 100, 101)
-    spread = np.mean([np.percentile(b.data[b.mask], levels) for b in bank], axis=0)
+    spread = np.mean([np.percentile(b.data[b.mask], levels) for b in profile], axis=0)
     yield "histogram-cdf", match_distribution(data, mask, spread)
 
 
-def _matched_even(even: Array, mask: Array, bank: Sequence[Prepared]) -> Array:
+def _matched_even(even: Array, mask: Array, profile: Sequence[Prepared]) -> Array:
     """``histogram-n4`` of a scan that N4 has corrected."""
-    corrected = [(without_bias(b.data, b.mask, b.grid), b.mask) for b in bank]
+    corrected = [(without_bias(b.data, b.mask, b.grid), b.mask) for b in profile]
     wanted = np.mean([landmarks(*each) for each in corrected], axis=0)
     return landmark_map(even, landmarks(even, mask), wanted)
 
 
 def _from_the_box(
-    pair: Pair, modality: str, source: Prepared, bank: Sequence[Prepared]
+    pair: Pair, modality: str, source: Prepared, profile: Sequence[Prepared]
 ) -> Iterator[tuple[str, Array, str]]:
     """The shipped model as ``participant`` applies it.
 
     The source's site is known from the scan itself, where it is the only one there; the target's
     from the other people's scans.
     """
-    names = [stem.rpartition("/")[2] for stem in pair.bank]
+    names = [stem.rpartition("/")[2] for stem in pair.profile]
     scans = {pair.source_site: [("itself", source)]}
-    scans[pair.target_site] = list(zip(names, bank, strict=True))
+    scans[pair.target_site] = list(zip(names, profile, strict=True))
     with known_sites(modality, scans) as known:
         for method in ("histogram-tissue", "histogram-relative", "ihf"):
             data = known.apply(
@@ -238,7 +238,7 @@ def prepared_pair(
         mask = transfer_mask(inside, fixed.affine, volume, rigid, to_reference=to_reference)
         return prepare(volume, mask, to_reference @ rigid, grid)
 
-    # Not the name that the scan has where it was prepared by itself, as in another pair's bank.
+    # Not the name that the scan has where it was prepared by itself, as in another pair's profile.
     name = f"{pair.source}_by_{pair.target.rpartition('/')[2]}"
     return (
         _kept(cache, name, modality, grid, source),

@@ -176,8 +176,8 @@ def _varied(rows: Sequence[Row]) -> list[str]:
     if not lines:
         return []
     return [
-        "As above, but people of banks and tests differ in T1, T2 and density of each tissue, in "
-        "age, atrophy, iron and lesions (`bids_harmony/phantom/biology.py`).",
+        "As above, but people of profiles and tests differ in T1, T2 and density of each tissue, "
+        "in age, atrophy, iron and lesions (`bids_harmony/phantom/biology.py`).",
         "",
         *lines,
     ]
@@ -291,7 +291,7 @@ def _real(rows: Sequence[Row]) -> list[str]:
     notes = {r["pair"]: r.get("note", "") for r in rows}
     return [
         "Two real scans of one person, distance of the first from the second. One person each: an "
-        "illustration, no proof. Banks are of other people only.",
+        "illustration, no proof. Profiles are of other people only.",
         "",
         *(f"* {pair}: {note}." for pair, note in notes.items()),
         "",

@@ -25,7 +25,7 @@ from bids_harmony.quality.image_metrics import gain_free_rmse, ms_ssim, nyquist_
 from bids_harmony.quality.perceptual import PerceptualMetric, lpips, shift_tolerant_lpips
 from bids_harmony.settings import Settings, TrainingSettings
 from bids_harmony.sites.prepared_scans import TrainingScan
-from bids_harmony.sites.profile_files import BANKS_FILE
+from bids_harmony.sites.profile_files import PROFILES_FILE
 from bids_harmony.training.fit import fit_method
 
 __all__ = ["Task", "Work", "draw_folder", "fit_models", "fit_scans", "score_methods"]
@@ -89,7 +89,7 @@ def fit_models(
         Name of the row and folder of a single method; its own by default.
     **training
         Fields of `TrainingSettings` that differ from the benchmark's: for ``ihf`` the shipped
-        weights as they are, with banks of the plan's sites.
+        weights as they are, with profiles of the plan's sites.
 
     Returns
     -------
@@ -120,19 +120,19 @@ def fit_scans(
     Models go to ``folder/models``. As `fit_models` otherwise.
     """
     fitted: dict[str, tuple[str, Path]] = {}
-    banked = next((m for m in methods if not METHOD_NEEDS[m].trained), "")
+    profileed = next((m for m in methods if not METHOD_NEEDS[m].trained), "")
     for method in methods:
         needs = METHOD_NEEDS[method]
-        if not needs.trained and banked in fitted:
-            # Those without a fit of their own need the site banks only.
-            fitted[method] = (method, fitted[banked][1])
+        if not needs.trained and profileed in fitted:
+            # Those without a fit of their own need the site profiles only.
+            fitted[method] = (method, fitted[profileed][1])
             continue
-        if method == "ihf" and not training and banked in fitted:
+        if method == "ihf" and not training and profileed in fitted:
             # As does the shipped model.
             out = folder / "models" / method
             shutil.rmtree(out, ignore_errors=True)
             shutil.copytree(SHIPPED_MODEL, out)
-            shutil.copy(fitted[banked][1] / BANKS_FILE, out)
+            shutil.copy(fitted[profileed][1] / PROFILES_FILE, out)
             fitted[method] = (method, out)
             continue
         # Unpaired methods never see anyone at two sites.

@@ -102,7 +102,7 @@ class Settings:
     # Images that stand for the target site, whatever the dataset has; their names tell the
     # modality.
     target_images: tuple[Path, ...] = ()
-    # At most so many scans show the look of a site which the model does not know: its contrast is
+    # At most so many scans show a site which the model does not know: its contrast is
     # then known within half a percent, and each takes seconds.
     bank_scans: int = 20
     # Columns of participants.tsv and sessions.tsv in which sites may differ without that being the

@@ -53,8 +53,8 @@ class TrainingSettings:
     # Which encoder describes a site: "mri" is shipped, "vgg" is read from encoder_file.
     encoder: str = "mri"
     encoder_file: Path | None = None
-    # Scans per site and modality behind a bank. From 3 to 8 the codes still got better (0.0635 to
-    # 0.058 RMSE).
+    # Scans per site and modality behind a profile. From 3 to 8 the codes still got better (0.0635
+    # to 0.058 RMSE).
     bank_size: int = 8
 
     # --- first stage: synthetic twins
@@ -68,7 +68,7 @@ class TrainingSettings:
     train_minutes: float = 0.0
     # Step size of Adam. A larger one makes shipped weights forget; from nothing, take 2e-3.
     twin_learning_rate: float = 1e-4
-    # Simulated people and scanners that twins are drawn from (banks and validation take more).
+    # Simulated people and scanners that twins are drawn from (profiles and validation take more).
     twin_people: int = 20
     twin_scanners: int = 32
     # Weights of absolute and squared error to the twin (dimensionless).

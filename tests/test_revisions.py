@@ -32,9 +32,9 @@ from bids_harmony.phantom.anatomy import Anatomy, make_anatomy
 from bids_harmony.phantom.biology import Biology, with_biology
 from bids_harmony.phantom.scanner import SITES, acquire
 from bids_harmony.revisions import REVISIONS, revisions_of
-from bids_harmony.sites.image_profile import SiteBank, build_bank
-from bids_harmony.sites.profile_cache import BankShelf
-from bids_harmony.sites.series_profile import build_series_banks
+from bids_harmony.sites.image_profile import ImageProfile, build_profile
+from bids_harmony.sites.profile_cache import ProfileCache
+from bids_harmony.sites.series_profile import build_series_profiles
 from tests.diffusion.simple_series import make_gradients, make_series
 
 KEPT = Path(__file__).with_name("revisions.json")
@@ -52,7 +52,7 @@ def scan_of(person: Anatomy, site: str, modality: str) -> Prepared:
     return Prepared((data / scale).astype(np.float32), person.mask, scale, np.eye(4), GRID)
 
 
-def banks_of(modality: str, cells: int) -> list[SiteBank]:
+def profiles_of(modality: str, cells: int) -> list[ImageProfile]:
     people = [make_anatomy(GRID, 300 + i) for i in range(5)]
     found = []
     for site in ("COI", "GE", "PHILIPS"):
@@ -60,7 +60,7 @@ def banks_of(modality: str, cells: int) -> list[SiteBank]:
         labelled = [(f"sub-{i}", s.data, s.mask, s.scale) for i, s in enumerate(scans)]
         encoder = load_encoder("mri")
         found.append(
-            build_bank(site, modality, labelled, encoder, cells=cells, voxel_mm=GRID.voxel_mm)
+            build_profile(site, modality, labelled, encoder, cells=cells, voxel_mm=GRID.voxel_mm)
         )
     return found
 
@@ -87,13 +87,13 @@ def anatomy() -> Numbers:
 
 def profile() -> Numbers:
     numbers = {}
-    for bank in banks_of("T2w", 4)[:2]:
-        looks = bank.looks.measures
-        numbers[bank.site] = [
-            *quantiles(bank.mean_image[bank.mask]),
-            *[float(v) for v in bank.quantiles[[5, 50, 95]]],
+    for profile in profiles_of("T2w", 4)[:2]:
+        looks = profile.scan_measures.measures
+        numbers[profile.site] = [
+            *quantiles(profile.mean_image[profile.mask]),
+            *[float(v) for v in profile.quantiles[[5, 50, 95]]],
             *[float(v) for v in looks.mean(axis=0)[[0, 1, 2, 5, -2, -1]]],
-            float(np.abs(bank.codes_at(np.arange(10, 30))).mean()),
+            float(np.abs(profile.codes_at(np.arange(10, 30))).mean()),
         ]
     return numbers
 
@@ -101,17 +101,17 @@ def profile() -> Numbers:
 def harmonization() -> Numbers:
     numbers = {}
     with tempfile.TemporaryDirectory() as folder:
-        shelf = BankShelf(Path(folder), GRID.voxel_mm)
-        ihf = load_harmonizer("ihf", SHIPPED_MODEL, shelf)
+        cache = ProfileCache(Path(folder), GRID.voxel_mm)
+        ihf = load_harmonizer("ihf", SHIPPED_MODEL, cache)
         for modality in ("T1w", "FLAIR"):
-            for bank in banks_of(modality, ihf.network.config.aan.grid):
-                shelf.write(bank, {})
+            for profile in profiles_of(modality, ihf.network.config.aan.grid):
+                cache.write(profile, {})
         # Far from others: what becomes of a person's own deviation counts.
         person = with_biology(make_anatomy(GRID, 400), Biology(grey_t1=0.1, csf_density=0.2))
         for method, needs in METHOD_NEEDS.items():
             if needs.trained and method != "ihf":
                 continue
-            harmonizer = load_harmonizer(method, SHIPPED_MODEL, shelf)
+            harmonizer = load_harmonizer(method, SHIPPED_MODEL, cache)
             for modality, site in (("T1w", "GE"), ("FLAIR", "PHILIPS")):
                 scan = scan_of(person, site, modality)
                 made = harmonizer.apply(
@@ -134,23 +134,23 @@ def diffusion() -> Numbers:
 
     numbers, looks = {}, {}
     with tempfile.TemporaryDirectory() as folder:
-        shelf = BankShelf(Path(folder), 4.0)
-        harmonizer = load_harmonizer("ihf", SHIPPED_MODEL, shelf)
+        cache = ProfileCache(Path(folder), 4.0)
+        harmonizer = load_harmonizer("ihf", SHIPPED_MODEL, cache)
         for site, scanner in (("GE", {"gain": 3000.0, "b_scale": 1.05}), ("COI", {})):
             own = []
             for seed in (11, 12):
                 series, mask = scanned(seed, **scanner)
                 grid = reference_grid(4.0)
                 own.append(prepare_series(series, gradients, mask, np.eye(4), grid, "rish"))
-            looks[site], banks = build_series_banks(
+            looks[site], profiles = build_series_profiles(
                 site,
                 [(f"{site}{i}", p) for i, p in enumerate(own)],
                 load_encoder("mri"),
                 cells=harmonizer.network.config.aan.grid,
                 voxel_mm=4.0,
             )
-            for bank in banks:
-                shelf.write(bank, {})
+            for profile in profiles:
+                cache.write(profile, {})
         series, mask = scanned(3, gain=3000.0, b_scale=1.05)
         for mode in ("rish", "attenuation"):
             made = harmonize_series(

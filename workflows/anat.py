@@ -256,7 +256,7 @@ def init_anat_harmonize_wf(
         name="write_harmonized",
         mem_gb=_MEM_WRITE,
     )
-    outputs = [("look_file", "look_file"), ("quality_file", "quality_file")]
+    outputs = [("comparison_file", "comparison_file"), ("quality_file", "quality_file")]
     written = [
         ("out_file", "in_file"),
         ("reference_file", "reference_file"),

@@ -20,7 +20,7 @@ from bids_harmony.workflows.running import (
     run_scans,
     write_status,
 )
-from bids_harmony.workflows.site_banks import make_banks, missing_looks
+from bids_harmony.workflows.site_profiles import make_profiles, missing_profiles
 from bids_harmony.workflows.status import ScanStatus, exit_code_of
 
 if TYPE_CHECKING:
@@ -130,19 +130,19 @@ def _models_of(
     settings: Settings, scans: Sequence[Scan], log_dir: Path
 ) -> Callable[[Scan], Model]:
     """What of the model counts for each scan; sites that it does not know are looked at first."""
-    from bids_harmony.workflows.reference_images import LookOf
+    from bids_harmony.workflows.reference_images import ProfileKey
     from bids_harmony.workflows.series_models import models_of_series
 
     target = str(settings.target_site)
     images = [scan for scan in scans if not scan.gradients]
     series = [scan for scan in scans if scan.gradients]
-    unseen: dict[LookOf, BidsHarmonyError] = {}
+    unseen: dict[ProfileKey, BidsHarmonyError] = {}
     if images:
         model, harmonizer = load_model(settings)
-        # Banks are on the grid of the model, which is the settings' for the shipped one.
+        # Profiles are on the grid of the model, which is the settings' for the shipped one.
         on_grid = replace(settings, voxel_mm=harmonizer.voxel_mm)
-        if looks := missing_looks(on_grid, images, harmonizer):
-            unseen = make_banks(on_grid, looks, harmonizer, log_dir)
+        if missing := missing_profiles(on_grid, images, harmonizer):
+            unseen = make_profiles(on_grid, missing, harmonizer, log_dir)
             model, harmonizer = load_model(settings)
     of_series: Callable[[Scan], Model] | None = None
     refused: BidsHarmonyError | None = None
@@ -252,7 +252,7 @@ def _write_quality_rows(settings: Settings, scans: Sequence[Scan], target: str) 
 
     described: dict[str, Any] = {
         "source_site": {"Description": "Site where the source image was acquired"},
-        "target_site": {"Description": "Site whose look the image has taken"},
+        "target_site": {"Description": "Site to which the image was harmonized"},
         **DESCRIPTIONS,
         **SERIES_DESCRIPTIONS,
     }

@@ -1,7 +1,7 @@
-"""Graphs for diffusion series: fit (mean b=0, mask, registration), harmonize, prepare for looks.
+"""Graphs for diffusion series: fit (mean b=0, mask, registration), harmonize, prepare.
 
 All that is anatomy happens on the mean b=0 image, which is one more contrast of the person; the
-series itself is read by the node that changes it and by the one that takes its look.
+series itself is read by the node that changes it and by the one that measures it.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def init_dwi_harmonize_wf(
     scan, settings, target_site, input_hash, name
         As for `anat.init_anat_harmonize_wf`.
     model : Model
-        With the looks of both sites.
+        With the profiles of both sites.
 
     Returns
     -------
@@ -153,8 +153,8 @@ def init_dwi_harmonize_wf(
             **_tables(scan, settings),
             mode=settings.dwi_mode,
             **model.for_node(settings),
-            source_look=str(model.source_look),
-            target_look=str(model.target_look),
+            source_profile=str(model.source_profile),
+            target_profile=str(model.target_profile),
             keep_header=settings.keep_header_extensions,
         ),
         name="harmonize",
@@ -178,7 +178,7 @@ def init_dwi_harmonize_wf(
         name="write_harmonized",
         mem_gb=_MEM_WRITE,
     )
-    made = [("look_file", "look_file"), ("quality_file", "quality_file")]
+    made = [("comparison_file", "comparison_file"), ("quality_file", "quality_file")]
     written = [("out_file", "in_file"), ("quality_file", "quality_file")]
     workflow.connect(
         [

@@ -66,7 +66,7 @@ def participant_needs(
     units: Sequence[Sequence[Scan]],
     settings: Settings,
     *,
-    looks: int,
+    unknown: int,
     cpus: int | None = None,
     memory_mb: int | None = None,
 ) -> Resources:
@@ -77,7 +77,7 @@ def participant_needs(
     units : sequence of sequence of Scan
         The scans of each job.
     settings : Settings
-    looks : int
+    unknown : int
         Sites and modalities that the model does not know. The job that comes first looks at up to
         ``bank_scans`` scans of each, and all others wait for it.
     cpus, memory_mb : int, optional
@@ -85,7 +85,7 @@ def participant_needs(
     """
     cpus = cpus or min(_MOST_CPUS, max(_LEAST_CPUS, *(len(unit) for unit in units)))
     largest = max(units, key=lambda unit: sum(map(_seconds, unit)))
-    waiting = looks * settings.bank_scans * max(map(_base_seconds, largest))
+    waiting = unknown * settings.bank_scans * max(map(_base_seconds, largest))
     seconds = sum(map(_seconds, largest)) + waiting
     gib = max(_at_once(unit, cpus) for unit in units)
     return Resources(cpus, memory_mb or _memory_mb(gib), _minutes(seconds / cpus))

@@ -18,10 +18,10 @@ from bids_harmony.bids.site_search import scans_of
 from bids_harmony.diffusion.gradients import match_shells
 from bids_harmony.exceptions import BidsHarmonyError, NotFetched
 from bids_harmony.sites.names import same_site
-from bids_harmony.workflows.models import known_by_model, model_folder, no_look
-from bids_harmony.workflows.reference_images import LookOf, are_given
+from bids_harmony.workflows.models import known_by_model, model_folder, no_profile
+from bids_harmony.workflows.reference_images import ProfileKey, are_given
 from bids_harmony.workflows.running import failed_status
-from bids_harmony.workflows.series_models import check_method, no_series, shells_on_shelf
+from bids_harmony.workflows.series_models import cached_shells, check_method, no_series
 from bids_harmony.workflows.sound_scans import check_scan, choose_sound
 from bids_harmony.workflows.status import why_unseen
 
@@ -70,7 +70,7 @@ def foresee(settings: Settings, selection: ScanSelection) -> ScanSelection:
 
 @dataclass(frozen=True)
 class _Shown:
-    """Scans that will show a site's look; or why they cannot."""
+    """Scans that will show a site's profile; or why they cannot."""
 
     scans: tuple[Scan, ...] = ()
     reason: BidsHarmonyError | None = None
@@ -79,12 +79,12 @@ class _Shown:
 
 @dataclass
 class _Outlook:
-    """What is known of scans and looks; each question is asked once."""
+    """What is known of scans and keys; each question is asked once."""
 
     settings: Settings
     selection: ScanSelection
     checked: dict[Path, Gradients | BidsHarmonyError | None] = field(default_factory=dict)
-    looks: dict[LookOf, _Shown] = field(default_factory=dict)
+    keys: dict[ProfileKey, _Shown] = field(default_factory=dict)
 
     @property
     def target(self) -> str:
@@ -122,30 +122,30 @@ class _Outlook:
         if gradients is not None:
             self.check_shells(scan, gradients)
             return
-        shown = self.shown(LookOf(self.target, scan.modality))
+        shown = self.shown(ProfileKey(self.target, scan.modality))
         if shown.reason:
             raise shown.reason
         if not shown.by_model and not shown.scans:
-            self.check_fetched(LookOf(self.target, scan.modality), scan)
-            raise no_look(scan, self.model.targets(scan.modality), self.target)
+            self.check_fetched(ProfileKey(self.target, scan.modality), scan)
+            raise no_profile(scan, self.model.targets(scan.modality), self.target)
 
-    def check_fetched(self, look: LookOf, scan: Scan) -> None:
-        """Raise the reason where scans would show a look, but are not here."""
-        if are_given(look, self.settings):
+    def check_fetched(self, key: ProfileKey, scan: Scan) -> None:
+        """Raise the reason where scans would show a site, but are not here."""
+        if are_given(key, self.settings):
             return
         files = self.selection.sites.scans
         missing = [
             problem
             for problem in self.everyones_problems
             if isinstance(problem.error, NotFetched)
-            and problem.label.endswith(f"_{look.modality}")
+            and problem.label.endswith(f"_{key.modality}")
             and (told := files.get(problem.path.relative_to(self.settings.bids_dir).as_posix()))
-            and told.site == look.site
+            and told.site == key.site
         ]
         if missing:
             first = missing[0]
             raise NotFetched(
-                f"the {look.modality} scans that would show how {look.site} looks are not here",
+                f"the {key.modality} scans that would show how {key.site} keys are not here",
                 where=scan.label,
                 got=f"{len(missing)} that were not fetched",
                 hint=f"The first, {first.label}: {first.error}",
@@ -163,63 +163,63 @@ class _Outlook:
             raise found
         return found
 
-    def shown(self, look: LookOf) -> _Shown:
+    def shown(self, key: ProfileKey) -> _Shown:
         """What will show how a site looks."""
-        if look not in self.looks:
-            self.looks[look] = self._look(look)
-        return self.looks[look]
+        if key not in self.keys:
+            self.keys[key] = self._look(key)
+        return self.keys[key]
 
-    def _look(self, look: LookOf) -> _Shown:
-        if look.modality != "dwi":
-            if self._known(look):
+    def _look(self, key: ProfileKey) -> _Shown:
+        if key.modality != "dwi":
+            if self._known(key):
                 return _Shown(by_model=True)
-            if self.model.shelf is None:  # a method that only knows what it was trained for
+            if self.model.cache is None:  # a method that only knows what it was trained for
                 return _Shown()
         found = _Shown()
-        for among in self._nearer_first(look):
-            found = self._chosen(look, among())
+        for among in self._nearer_first(key):
+            found = self._chosen(key, among())
             if found.scans and not found.reason:
                 break
         return found
 
-    def _chosen(self, look: LookOf, among: Sequence[Scan]) -> _Shown:
-        chosen = choose_sound(look, self.settings, among, check=self.read, quiet=True)
+    def _chosen(self, key: ProfileKey, among: Sequence[Scan]) -> _Shown:
+        chosen = choose_sound(key, self.settings, among, check=self.read, quiet=True)
         failed = []
         for scan in chosen:
             try:
                 self.read(scan, self.settings)
             except BidsHarmonyError as error:
                 failed.append(failed_status(scan, error, quiet=True))
-        reason = why_unseen(look.site, failed) if len(failed) == len(chosen) else None
+        reason = why_unseen(key.site, failed) if len(failed) == len(chosen) else None
         return _Shown(chosen, reason)
 
-    def _known(self, look: LookOf) -> bool:
+    def _known(self, key: ProfileKey) -> bool:
         """Whether the model knows a site, or an earlier run left what it saw of it."""
-        if self.model.shelf is None:
-            return look.site in self.model.targets(look.modality)
-        if look.site in self.model.own_sites(look.modality):
+        if self.model.cache is None:
+            return key.site in self.model.targets(key.modality)
+        if key.site in self.model.own_sites(key.modality):
             return True
-        made_of = self.model.shelf.made_of(look.site, look.modality)
-        given = are_given(look, self.settings)
+        made_of = self.model.cache.made_of(key.site, key.modality)
+        given = are_given(key, self.settings)
         return made_of is not None and not given and not made_of.get("given")
 
-    def _nearer_first(self, look: LookOf) -> Iterator[Callable[[], Sequence[Scan]]]:
+    def _nearer_first(self, key: ProfileKey) -> Iterator[Callable[[], Sequence[Scan]]]:
         """Scans to choose from; of images any will do, the question is only whether there are."""
-        if look.modality != "dwi":
-            # That a site is claimed does not mean that scans show its look.
+        if key.modality != "dwi":
+            # That a site is claimed does not mean that scans show it.
             if not self.settings.source_site:
                 yield lambda: self.selection.scans
-            yield lambda: self._some_of(look)
+            yield lambda: self._some_of(key)
         yield lambda: self.everyone
 
-    def _some_of(self, look: LookOf) -> Sequence[Scan]:
+    def _some_of(self, key: ProfileKey) -> Sequence[Scan]:
         """Scans of the first person in the dataset who has one of that site and modality."""
         people = sorted(
             file.partition("/")[0].removeprefix("sub-")
             for file, evidence in self.selection.sites.scans.items()
-            if evidence.site == look.site and file_stem(file).endswith(f"_{look.modality}")
+            if evidence.site == key.site and file_stem(file).endswith(f"_{key.modality}")
         )
-        if not people or are_given(look, self.settings):
+        if not people or are_given(key, self.settings):
             return ()
         return scans_of(self.settings, people[0], self.selection.sites)
 
@@ -229,14 +229,14 @@ class _Outlook:
         source = self.target if same_site(scan.site.site, self.target) else scan.site.site
         for site, which in ((self.target, "target site's"), (source, "site's own")):
             shells = None
-            if not are_given(LookOf(site, "dwi"), self.settings):
-                shells = shells_on_shelf(site, self.settings)
+            if not are_given(ProfileKey(site, "dwi"), self.settings):
+                shells = cached_shells(site, self.settings)
             if shells is None:
-                shown = self.shown(LookOf(site, "dwi"))
+                shown = self.shown(ProfileKey(site, "dwi"))
                 if shown.reason:
                     raise shown.reason
                 if not shown.scans:
-                    self.check_fetched(LookOf(site, "dwi"), scan)
+                    self.check_fetched(ProfileKey(site, "dwi"), scan)
                     raise no_series(scan, which, site)
                 shells = self._shells(shown.scans)
             match_shells([shell.b for shell in gradients.shells], shells)

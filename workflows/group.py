@@ -92,7 +92,7 @@ def run_group(settings: Settings) -> Path:
 
 
 def _write_tables(output_dir: Path, chapters: Sequence[Chapter]) -> None:
-    """One table for each suffix; scans given several looks have several rows."""
+    """One table for each suffix; scans harmonized to several sites have several rows."""
     import pandas as pd
 
     from bids_harmony.bids.derivative import write_json, write_text

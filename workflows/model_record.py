@@ -21,21 +21,21 @@ class Model:
     method : str
     folder : Path
     sha256 : str
-        Of weights and own banks.
+        Of weights and own profiles.
     device : str
         A torch device that exists: "cpu" or "cuda:N".
     name, version : str
         For sidecars.
-    shelf : Path, optional
-        Folder of banks that were made on the fly.
+    cache : Path, optional
+        Folder of profiles that were made on the fly.
     identity : str
-        sha256 of what counts for one scan: weights and two banks.
+        sha256 of what counts for one scan: weights and two profiles.
     source_site : str
-        The scan's site as the banks spell it.
+        The scan's site as the profiles spell it.
     source_scans, target_scans : tuple of str
-        Labels of the scans behind these banks.
-    source_look, target_look : Path, optional
-        For diffusion series: files of the sites' looks.
+        Labels of the scans behind these profiles.
+    source_profile, target_profile : Path, optional
+        For diffusion series: files of the sites' profiles.
     """
 
     method: str
@@ -44,13 +44,13 @@ class Model:
     device: str
     name: str = ""
     version: str = ""
-    shelf: Path | None = None
+    cache: Path | None = None
     identity: str = ""
     source_site: str = ""
     source_scans: tuple[str, ...] = ()
     target_scans: tuple[str, ...] = ()
-    source_look: Path | None = None
-    target_look: Path | None = None
+    source_profile: Path | None = None
+    target_profile: Path | None = None
 
     def for_sidecar(self) -> dict[str, Any]:
         """As `bids.sidecar.harmonized_sidecar` takes it."""
@@ -70,7 +70,7 @@ class Model:
             "model_dir": str(self.folder),
             "model_sha256": self.sha256,
             "identity": self.identity,
-            "shelf_dir": str(self.shelf or ""),
+            "cache_dir": str(self.cache or ""),
             "skull_strip": settings.skull_strip,
             "seed": settings.random_seed,
             "device": self.device,

@@ -12,12 +12,12 @@ from bids_harmony.io.pointers import is_named
 from bids_harmony.settings import METHODS
 from bids_harmony.sites.names import same_site
 from bids_harmony.workflows.model_record import Model
-from bids_harmony.workflows.reference_images import LookOf
+from bids_harmony.workflows.reference_images import ProfileKey
 
 if TYPE_CHECKING:
     from bids_harmony.bids.scan import Scan
     from bids_harmony.methods import Harmonizer
-    from bids_harmony.methods.profiled import Banked
+    from bids_harmony.methods.profiled import Profiled
     from bids_harmony.settings import Settings
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
     "load_model",
     "model_folder",
     "model_of_scan",
-    "no_look",
+    "no_profile",
     "trained_folder",
 ]
 
@@ -43,7 +43,7 @@ def model_folder(settings: Settings) -> Path:
     """Folder of the model: ``--model``, else ``OUT/models``, else the one shipped in the package.
 
     The method's own folder in ``OUT/models`` comes before it. A method that is not trained makes
-    do with the site banks of ``OUT/models``.
+    do with the site profiles of ``OUT/models``.
 
     Raises
     ------
@@ -73,34 +73,34 @@ def load_model(settings: Settings) -> tuple[Model, Harmonizer]:
     """
     from bids_harmony.devices import resolve_device
     from bids_harmony.methods import load_harmonizer
-    from bids_harmony.workflows.site_banks import shelf_of
+    from bids_harmony.workflows.site_profiles import profile_cache
 
-    folder, shelf = model_folder(settings), shelf_of(settings)
+    folder, cache = model_folder(settings), profile_cache(settings)
     device = str(resolve_device(settings.device))
-    harmonizer = load_harmonizer(settings.method, folder, shelf, device="cpu")
+    harmonizer = load_harmonizer(settings.method, folder, cache, device="cpu")
     version = str(getattr(harmonizer, "version", ""))
     name = str(getattr(harmonizer, "name", settings.method))
-    model = Model(settings.method, folder, harmonizer.sha256, device, name, version, shelf.folder)
+    model = Model(settings.method, folder, harmonizer.sha256, device, name, version, cache.folder)
     return model, harmonizer
 
 
-def known_by_model(settings: Settings) -> Banked:
-    """What a plan asks of the model: which sites it knows, and by which shelf it learns others.
+def known_by_model(settings: Settings) -> Profiled:
+    """What a plan asks of the model: which sites it knows, and by which cache it learns others.
 
-    The shipped model is sound and its banks tell all of that: its weights are not loaded.
+    The shipped model is sound and its profiles tell all of that: its weights are not loaded.
     """
     from bids_harmony.methods import learns_sites
-    from bids_harmony.methods.profiled import Banked
+    from bids_harmony.methods.profiled import Profiled
     from bids_harmony.model.shipped import SHIPPED_MODEL
-    from bids_harmony.workflows.site_banks import shelf_of
+    from bids_harmony.workflows.site_profiles import profile_cache
 
     folder = model_folder(settings)
     if folder == SHIPPED_MODEL and learns_sites(settings.method):
-        return Banked(folder, shelf_of(settings))
+        return Profiled(folder, profile_cache(settings))
     return load_model(settings)[1]  # type: ignore[return-value]
 
 
-def no_look(scan: Scan, sites: Sequence[str], target: str) -> SiteError:
+def no_profile(scan: Scan, sites: Sequence[str], target: str) -> SiteError:
     """The error where neither model nor dataset shows how the target's images look."""
     return SiteError(
         f"Nothing shows the target site's {scan.modality} images",
@@ -116,9 +116,9 @@ def model_of_scan(
     harmonizer: Harmonizer,
     scan: Scan,
     target: str,
-    unseen: Mapping[LookOf, BidsHarmonyError],
+    unseen: Mapping[ProfileKey, BidsHarmonyError],
 ) -> Model:
-    """What of the model counts for a scan: weights, and the banks of its site and of the target.
+    """What of the model counts for a scan: weights, profiles of its site and of the target.
 
     Parameters
     ----------
@@ -127,27 +127,27 @@ def model_of_scan(
     scan : Scan
     target : str
     unseen : mapping
-        Why looks could not be made; see `site_banks.make_banks`.
+        Why profiles could not be made; see `site_profiles.make_profiles`.
 
     Raises
     ------
     SiteError
-        Nothing shows the target's look; or what made the scans fail that were to show it, or that
+        Nothing shows the target; or what made the scans fail that were to show it, or that
         of the scan's own site where the method needs it.
     """
     sites = harmonizer.targets(scan.modality)
     if target not in sites:
-        raise unseen.get(LookOf(target, scan.modality)) or no_look(scan, sites, target)
-    # Spellings of one site count as one; the model's own names its banks.
+        raise unseen.get(ProfileKey(target, scan.modality)) or no_profile(scan, sites, target)
+    # Spellings of one site count as one; the model's own names its profiles.
     known = (s for s in harmonizer.sites(scan.modality) if same_site(s, scan.site.site))
     source = next(known, scan.site.site)
-    reason = unseen.get(LookOf(scan.site.site, scan.modality))
-    if reason and harmonizer.needs_source and not harmonizer.has_bank(scan.modality, source):
+    reason = unseen.get(ProfileKey(scan.site.site, scan.modality))
+    if reason and harmonizer.needs_source and not harmonizer.has_profile(scan.modality, source):
         raise reason
     scans = {
-        role: harmonizer.bank(scan.modality, site).scans
+        role: harmonizer.profile(scan.modality, site).scans
         for role, site in (("source", source), ("target", target))
-        if harmonizer.has_bank(scan.modality, site)
+        if harmonizer.has_profile(scan.modality, site)
     }
     return replace(
         model,

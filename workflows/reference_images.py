@@ -1,4 +1,4 @@
-"""Which images stand for a site, and whether they are still those that a bank was made of."""
+"""Which images stand for a site, and whether they are still those that a profile was made of."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bids_harmony.settings import Settings
 
 __all__ = [
-    "LookOf",
+    "ProfileKey",
     "are_given",
     "balanced",
     "choose_scans",
@@ -32,26 +32,26 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class LookOf:
-    """What a bank is wanted of."""
+class ProfileKey:
+    """What a profile is wanted of."""
 
     site: str
     modality: str
 
 
-def are_given(look: LookOf, settings: Settings) -> bool:
+def are_given(key: ProfileKey, settings: Settings) -> bool:
     """Whether a user named images that stand for the site (``--target-image``)."""
-    return bool(settings.target_images) and same_site(look.site, str(settings.target_site))
+    return bool(settings.target_images) and same_site(key.site, str(settings.target_site))
 
 
 def reference_images(
-    look: LookOf, settings: Settings, everyone: Sequence[Scan]
+    key: ProfileKey, settings: Settings, everyone: Sequence[Scan]
 ) -> tuple[Scan, ...]:
     """Choose the scans that stand for a site: those that were named for it, or its own.
 
     Parameters
     ----------
-    look : LookOf
+    key : ProfileKey
     settings : Settings
         ``bank_scans``, and ``target_images``, which stand for the target where they are given.
     everyone : sequence of Scan
@@ -62,11 +62,9 @@ def reference_images(
     tuple of Scan
         Empty where the site has no scan of the modality.
     """
-    if are_given(look, settings):
-        return tuple(_given_scan(path, look) for path in _given(settings, look.modality))
-    own = [
-        s for s in everyone if s.modality == look.modality and same_site(s.site.site, look.site)
-    ]
+    if are_given(key, settings):
+        return tuple(_given_scan(path, key) for path in _given(settings, key.modality))
+    own = [s for s in everyone if s.modality == key.modality and same_site(s.site.site, key.site)]
     return choose_scans(balanced(own, settings), settings.bank_scans)
 
 
@@ -120,7 +118,7 @@ def image_digests(paths: Iterable[Path], settings: Settings) -> dict[str, str]:
 
 
 def same_images(
-    digests: Mapping[str, str], look: LookOf, settings: Settings, *, given: bool
+    digests: Mapping[str, str], key: ProfileKey, settings: Settings, *, given: bool
 ) -> bool:
     """Whether images are still what they were.
 
@@ -128,16 +126,16 @@ def same_images(
     ----------
     digests : mapping
         `image_digests` of then.
-    look : LookOf
+    key : ProfileKey
     settings : Settings
     given : bool
         Whether they were given for the site, and not its own. Images that are given must be just
         those of then. A site's own are not chosen again: that would ask the whole dataset.
     """
-    if given != are_given(look, settings):
+    if given != are_given(key, settings):
         return False
     if given:
-        return dict(digests) == image_digests(_given(settings, look.modality), settings)
+        return dict(digests) == image_digests(_given(settings, key.modality), settings)
     try:
         return all(file_sha256(settings.bids_dir / p) == then for p, then in digests.items())
     except MissingInput:
@@ -180,13 +178,13 @@ def _modality_of(path: Path) -> str:
     return suffix
 
 
-def _given_scan(path: Path, look: LookOf) -> Scan:
+def _given_scan(path: Path, key: ProfileKey) -> Scan:
     from bids_harmony.bids.scan import Scan
 
-    evidence = SiteEvidence(look.site, "--target-image")
-    entities = {"subject": f"target {path.name}", "suffix": look.modality}
-    gradients = gradient_tables(path, path.parent) if look.modality == "dwi" else None
-    return Scan(path, entities, look.modality, {}, evidence, gradients)
+    evidence = SiteEvidence(key.site, "--target-image")
+    entities = {"subject": f"target {path.name}", "suffix": key.modality}
+    gradients = gradient_tables(path, path.parent) if key.modality == "dwi" else None
+    return Scan(path, entities, key.modality, {}, evidence, gradients)
 
 
 def _place(path: Path, settings: Settings) -> str:

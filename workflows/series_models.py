@@ -1,6 +1,6 @@
 """Which model a run uses for diffusion series, and what of it counts for one of them.
 
-The weights are those for other scans; a model's own banks are on another grid and do not count.
+The weights are those for other scans; a model's own profiles are on another grid and do not count.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING
 from bids_harmony.exceptions import BidsHarmonyError, SiteError
 from bids_harmony.sites.names import same_site
 from bids_harmony.workflows.model_record import Model
-from bids_harmony.workflows.series_banks import is_known, look_at, look_path, series_shelf
+from bids_harmony.workflows.series_profiles import (
+    is_known,
+    make_series_profiles,
+    series_cache,
+    series_profile_path,
+)
 
 if TYPE_CHECKING:
     from bids_harmony.bids.scan import Scan
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
     from bids_harmony.methods import Harmonizer
     from bids_harmony.settings import Settings
 
-__all__ = ["check_method", "gradients_of", "models_of_series", "no_series", "shells_on_shelf"]
+__all__ = ["check_method", "gradients_of", "models_of_series", "no_series", "cached_shells"]
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +62,7 @@ def models_of_series(
     for choose in (lambda: [target], lambda: _sites_of(settings, series, target)):
         wanted = choose()
         if any(not is_known(site, settings, harmonizer) for site in wanted):
-            unseen |= look_at(wanted, settings, harmonizer, log_dir)
+            unseen |= make_series_profiles(wanted, settings, harmonizer, log_dir)
             model, harmonizer = _load(settings)
     return lambda scan: _model_of(scan, model, harmonizer, settings, unseen)
 
@@ -67,8 +72,8 @@ def _load(settings: Settings) -> tuple[Model, Harmonizer]:
     from bids_harmony.methods import load_harmonizer
     from bids_harmony.workflows.models import model_folder
 
-    folder, shelf = model_folder(settings), series_shelf(settings)
-    harmonizer = load_harmonizer(settings.method, folder, shelf, device="cpu", own_banks=False)
+    folder, cache = model_folder(settings), series_cache(settings)
+    harmonizer = load_harmonizer(settings.method, folder, cache, device="cpu", own_profiles=False)
     model = Model(
         settings.method,
         folder,
@@ -76,7 +81,7 @@ def _load(settings: Settings) -> tuple[Model, Harmonizer]:
         str(resolve_device(settings.device)),
         harmonizer.name,
         harmonizer.version,
-        shelf.folder,
+        cache.folder,
     )
     return model, harmonizer
 
@@ -84,12 +89,12 @@ def _load(settings: Settings) -> tuple[Model, Harmonizer]:
 def _sites_of(settings: Settings, series: Sequence[Scan], target: str) -> list[str]:
     """Sites other than the target of the series that can be harmonized to it."""
     from bids_harmony.diffusion.gradients import match_shells
-    from bids_harmony.sites.series_profile import SeriesLook
+    from bids_harmony.sites.series_profile import SeriesProfile
 
-    path = look_path(series_shelf(settings), target)
+    path = series_profile_path(series_cache(settings), target)
     if not path.is_file():
         return []
-    shells = SeriesLook.read(path).shells
+    shells = SeriesProfile.read(path).shells
     sites: dict[str, None] = {}
     for scan in series:
         if same_site(scan.site.site, target):
@@ -116,16 +121,16 @@ def check_method(settings: Settings) -> None:
     check_method_for_series(settings.method)
 
 
-def shells_on_shelf(site: str, settings: Settings) -> tuple[float, ...] | None:
+def cached_shells(site: str, settings: Settings) -> tuple[float, ...] | None:
     """Shells that an earlier run saw at a site, s/mm2; None where there was none."""
     from bids_harmony.diffusion.features import B0_KEY
-    from bids_harmony.sites.series_profile import SeriesLook
+    from bids_harmony.sites.series_profile import SeriesProfile
 
-    shelf = series_shelf(settings)
-    path, made_of = look_path(shelf, site), shelf.made_of(site, B0_KEY)
+    cache = series_cache(settings)
+    path, made_of = series_profile_path(cache, site), cache.made_of(site, B0_KEY)
     if made_of is None or made_of.get("given") or not path.is_file():
         return None
-    return SeriesLook.read(path).shells
+    return SeriesProfile.read(path).shells
 
 
 def no_series(scan: Scan, which: str, site: str) -> SiteError:
@@ -146,7 +151,7 @@ def _model_of(
     settings: Settings,
     unseen: Mapping[str, BidsHarmonyError],
 ) -> Model:
-    """What of the model counts for a series: weights, banks and looks of its site and the target.
+    """What of the model counts for a series: weights, profiles of its site and of the target.
 
     Raises
     ------
@@ -158,31 +163,33 @@ def _model_of(
     """
     from bids_harmony.diffusion.features import B0_KEY, shell_key
     from bids_harmony.diffusion.gradients import match_shells
-    from bids_harmony.sites.series_profile import SeriesLook
+    from bids_harmony.sites.series_profile import SeriesProfile
 
     gradients = gradients_of(scan, settings)
     target = str(settings.target_site)
     source = target if same_site(scan.site.site, target) else scan.site.site
-    shelf = series_shelf(settings)
-    looks: list[SeriesLook] = []
+    cache = series_cache(settings)
+    site_profiles: list[SeriesProfile] = []
     for site, which in ((target, "target site's"), (source, "site's own")):
-        if not harmonizer.has_bank(B0_KEY, site):
+        if not harmonizer.has_profile(B0_KEY, site):
             raise unseen.get(site) or no_series(scan, which, site)
-        looks.insert(0, SeriesLook.read(look_path(shelf, site)))
-        match_shells([shell.b for shell in gradients.shells], looks[0].shells)
+        site_profiles.insert(0, SeriesProfile.read(series_profile_path(cache, site)))
+        match_shells([shell.b for shell in gradients.shells], site_profiles[0].shells)
     keys = [B0_KEY]
     if settings.dwi_mode == "volume":
-        keys += [shell_key(b) for b in sorted({b for look in looks for b in look.shells})]
+        keys += [
+            shell_key(b) for b in sorted({b for known in site_profiles for b in known.shells})
+        ]
     parts = [harmonizer.identity(key, source, target) for key in keys]
-    parts += [look.digest for look in looks]
+    parts += [known.digest for known in site_profiles]
     return replace(
         model,
         identity=hashlib.sha256(" ".join(parts).encode()).hexdigest(),
         source_site=source,
-        source_scans=looks[0].labels,
-        target_scans=looks[1].labels,
-        source_look=look_path(shelf, source),
-        target_look=look_path(shelf, target),
+        source_scans=site_profiles[0].labels,
+        target_scans=site_profiles[1].labels,
+        source_profile=series_profile_path(cache, source),
+        target_profile=series_profile_path(cache, target),
     )
 
 

@@ -10,7 +10,7 @@ from bids_harmony.diffusion.gradient_files import read_gradients
 from bids_harmony.exceptions import BidsHarmonyError
 from bids_harmony.io.header_check import check_header
 from bids_harmony.sites.names import same_site
-from bids_harmony.workflows.reference_images import LookOf, are_given, reference_images
+from bids_harmony.workflows.reference_images import ProfileKey, are_given, reference_images
 
 if TYPE_CHECKING:
     from bids_harmony.bids.scan import Scan
@@ -42,7 +42,7 @@ def check_scan(scan: Scan, settings: Settings) -> Gradients | None:
 
 
 def choose_sound(
-    look: LookOf,
+    key: ProfileKey,
     settings: Settings,
     everyone: Sequence[Scan],
     *,
@@ -55,26 +55,24 @@ def choose_sound(
 
     Parameters
     ----------
-    look, settings, everyone
+    key, settings, everyone
         As for `reference_images`.
     check : callable
         As `check_scan`.
     quiet : bool
         Say nothing of what is left out.
     """
-    if are_given(look, settings):
-        return reference_images(look, settings, everyone)
+    if are_given(key, settings):
+        return reference_images(key, settings, everyone)
 
     def is_sound(scan: Scan) -> bool:
         try:
             check(scan, settings)
         except BidsHarmonyError as error:
             if not quiet:
-                logger.warning("Not among those that show a site's look: %s", error)
+                logger.warning("Not among those that show a site's profile: %s", error)
             return False
         return True
 
-    own = [
-        s for s in everyone if s.modality == look.modality and same_site(s.site.site, look.site)
-    ]
-    return reference_images(look, settings, [s for s in own if is_sound(s)] or own)
+    own = [s for s in everyone if s.modality == key.modality and same_site(s.site.site, key.site)]
+    return reference_images(key, settings, [s for s in own if is_sound(s)] or own)

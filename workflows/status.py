@@ -126,10 +126,10 @@ def exit_code_of(statuses: Iterable[ScanStatus]) -> ExitCode:
 
 
 def report_references(statuses: Iterable[ScanStatus]) -> None:
-    """Say which of the scans that are to show their sites' looks failed.
+    """Say which of the scans that are to show their sites' profiles failed.
 
-    Memory that ran out for a moment stops the run before a look is made of fewer scans: the look
-    would stay, and with it every image that is harmonized by it would be another one.
+    Memory that ran out for a moment stops the run before a profile is made of fewer scans: the
+    profile would stay, and with it every image that is harmonized by it would be another one.
 
     Raises
     ------
@@ -140,18 +140,20 @@ def report_references(statuses: Iterable[ScanStatus]) -> None:
         if status.state != "failed":
             continue
         if status.exit_code == ExitCode.TRY_AGAIN:
-            raise _error_of(status, "A scan that is to show its site's look could not be prepared")
-        logger.warning("Not among those that show a site's look: %s", status.message)
+            raise _error_of(
+                status, "A scan that is to show its site's profile could not be prepared"
+            )
+        logger.warning("Not among those that show a site's profile: %s", status.message)
 
 
 def why_unseen(site: str, statuses: Iterable[ScanStatus]) -> BidsHarmonyError | None:
-    """Tell whoever needs a site's look why there is none: what made its scans fail.
+    """Tell whoever needs a site's profile why there is none: what made its scans fail.
 
     Parameters
     ----------
     site : str
     statuses : iterable of ScanStatus
-        Of the scans that were to show the look.
+        Of the scans that were to show the site.
 
     Returns
     -------
@@ -161,7 +163,7 @@ def why_unseen(site: str, statuses: Iterable[ScanStatus]) -> BidsHarmonyError | 
     failed = [status for status in statuses if status.state == "failed"]
     # Codes above that of bad data are of what can be mended without other scans.
     worst = max(failed, key=lambda status: status.exit_code, default=None)
-    return _error_of(worst, f"No scan shows the look of {site}") if worst else None
+    return _error_of(worst, f"No scan shows {site}") if worst else None
 
 
 def _error_of(status: ScanStatus, what: str) -> BidsHarmonyError:

@@ -34,7 +34,7 @@ from bids_harmony.methods import learns_sites, load_harmonizer
 from bids_harmony.methods.profile_encoder import encoder_and_cells
 from bids_harmony.methods.registry import METHOD_NEEDS
 from bids_harmony.model.shipped import SHIPPED_MODEL
-from bids_harmony.sites.profile_cache import HeldBanks
+from bids_harmony.sites.profile_cache import GivenProfiles
 
 __all__ = ["Harmonizer", "harmonize"]
 
@@ -68,7 +68,7 @@ def harmonize(
     random_state: int = 0,
     sloppy: bool = False,
 ) -> Any:
-    """Give one scan the look of another, or of a site.
+    """Make one scan look as if the site of another had made it.
 
     Without `source` the scan itself stands for its site, and where `target` is one image, one
     person stands for the other: how far a difference is the scanners' and not the people's is not
@@ -145,7 +145,7 @@ def harmonize(
 
 
 class Harmonizer(TransformerMixin, BaseEstimator):
-    """Give scans of several sites the look of one.
+    """Make scans of several sites look as if one had made them.
 
     Follows scikit-learn: the constructor stores its arguments, `fit` learns how each site shows
     people, `transform` harmonizes; what is learnt ends in ``_``.
@@ -153,7 +153,8 @@ class Harmonizer(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     target : str, SiteProfile, path-like or nibabel image
-        Whose look: the name of one of the sites that are given to `fit`, a profile, or one image.
+        The site to harmonize to: the name of one of those that are given to `fit`, a profile, or
+        one image.
         A profile with the name of one of these sites stands for that site.
     method : str
         ``"ihf"`` (closed form and network), or one that needs no more than scans of the sites:
@@ -445,9 +446,11 @@ class Harmonizer(TransformerMixin, BaseEstimator):
         self._target_name = target.name or _TARGET
         self.profiles_ = {**profiles, **({target.name: target} if target.name else {})}
         self.target_, self.modality_, self.voxel_mm_ = target, recipe.modality, recipe.voxel_mm
-        banks = {(name, self.modality_): own.bank for name, own in self.profiles_.items()}
-        banks[self._target_name, self.modality_] = target.bank
-        held = HeldBanks(banks, self.voxel_mm_)
+        images = {
+            (name, self.modality_): own.image_profile for name, own in self.profiles_.items()
+        }
+        images[self._target_name, self.modality_] = target.image_profile
+        held = GivenProfiles(images, self.voxel_mm_)
         self.method_ = load_harmonizer(self.method, SHIPPED_MODEL, held, device=recipe.device)
         self._seen = {}
 
@@ -562,9 +565,9 @@ def _check_fits(profile: SiteProfile, modality: str, voxel_mm: float, where: str
             got=f"{profile.modality} at {profile.voxel_mm:g} mm",
         )
     encoder, cells = encoder_and_cells()
-    bank, shape = profile.bank, reference_grid(voxel_mm).shape
+    image, shape = profile.image_profile, reference_grid(voxel_mm).shape
     wanted = shape, (shape[2], 2, cells, cells), encoder.code_length
-    found = bank.mean_image.shape, bank.texture.shape, bank.codes.shape[-1]
+    found = image.mean_image.shape, image.texture.shape, image.codes.shape[-1]
     if found != wanted:
         raise DataError(
             "A profile that was made for another model",

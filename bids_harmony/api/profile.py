@@ -27,8 +27,8 @@ from bids_harmony.imaging.intensity import to_half
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.io.pointers import is_named
 from bids_harmony.methods.profile_encoder import encoder_and_cells
-from bids_harmony.sites.image_profile import MOST_CODED, SiteBank, build_bank
-from bids_harmony.sites.profile_files import as_stored, read_bank, write_bank
+from bids_harmony.sites.image_profile import MOST_CODED, ImageProfile, build_profile
+from bids_harmony.sites.profile_files import as_stored, read_profile, write_profile
 
 __all__ = ["SiteProfile", "profile_of"]
 
@@ -44,7 +44,7 @@ class SiteProfile:
 
     Attributes
     ----------
-    bank : SiteBank
+    image_profile : ImageProfile
         What is measured, on the reference grid.
     voxel_mm : float
         Spacing of that grid, mm.
@@ -61,7 +61,7 @@ class SiteProfile:
     True
     """
 
-    bank: SiteBank
+    image_profile: ImageProfile
     voxel_mm: float
 
     @classmethod
@@ -154,11 +154,11 @@ class SiteProfile:
         """
         encoder, _ = encoder_and_cells()
         made_of = {"version": __version__, "encoder": encoder.sha256}
-        write_bank(Path(path), self.bank, self.voxel_mm, made_of)
+        write_profile(Path(path), self.image_profile, self.voxel_mm, made_of)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SiteProfile:
-        """Read what `save` wrote, or a bank that the command line left in ``OUT/models/banks``.
+        """Read what `save` wrote, or a profile that the command line left in ``OUT/models/banks``.
 
         Raises
         ------
@@ -169,43 +169,45 @@ class SiteProfile:
         """
         if not is_named(path):
             raise MissingInput("no such site profile", where=str(path))
-        bank, _, voxel_mm = read_bank(Path(path))
-        return cls(bank, voxel_mm)
+        profile, _, voxel_mm = read_profile(Path(path))
+        return cls(profile, voxel_mm)
 
     @property
     def name(self) -> str:
         """Name of the site; empty where none was given."""
-        return self.bank.site
+        return self.image_profile.site
 
     @property
     def modality(self) -> str:
         """T1w, T2w or FLAIR."""
-        return self.bank.modality
+        return self.image_profile.modality
 
     @property
     def images(self) -> tuple[str, ...]:
         """Names of the scans behind it."""
-        return self.bank.scans
+        return self.image_profile.scans
 
     @property
     def n_people(self) -> int:
         """How many people were scanned."""
-        return len(set(self.bank.looks.people))
+        return len(set(self.image_profile.scan_measures.people))
 
     @property
     def tissue_means(self) -> Array:
         """Intensities of grey matter, white matter and CSF, (3,), as fractions of the scale."""
-        return self.bank.tissue_means.copy()
+        return self.image_profile.tissue_means.copy()
 
     @property
     def quantiles(self) -> Array:
         """Intensity quantiles 0 to 100 % of the brain, (101,), as fractions of the scale."""
-        return self.bank.quantiles.copy()
+        return self.image_profile.quantiles.copy()
 
     @property
     def mean_image(self) -> nib.Nifti1Image:
         """Mean scan in MNI152NLin2009aSym, (X, Y, Z) float32, as fractions of the scale."""
-        image = nib.Nifti1Image(self.bank.mean_image.copy(), reference_grid(self.voxel_mm).affine)
+        image = nib.Nifti1Image(
+            self.image_profile.mean_image.copy(), reference_grid(self.voxel_mm).affine
+        )
         image.set_sform(image.affine, 4)
         image.set_qform(image.affine, 4)
         image.header.set_xyzt_units("mm")
@@ -255,7 +257,7 @@ def profile_of(
     if len(set(labels)) < count:
         labels = [f"{label} ({number + 1})" for number, label in enumerate(labels)]
     encoder, cells = encoder_and_cells()
-    bank = build_bank(
+    profile = build_profile(
         name,
         recipe.modality,
         [
@@ -269,5 +271,5 @@ def profile_of(
         people=None if people is None else [str(person) for person in people],
         covariates=covariates,
     )
-    # Rounded as files are, the command line's of prepared scans and of banks: same numbers.
-    return SiteProfile(as_stored(bank), recipe.voxel_mm)
+    # Rounded as files are, the command line's of prepared scans and of profiles: same numbers.
+    return SiteProfile(as_stored(profile), recipe.voxel_mm)

@@ -31,8 +31,8 @@ _README = """\
 Made by bids_harmony {version} from the dataset "{name}". Research software, not for diagnosis.
 
 Every `*_desc-harmonized<Site>_<modality>.nii.gz` lies on the grid of the scan it was made from and
-shows that scan with the look of the site in its name. The JSON beside it tells the source, the
-site the scan came from and how that is known, the model, the seed and the quality numbers; the
+shows that scan as the site in its name would have made it. The JSON beside it tells the source,
+the site the scan came from and how that is known, the model, the seed and the quality numbers; the
 `scans.tsv` of each subject or session lists these numbers. A diffusion series keeps its b-values
 and directions: `.bval` and `.bvec` are copies of the source's. `*_mask.nii.gz` is the brain mask
 that was used, `*_xfm.txt` the transform to the template (ITK, physical coordinates).
@@ -67,9 +67,7 @@ def write_dataset_files(settings: Settings, targets: Mapping[str, str] | None = 
     }
     if settings.target_site:
         label = harmonized_description(settings.target_site)
-        labels[label] = (
-            f"Harmonized to the look of site {settings.target_site} (method {settings.method})"
-        )
+        labels[label] = f"Harmonized to site {settings.target_site} (method {settings.method})"
     labels |= targets or {}
     rows = [{"desc_id": f"desc-{label}", "description": text} for label, text in labels.items()]
     merge_table(output / "descriptions.tsv", rows, key="desc_id")

@@ -58,7 +58,7 @@ def leave_out_unread(settings: Settings, selection: ScanSelection, target: str) 
     settings : Settings
     selection : ScanSelection
     target : str
-        Site whose look the scans are to take.
+        Site to which the scans are harmonized.
 
     Returns
     -------

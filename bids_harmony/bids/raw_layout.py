@@ -63,9 +63,10 @@ _DESCRIPTION_KEPT = (
 _README = """\
 # Harmonized brain images under the names of their sources
 
-**These images are not as they were acquired.** bids_harmony {version} gave the scans of the
-dataset "{name}" the look of site {target}. Folders, names and metadata are those of the source, so
-that programs which read raw BIDS datasets (fMRIPrep, QSIPrep, FreeSurfer) take this one as it is.
+**These images are not as they were acquired.** bids_harmony {version} made the scans of the
+dataset "{name}" look as if site {target} had made them. Folders, names and metadata are those of
+the source, so that programs which read raw BIDS datasets (fMRIPrep, QSIPrep, FreeSurfer) take this
+one as it is.
 
 `HarmonizationTarget`, `HarmonizationMethod` and `HarmonizationSource` in each sidecar tell what
 was done; all other fields describe the acquisition, as `Manufacturer` does. `Sources` names the
@@ -110,7 +111,7 @@ def write_raw_layout(settings: Settings, scans: Sequence[Scan], target: str) -> 
     scans : sequence of Scan
         Sources whose harmonized images are in the derivative.
     target : str
-        Site whose look they have taken.
+        Site to which they were harmonized.
 
     Returns
     -------

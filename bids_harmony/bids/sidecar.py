@@ -96,7 +96,7 @@ def harmonized_sidecar(
     bids_dir : Path
         Root of the raw dataset.
     target : str
-        Site whose look the image has taken.
+        Site to which the image was harmonized.
     method : str
         Such as ``ihf``.
     resume_hash : str
@@ -108,8 +108,8 @@ def harmonized_sidecar(
         Whether the written image lacks the head; BIDS requires it.
     model : mapping, optional
         ``{"Name", "Version", "SHA256", "SiteBanksSHA256", "SourceSiteScans", "TargetSiteScans"}``:
-        hash of the model, hash of its weights with the banks of both sites, and labels of the
-        scans that showed the look of either site.
+        hash of the model, hash of its weights with the profiles of both sites, and labels of the
+        scans that showed either site.
     intensity_transform : str or mapping, optional
         What was done to intensities, in words or numbers.
     device, precision, seed : optional

@@ -9,7 +9,7 @@ __all__ = ["model_sites"]
 
 
 def model_sites(settings: Settings) -> tuple[str, ...]:
-    """Sites with a bank in the model that the run would use; empty while there is no model.
+    """Sites with a profile in the model that the run would use; empty while there is no model.
 
     Parameters
     ----------
@@ -23,14 +23,14 @@ def model_sites(settings: Settings) -> tuple[str, ...]:
     Raises
     ------
     DataError
-        When the model's site banks cannot be read.
+        When the model's site profiles cannot be read.
     """
-    from bids_harmony.sites.profile_files import read_banks
+    from bids_harmony.sites.profile_files import read_profiles
     from bids_harmony.workflows.models import model_folder
 
     try:
-        banks, _ = read_banks(model_folder(settings))
+        profiles, _ = read_profiles(model_folder(settings))
     except MissingInput:
         # Whoever needs the model says so; the plan of a dry run can do without.
         return ()
-    return tuple(sorted({site for site, _ in banks}))
+    return tuple(sorted({site for site, _ in profiles}))

@@ -78,7 +78,7 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
 
 def _add_sites(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--target-site", metavar="SITE", help="site whose look the scans shall take"
+        "--target-site", metavar="SITE", help="site to which the scans are harmonized"
     )
     group.add_argument(
         "--target-image",
@@ -94,7 +94,7 @@ def _add_sites(group: argparse._ArgumentGroup) -> None:
         "--bank-scans",
         type=int,
         metavar="N",
-        help="at most so many scans show the look of a site which the model does not know "
+        help="at most so many scans show a site which the model does not know "
         f"{shown_default('bank_scans')}",
     )
     group.add_argument(

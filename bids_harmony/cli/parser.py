@@ -62,8 +62,8 @@ def parse_settings(argv: Sequence[str]) -> Settings:
         raise UsageError(
             "The participant level needs a target site",
             where="--target-site",
-            hint="Name the site whose look all scans shall take (--dry-run with any name lists "
-            "those that there are), or images with that look by --target-image.",
+            hint="Name the site to harmonize to (--dry-run with any name lists "
+            "those that there are), or images that show it by --target-image.",
         )
     return asked
 
@@ -123,8 +123,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="bids_harmony",
         usage=f"bids_harmony [options] bids_dir output_dir {{{','.join(LEVELS)}}}",
-        description="Harmonize brain MR images of a multi-site BIDS dataset to the look of one "
-        "site.\n"
+        description="Make brain MR images of a multi-site BIDS dataset look as if one site had "
+        "made them.\n"
         "Research software, not for diagnosis.",
         epilog="Exit codes: 0 done, 16 input is not BIDS, 17 unknown level, 18 nothing selected,\n"
         "64 wrong usage, 65 bad data, 66 missing input, 73 cannot create output,\n"

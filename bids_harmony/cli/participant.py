@@ -155,7 +155,7 @@ def find_target(settings: Settings, selection: ScanSelection, trained: Sequence[
         )
     for site in meant:
         # --source-site renames the selected scans: that a site is claimed does not mean that scans
-        # show its look.
+        # show it.
         present = {} if settings.source_site else sites_of(selection.scans)
         if site in trained or site in present or search_site(settings, site, selection.sites):
             return site

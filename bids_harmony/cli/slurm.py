@@ -230,7 +230,7 @@ def _plan(
         participant=participant_needs(
             [unit.scans for unit in units],
             settings,
-            looks=_looks(settings, selection.scans, trained),
+            unknown=_unknown(settings, selection.scans, trained),
             **limits,
         ),
         group=group_needs(len(selection.scans)),
@@ -243,7 +243,7 @@ def _plan(
     )
 
 
-def _looks(settings: Settings, scans: Sequence[Scan], trained: Sequence[str]) -> int:
+def _unknown(settings: Settings, scans: Sequence[Scan], trained: Sequence[str]) -> int:
     """How many sites, each in one modality, must be looked at before scans can be harmonized."""
     if settings.analysis_level == "train":
         return 0

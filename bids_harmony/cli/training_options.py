@@ -125,7 +125,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--bank-size",
         "bank_size",
-        "scans per site and modality behind a bank",
+        "scans per site and modality behind a profile",
         type=int,
         metavar="N",
     )

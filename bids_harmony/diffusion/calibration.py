@@ -22,9 +22,9 @@ from bids_harmony.diffusion.series import Series
 __all__ = [
     "FREE_WATER",
     "ORDER",
-    "ScanLook",
+    "SeriesMeasures",
     "free_water_diffusivity",
-    "look_at_scan",
+    "measure_series",
     "noise_sd",
     "shell_order",
     "steepness",
@@ -51,7 +51,7 @@ QUANTILES = np.linspace(0, 100, 101)
 
 
 @dataclass(frozen=True)
-class ScanLook:
+class SeriesMeasures:
     """What one series shows of its scanner.
 
     Attributes
@@ -79,7 +79,7 @@ class ScanLook:
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str) -> ScanLook:
+    def from_json(cls, text: str) -> SeriesMeasures:
         """Read what `to_json` wrote."""
         record = json.loads(text)
         by_shell = {
@@ -89,7 +89,9 @@ class ScanLook:
         return cls(float(record["noise"]), float(record["water"]), **by_shell)
 
 
-def look_at_scan(series: Series, gradients: Gradients, mask: Array, scale: float) -> ScanLook:
+def measure_series(
+    series: Series, gradients: Gradients, mask: Array, scale: float
+) -> SeriesMeasures:
     """Measure what a series shows of its scanner.
 
     Parameters
@@ -103,7 +105,7 @@ def look_at_scan(series: Series, gradients: Gradients, mask: Array, scale: float
 
     Returns
     -------
-    ScanLook
+    SeriesMeasures
     """
     b0 = series.signal(np.s_[..., gradients.b0])[mask]
     mean = np.maximum(b0.mean(axis=1), 1e-3 * scale)
@@ -131,7 +133,7 @@ def look_at_scan(series: Series, gradients: Gradients, mask: Array, scale: float
         added = basis.noise_energy * np.square(known / np.median(mean[where]))
         levels[shell.nominal] = _log_levels(np.median(energy[where], axis=0), added)
     share = noise / scale
-    return ScanLook(float(share), float(water), levels, quantiles)
+    return SeriesMeasures(float(share), float(water), levels, quantiles)
 
 
 def _log_levels(energy: Array, noise: Array) -> tuple[float, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bids_harmony.diffusion.calibration import ScanLook, look_at_scan
+from bids_harmony.diffusion.calibration import SeriesMeasures, measure_series
 from bids_harmony.diffusion.gradients import Gradients
 from bids_harmony.diffusion.series import Series, mean_b0, signed_mean_b0
 from bids_harmony.imaging.grid import ReferenceGrid
@@ -40,17 +40,17 @@ DEFAULT_DWI_MODE = "rish"
 DWI_VOXEL_MM = 2.0
 """Spacing of the reference grid for diffusion, about that of the scans themselves."""
 B0_KEY = "dwi-b0"
-"""What stands for the modality in banks of the mean b=0 image."""
+"""What stands for the modality in profiles of the mean b=0 image."""
 
 
 def shell_key(b: float) -> str:
-    """What stands for the modality in banks of single volumes of a shell; b in s/mm2."""
+    """What stands for the modality in profiles of single volumes of a shell; b in s/mm2."""
     return f"dwi-b{b:.0f}"
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedSeries:
-    """What banks are made of.
+    """What profiles are made of.
 
     Attributes
     ----------
@@ -61,21 +61,21 @@ class PreparedSeries:
     features : dict of str to (Xr, Yr, Zr) float32
         Images in units of `scale`, 0 outside the mask: the mean b=0 (`B0_KEY`), and for the mode
         ``volume`` one volume of each shell (`shell_key`).
-    look : ScanLook
+    measures : SeriesMeasures
     """
 
     mask: Array
     scale: float
     features: dict[str, Array]
-    look: ScanLook
+    measures: SeriesMeasures
 
     def save(self, path: Path) -> None:
         """Write as ``.npz``, without pickle; images in half precision."""
         arrays: dict[str, Any] = {
             f"image {key}": to_half(data) for key, data in self.features.items()
         }
-        look = np.array(self.look.to_json())
-        np.savez(path, mask=self.mask, scale=np.float64(self.scale), look=look, **arrays)
+        measures = np.array(self.measures.to_json())
+        np.savez(path, mask=self.mask, scale=np.float64(self.scale), measures=measures, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> PreparedSeries:
@@ -86,8 +86,8 @@ class PreparedSeries:
                 for name in file.files
                 if name.startswith("image ")
             }
-            look = ScanLook.from_json(str(file["look"]))
-            return cls(file["mask"], float(file["scale"]), images, look)
+            measures = SeriesMeasures.from_json(str(file["measures"]))
+            return cls(file["mask"], float(file["scale"]), images, measures)
 
 
 def prepare_series(
@@ -98,7 +98,7 @@ def prepare_series(
     grid: ReferenceGrid,
     mode: str = DEFAULT_DWI_MODE,
 ) -> PreparedSeries:
-    """Bring a series onto the reference grid, as far as banks need it.
+    """Bring a series onto the reference grid, as far as profiles need it.
 
     Parameters
     ----------
@@ -130,11 +130,11 @@ def prepare_series(
     if mode == "volume":
         for shell in gradients.shells:
             # One direction of each scan: a mean over directions would be sharper and less noisy
-            # than the volumes that are to look like it.
+            # than the volumes that are to measures like it.
             one = ras_order(volume, series.signal(np.s_[..., int(shell.volumes[0])]))
             features[shell_key(shell.nominal)] = prepared_volume(one, volume, prepared).data
-    look = look_at_scan(series, gradients, inside, prepared.scale)
-    return PreparedSeries(prepared.mask, prepared.scale, features, look)
+    measures = measure_series(series, gradients, inside, prepared.scale)
+    return PreparedSeries(prepared.mask, prepared.scale, features, measures)
 
 
 def b0_volume(series: Series, gradients: Gradients) -> Volume:

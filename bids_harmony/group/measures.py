@@ -123,7 +123,7 @@ def describe_columns(
         "session_id": "Session",
         "scan": "Name of the scan in the dataset, without extension",
         "site": "Site the scan was made at",
-        "target_site": "Site whose look the scan was given",
+        "target_site": "Site to which the scan was harmonized",
         "method": "Method of harmonization",
     }
     columns = {name: {"Description": text} for name, text in words.items()}

@@ -34,7 +34,7 @@ class Output:
     participant, session : str
         Labels without prefix; the session is empty where there is none.
     site, target : str
-        Where the scan was made, and whose look it was given.
+        Where the scan was made, and to which site it was harmonized.
     source, mask, transform : Path or None
         Files it was made from, where the sidecar names them.
     summary : ScanSummary, SeriesSummary or None

@@ -77,7 +77,7 @@ def _smooth(volume: Array, sigma: float) -> Array:
     step = int(sigma / 2)
     if step < 2:
         return gaussian_filter(volume, sigma, truncate=3.0, mode="constant")
-    # Half of the start of the program, which asks for banks and smooths nothing.
+    # Half of the start of the program, which asks for profiles and smooths nothing.
     import torch
     from torch.nn import functional
 

@@ -104,7 +104,7 @@ def side_maps(
     mean_image : (X, Y, Z) float32
         Mean image of that side's site.
     detail : (Z, T, g, g) float32
-        `texture` of the network's input for the source side, of the bank for the target side.
+        `texture` of the network's input for the source side, of the profile for the target side.
     voxel_mm : float
     cells : int
 

@@ -1,4 +1,4 @@
-"""Diffusion series as files: mean b=0, brain, preparation for banks, harmonization, output."""
+"""Diffusion series as files: mean b=0, brain, preparation for profiles, harmonization, output."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class PlaceSeries(RegisterToReference):
 
 
 class PrepareSeries(Adapter):
-    """Take from a series what shows its scanner, for the look of its site."""
+    """Take from a series what shows its scanner, for the profile of its site."""
 
     input_spec = _PlacedInput
 
@@ -157,13 +157,15 @@ class HarmonizeSeries(Adapter):
 
     class input_spec(_PlacedInput, ModelInput):
         # By their identity, which these files are part of.
-        source_look = File(mandatory=True, nohash=True)
-        target_look = File(mandatory=True, nohash=True)
+        source_profile = File(mandatory=True, nohash=True)
+        target_profile = File(mandatory=True, nohash=True)
         keep_header = traits.Bool(False, usedefault=True, desc="with extensions and texts")
 
     class output_spec(TraitedSpec):
         out_file = File(exists=True, desc="harmonized series, in the form of the input's file")
-        look_file = File(exists=True, desc="arrays for the figure, on the grid of the series")
+        comparison_file = File(
+            exists=True, desc="arrays for the figure, on the grid of the series"
+        )
         quality_file = File(exists=True, desc="quality numbers and provenance, JSON")
 
     def _adapt(self, folder: Path) -> dict:
@@ -175,10 +177,10 @@ class HarmonizeSeries(Adapter):
         from bids_harmony.imaging.volume import native_order, read_volume
         from bids_harmony.methods.series import harmonize_series
         from bids_harmony.quality.series import series_row
-        from bids_harmony.sites.series_profile import SeriesLook
+        from bids_harmony.sites.series_profile import SeriesProfile
 
         inputs = self.inputs
-        model = harmonizer(inputs, DWI_VOXEL_MM, own_banks=False)
+        model = harmonizer(inputs, DWI_VOXEL_MM, own_profiles=False)
         series, gradients = _read(inputs, keep_header=inputs.keep_header)
         brain = read_brain(inputs.mask_file, inputs.mask_kind)
         result = harmonize_series(
@@ -187,8 +189,8 @@ class HarmonizeSeries(Adapter):
             brain,
             read_transform(inputs.xfm_file),
             model,
-            source=SeriesLook.read(Path(inputs.source_look)),
-            target=SeriesLook.read(Path(inputs.target_look)),
+            source=SeriesProfile.read(Path(inputs.source_profile)),
+            target=SeriesProfile.read(Path(inputs.target_profile)),
             mode=inputs.mode,
         )
         inside = native_order(read_volume(inputs.mask_file), brain.data)
@@ -205,10 +207,10 @@ class HarmonizeSeries(Adapter):
             "signal": _about_signal(series),
         }
         (folder / "quality.json").write_text(json.dumps(record, indent=2) + "\n")
-        _save_look(folder / "look.npz", series, raw, gradients, inside, scale)
+        _save_comparison(folder / "comparison.npz", series, raw, gradients, inside, scale)
         return {
             "out_file": str(folder / "harmonized.nii.gz"),
-            "look_file": str(folder / "look.npz"),
+            "comparison_file": str(folder / "comparison.npz"),
             "quality_file": str(folder / "quality.json"),
         }
 
@@ -290,7 +292,7 @@ def _without_head(series: Series, raw: np.ndarray, inside: np.ndarray) -> np.nda
     return np.where(inside[..., None], raw, raw.dtype.type(nothing))
 
 
-def _save_look(
+def _save_comparison(
     path: Path,
     series: Series,
     raw: np.ndarray,

@@ -23,10 +23,10 @@ UNITS = "fraction of the scan's scale"
 
 
 class DrawChange(Adapter):
-    """Draw source, harmonized, target look and change of one scan."""
+    """Draw source, harmonized, target mean and change of one scan."""
 
     class input_spec(BaseInterfaceInputSpec):
-        look_file = File(exists=True, mandatory=True, desc="arrays that `Harmonize` left")
+        comparison_file = File(exists=True, mandatory=True, desc="arrays that `Harmonize` left")
         quality_file = File(exists=True, mandatory=True)
         title = traits.Str(mandatory=True)
         target_site = traits.Str(mandatory=True)
@@ -39,7 +39,7 @@ class DrawChange(Adapter):
 
     def _adapt(self, folder: Path) -> dict:
         from bids_harmony.reports.figures import subject_figure
-        from bids_harmony.reports.pictures import draw_look
+        from bids_harmony.reports.pictures import draw_scanner_settings
 
         quality = json.loads(Path(self.inputs.quality_file).read_text())["quality"]
         shown = {"rmse_brain": "change (RMSE)", "wasserstein_source": "distance to target before"}
@@ -47,8 +47,8 @@ class DrawChange(Adapter):
         note = ", ".join(
             f"{t} {quality[k]:.4f}" for k, t in shown.items() if quality.get(k) is not None
         )
-        with np.load(self.inputs.look_file) as look:
-            arrays = {name: look[name] for name in look.files}
+        with np.load(self.inputs.comparison_file) as comparison:
+            arrays = {name: comparison[name] for name in comparison.files}
         source, harmonized, target = (
             arrays[n].astype(np.float32) for n in ("source", "harmonized", "target")
         )
@@ -66,7 +66,7 @@ class DrawChange(Adapter):
             note=f"Brain on the reference grid. {note}",
             units=UNITS,
         )
-        pictures = draw_look(
+        pictures = draw_scanner_settings(
             source,
             harmonized,
             target,
@@ -113,7 +113,9 @@ class DrawSeriesChange(Adapter):
     """Draw mean b=0 and one shell of a diffusion series: source, harmonized and change."""
 
     class input_spec(BaseInterfaceInputSpec):
-        look_file = File(exists=True, mandatory=True, desc="arrays that `HarmonizeSeries` left")
+        comparison_file = File(
+            exists=True, mandatory=True, desc="arrays that `HarmonizeSeries` left"
+        )
         quality_file = File(exists=True, mandatory=True)
         title = traits.Str(mandatory=True)
 
@@ -135,14 +137,14 @@ class DrawSeriesChange(Adapter):
             for key, text in shown.items()
             if quality.get(key) is not None
         )
-        with np.load(self.inputs.look_file) as look:
+        with np.load(self.inputs.comparison_file) as comparison:
             series_figure(
-                (look["b0_source"], look["b0_harmonized"]),
-                (look["shell_source"], look["shell_harmonized"]),
-                look["mask"],
-                look["affine"],
+                (comparison["b0_source"], comparison["b0_harmonized"]),
+                (comparison["shell_source"], comparison["shell_harmonized"]),
+                comparison["mask"],
+                comparison["affine"],
                 folder / "figure.png",
-                shell_name=f"b = {float(look['b']):.0f} s/mm²",
+                shell_name=f"b = {float(comparison['b']):.0f} s/mm²",
                 title=self.inputs.title,
                 note=f"On the series' own grid. {note}",
             )

@@ -32,7 +32,7 @@ class Harmonize(Adapter):
     _tells_of = ("in_file",)
 
     class input_spec(_PreparedInput, ModelInput):
-        voxel_mm = traits.Float(1.0, usedefault=True, nohash=True, desc="of the shelf's grid")
+        voxel_mm = traits.Float(1.0, usedefault=True, nohash=True, desc="of the cache's grid")
         modality = traits.Str(mandatory=True)
         source_site = traits.Str(mandatory=True)
         target_site = traits.Str(mandatory=True)
@@ -43,7 +43,7 @@ class Harmonize(Adapter):
     class output_spec(TraitedSpec):
         out_file = File(exists=True, desc="harmonized scan, in the form of the input's file")
         reference_file = File(exists=True, desc="harmonized scan on the reference grid")
-        look_file = File(exists=True, desc="arrays for the figure, on the reference grid")
+        comparison_file = File(exists=True, desc="arrays for the figure, on the reference grid")
         quality_file = File(exists=True, desc="quality numbers and provenance, JSON")
 
     def _adapt(self, folder: Path) -> dict:
@@ -108,17 +108,17 @@ class Harmonize(Adapter):
         (folder / "quality.json").write_text(json.dumps(record, indent=2) + "\n")
         # Half precision is more than a figure shows.
         np.savez(
-            folder / "look.npz",
+            folder / "comparison.npz",
             source=to_half(prepared.data),
             harmonized=to_half(applied.data),
-            target=to_half(model.target_look(inputs.modality, inputs.target_site)),
+            target=to_half(model.target_mean(inputs.modality, inputs.target_site)),
             mask=prepared.mask,
             affine=prepared.grid.affine,
             quantiles=quantiles,
         )
         outputs = {
             "out_file": str(out_file),
-            "look_file": str(folder / "look.npz"),
+            "comparison_file": str(folder / "comparison.npz"),
             "quality_file": str(folder / "quality.json"),
         }
         if inputs.on_reference:

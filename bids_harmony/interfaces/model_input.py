@@ -19,9 +19,9 @@ class ModelInput(BaseInterfaceInputSpec):
 
     method = traits.Str(mandatory=True)
     model_dir = traits.Directory(mandatory=True, nohash=True)
-    model_sha256 = traits.Str(mandatory=True, nohash=True, desc="of weights and own banks")
+    model_sha256 = traits.Str(mandatory=True, nohash=True, desc="of weights and own profiles")
     identity = traits.Str(mandatory=True, desc="stands in the hash for what counts of a model")
-    shelf_dir = traits.Str("", usedefault=True, nohash=True, desc="banks made on the fly")
+    cache_dir = traits.Str("", usedefault=True, nohash=True, desc="profiles made on the fly")
     skull_strip = traits.Bool(False, usedefault=True)
     seed = traits.Int(0, usedefault=True)
     # Where and how fast, not what.
@@ -31,16 +31,16 @@ class ModelInput(BaseInterfaceInputSpec):
     num_threads = traits.Int(1, usedefault=True, nohash=True)
 
 
-def harmonizer(inputs: ModelInput, voxel_mm: float, own_banks: bool = True) -> Harmonizer:
+def harmonizer(inputs: ModelInput, voxel_mm: float, own_profiles: bool = True) -> Harmonizer:
     """The model that a node's inputs name; torch has the node's threads and seed after that.
 
     Parameters
     ----------
     inputs : ModelInput
     voxel_mm : float
-        Of the grid of the banks that are made on the fly, in mm.
-    own_banks : bool
-        Whether the model's own banks count.
+        Of the grid of the profiles that are made on the fly, in mm.
+    own_profiles : bool
+        Whether the model's own profiles count.
     """
     import torch
 
@@ -50,11 +50,11 @@ def harmonizer(inputs: ModelInput, voxel_mm: float, own_banks: bool = True) -> H
         inputs.method,
         inputs.model_dir,
         inputs.model_sha256,
-        inputs.shelf_dir,
+        inputs.cache_dir,
         voxel_mm,
         inputs.device,
         inputs.batch_size,
-        own_banks,
+        own_profiles,
     )
 
 
@@ -64,22 +64,22 @@ def _loaded(
     method: str,
     model_dir: str,
     sha256: str,
-    shelf_dir: str,
+    cache_dir: str,
     voxel_mm: float,
     device: str,
     batch_size: int,
-    own_banks: bool,
+    own_profiles: bool,
 ) -> Harmonizer:
     """Load a model once per process; `sha256` makes a model that changed on disk another one."""
     from bids_harmony.methods import load_harmonizer
-    from bids_harmony.sites.profile_cache import BankShelf
+    from bids_harmony.sites.profile_cache import ProfileCache
 
-    shelf = BankShelf(Path(shelf_dir), voxel_mm) if shelf_dir else None
+    cache = ProfileCache(Path(cache_dir), voxel_mm) if cache_dir else None
     return load_harmonizer(
         method,
         Path(model_dir),
-        shelf,
+        cache,
         device=device,
         batch_size=batch_size,
-        own_banks=own_banks,
+        own_profiles=own_profiles,
     )

@@ -25,7 +25,7 @@ class SummarizeScan(Adapter):
     """Measure a structural scan before and after harmonization."""
 
     class input_spec(BaseInterfaceInputSpec):
-        look_file = File(exists=True, mandatory=True, desc="arrays that `Harmonize` left")
+        comparison_file = File(exists=True, mandatory=True, desc="arrays that `Harmonize` left")
         quality_file = File(exists=True, mandatory=True)
 
     output_spec = _SummaryOutput
@@ -35,14 +35,14 @@ class SummarizeScan(Adapter):
         from bids_harmony.quality.summary import save_summary
 
         record = json.loads(Path(self.inputs.quality_file).read_text())
-        with np.load(self.inputs.look_file) as look:
+        with np.load(self.inputs.comparison_file) as comparison:
             summary = summarize_scan(
-                look["source"],
-                look["harmonized"],
-                look["mask"],
+                comparison["source"],
+                comparison["harmonized"],
+                comparison["mask"],
                 scale=record["scale"],
-                target_quantiles=look["quantiles"],
-                voxel_mm=float(np.abs(look["affine"][0, 0])),
+                target_quantiles=comparison["quantiles"],
+                voxel_mm=float(np.abs(comparison["affine"][0, 0])),
             )
         save_summary(folder / _FILE, summary)
         return {"summary_file": str(folder / _FILE)}

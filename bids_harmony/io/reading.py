@@ -38,7 +38,7 @@ __all__ = [
 MOST_TEXT = 64 * 2**20
 """Bytes of a sidecar, table or settings file; the largest that are known have some megabytes."""
 MOST_TENSORS = 4 * 2**30
-"""Bytes of a file of weights or banks; the largest published VGG has 0.6 GiB."""
+"""Bytes of a file of weights or profiles; the largest published VGG has 0.6 GiB."""
 _AT_LEAST = 2**16
 _DEEPEST = 100
 """Levels; what walks through a value may take several calls for each."""

@@ -14,8 +14,8 @@ from bids_harmony.methods.registry import METHOD_NEEDS
 
 if TYPE_CHECKING:
     from bids_harmony.sites.difference import SiteDifference
-    from bids_harmony.sites.image_profile import SiteBank
-    from bids_harmony.sites.profile_cache import Shelf
+    from bids_harmony.sites.image_profile import ImageProfile
+    from bids_harmony.sites.profile_cache import ProfileSource
 
 __all__ = [
     "Applied",
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 
-#: Methods that need more of a site than a bank.
+#: Methods that need more of a site than a profile.
 _TRAINED_FOR_SITES = ("cgan", "simix", "ssimh", "histogram-n4")
 
 
@@ -61,7 +61,7 @@ class Harmonizer(Protocol):
     version: str
     sha256: str
     voxel_mm: float
-    #: Whether `apply` needs a bank of the source site beside that of the target.
+    #: Whether `apply` needs a profile of the source site beside that of the target.
     needs_source: bool
 
     def sites(self, modality: str) -> tuple[str, ...]:
@@ -69,18 +69,18 @@ class Harmonizer(Protocol):
         ...
 
     def own_sites(self, modality: str) -> tuple[str, ...]:
-        """Those that it knows by itself, without banks made on the fly."""
+        """Those that it knows by itself, without profiles made on the fly."""
         ...
 
     def targets(self, modality: str) -> tuple[str, ...]:
-        """Sites whose look the method can give; all, or the one that it was fitted for."""
+        """Sites that the method can harmonize to; all, or the one that it was fitted for."""
         ...
 
-    def bank(self, modality: str, site: str) -> SiteBank:
+    def profile(self, modality: str, site: str) -> ImageProfile:
         """What is known of a site."""
         ...
 
-    def has_bank(self, modality: str, site: str) -> bool:
+    def has_profile(self, modality: str, site: str) -> bool:
         """Whether anything is."""
         ...
 
@@ -102,7 +102,7 @@ class Harmonizer(Protocol):
         """Harmonize one prepared scan."""
         ...
 
-    def target_look(self, modality: str, site: str) -> np.ndarray:
+    def target_mean(self, modality: str, site: str) -> np.ndarray:
         """Mean image of the site on the reference grid."""
         ...
 
@@ -117,7 +117,7 @@ def learns_sites(method: str) -> bool:
 
 
 def check_method_for_series(method: str) -> None:
-    """Refuse a method that does not go by banks made on the fly, as diffusion series need it.
+    """Refuse a method that does not go by profiles made on the fly, as diffusion series need it.
 
     Raises
     ------
@@ -136,33 +136,33 @@ def check_method_for_series(method: str) -> None:
 def load_harmonizer(
     method: str,
     model_dir: Path,
-    shelf: Shelf | None = None,
+    cache: ProfileSource | None = None,
     *,
     device: str = "cpu",
     batch_size: int = 0,
-    own_banks: bool = True,
+    own_profiles: bool = True,
 ) -> Harmonizer:
     """Load a fitted method from a model folder.
 
     Parameters
     ----------
     method : str
-        Name in `methods.METHOD_NEEDS`. Methods that are not trained use the site banks of any
+        Name in `methods.METHOD_NEEDS`. Methods that are not trained use the site profiles of any
         model folder.
     model_dir : Path
-    shelf : Shelf, optional
-        Banks of sites that the model does not know, for methods that need no more than that.
+    cache : ProfileSource, optional
+        Profiles of sites that the model does not know, for methods that need no more than that.
     device : str
     batch_size : int
         Slices per pass, 0 for what suits the device.
-    own_banks : bool
-        False leaves a model's own banks and their grid aside: only the shelf counts, as for
+    own_profiles : bool
+        False leaves a model's own profiles and their grid aside: only the cache counts, as for
         diffusion series.
 
     Raises
     ------
     UsageError
-        There is no such method, or it does not go by banks on a shelf and its own are not to
+        There is no such method, or it does not go by profiles on a cache and its own are not to
         count.
     MissingInput, DataError
         The folder was not made by the level train, or for another method.
@@ -177,8 +177,10 @@ def load_harmonizer(
     if method not in METHOD_NEEDS:
         raise UsageError("Unknown method", expected=", ".join(METHOD_NEEDS), got=repr(method))
     if method == "ihf":
-        return IHF(model_dir, shelf, device=device, batch_size=batch_size, own_banks=own_banks)
-    if not own_banks:
+        return IHF(
+            model_dir, cache, device=device, batch_size=batch_size, own_profiles=own_profiles
+        )
+    if not own_profiles:
         check_method_for_series(method)
     if method == "cgan":
         return CGAN(model_dir, device=device, batch_size=batch_size)
@@ -189,5 +191,5 @@ def load_harmonizer(
     if method == "histogram-n4":
         return HistogramN4(model_dir)
     if method in ("none", "blur"):
-        return Control(method, model_dir, shelf, own_banks=own_banks)
-    return Histogram(method, model_dir, shelf, own_banks=own_banks)
+        return Control(method, model_dir, cache, own_profiles=own_profiles)
+    return Histogram(method, model_dir, cache, own_profiles=own_profiles)

@@ -1,4 +1,4 @@
-"""From a prepared scan and two site banks to what the network sees."""
+"""From a prepared scan and two site profiles to what the network sees."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bids_harmony.model.network import Condition, IHFNetwork
 from bids_harmony.model.presets import NetworkConfig
 from bids_harmony.resources import at_once
 from bids_harmony.sites.difference import SiteDifference, compare_sites
-from bids_harmony.sites.image_profile import SiteBank
+from bids_harmony.sites.image_profile import ImageProfile
 from bids_harmony.sites.tissue_profile import tissue_profile
 
 __all__ = [
@@ -88,7 +88,7 @@ class Conditioned:
 
 
 @lru_cache(maxsize=16)
-def _site_map(source: SiteBank, target: SiteBank, voxel_mm: float) -> tuple[Array, Array]:
+def _site_map(source: ImageProfile, target: ImageProfile, voxel_mm: float) -> tuple[Array, Array]:
     return relative_map(
         source.landmarks,
         source.mean_image,
@@ -100,7 +100,7 @@ def _site_map(source: SiteBank, target: SiteBank, voxel_mm: float) -> tuple[Arra
 
 
 def closed_form(
-    data: Array, mask: Array, source: SiteBank, target: SiteBank, voxel_mm: float
+    data: Array, mask: Array, source: ImageProfile, target: ImageProfile, voxel_mm: float
 ) -> Array:
     """Apply the closed form that the network starts from, `tissue_form.relate_tissues`.
 
@@ -109,7 +109,7 @@ def closed_form(
     data : (X, Y, Z) float32
         Scaled scan on the reference grid.
     mask : (X, Y, Z) bool
-    source, target : SiteBank
+    source, target : ImageProfile
     voxel_mm : float
 
     Returns
@@ -123,21 +123,21 @@ def closed_form(
         data,
         mask,
         tissue_profile(data, mask, voxel_mm),
-        source.looks,
-        target.looks,
+        source.scan_measures,
+        target.scan_measures,
         site_evidence(source, target),
         target.modality,
     )
 
 
 @lru_cache(maxsize=64)
-def site_evidence(source: SiteBank, target: SiteBank) -> SiteDifference:
+def site_evidence(source: ImageProfile, target: ImageProfile) -> SiteDifference:
     """The difference of two sites and how well it is known, `sites.difference.compare_sites`."""
-    return compare_sites(source.looks, target.looks, target.modality)
+    return compare_sites(source.scan_measures, target.scan_measures, target.modality)
 
 
 def tissue_match(
-    data: Array, mask: Array, source: SiteBank, target: SiteBank, voxel_mm: float
+    data: Array, mask: Array, source: ImageProfile, target: ImageProfile, voxel_mm: float
 ) -> Array:
     """Give every scan the target's mean tissue intensities, `tissue_form.match_tissues`.
 
@@ -145,11 +145,11 @@ def tissue_match(
     """
     if source is target:
         return data
-    return match_tissues(data, mask, tissue_profile(data, mask, voxel_mm), target.profile)
+    return match_tissues(data, mask, tissue_profile(data, mask, voxel_mm), target.tissues)
 
 
 def low_order_form(
-    data: Array, mask: Array, source: SiteBank, target: SiteBank, voxel_mm: float
+    data: Array, mask: Array, source: ImageProfile, target: ImageProfile, voxel_mm: float
 ) -> Array:
     """Harmonize by landmarks and smooth fields: the mean of two estimates.
 
@@ -164,7 +164,7 @@ def low_order_form(
     data : (X, Y, Z) float32
         Scaled scan on the reference grid.
     mask : (X, Y, Z) bool
-    source, target : SiteBank
+    source, target : ImageProfile
     voxel_mm : float
 
     Returns
@@ -182,7 +182,7 @@ def low_order_form(
 
 
 def ratio_matched(
-    data: Array, mask: Array, source: SiteBank, target: SiteBank, voxel_mm: float
+    data: Array, mask: Array, source: ImageProfile, target: ImageProfile, voxel_mm: float
 ) -> Array:
     """Match the scan's landmarks to the target site's, times the ratio of the sites' mean images.
 
@@ -196,7 +196,7 @@ def ratio_matched(
 
 
 @lru_cache(maxsize=16)
-def _matched_ratio(source: SiteBank, target: SiteBank, voxel_mm: float) -> Array:
+def _matched_ratio(source: ImageProfile, target: ImageProfile, voxel_mm: float) -> Array:
     mapped = landmark_map(source.mean_image, source.landmarks, target.landmarks)
     return ratio_field(target.mean_image, mapped, source.mask & target.mask, voxel_mm)
 
@@ -204,8 +204,8 @@ def _matched_ratio(source: SiteBank, target: SiteBank, voxel_mm: float) -> Array
 def condition_scan(
     data: Array,
     mask: Array,
-    source: SiteBank,
-    target: SiteBank,
+    source: ImageProfile,
+    target: ImageProfile,
     *,
     voxel_mm: float,
     config: NetworkConfig,
@@ -218,7 +218,7 @@ def condition_scan(
     data : (X, Y, Z) float32
         Scaled scan on the reference grid, 0 outside the mask.
     mask : (X, Y, Z) bool
-    source, target : SiteBank
+    source, target : ImageProfile
         The same object for both gives equal conditions on both sides.
     voxel_mm : float
     config : NetworkConfig
@@ -250,7 +250,7 @@ def condition_scan(
     return Conditioned(image, mask, codes_source, codes_target, maps_source, maps_target, gate)
 
 
-def _share(source: SiteBank, target: SiteBank) -> np.float32:
+def _share(source: ImageProfile, target: ImageProfile) -> np.float32:
     """How much of the way to the target's condition the evidence supports."""
     if source is target:
         return np.float32(1)
@@ -259,7 +259,7 @@ def _share(source: SiteBank, target: SiteBank) -> np.float32:
 
 
 @lru_cache(maxsize=16)
-def _mean_between(source: SiteBank, target: SiteBank, share: np.float32) -> Array:
+def _mean_between(source: ImageProfile, target: ImageProfile, share: np.float32) -> Array:
     """Mean image so much of the way from the source's to the target's."""
     if share == 1:
         return target.mean_image

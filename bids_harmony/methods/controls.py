@@ -10,8 +10,8 @@ from bids_harmony import __version__
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.smoothing import masked_smooth
 from bids_harmony.methods import Applied, finish
-from bids_harmony.methods.profiled import Banked
-from bids_harmony.sites.profile_cache import Shelf
+from bids_harmony.methods.profiled import Profiled
+from bids_harmony.sites.profile_cache import ProfileSource
 
 __all__ = ["BLUR_MM", "Control", "blurred"]
 
@@ -19,7 +19,7 @@ __all__ = ["BLUR_MM", "Control", "blurred"]
 BLUR_MM = 1.5
 
 
-class Control(Banked):
+class Control(Profiled):
     """No harmonization.
 
     Parameters
@@ -28,27 +28,27 @@ class Control(Banked):
         ``none`` returns the scan; a method must beat it. ``blur`` smooths it inside the mask; what
         calls that better than the scan rewards the loss of detail.
     model_dir : Path
-    shelf : Shelf, optional
-    own_banks : bool
-        As for `Banked`.
+    cache : ProfileSource, optional
+    own_profiles : bool
+        As for `Profiled`.
     """
 
     def __init__(
         self,
         method: str,
         model_dir: Path,
-        shelf: Shelf | None = None,
+        cache: ProfileSource | None = None,
         *,
-        own_banks: bool = True,
+        own_profiles: bool = True,
     ) -> None:
-        super().__init__(model_dir, shelf, own_banks=own_banks)
+        super().__init__(model_dir, cache, own_profiles=own_profiles)
         self.name, self.version = method, __version__
 
     def apply(
         self, prepared: Prepared, *, modality: str, source_site: str, target_site: str
     ) -> Applied:
-        """Give the scan back, whatever the sites are; the target must be known for its look."""
-        self.bank(modality, target_site)
+        """Give the scan back, whatever the sites are; the target must be known."""
+        self.profile(modality, target_site)
         if self.name == "none":
             return finish(prepared.data, prepared.mask)
         return finish(blurred(prepared.data, prepared.mask, self.voxel_mm), prepared.mask)

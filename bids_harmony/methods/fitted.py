@@ -1,4 +1,4 @@
-"""What methods with files of their own share: the folder's tensors beside its site banks."""
+"""What methods with files of their own share: the folder's tensors beside its site profiles."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from bids_harmony.exceptions import DataError, SiteError
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.methods import Applied, finish
-from bids_harmony.methods.profiled import Banked
+from bids_harmony.methods.profiled import Profiled
 from bids_harmony.model.fitted_files import read_fitted
 from bids_harmony.model.slicewise import translate_volume
 
 __all__ = ["Fitted", "SliceTranslator"]
 
 
-class Fitted(Banked, ABC):
+class Fitted(Profiled, ABC):
     """A method that was fitted, perhaps for one target site.
 
     Parameters
@@ -42,7 +42,7 @@ class Fitted(Banked, ABC):
         """Modalities that the method was fitted to."""
 
     def targets(self, modality: str) -> tuple[str, ...]:
-        """Sites whose look the method can give."""
+        """Sites that the method can harmonize to."""
         if modality not in self.fitted_modalities():
             return ()
         known = self.sites(modality)

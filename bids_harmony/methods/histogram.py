@@ -22,8 +22,8 @@ from bids_harmony.methods.conditioned import (
     tissue_match,
 )
 from bids_harmony.methods.fitted import Fitted
-from bids_harmony.methods.profiled import Banked
-from bids_harmony.sites.profile_cache import Shelf
+from bids_harmony.methods.profiled import Profiled
+from bids_harmony.sites.profile_cache import ProfileSource
 
 __all__ = ["Histogram", "HistogramN4", "match_distribution", "without_bias"]
 
@@ -87,7 +87,7 @@ def without_bias(data: Array, mask: Array, grid: ReferenceGrid) -> Array:
     return correct_bias(volume, BrainMask(mask, "given"), shrink_factor=shrink).data
 
 
-class Histogram(Banked):
+class Histogram(Profiled):
     """Histogram matching to the target site (Nyul and Udupa 1999; Shinohara et al. 2014).
 
     Parameters
@@ -104,20 +104,20 @@ class Histogram(Banked):
         ``histogram-relative``: the difference of both sites, which keeps the person
         (`conditioned.closed_form`); the input of the working default's network.
     model_dir : Path
-    shelf : Shelf, optional
-    own_banks : bool
-        As for `Banked`.
+    cache : ProfileSource, optional
+    own_profiles : bool
+        As for `Profiled`.
     """
 
     def __init__(
         self,
         method: str,
         model_dir: Path,
-        shelf: Shelf | None = None,
+        cache: ProfileSource | None = None,
         *,
-        own_banks: bool = True,
+        own_profiles: bool = True,
     ) -> None:
-        super().__init__(model_dir, shelf, own_banks=own_banks)
+        super().__init__(model_dir, cache, own_profiles=own_profiles)
         self.name, self.version = method, __version__
         self.needs_source = method in _FORMS
 
@@ -126,13 +126,13 @@ class Histogram(Banked):
     ) -> Applied:
         """Harmonize one prepared scan; but for the last two, none of the target is exempt."""
         data, mask = prepared.data, prepared.mask
-        target = self.bank(modality, target_site)
+        target = self.profile(modality, target_site)
         if self.name == "histogram":
             result = landmark_map(data, landmarks(data, mask), target.landmarks)
         elif self.name == "histogram-cdf":
             result = match_distribution(data, mask, target.quantiles)
         else:
-            source = self.bank(modality, source_site)
+            source = self.profile(modality, source_site)
             result = _FORMS[self.name](data, mask, source, target, self.voxel_mm)
         return finish(result, mask)
 

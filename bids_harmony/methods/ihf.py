@@ -1,4 +1,4 @@
-"""IHF-Harmony: the closed form first, then the network conditioned on both sites' banks."""
+"""IHF-Harmony: the closed form first, then the network conditioned on both sites' profiles."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.slices import cut_stack, reassemble
 from bids_harmony.methods import Applied, finish
 from bids_harmony.methods.conditioned import condition_scan, predict_change
-from bids_harmony.methods.profiled import Banked
+from bids_harmony.methods.profiled import Profiled
 from bids_harmony.model.checkpoint import load_model
 from bids_harmony.model.encoder import Encoder, load_encoder
-from bids_harmony.sites.profile_cache import Shelf
+from bids_harmony.sites.profile_cache import ProfileSource
 from bids_harmony.sites.training_range import read_ranges, scan_code
 
 __all__ = ["IHF"]
 
 
-class IHF(Banked):
+class IHF(Profiled):
     """The trained network of a model folder.
 
     Parameters
     ----------
     model_dir : Path
-    shelf : Shelf, optional
+    cache : ProfileSource, optional
     device : str
     batch_size : int
         Slices per pass, 0 for what suits the device; the result does not depend on it beyond
         rounding.
-    own_banks : bool
-        As for `Banked`.
+    own_profiles : bool
+        As for `Profiled`.
     """
 
     name = "ihf"
@@ -43,13 +43,13 @@ class IHF(Banked):
     def __init__(
         self,
         model_dir: Path,
-        shelf: Shelf | None = None,
+        cache: ProfileSource | None = None,
         *,
         device: str = "cpu",
         batch_size: int = 0,
-        own_banks: bool = True,
+        own_profiles: bool = True,
     ) -> None:
-        super().__init__(model_dir, shelf, own_banks=own_banks)
+        super().__init__(model_dir, cache, own_profiles=own_profiles)
         self.network, self.metadata = load_model(model_dir, device)
         self.device, self.batch_size = device, batch_size
         extra = self.metadata["extra"]
@@ -83,8 +83,8 @@ class IHF(Banked):
 
         With relative conditioning, a scan of the target site comes back unchanged, bit for bit.
         """
-        source = self.bank(modality, source_site)
-        target = self.bank(modality, target_site)
+        source = self.profile(modality, source_site)
+        target = self.profile(modality, target_site)
         conditioned = condition_scan(
             prepared.data,
             prepared.mask,

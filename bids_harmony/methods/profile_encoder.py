@@ -1,4 +1,4 @@
-"""What site banks are made with: the encoder of their codes, and the grid of their detail."""
+"""What site profiles are made with: the encoder of their codes, and the grid of their detail."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def encoder_and_cells(harmonizer: Harmonizer | None = None) -> tuple[Encoder, in
     Parameters
     ----------
     harmonizer : Harmonizer, optional
-        The method that the banks are for; by default those of the shipped model.
+        The method that the profiles are for; by default those of the shipped model.
 
     Raises
     ------

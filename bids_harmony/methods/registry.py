@@ -22,7 +22,7 @@ class MethodNeeds:
     Attributes
     ----------
     trained : bool
-        Something is fitted besides the site banks, so its own folder is needed to apply it. The
+        Something is fitted besides the site profiles, so its own folder is needed to apply it. The
         others can be applied with the model folder of any method.
     supervised : bool
         It learns from travelling subjects: training scans of one person at two sites.
@@ -67,5 +67,5 @@ def check_training_target(method: str, target_site: str | None) -> None:
             f"The method {method} is trained for one target site",
             where="--target-site",
             got="none",
-            hint="Name the site whose look the method shall learn.",
+            hint="Name the site that the method shall harmonize to.",
         )

@@ -1,4 +1,4 @@
-"""A diffusion series with the look of another site: the signal changes, the gradients do not."""
+"""A diffusion series as another site would show it: the signal changes, the gradients do not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from bids_harmony.diffusion.brain import SLAB_MM, is_slab
-from bids_harmony.diffusion.calibration import ScanLook, look_at_scan, steepness
+from bids_harmony.diffusion.calibration import SeriesMeasures, measure_series, steepness
 from bids_harmony.diffusion.features import (
     B0_KEY,
     DEFAULT_DWI_MODE,
@@ -32,7 +32,7 @@ from bids_harmony.imaging.volume import Volume, native_order, ras_order, stored_
 from bids_harmony.methods import Harmonizer
 from bids_harmony.methods.shell_models import AttenuationModel, RishModel, ShellModel
 from bids_harmony.sites.names import same_site
-from bids_harmony.sites.series_profile import SeriesLook, b_scale
+from bids_harmony.sites.series_profile import SeriesProfile, b_scale
 
 __all__ = ["SeriesResult", "harmonize_series"]
 
@@ -77,11 +77,11 @@ def harmonize_series(
     world: Array,
     harmonizer: Harmonizer,
     *,
-    source: SeriesLook,
-    target: SeriesLook,
+    source: SeriesProfile,
+    target: SeriesProfile,
     mode: str = DEFAULT_DWI_MODE,
 ) -> SeriesResult:
-    """Give a series the look of another site.
+    """Make a series as another site would have made it.
 
     Parameters
     ----------
@@ -93,9 +93,9 @@ def harmonize_series(
     world : (4, 4) float
         Native RAS+ mm to reference RAS+ mm.
     harmonizer : Harmonizer
-        With banks of both sites for the mean b=0 (`features.B0_KEY`), and in the mode ``volume``
-        for the shells (`features.shell_key`).
-    source, target : SeriesLook
+        With profiles of both sites for the mean b=0 (`features.B0_KEY`), and in the mode
+        ``volume`` for the shells (`features.shell_key`).
+    source, target : SeriesProfile
         Of the scan's own site and of the target.
     mode : str
         One of `features.DWI_MODES`.
@@ -111,7 +111,7 @@ def harmonize_series(
     DataError
         The target has no shell like one of the series', or the mode ``volume`` for a slab.
     SiteError
-        The harmonizer has no bank of a site.
+        The harmonizer has no profile of a site.
     """
     match_shells([s.b for s in gradients.shells], target.shells)
     volume = b0_volume(series, gradients)
@@ -130,7 +130,7 @@ def harmonize_series(
         wanted = native_order(volume, images.changed(prepared, volume, B0_KEY))
         ratio = np.divide(wanted, before, out=ratio, where=inside & (before > 0))
         ratio = _faded(np.clip(ratio, *B0_RATIO_LIMITS), inside, _voxel_mm(series))
-    look = look_at_scan(series, gradients, inside, scale)
+    measures = measure_series(series, gradients, inside, scale)
     output = _Output(series, series.raw.copy(), before, before * ratio)
     if mode == "volume":
         if images is None:
@@ -144,13 +144,13 @@ def harmonize_series(
     else:
         model: ShellModel = AttenuationModel(source, target)
         if mode == "rish":
-            model = _rish_model(series, gradients, inside, scale, mean, look, source, target)
+            model = _rish_model(series, gradients, inside, scale, mean, measures, source, target)
         changed = _by_shell(series, gradients, inside, ratio, mean, model, output)
     signals = int(np.count_nonzero(inside)) * int(np.count_nonzero(~gradients.b0))
     lowered = sum(changed) / max(1, signals)
     quality = {
         "b_scale": b_scale(source, target) if mode == "rish" else None,
-        "noise_share": look.noise,
+        "noise_share": measures.noise,
         "target_noise_share": target.noise,
         "lowered_share": lowered,
     }
@@ -159,10 +159,10 @@ def harmonize_series(
 
 
 def _has_place(volume: Volume, harmonizer: Harmonizer, sites: Sequence[str]) -> bool:
-    """Whether the series and the banks of both sites show enough of a head to be compared."""
+    """Whether the series and the profiles of both sites show enough of a head to be compared."""
     if is_slab(volume):
         return False
-    heights = [harmonizer.bank(B0_KEY, site).mask.any(axis=(0, 1)).sum() for site in sites]
+    heights = [harmonizer.profile(B0_KEY, site).mask.any(axis=(0, 1)).sum() for site in sites]
     return min(heights) * harmonizer.voxel_mm >= SLAB_MM
 
 
@@ -172,15 +172,15 @@ def _rish_model(
     inside: Array,
     scale: float,
     mean: Array,
-    look: ScanLook,
-    source: SeriesLook,
-    target: SeriesLook,
+    measures: SeriesMeasures,
+    source: SeriesProfile,
+    target: SeriesProfile,
 ) -> RishModel:
-    noise = look.noise * scale if np.isfinite(look.noise) else 0.0
+    noise = measures.noise * scale if np.isfinite(measures.noise) else 0.0
     found = steepness(series, gradients, inside, mean, noise)
     by_shell = {s.b: own for s, own in zip(gradients.shells, found, strict=True)}
     voxel_mm = _voxel_mm(series)
-    return RishModel(gradients, inside, voxel_mm, scale, look, source, target, by_shell)
+    return RishModel(gradients, inside, voxel_mm, scale, measures, source, target, by_shell)
 
 
 def _by_shell(
@@ -230,7 +230,7 @@ class _Images:
     target_site: str
 
     def changed(self, prepared: Prepared, scan: Volume, key: str) -> Array:
-        """The image with the target's look, on its own grid in RAS+ order."""
+        """The image as the target would show it, on its own grid in RAS+ order."""
         applied = self.harmonizer.apply(
             prepared, modality=key, source_site=self.source_site, target_site=self.target_site
         )
@@ -269,7 +269,7 @@ class _Output:
 
 
 def _faded(ratio: Array, inside: Array, voxel_mm: Array) -> Array:
-    """Carry a ratio over the edge of the brain, and let it end at 1: air has no look."""
+    """Carry a ratio over the edge of the brain, and let it end at 1: air has no signal."""
     sigma = FADE_MM / 2 / voxel_mm
     near = mean_around(np.where(inside, np.log(ratio), 0), inside, sigma, mode="constant")
     distance = ndimage.distance_transform_edt(~inside, sampling=voxel_mm)

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bids_harmony.diffusion.calibration import ScanLook, shell_order
+from bids_harmony.diffusion.calibration import SeriesMeasures, shell_order
 from bids_harmony.diffusion.gradients import Gradients, Shell, match_shells
 from bids_harmony.diffusion.rician import rician_amplitude, rician_mean
 from bids_harmony.diffusion.rish import harmonics
 from bids_harmony.imaging.smoothing import mean_around
-from bids_harmony.sites.series_profile import SeriesLook, b_scale, order_scales
+from bids_harmony.sites.series_profile import SeriesProfile, b_scale, order_scales
 
 __all__ = ["AttenuationModel", "RishModel", "ShellModel"]
 
@@ -42,17 +42,17 @@ class AttenuationModel:
 
     Attributes
     ----------
-    source, target : SeriesLook
+    source, target : SeriesProfile
     """
 
-    source: SeriesLook
-    target: SeriesLook
+    source: SeriesProfile
+    target: SeriesProfile
 
     def __call__(self, shell: Shell, signal: Array, mean: Array) -> Array:
         """Map the signals of one shell."""
         before, after = (
-            look.quantiles(b)
-            for look, b in zip(
+            profile.quantiles(b)
+            for profile, b in zip(
                 (self.source, self.target), _both(shell, self.source, self.target), strict=True
             )
         )
@@ -70,8 +70,8 @@ class RishModel:
     takes the b-values of the source's gradients to those of the target's (`b_scale`, `steepness`),
     and the target's floor goes in; the energy of each order but the first is freed of the scan's
     noise and given the target's, averaged over 2 mm; what the sites' levels then still differ by
-    counts as far as it is beyond the differences between people (`looks.order_scales`). Only the
-    part that the harmonics explain is changed; directions stay (Mirzaalian et al. 2016).
+    counts as far as it is beyond the differences between people (`series_profile.order_scales`).
+    Only the part that the harmonics explain is changed; directions stay (Mirzaalian et al. 2016).
 
     Attributes
     ----------
@@ -81,9 +81,9 @@ class RishModel:
     voxel_mm : (3,) float
     scale : float
         q of the mean b=0, in the unit of the signals.
-    scan : ScanLook
+    scan : SeriesMeasures
         Of the series itself.
-    source, target : SeriesLook
+    source, target : SeriesProfile
     steepness : dict of b to (V,) float32
         `calibration.steepness` of each shell (`Shell.b`).
     """
@@ -92,9 +92,9 @@ class RishModel:
     inside: Array
     voxel_mm: Array
     scale: float
-    scan: ScanLook
-    source: SeriesLook
-    target: SeriesLook
+    scan: SeriesMeasures
+    source: SeriesProfile
+    target: SeriesProfile
     steepness: dict[float, Array]
 
     def __call__(self, shell: Shell, signal: Array, mean: Array) -> Array:
@@ -149,7 +149,9 @@ class RishModel:
         return mean_around(image, self.inside, sigma, mode="constant", truncate=3.0)[self.inside]
 
 
-def _both(shell: Shell, source: SeriesLook, target: SeriesLook) -> tuple[float, float]:
+def _both(shell: Shell, source: SeriesProfile, target: SeriesProfile) -> tuple[float, float]:
     """Nominal b-values under which both sites know a shell."""
-    found = [look.shells[match_shells([shell.b], look.shells)[0]] for look in (source, target)]
+    found = [
+        profile.shells[match_shells([shell.b], profile.shells)[0]] for profile in (source, target)
+    ]
     return found[0], found[1]

@@ -15,7 +15,7 @@ import numpy as np
 from bids_harmony.imaging.legendre import log_field
 from bids_harmony.sites.contrast_law import deviation_gain
 from bids_harmony.sites.difference import SiteDifference
-from bids_harmony.sites.scan_measures import ScanLooks
+from bids_harmony.sites.scan_measures import ScanMeasures
 from bids_harmony.sites.tissue_profile import TissueProfile, contrasts
 
 __all__ = ["goal_means", "match_tissues", "relate_tissues"]
@@ -65,8 +65,8 @@ def relate_tissues(
     data: Array,
     mask: Array,
     own: TissueProfile,
-    source: ScanLooks,
-    target: ScanLooks,
+    source: ScanMeasures,
+    target: ScanMeasures,
     difference: SiteDifference,
     modality: str,
 ) -> Array:
@@ -83,7 +83,7 @@ def relate_tissues(
     mask : (X, Y, Z) bool
     own : TissueProfile
         Of the scan.
-    source, target : ScanLooks
+    source, target : ScanMeasures
     difference : SiteDifference
         Of the two.
     modality : str
@@ -106,7 +106,11 @@ def relate_tissues(
 
 
 def goal_means(
-    own: Array, source: ScanLooks, target: ScanLooks, difference: SiteDifference, modality: str
+    own: Array,
+    source: ScanMeasures,
+    target: ScanMeasures,
+    difference: SiteDifference,
+    modality: str,
 ) -> tuple[Array, Array]:
     """Where a scan's tissues lie, and where they would lie at the target.
 
@@ -118,7 +122,7 @@ def goal_means(
     ----------
     own : (3,) float
         Tissue means of the scan.
-    source, target : ScanLooks
+    source, target : ScanMeasures
     difference : SiteDifference
     modality : str
 

@@ -31,7 +31,7 @@ def write_fitted(
     folder : Path
     method : str
     tensors : mapping of str to Tensor
-        Empty for a method that is all in the site banks.
+        Empty for a method that is all in the site profiles.
     extra : mapping
         Anything for JSON that should travel along (version, seed, options).
 

@@ -58,7 +58,7 @@ ORIENTATIONS = {
 
 @dataclass(frozen=True)
 class CohortPlan:
-    """Size and look of a cohort.
+    """Size and appearance of a cohort.
 
     Attributes
     ----------

@@ -367,7 +367,7 @@ def acquire(
     noise : bool
         False gives the noise-free image.
     scan_field : bool
-        False leaves the scan's own part of the receive field out: the site's mean look.
+        False leaves the scan's own part of the receive field out: what the site's mean shows.
 
     Returns
     -------

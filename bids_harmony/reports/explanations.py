@@ -208,7 +208,7 @@ def scan_warnings(sidecar: Mapping[str, Any], mask: Mapping[str, Any]) -> list[s
         few = evidence.get(f"{role}People")
         if _is_number(few) and 0 < few < _LEAST_PEOPLE:
             told.append(
-                f"The look of the {role.lower()} site is known from {few:g} "
+                f"The {role.lower()} site is known from {few:g} "
                 f"{'people' if few > 1 else 'person'}; with {_LEAST_PEOPLE} it is steady. Give "
                 "more scans of that site if there are any."
             )

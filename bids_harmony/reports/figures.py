@@ -38,7 +38,7 @@ _COLUMN = 2.5  # inches
 def subject_figure(
     source: NDArray,
     harmonized: NDArray,
-    target_look: NDArray | None,
+    target_mean: NDArray | None,
     mask: NDArray[np.bool_],
     change: NDArray | None,
     affine: NDArray,
@@ -52,10 +52,10 @@ def subject_figure(
     note: str = "",
     units: str = "native units",
 ) -> None:
-    """Draw source, harmonized, target look and change in three planes, and the intensity
+    """Draw source, harmonized, target mean and change in three planes, and the intensity
     densities.
 
-    Source, harmonized and target look share one grey window: 0 to the larger 99.5th percentile
+    Source, harmonized and target mean share one grey window: 0 to the larger 99.5th percentile
     inside the mask of source and harmonized. The change is drawn around zero, symmetric, up to its
     99.5th percentile inside the mask. Planes are cut where the mask is largest, and all have one
     scale in mm.
@@ -64,8 +64,8 @@ def subject_figure(
     ----------
     source, harmonized : (X, Y, Z) arrays
         On one grid, in one intensity unit.
-    target_look : (Xt, Yt, Zt) or (Xt, Yt) array, or None
-        What the target site's images look like (its mean image, say), in the unit of the others;
+    target_mean : (Xt, Yt, Zt) or (Xt, Yt) array, or None
+        What the target site's images mean like (its mean image, say), in the unit of the others;
         an axial slice in RAS order if two-dimensional. Without it the figure has no such column.
     mask : (X, Y, Z) bool array
         The brain; its outline is drawn.
@@ -79,11 +79,11 @@ def subject_figure(
     title : str
         First line of the figure.
     target_affine : (4, 4) array, optional
-        Of the target look; by default the source's.
+        Of the target mean; by default the source's.
     target_quantiles, target_probabilities : (K,) array-like, optional
         Brain intensities of the target site, in the unit of the images, for its density;
         probabilities evenly from 0 to 1 if not given. By default the positive voxels of the target
-        look.
+        mean.
     target_name : str
         The target site, for headings.
     note : str
@@ -118,16 +118,16 @@ def subject_figure(
         ("harmonized", own, harmonized, grey, mask),
         ("change", own, change, colours, mask),
     ]
-    look = None
-    if target_look is not None:
-        look = np.asarray(target_look, np.float32)
-        look_affine = affine if target_affine is None else target_affine
-        look = look[..., None] if look.ndim == 2 else in_ras(look, look_affine)
-        visible = look > 0.1 * top
-        picture = cut(visible, visible, voxel_sizes(look_affine))
-        columns.insert(2, (f"look of {target_name}", picture, look, grey, None))
+    mean = None
+    if target_mean is not None:
+        mean = np.asarray(target_mean, np.float32)
+        mean_affine = affine if target_affine is None else target_affine
+        mean = mean[..., None] if mean.ndim == 2 else in_ras(mean, mean_affine)
+        visible = mean > 0.1 * top
+        picture = cut(visible, visible, voxel_sizes(mean_affine))
+        columns.insert(2, (f"mean of {target_name}", picture, mean, grey, None))
 
-    pictures = [own] if look is None else [own, columns[2][1]]
+    pictures = [own] if mean is None else [own, columns[2][1]]
     inch_per_mm = _COLUMN / max(p.size(plane.right) for p in pictures for plane in PLANES)
     heights = [max(p.size(plane.up) for p in pictures) * inch_per_mm for plane in PLANES]
     gap, left, head = 0.06, 0.25, 1.0 if note else 0.75
@@ -168,8 +168,8 @@ def subject_figure(
     if target_quantiles is not None:
         density = density_of_quantiles(target_quantiles, grid, target_probabilities)
         curves.append((target_name, density, BLACK, ":"))
-    elif look is not None and visible.any():
-        curves.append((target_name, density_curve(look[visible], grid), BLACK, ":"))
+    elif mean is not None and visible.any():
+        curves.append((target_name, density_curve(mean[visible], grid), BLACK, ":"))
     panel = sheet.panel(left + 0.1, below, width - left - 1.1, densities_height)
     draw_densities(panel, grid, curves, f"intensity inside the brain mask ({units})")
     sheet.save(path)

@@ -162,7 +162,7 @@ def methods_text(done: Done) -> MethodsText:
     ]
     if images or "dwi" not in done.modalities:
         paragraphs += [
-            f"{kinds} scans were given the look of {target} (method {method}): "
+            f"{kinds} scans were harmonized to the site {target} (method {method}): "
             f"{_METHODS.get(method, 'see the documentation of this method')}. Only the change "
             "was interpolated back to the scan's own grid and added to its voxels, so that no "
             "anatomy was resampled. Outside the brain, the intensity map that best explains the "
@@ -171,7 +171,7 @@ def methods_text(done: Done) -> MethodsText:
         ]
     if "dwi" in done.modalities:
         paragraphs += [
-            f"Diffusion series were given the look of {target} with one scale per series: "
+            f"Diffusion series were harmonized to the site {target} with one scale per series: "
             f"{_DWI_MODES[mode]}. b-values and directions were not changed. Tensors were fitted "
             "with DIPY [@dipy] and, where the scheme allows it, NODDI [@noddi] with AMICO "
             "[@amico]."

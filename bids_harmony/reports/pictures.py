@@ -26,7 +26,7 @@ from bids_harmony.reports.planes import (
     voxel_sizes,
 )
 
-__all__ = ["BRAIN_COLOUR", "WHITE_MATTER_COLOUR", "draw_look", "draw_outlines"]
+__all__ = ["BRAIN_COLOUR", "WHITE_MATTER_COLOUR", "draw_scanner_settings", "draw_outlines"]
 
 # Okabe and Ito's sky blue and orange: all readers tell them from grey and from each other.
 BRAIN_COLOUR, WHITE_MATTER_COLOUR = "#56B4E9", "#E69F00"
@@ -34,10 +34,10 @@ _PANEL = 4.0  # inches
 _BAR = 1.1  # inches beside the planes, for the colour bar
 
 
-def draw_look(
+def draw_scanner_settings(
     source: NDArray,
     harmonized: NDArray,
-    target_look: NDArray,
+    target_mean: NDArray,
     mask: NDArray[np.bool_],
     affine: NDArray,
     folder: Path,
@@ -56,8 +56,8 @@ def draw_look(
     ----------
     source, harmonized : (X, Y, Z) arrays
         On one grid, in one intensity unit.
-    target_look : (X, Y, Z) array
-        What the target site's images look like, on the same grid and in the same unit.
+    target_mean : (X, Y, Z) array
+        What the target site's images mean like, on the same grid and in the same unit.
     mask : (X, Y, Z) bool array
         The brain.
     affine : (4, 4) array
@@ -67,7 +67,7 @@ def draw_look(
     target_name : str
     target_quantiles : (K,) array-like, optional
         Brain intensities of the target site at even probabilities, for its density; by default the
-        positive voxels of its look.
+        positive voxels of its mean image.
     units : str
         Of all images, for axes.
 
@@ -81,21 +81,21 @@ def draw_look(
     DataError
         If shapes differ or the mask is empty.
     """
-    shapes = {np.shape(a) for a in (source, harmonized, target_look, mask)}
+    shapes = {np.shape(a) for a in (source, harmonized, target_mean, mask)}
     if len(shapes) != 1 or not mask.any():
         got = f"shapes {shapes}" if mask.any() else "an empty mask"
         raise DataError("Pictures need images and a brain on one grid", got=got)
-    images = [np.asarray(a, np.float32) for a in (source, harmonized, target_look)]
-    before, after, look = (in_ras(image, affine) for image in images)
+    images = [np.asarray(a, np.float32) for a in (source, harmonized, target_mean)]
+    before, after, mean = (in_ras(image, affine) for image in images)
     brain = in_ras(np.asarray(mask, bool), affine)
     change = after - before
     top = float(max(np.percentile(a[brain], 99.5) for a in (before, after))) or 1.0
     limit = float(np.percentile(np.abs(change[brain]), 99.5)) or float(np.abs(change).max()) or 1.0
-    shown = cut(brain, (before > 0.1 * top) | (look > 0.1 * top), voxel_sizes(affine))
+    shown = cut(brain, (before > 0.1 * top) | (mean > 0.1 * top), voxel_sizes(affine))
 
     grey = {"cmap": "gray", "vmin": 0.0, "vmax": top}
     paths = [folder / f"{name}.png" for name in ("before", "after", "target", "change")]
-    for path, data in zip(paths[:3], (before, after, look), strict=True):
+    for path, data in zip(paths[:3], (before, after, mean), strict=True):
         _row(shown, data, grey)[0].save(path)
     colours = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
     sheet, drawn, _ = _row(shown, change, colours, beside=_BAR)
@@ -106,7 +106,7 @@ def draw_look(
 
     grid = np.linspace(0, 1.2 * top, 400)
     target = (
-        density_curve(look[look > 0], grid)
+        density_curve(mean[mean > 0], grid)
         if target_quantiles is None
         else density_of_quantiles(target_quantiles, grid)
     )

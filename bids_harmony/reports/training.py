@@ -53,10 +53,10 @@ def write_training_report(folder: Path, made: Mapping[str, Any]) -> Path:
     if logs:
         write_atomically(folder / _FIGURE_FILE, _figure(logs))
         lines += [f"![Losses by step]({_FIGURE_FILE})", ""]
-    banks = made.get("banks", [])
-    if banks:
+    profiles = made.get("banks", [])
+    if profiles:
         lines += ["## Sites", "", "| site | modality | scans |", "| --- | --- | --- |"]
-        lines += [f"| {b['site']} | {b['modality']} | {', '.join(b['scans'])} |" for b in banks]
+        lines += [f"| {b['site']} | {b['modality']} | {', '.join(b['scans'])} |" for b in profiles]
     path = folder / REPORT_FILE
     write_atomically(path, ("\n".join(lines).rstrip() + "\n").encode())
     return path
@@ -78,7 +78,10 @@ def _stages(made: Mapping[str, Any]) -> list[str]:
              adaptation["reason"]]
         )  # fmt: skip
     if not rows:
-        return [adaptation.get("reason", "Nothing was trained: site banks alone were made."), ""]
+        return [
+            adaptation.get("reason", "Nothing was trained: site profiles alone were made."),
+            "",
+        ]
     head = ["stage", "steps", "validation", "before", "after", "kept", "why"]
     lines = ["| " + " | ".join(head) + " |", "| --- | ---: | --- | ---: | ---: | --- | --- |"]
     return [*lines, *("| " + " | ".join(map(_cell, row)) + " |" for row in rows), ""]

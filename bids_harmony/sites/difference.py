@@ -13,7 +13,7 @@ from bids_harmony.imaging.legendre import FIELD_DEGREES, log_field
 from bids_harmony.imaging.reference import reference_grid, reference_tissues
 from bids_harmony.sites.priors import MEASURES, Prior, prior_of
 from bids_harmony.sites.random_effects import Difference, mean_per_person, site_difference
-from bids_harmony.sites.scan_measures import ScanLooks
+from bids_harmony.sites.scan_measures import ScanMeasures
 
 __all__ = ["SiteDifference", "compare_sites"]
 
@@ -94,7 +94,7 @@ class SiteDifference:
         return self.probability * float(np.clip(min(self.people) / _ENOUGH, 0, 1))
 
     def for_sidecar(self) -> dict[str, Any]:
-        """Numbers for people: how well the looks are known and what was shrunk by how much."""
+        """Numbers for people: how well the sites are known and what was shrunk by how much."""
         names = ("GreyToWhite", "CSFToWhite")
         contrast = {
             name: {
@@ -125,12 +125,12 @@ class SiteDifference:
         }
 
 
-def compare_sites(source: ScanLooks, target: ScanLooks, modality: str) -> SiteDifference:
+def compare_sites(source: ScanMeasures, target: ScanMeasures, modality: str) -> SiteDifference:
     """Estimate the difference of two sites from single scans of both.
 
     Parameters
     ----------
-    source, target : ScanLooks
+    source, target : ScanMeasures
     modality : str
 
     Returns
@@ -140,7 +140,7 @@ def compare_sites(source: ScanLooks, target: ScanLooks, modality: str) -> SiteDi
     own, own_people, own_repeat = mean_per_person(source.measures, source.people)
     other, other_people, other_repeat = mean_per_person(target.measures, target.people)
     names, x_own, x_other = _covariates(source, own_people, target, other_people)
-    of_contrasts, of_field, of_detail = ScanLooks.parts()
+    of_contrasts, of_field, of_detail = ScanMeasures.parts()
     priors = _priors(modality)
 
     def differ(column: int, prior: Prior, *, adjusted: bool, wider: float = 1.0) -> Difference:
@@ -215,7 +215,7 @@ def _probability(log_odds: float) -> float:
 
 
 def _priors(modality: str) -> list[Prior]:
-    """One for each column of `ScanLooks.measures`."""
+    """One for each column of `ScanMeasures.measures`."""
     field = [prior_of(modality, f"field_{max(int(degree), 1)}") for degree in FIELD_DEGREES]
     detail = [prior_of(modality, "detail")] * 2
     return [*(prior_of(modality, name) for name in MEASURES), *field, *detail]
@@ -242,7 +242,7 @@ def _gram() -> Array:
 
 
 def _covariates(
-    source: ScanLooks, own: tuple[str, ...], target: ScanLooks, other: tuple[str, ...]
+    source: ScanMeasures, own: tuple[str, ...], target: ScanMeasures, other: tuple[str, ...]
 ) -> tuple[tuple[str, ...], Array, Array]:
     """Covariates that are known of everybody at both sites and vary, in units of their spread."""
     names, columns = [], []

@@ -1,6 +1,6 @@
-"""What is kept of a site: its mean look, not its people.
+"""What is kept of a site: how it shows people on average, not the people.
 
-A bank of one (site, modality) holds averages over several scans of that site: the mean image on
+A profile of one (site, modality) holds averages over several scans of that site: the mean image on
 the reference grid, intensity landmarks and quantiles, encoder codes per height, and the energy of
 fine detail per cell. It is small, lives in the model folder, and is all that a target needs at run
 time.
@@ -19,7 +19,7 @@ from bids_harmony.exceptions import DataError
 from bids_harmony.imaging.landmarks import landmarks
 from bids_harmony.imaging.slices import cut_stack
 from bids_harmony.imaging.texture import texture
-from bids_harmony.sites.scan_measures import DETAIL_BANDS, ScanLooks
+from bids_harmony.sites.scan_measures import DETAIL_BANDS, ScanMeasures
 from bids_harmony.sites.tissue_profile import TissueProfile, tissue_profile
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ __all__ = [
     "CODE_STEP",
     "MOST_CODED",
     "QUANTILES",
-    "SiteBank",
-    "build_bank",
+    "ImageProfile",
+    "build_profile",
     "encode_heights",
     "standardize_codes",
 ]
@@ -42,12 +42,12 @@ Array = np.ndarray
 CODE_STEP = 6
 #: More scans than this bring nothing to a mean code, and encoding is the slow part.
 MOST_CODED = 5
-#: Levels of the intensity quantiles in a bank.
+#: Levels of the intensity quantiles in a profile.
 QUANTILES = np.linspace(0, 100, 101)
 
 
 @dataclass(frozen=True, eq=False)
-class SiteBank:
+class ImageProfile:
     """Averages over the scans of one site and modality.
 
     Attributes
@@ -70,9 +70,9 @@ class SiteBank:
     scale : float
         Median scale q of the scans, in the site's stored units.
     scans : tuple of str
-        Labels of the scans that made the bank.
-    single : ScanLooks, optional
-        What each of them shows; None in banks of which only averages were kept.
+        Labels of the scans that made the profile.
+    single : ScanMeasures, optional
+        What each of them shows; None in profiles of which only averages were kept.
     """
 
     site: str
@@ -86,19 +86,19 @@ class SiteBank:
     field: Array
     scale: float
     scans: tuple[str, ...]
-    single: ScanLooks | None = None
+    single: ScanMeasures | None = None
 
     @cached_property
-    def looks(self) -> ScanLooks:
+    def scan_measures(self) -> ScanMeasures:
         """What each scan shows; the average, where only that was kept."""
         if self.single is not None:
             return self.single
         detail = self.texture.mean(axis=(0, 2, 3)) if self.texture.ndim == 4 else np.zeros(2)
-        return ScanLooks.from_average(self.scans, self.tissue_means, self.field, detail)
+        return ScanMeasures.from_average(self.scans, self.tissue_means, self.field, detail)
 
     @property
     def key(self) -> str:
-        """Name of the bank in a model file."""
+        """Name of the profile in a model file."""
         return f"{self.site}/{self.modality}"
 
     @property
@@ -107,7 +107,7 @@ class SiteBank:
         return self.mean_image > 0
 
     @property
-    def profile(self) -> TissueProfile:
+    def tissues(self) -> TissueProfile:
         """How the site shows the tissues."""
         return TissueProfile(self.tissue_means, self.field)
 
@@ -147,7 +147,7 @@ def encode_heights(data: Array, encoder: Encoder, *, batch: int = 4) -> Array:
         return torch.cat(codes).numpy()
 
 
-def build_bank(
+def build_profile(
     site: str,
     modality: str,
     scans: Sequence[tuple[str, Array, Array, float]],
@@ -158,7 +158,7 @@ def build_bank(
     coded: int | None = None,
     people: Sequence[str] | None = None,
     covariates: Mapping[str, Sequence[float]] | None = None,
-) -> SiteBank:
+) -> ImageProfile:
     """Average the scans of a site.
 
     Parameters
@@ -185,7 +185,7 @@ def build_bank(
         No scans.
     """
     if not scans:
-        raise DataError("A site bank needs scans", where=f"{site} {modality}", got="none")
+        raise DataError("A site profile needs scans", where=f"{site} {modality}", got="none")
     total = np.zeros(scans[0][1].shape, dtype=np.float32)
     count = np.zeros_like(total)
     for _, data, mask, _ in scans:
@@ -196,14 +196,14 @@ def build_bank(
     codes = [encode_heights(data, encoder) for _, data, _, _ in scans[:coded]]
     profiles = [tissue_profile(data, mask, voxel_mm) for _, data, mask, _ in scans]
     details = [texture(data, mask, cells) for _, data, mask, _ in scans]
-    single = ScanLooks(
+    single = ScanMeasures(
         people=tuple(people or (label for label, *_ in scans)),
         means=np.stack([profile.means for profile in profiles]),
         fields=np.stack([profile.field for profile in profiles]),
         detail=np.stack([_mean_detail(detail) for detail in details]),
         covariates={k: np.asarray(v, np.float64) for k, v in (covariates or {}).items()},
     )
-    return SiteBank(
+    return ImageProfile(
         site=site,
         modality=modality,
         mean_image=mean_image,
@@ -235,14 +235,14 @@ def _mean_detail(detail: Array) -> Array:
     )
 
 
-def standardize_codes(network: IHFNetwork, banks: Iterable[SiteBank]) -> None:
-    """Let a network standardize codes by mean and standard deviation over banks.
+def standardize_codes(network: IHFNetwork, profiles: Iterable[ImageProfile]) -> None:
+    """Let a network standardize codes by mean and standard deviation over profiles.
 
     Parameters
     ----------
     network : IHFNetwork
         Changed in place.
-    banks : iterable of SiteBank
+    profiles : iterable of ImageProfile
         At least one; all their height bins count alike.
 
     Raises
@@ -252,5 +252,5 @@ def standardize_codes(network: IHFNetwork, banks: Iterable[SiteBank]) -> None:
     """
     import torch
 
-    codes = torch.from_numpy(np.concatenate([bank.codes for bank in banks]))
+    codes = torch.from_numpy(np.concatenate([profile.codes for profile in profiles]))
     network.set_code_statistics(codes.mean(0), codes.std(0))

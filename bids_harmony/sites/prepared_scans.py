@@ -1,4 +1,4 @@
-"""The scans that a method is fitted to, and the site banks that every method has of them."""
+"""The scans that a method is fitted to, and the site profiles that every method has of them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 from bids_harmony.exceptions import DataError, ImageError
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.model.encoder import Encoder
-from bids_harmony.sites.image_profile import SiteBank, build_bank
+from bids_harmony.sites.image_profile import ImageProfile, build_profile
 
 __all__ = [
     "PreparedScan",
     "TrainingScan",
-    "bank_groups",
-    "build_banks",
+    "profile_groups",
+    "build_profiles",
     "load_scans",
     "usable_modalities",
 ]
@@ -129,7 +129,7 @@ def usable_modalities(scans: Sequence[PreparedScan]) -> list[str]:
     return usable
 
 
-def bank_groups(
+def profile_groups(
     scans: Sequence[PreparedScan], size: int
 ) -> dict[tuple[str, str], list[PreparedScan]]:
     """The first `size` scans of every (site, modality), sorted by site."""
@@ -139,10 +139,10 @@ def bank_groups(
     return {key: group[:size] for key, group in sorted(groups.items())}
 
 
-def build_banks(
+def build_profiles(
     scans: Sequence[PreparedScan], encoder: Encoder, *, cells: int, size: int, voxel_mm: float
-) -> dict[tuple[str, str], SiteBank]:
-    """Build the bank of every (site, modality).
+) -> dict[tuple[str, str], ImageProfile]:
+    """Build the profile of every (site, modality).
 
     Parameters
     ----------
@@ -152,12 +152,12 @@ def build_banks(
     cells : int
         g of the g x g grid on which fine detail is measured.
     size : int
-        Scans behind a bank, at most.
+        Scans behind a profile, at most.
     voxel_mm : float
         Spacing of the reference grid.
     """
     return {
-        (site, modality): build_bank(
+        (site, modality): build_profile(
             site,
             modality,
             [(s.label, s.data, s.mask, s.scale) for s in group],
@@ -165,5 +165,5 @@ def build_banks(
             cells=cells,
             voxel_mm=voxel_mm,
         )
-        for (site, modality), group in bank_groups(scans, size).items()
+        for (site, modality), group in profile_groups(scans, size).items()
     }

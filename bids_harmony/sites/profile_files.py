@@ -1,4 +1,4 @@
-"""Site banks as safetensors files, several or one in each, read back as records."""
+"""Site profiles as safetensors files, several or one in each, read back as records."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from bids_harmony.exceptions import BidsHarmonyError, DataError, MissingInput
 from bids_harmony.imaging.intensity import to_half
 from bids_harmony.io.atomic import write_with_folder
 from bids_harmony.io.reading import MOST_TENSORS, read_bytes
-from bids_harmony.sites.image_profile import SiteBank
-from bids_harmony.sites.scan_measures import ScanLooks
+from bids_harmony.sites.image_profile import ImageProfile
+from bids_harmony.sites.scan_measures import ScanMeasures
 
 __all__ = [
-    "BANKS_FILE",
+    "PROFILES_FILE",
     "as_stored",
-    "bank_digest",
-    "read_bank",
-    "read_banks",
+    "profile_digest",
+    "read_profile",
+    "read_profiles",
     "read_made_of",
     "read_site",
-    "write_bank",
-    "write_banks",
+    "write_profile",
+    "write_profiles",
 ]
 
-BANKS_FILE = "banks.safetensors"
+PROFILES_FILE = "banks.safetensors"
 _INDEX = "index"
 _UNREADABLE = (
     SafetensorError, LookupError, ValueError, TypeError, AttributeError, OverflowError,
@@ -51,76 +51,82 @@ _STORED = {
 _OF_SCANS = ("means", "fields", "detail")
 
 
-def write_banks(folder: Path, banks: Iterable[SiteBank], voxel_mm: float) -> None:
-    """Write the banks of a model in one step.
+def write_profiles(folder: Path, profiles: Iterable[ImageProfile], voxel_mm: float) -> None:
+    """Write the profiles of a model in one step.
 
     Parameters
     ----------
     folder : Path
-    banks : iterable of SiteBank
+    profiles : iterable of ImageProfile
     voxel_mm : float
         Spacing of the reference grid that the mean images live on.
     """
-    _write(Path(folder) / BANKS_FILE, sorted(banks, key=lambda b: b.key), {"voxel_mm": voxel_mm})
+    _write(
+        Path(folder) / PROFILES_FILE, sorted(profiles, key=lambda b: b.key), {"voxel_mm": voxel_mm}
+    )
 
 
-def write_bank(path: Path, bank: SiteBank, voxel_mm: float, made_of: Mapping[str, Any]) -> None:
-    """Write one bank in one step.
+def write_profile(
+    path: Path, profile: ImageProfile, voxel_mm: float, made_of: Mapping[str, Any]
+) -> None:
+    """Write one profile in one step.
 
     Parameters
     ----------
     path : Path
-    bank : SiteBank
+    profile : ImageProfile
     voxel_mm : float
     made_of : mapping
-        For JSON: all that the bank depends on.
+        For JSON: all that the profile depends on.
     """
-    _write(path, [bank], {"voxel_mm": voxel_mm, "made_of": dict(made_of)})
+    _write(path, [profile], {"voxel_mm": voxel_mm, "made_of": dict(made_of)})
 
 
-def read_banks(folder: Path) -> tuple[dict[tuple[str, str], SiteBank], float]:
-    """Read all banks of a model folder.
+def read_profiles(folder: Path) -> tuple[dict[tuple[str, str], ImageProfile], float]:
+    """Read all profiles of a model folder.
 
     Returns
     -------
-    banks : dict of (site, modality) to SiteBank
+    profiles : dict of (site, modality) to ImageProfile
     voxel_mm : float
 
     Raises
     ------
     MissingInput
-        The folder has no banks.
+        The folder has no profiles.
     DataError
         The file cannot be read.
     """
-    path = Path(folder) / BANKS_FILE
+    path = Path(folder) / PROFILES_FILE
     if not path.is_file():
         raise MissingInput(
-            "A model folder has no site banks",
+            "A model folder has no site profiles",
             where=str(path),
             expected="a folder that the level train wrote",
             hint="Run `bids_harmony BIDS OUT train` first, or name a folder with --model.",
         )
-    banks, index = _read(path)
-    return {(bank.site, bank.modality): bank for bank in banks}, float(index["voxel_mm"])
+    profiles, index = _read(path)
+    return {(profile.site, profile.modality): profile for profile in profiles}, float(
+        index["voxel_mm"]
+    )
 
 
-def read_bank(path: Path) -> tuple[SiteBank, dict[str, Any], float]:
-    """Read what `write_bank` wrote: the bank, what it was made of, the spacing in mm.
+def read_profile(path: Path) -> tuple[ImageProfile, dict[str, Any], float]:
+    """Read what `write_profile` wrote: the profile, what it was made of, the spacing in mm.
 
     Raises
     ------
     DataError
         The file cannot be read.
     """
-    banks, index = _read(path)
-    if not banks:
-        raise _damaged(path, LookupError("no bank in it"))
-    return banks[0], dict(index.get("made_of", {})), float(index["voxel_mm"])
+    profiles, index = _read(path)
+    if not profiles:
+        raise _damaged(path, LookupError("no profile in it"))
+    return profiles[0], dict(index.get("made_of", {})), float(index["voxel_mm"])
 
 
 def read_site(path: Path) -> str:
-    """Name of the site whose bank `write_bank` wrote; no image is read for it.
+    """Name of the site whose profile `write_profile` wrote; no image is read for it.
 
     Raises
     ------
@@ -134,7 +140,7 @@ def read_site(path: Path) -> str:
 
 
 def read_made_of(path: Path) -> dict[str, Any]:
-    """What the bank that `write_bank` wrote was made of; no image is read for it.
+    """What the profile that `write_profile` wrote was made of; no image is read for it.
 
     Raises
     ------
@@ -147,57 +153,59 @@ def read_made_of(path: Path) -> dict[str, Any]:
         raise _damaged(path, error) from error
 
 
-def as_stored(bank: SiteBank) -> SiteBank:
-    """The bank as a file gives it back: rounded, so that what is made of it is the same."""
-    return _unpack(_pack([bank], {}))[0][0]
+def as_stored(profile: ImageProfile) -> ImageProfile:
+    """The profile as a file gives it back: rounded, so that what is made of it is the same."""
+    return _unpack(_pack([profile], {}))[0][0]
 
 
-def bank_digest(bank: SiteBank) -> str:
-    """sha256 of a bank as a file holds it, so that it is the same before and after writing."""
-    total = hashlib.sha256(json.dumps([bank.site, bank.modality, list(bank.scans)]).encode())
+def profile_digest(profile: ImageProfile) -> str:
+    """sha256 of a profile as a file holds it, so that it is the same before and after writing."""
+    total = hashlib.sha256(
+        json.dumps([profile.site, profile.modality, list(profile.scans)]).encode()
+    )
     for name, kind in _STORED.items():
-        total.update(np.ascontiguousarray(getattr(bank, name), dtype=kind).tobytes())
-    if bank.single is not None:
-        for name, array in _looks_tensors(bank.single).items():
+        total.update(np.ascontiguousarray(getattr(profile, name), dtype=kind).tobytes())
+    if profile.single is not None:
+        for name, array in _measures_tensors(profile.single).items():
             total.update(name.encode() + array.tobytes())
-        total.update(json.dumps(bank.single.people).encode())
+        total.update(json.dumps(profile.single.people).encode())
     return total.hexdigest()
 
 
-def _looks_tensors(looks: ScanLooks) -> dict[str, np.ndarray]:
-    arrays = {name: getattr(looks, name) for name in _OF_SCANS}
-    arrays |= {f"covariate.{name}": values for name, values in sorted(looks.covariates.items())}
+def _measures_tensors(measures: ScanMeasures) -> dict[str, np.ndarray]:
+    arrays = {name: getattr(measures, name) for name in _OF_SCANS}
+    arrays |= {f"covariate.{name}": values for name, values in sorted(measures.covariates.items())}
     return {name: np.ascontiguousarray(array, np.float64) for name, array in arrays.items()}
 
 
-def _write(path: Path, banks: Sequence[SiteBank], about: Mapping[str, Any]) -> None:
-    write_with_folder(path, _pack(banks, about))
+def _write(path: Path, profiles: Sequence[ImageProfile], about: Mapping[str, Any]) -> None:
+    write_with_folder(path, _pack(profiles, about))
 
 
-def _pack(banks: Sequence[SiteBank], about: Mapping[str, Any]) -> bytes:
+def _pack(profiles: Sequence[ImageProfile], about: Mapping[str, Any]) -> bytes:
     tensors: dict[str, np.ndarray] = {}
     index = []
-    for number, bank in enumerate(banks):
+    for number, profile in enumerate(profiles):
         for name, kind in _STORED.items():
-            array = getattr(bank, name)
+            array = getattr(profile, name)
             if kind is np.float16:
                 array = to_half(array)
             tensors[f"{number}.{name}"] = np.ascontiguousarray(array, dtype=kind)
-        about_bank = {
-            "site": bank.site,
-            "modality": bank.modality,
-            "scale": bank.scale,
-            "scans": list(bank.scans),
+        about_profile = {
+            "site": profile.site,
+            "modality": profile.modality,
+            "scale": profile.scale,
+            "scans": list(profile.scans),
         }
-        if bank.single is not None:
-            single = _looks_tensors(bank.single)
-            names = sorted(bank.single.covariates)
-            about_bank |= {"people": list(bank.single.people), "covariates": names}
+        if profile.single is not None:
+            single = _measures_tensors(profile.single)
+            names = sorted(profile.single.covariates)
+            about_profile |= {"people": list(profile.single.people), "covariates": names}
             # Names of covariates may hold any character: their columns are numbered.
             order = [*_OF_SCANS, *(f"covariate.{name}" for name in names)]
             for column, name in enumerate(order):
                 tensors[f"{number}.single.{column}"] = single[name]
-        index.append(about_bank)
+        index.append(about_profile)
     # Site names may hold any character: they travel as JSON, not as tensor names.
     text = json.dumps({**about, "banks": index}, sort_keys=True)
     tensors[_INDEX] = np.frombuffer(text.encode(), dtype=np.uint8)
@@ -216,7 +224,7 @@ def _index_of(packed: np.ndarray) -> dict[str, Any]:
 
 def _damaged(path: Path, error: Exception) -> DataError:
     return DataError(
-        "The site banks cannot be read",
+        "The site profiles cannot be read",
         where=str(path),
         got=f"{type(error).__name__}: {error}",
         hint="The file is damaged: train again, or copy the folder again.",
@@ -225,14 +233,14 @@ def _damaged(path: Path, error: Exception) -> DataError:
 
 def _single(
     tensors: Mapping[str, np.ndarray], number: int, entry: Mapping[str, Any]
-) -> ScanLooks | None:
-    """What single scans show; banks of earlier versions have averages only."""
+) -> ScanMeasures | None:
+    """What single scans show; profiles of earlier versions have averages only."""
     if "people" not in entry:
         return None
     names = list(entry["covariates"])
     columns = [tensors[f"{number}.single.{i}"] for i in range(len(_OF_SCANS) + len(names))]
     means, fields, detail, *covariates = columns
-    return ScanLooks(
+    return ScanMeasures(
         people=tuple(entry["people"]),
         means=means,
         fields=fields,
@@ -241,15 +249,15 @@ def _single(
     )
 
 
-def _unpack(content: bytes) -> tuple[list[SiteBank], dict[str, Any]]:
+def _unpack(content: bytes) -> tuple[list[ImageProfile], dict[str, Any]]:
     tensors = load_tensors(content)
     index = _index_of(tensors[_INDEX])
-    banks = []
+    profiles = []
     for number, entry in enumerate(index["banks"]):
         arrays = {name: tensors[f"{number}.{name}"] for name in _STORED}
         arrays["mean_image"] = arrays["mean_image"].astype(np.float32)
-        banks.append(
-            SiteBank(
+        profiles.append(
+            ImageProfile(
                 site=entry["site"],
                 modality=entry["modality"],
                 scale=float(entry["scale"]),
@@ -258,15 +266,15 @@ def _unpack(content: bytes) -> tuple[list[SiteBank], dict[str, Any]]:
                 **arrays,
             )
         )
-    return banks, index
+    return profiles, index
 
 
-def _read(path: Path) -> tuple[list[SiteBank], dict[str, Any]]:
+def _read(path: Path) -> tuple[list[ImageProfile], dict[str, Any]]:
     try:
-        banks, index = _unpack(read_bytes(path, most=MOST_TENSORS, holds="bank file"))
+        profiles, index = _unpack(read_bytes(path, most=MOST_TENSORS, holds="profile file"))
         float(index["voxel_mm"])
         dict(index.get("made_of", {}))
-        return banks, index
+        return profiles, index
     except BidsHarmonyError as error:
         if error.where:
             raise

@@ -1,4 +1,4 @@
-"""The looks of single scans behind a site's average: what the model of sites is fitted to."""
+"""Measures of the single scans behind a site's average: what the model of sites is fitted to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from bids_harmony.imaging.legendre import FIELD_TERMS
 from bids_harmony.sites.tissue_profile import contrasts
 
-__all__ = ["DETAIL_BANDS", "ScanLooks"]
+__all__ = ["DETAIL_BANDS", "ScanMeasures"]
 
 Array = np.ndarray
 
@@ -19,7 +19,7 @@ DETAIL_BANDS = 2
 
 
 @dataclass(frozen=True, eq=False)
-class ScanLooks:
+class ScanMeasures:
     """Measures of each of N scans of one site and modality.
 
     Attributes
@@ -45,8 +45,8 @@ class ScanLooks:
     @classmethod
     def from_average(
         cls, scans: tuple[str, ...], means: Array, site_field: Array, detail: Array
-    ) -> ScanLooks:
-        """Looks of a site of which only the average was kept: every scan is the average."""
+    ) -> ScanMeasures:
+        """Measures of a site of which only the average was kept: every scan is the average."""
         count = max(len(scans), 1)
         return cls(
             scans or ("unknown",),

@@ -1,4 +1,4 @@
-"""How a site's diffusion series look: numbers of several scans, and banks of images."""
+"""How a site's diffusion series look: numbers of several scans, and profiles of images."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from pathlib import Path
 
 import numpy as np
 
-from bids_harmony.diffusion.calibration import ScanLook
+from bids_harmony.diffusion.calibration import SeriesMeasures
 from bids_harmony.diffusion.features import PreparedSeries
 from bids_harmony.exceptions import DataError
 from bids_harmony.io.atomic import write_atomically
 from bids_harmony.io.reading import read_json
 from bids_harmony.model.encoder import Encoder
-from bids_harmony.sites.image_profile import SiteBank, build_bank
+from bids_harmony.sites.image_profile import ImageProfile, build_profile
 
-__all__ = ["SeriesLook", "b_scale", "build_series_banks", "order_scales", "shrunk_shift"]
+__all__ = ["SeriesProfile", "b_scale", "build_series_profiles", "order_scales", "shrunk_shift"]
 
 
 @dataclass(frozen=True)
-class SeriesLook:
+class SeriesProfile:
     """What some series of one site show of its scanner.
 
     Attributes
     ----------
     site : str
-    scans : tuple of (str, ScanLook)
-        Label and look of each.
+    scans : tuple of (str, SeriesMeasures)
+        Label and measures of each.
     """
 
     site: str
-    scans: tuple[tuple[str, ScanLook], ...]
+    scans: tuple[tuple[str, SeriesMeasures], ...]
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -43,27 +43,27 @@ class SeriesLook:
     @property
     def shells(self) -> tuple[float, ...]:
         """Nominal b-values that at least one scan has, s/mm2, ascending."""
-        return tuple(sorted({b for _, look in self.scans for b in look.levels}))
+        return tuple(sorted({b for _, measures in self.scans for b in measures.levels}))
 
     @property
     def water(self) -> float:
         """Median apparent diffusivity of free water, mm2/s; NaN where no scan showed it."""
-        return _median([look.water for _, look in self.scans])
+        return _median([measures.water for _, measures in self.scans])
 
     @property
     def noise(self) -> float:
         """Median noise as a share of the scale; NaN where no scan showed it."""
-        return _median([look.noise for _, look in self.scans])
+        return _median([measures.noise for _, measures in self.scans])
 
     def levels(self, b: float) -> np.ndarray:
         """Log levels of a shell, (scans that have it, orders that all of them carry)."""
-        own = [look.levels[b] for _, look in self.scans if b in look.levels]
+        own = [measures.levels[b] for _, measures in self.scans if b in measures.levels]
         shortest = min((len(levels) for levels in own), default=0)
         return np.array([levels[:shortest] for levels in own]).reshape(len(own), shortest)
 
     def quantiles(self, b: float) -> np.ndarray:
         """Mean quantiles of S/S0 in a shell, (101,)."""
-        own = [look.quantiles[b] for _, look in self.scans if b in look.quantiles]
+        own = [measures.quantiles[b] for _, measures in self.scans if b in measures.quantiles]
         return np.mean(own, axis=0)
 
     @property
@@ -76,7 +76,7 @@ class SeriesLook:
         write_atomically(path, self._text().encode())
 
     @classmethod
-    def read(cls, path: Path) -> SeriesLook:
+    def read(cls, path: Path) -> SeriesProfile:
         """Read what `write` wrote.
 
         Raises
@@ -86,18 +86,20 @@ class SeriesLook:
         """
         try:
             record = read_json(path)
-            scans = tuple((str(k), ScanLook.from_json(json.dumps(v))) for k, v in record["scans"])
+            scans = tuple(
+                (str(k), SeriesMeasures.from_json(json.dumps(v))) for k, v in record["scans"]
+            )
             return cls(str(record["site"]), scans)
         except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
             raise DataError(
-                "The look of a site's diffusion series cannot be read",
+                "The profile of a site's diffusion series cannot be read",
                 where=str(path),
                 got=f"{type(error).__name__}: {error}",
                 hint="Remove the file; it is made again from the site's scans.",
             ) from error
 
     def _text(self) -> str:
-        scans = [[label, json.loads(look.to_json())] for label, look in self.scans]
+        scans = [[label, json.loads(measures.to_json())] for label, measures in self.scans]
         return json.dumps({"site": self.site, "scans": scans}, indent=1, sort_keys=True) + "\n"
 
 
@@ -106,14 +108,14 @@ def _median(values: Sequence[float]) -> float:
     return float(np.median(known)) if known else float("nan")
 
 
-def build_series_banks(
+def build_series_profiles(
     site: str,
     scans: Sequence[tuple[str, PreparedSeries]],
     encoder: Encoder,
     *,
     cells: int,
     voxel_mm: float,
-) -> tuple[SeriesLook, list[SiteBank]]:
+) -> tuple[SeriesProfile, list[ImageProfile]]:
     """Put together what some series of a site show.
 
     Parameters
@@ -122,23 +124,23 @@ def build_series_banks(
     scans : sequence of (label, PreparedSeries)
         On one reference grid.
     encoder, cells, voxel_mm
-        As for `sites.image_profile.build_bank`.
+        As for `sites.image_profile.build_profile`.
 
     Returns
     -------
-    SeriesLook
-    list of SiteBank
-        One of each image that the series have; the bank's ``modality`` is the image's key.
+    SeriesProfile
+    list of ImageProfile
+        One of each image that the series have; the profile's ``modality`` is the image's key.
     """
-    look = SeriesLook(site, tuple((label, prepared.look) for label, prepared in scans))
+    series = SeriesProfile(site, tuple((label, prepared.measures) for label, prepared in scans))
     keys = dict.fromkeys(key for _, prepared in scans for key in prepared.features)
-    banks = []
+    profiles = []
     for key in keys:
         own = [
             (label, p.features[key], p.mask, p.scale) for label, p in scans if key in p.features
         ]
-        banks.append(build_bank(site, key, own, encoder, cells=cells, voxel_mm=voxel_mm))
-    return look, banks
+        profiles.append(build_profile(site, key, own, encoder, cells=cells, voxel_mm=voxel_mm))
+    return series, profiles
 
 
 def shrunk_shift(source: np.ndarray, target: np.ndarray, beyond: float) -> np.ndarray:
@@ -196,7 +198,7 @@ BEYOND_WATER = 2.0
 """Standard errors; one number is compared."""
 
 
-def b_scale(source: SeriesLook, target: SeriesLook) -> float:
+def b_scale(source: SeriesProfile, target: SeriesProfile) -> float:
     """How much stronger the source's gradients are than the target's, seen in free water.
 
     Returns
@@ -206,7 +208,9 @@ def b_scale(source: SeriesLook, target: SeriesLook) -> float:
         more than scans of one site do.
     """
     own, other = (
-        np.log([[look.water] for _, look in site.scans if np.isfinite(look.water)]).reshape(-1, 1)
+        np.log(
+            [[measures.water] for _, measures in site.scans if np.isfinite(measures.water)]
+        ).reshape(-1, 1)
         for site in (source, target)
     )
     return float(np.exp(-shrunk_shift(own, other, BEYOND_WATER)[0]))

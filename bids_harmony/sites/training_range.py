@@ -90,7 +90,7 @@ def mean_code(codes: Array, brain: Array) -> Array:
     Parameters
     ----------
     codes : (bins, K) float32
-        As `site_bank.encode_heights` gives them.
+        As `site_profile.encode_heights` gives them.
     brain : (X, Y, Z) bool
 
     Returns

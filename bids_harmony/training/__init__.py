@@ -1,1 +1,1 @@
-"""Site banks, synthetic twins, losses and the trainer."""
+"""Site profiles, synthetic twins, losses and the trainer."""

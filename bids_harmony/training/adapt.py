@@ -26,11 +26,11 @@ from bids_harmony.sites.image_profile import standardize_codes
 from bids_harmony.sites.prepared_scans import (
     PreparedScan,
     TrainingScan,
-    build_banks,
+    build_profiles,
     load_scans,
     usable_modalities,
 )
-from bids_harmony.sites.profile_files import write_banks
+from bids_harmony.sites.profile_files import write_profiles
 from bids_harmony.sites.training_range import read_ranges, write_ranges
 from bids_harmony.training.adaptation import TrainingRun, Twins, adapt
 from bids_harmony.training.distributed import Ranks, joined, local_device
@@ -105,7 +105,7 @@ def _train(
     ranks.wait()
 
     pool = _pool(settings, modalities, encoder, config.aan.grid) if options.twin_steps else None
-    banks = build_banks(
+    profiles = build_profiles(
         loaded,
         encoder,
         cells=config.aan.grid,
@@ -115,7 +115,7 @@ def _train(
     network = IHFNetwork(config, encoder.code_length)
     started = options.start and read_start(network, encoder)
     if not started:
-        standardize_codes(network, [*banks.values(), *(pool.banks.values() if pool else ())])
+        standardize_codes(network, [*profiles.values(), *(pool.profiles.values() if pool else ())])
         network.calibrate(_calibration(loaded))
     network.to(device)
     _LOGGER.info("starting from %s", "the shipped weights" if started else "nothing")
@@ -142,11 +142,11 @@ def _train(
         "adaptation": {k: _finite(v) for k, v in asdict(adaptation).items()},
         "banks": [
             {"site": b.site, "modality": b.modality, "scans": list(b.scans)}
-            for b in banks.values()
+            for b in profiles.values()
         ],
     }
     if ranks.first:
-        write_banks(out_dir, banks.values(), settings.voxel_mm)
+        write_profiles(out_dir, profiles.values(), settings.voxel_mm)
         save_model(out_dir, network, encoder, extra)
         if started:
             # Training added to the range and took nothing away.

@@ -17,11 +17,11 @@ import torch
 
 from bids_harmony.model.encoder import Encoder
 from bids_harmony.model.network import IHFNetwork
-from bids_harmony.sites.image_profile import SiteBank
-from bids_harmony.sites.prepared_scans import PreparedScan, build_banks
+from bids_harmony.sites.image_profile import ImageProfile
+from bids_harmony.sites.prepared_scans import PreparedScan, build_profiles
 from bids_harmony.training.distributed import Ranks
 from bids_harmony.training.pair_sampler import Pairing, UnpairedSampler
-from bids_harmony.training.target_statistics import TargetLooks
+from bids_harmony.training.target_statistics import TargetStatistics
 from bids_harmony.training.trainer import Diverged, Schedule, fit
 from bids_harmony.training.unpaired import UnpairedLoss, balanced
 
@@ -199,15 +199,15 @@ def _samplers(network: IHFNetwork, run: TrainingRun) -> tuple[UnpairedSampler, U
     """Pairs of the people that are trained on, and of those who are held out."""
     options = run.settings.training
     seen, held = _split(run.scans)
-    # Banks without the held-out people, so that validation stays honest.
-    banks: Mapping[tuple[str, str], SiteBank] = build_banks(
+    # Profiles without the held-out people, so that validation stays honest.
+    profiles: Mapping[tuple[str, str], ImageProfile] = build_profiles(
         seen,
         run.encoder,
         cells=network.config.aan.grid,
         size=options.bank_size,
         voxel_mm=run.settings.voxel_mm,
     )
-    held = [s for s in held if (s.site, s.modality) in banks]
+    held = [s for s in held if (s.site, s.modality) in profiles]
     pairing = Pairing(
         options.batch, options.slices_per_pair, options.same_site_share, options.art_target,
         run.settings.random_seed,
@@ -215,7 +215,7 @@ def _samplers(network: IHFNetwork, run: TrainingRun) -> tuple[UnpairedSampler, U
 
     def sampler(group: Sequence[PreparedScan]) -> UnpairedSampler:
         return UnpairedSampler(
-            group, banks, TargetLooks(run.encoder), network.config, run.settings.voxel_mm,
+            group, profiles, TargetStatistics(run.encoder), network.config, run.settings.voxel_mm,
             run.use_closed_form, pairing,
         )  # fmt: skip
 

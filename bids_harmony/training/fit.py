@@ -25,12 +25,12 @@ from bids_harmony.model.presets import preset
 from bids_harmony.sites.prepared_scans import (
     PreparedScan,
     TrainingScan,
-    bank_groups,
-    build_banks,
+    build_profiles,
     load_scans,
+    profile_groups,
     usable_modalities,
 )
-from bids_harmony.sites.profile_files import write_banks
+from bids_harmony.sites.profile_files import write_profiles
 from bids_harmony.training.paired import (
     CGANOptions,
     SiMixOptions,
@@ -92,15 +92,15 @@ def fit_method(
     _check_fittable(method, loaded, settings)
     torch.set_num_threads(max(1, settings.nprocs))
     encoder = load_encoder(options.encoder, options.encoder_file)  # type: ignore[arg-type]
-    banks = build_banks(
+    profiles = build_profiles(
         loaded,
         encoder,
         cells=preset(options.preset).aan.grid,
         size=options.bank_size,
         voxel_mm=settings.voxel_mm,
     )
-    write_banks(out_dir, banks.values(), settings.voxel_mm)
-    _LOGGER.info("%s: %d site banks", method, len(banks))
+    write_profiles(out_dir, profiles.values(), settings.voxel_mm)
+    _LOGGER.info("%s: %d site profiles", method, len(profiles))
     if not METHOD_NEEDS[method].trained:
         return write_fitted(out_dir, method, {}, {"version": __version__})["extra"]
     if method == "histogram-n4":
@@ -130,11 +130,11 @@ def _check_fittable(method: str, scans: Sequence[PreparedScan], settings: Settin
 
 
 def _fit_n4(scans: Sequence[PreparedScan], settings: Settings, out_dir: Path) -> dict[str, Any]:
-    """Mean landmarks of N4-corrected scans, of the same scans as the banks."""
+    """Mean landmarks of N4-corrected scans, of the same scans as the profiles."""
     grid = reference_grid(settings.voxel_mm)
     tensors: dict[str, Tensor] = {}
     places = []
-    groups = bank_groups(scans, settings.training.bank_size)
+    groups = profile_groups(scans, settings.training.bank_size)
     for number, ((site, modality), group) in enumerate(groups.items()):
         found = [landmarks(without_bias(s.data, s.mask, grid), s.mask) for s in group]
         tensors[str(number)] = torch.from_numpy(np.mean(found, axis=0))

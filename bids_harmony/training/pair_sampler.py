@@ -16,9 +16,9 @@ from torch import Tensor
 from bids_harmony.methods.conditioned import Conditioned, condition_scan
 from bids_harmony.model.network import Condition
 from bids_harmony.model.presets import NetworkConfig
-from bids_harmony.sites.image_profile import SiteBank
+from bids_harmony.sites.image_profile import ImageProfile
 from bids_harmony.sites.prepared_scans import PreparedScan
-from bids_harmony.training.target_statistics import Look, TargetLooks, together
+from bids_harmony.training.target_statistics import ChannelStatistics, TargetStatistics, together
 
 __all__ = ["Pairing", "Pairs", "UnpairedSampler"]
 
@@ -72,7 +72,7 @@ class Pairs:
 
     stack: Tensor
     condition: Condition
-    target: Look
+    target: ChannelStatistics
     same_site: Tensor
     step: int
     share: float = 1.0
@@ -110,8 +110,8 @@ class UnpairedSampler:
     Attributes
     ----------
     scans : sequence of PreparedScan
-    banks : mapping of (site, modality) to SiteBank
-    looks : TargetLooks
+    profiles : mapping of (site, modality) to ImageProfile
+    statistics : TargetStatistics
     config : NetworkConfig
         Decides what conditions hold.
     voxel_mm : float
@@ -120,8 +120,8 @@ class UnpairedSampler:
     """
 
     scans: Sequence[PreparedScan]
-    banks: Mapping[tuple[str, str], SiteBank]
-    looks: TargetLooks
+    profiles: Mapping[tuple[str, str], ImageProfile]
+    statistics: TargetStatistics
     config: NetworkConfig
     voxel_mm: float
     use_closed_form: bool
@@ -160,7 +160,7 @@ class UnpairedSampler:
         share = len(own) / len(rows)
         # More parts than slices: a slice without weight keeps the graph in shape.
         own = own or rows[:1]
-        stacks, conditions, looks = [], [], []
+        stacks, conditions, statistics = [], [], []
         for group in _runs(own):
             first, heights = group[0], np.array([row.height for row in group])
             stack, condition = self._condition(first.source, first.target_site).slices(heights)
@@ -168,12 +168,14 @@ class UnpairedSampler:
             conditions.append(condition)
             if self.pairing.art_target == "prototype":
                 goals = self._scans_of[first.source.modality, first.target_site]
-                looks.append(self.looks.of_site(goals, [row.matched for row in group]))
+                statistics.append(self.statistics.of_site(goals, [row.matched for row in group]))
             else:
-                looks.append(self.looks.of_slices(first.goal, [row.matched for row in group]))
+                statistics.append(
+                    self.statistics.of_slices(first.goal, [row.matched for row in group])
+                )
         same = torch.tensor([row.source.site == row.target_site for row in own])
         joined = Condition.joined(conditions)
-        return Pairs(torch.cat(stacks), joined, together(looks), same, step, share)
+        return Pairs(torch.cat(stacks), joined, together(statistics), same, step, share)
 
     @cached_property
     def _scans_of(self) -> dict[tuple[str, str], list[PreparedScan]]:
@@ -230,8 +232,8 @@ class UnpairedSampler:
             self._conditioned[key] = condition_scan(
                 source.data,
                 source.mask,
-                self.banks[source.site, source.modality],
-                self.banks[target_site, source.modality],
+                self.profiles[source.site, source.modality],
+                self.profiles[target_site, source.modality],
                 voxel_mm=self.voxel_mm,
                 config=self.config,
                 use_closed_form=self.use_closed_form,

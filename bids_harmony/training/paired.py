@@ -1,7 +1,7 @@
 """Fitting the methods for one target site: SSIMH, and cGAN and SiMix from travelling subjects.
 
-Arrays in, a model folder out. The folder still needs the site banks, which all methods share
-(`bank_files.write_banks`); `fit.fit_method` writes both.
+Arrays in, a model folder out. The folder still needs the site profiles, which all methods share
+(`profile_files.write_profiles`); `fit.fit_method` writes both.
 """
 
 from __future__ import annotations

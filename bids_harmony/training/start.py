@@ -1,7 +1,7 @@
 """The model that the package ships: pre-trained on synthetic twins, without any site.
 
-Training starts from it, and without training it harmonizes to sites whose banks are made on the
-fly (`bank_shelf`). `benchmarks/pretrain.py` makes it.
+Training starts from it, and without training it harmonizes to sites whose profiles are made on the
+fly (`profile_cache`). `benchmarks/pretrain.py` makes it.
 """
 
 from __future__ import annotations

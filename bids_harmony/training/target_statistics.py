@@ -13,16 +13,16 @@ from bids_harmony.model.encoder import Encoder
 from bids_harmony.sites.prepared_scans import PreparedScan
 from bids_harmony.training.losses import channel_statistics
 
-__all__ = ["Look", "TargetLooks", "together"]
+__all__ = ["ChannelStatistics", "TargetStatistics", "together"]
 
 Array = np.ndarray
 #: Means and standard deviations per encoder tap, (n, C) each.
-Look = list[tuple[Tensor, Tensor]]
+ChannelStatistics = list[tuple[Tensor, Tensor]]
 #: Slices whose statistics are kept; with the widest encoder that is 150 MB.
 _KEPT = 20_000
 
 
-class TargetLooks:
+class TargetStatistics:
     """Statistics of slices and of sites, computed when first asked for.
 
     Parameters
@@ -34,14 +34,14 @@ class TargetLooks:
 
     def __init__(self, encoder: Encoder, kept: int = _KEPT) -> None:
         self.encoder, self.kept = encoder, kept
-        self._slices: dict[tuple[str, int], Look] = {}
-        self._sites: dict[tuple[str, str, int], Look] = {}
+        self._slices: dict[tuple[str, int], ChannelStatistics] = {}
+        self._sites: dict[tuple[str, str, int], ChannelStatistics] = {}
 
-    def of_slices(self, scan: PreparedScan, heights: Iterable[int]) -> Look:
-        """Look of slices of a scan, one row per height."""
+    def of_slices(self, scan: PreparedScan, heights: Iterable[int]) -> ChannelStatistics:
+        """ChannelStatistics of slices of a scan, one row per height."""
         wanted = [int(k) for k in heights]
         known = {k: self._slices.get((scan.label, k)) for k in wanted}
-        found = {k: look for k, look in known.items() if look is not None}
+        found = {k: statistics for k, statistics in known.items() if statistics is not None}
         # One by one: the last bits of a convolution depend on what else is in its batch, and a
         # training that was cut off draws in another order.
         for k in (k for k in known if k not in found):
@@ -50,28 +50,33 @@ class TargetLooks:
             self._slices.pop(next(iter(self._slices)))
         return together([found[k] for k in wanted])
 
-    def of_site(self, scans: Sequence[PreparedScan], heights: Iterable[int]) -> Look:
-        """Mean look of a site's scans of one modality, one row per height."""
+    def of_site(self, scans: Sequence[PreparedScan], heights: Iterable[int]) -> ChannelStatistics:
+        """Mean statistics of a site's scans of one modality, one row per height."""
         rows = []
         for k in heights:
             key = scans[0].site, scans[0].modality, int(k)
             if key not in self._sites:
-                looks = together([self.of_slices(s, s.nearest(np.array([int(k)]))) for s in scans])
-                self._sites[key] = [(m.mean(0, True), s.mean(0, True)) for m, s in looks]
+                statistics = together(
+                    [self.of_slices(s, s.nearest(np.array([int(k)]))) for s in scans]
+                )
+                self._sites[key] = [(m.mean(0, True), s.mean(0, True)) for m, s in statistics]
             rows.append(self._sites[key])
         return together(rows)
 
     @torch.no_grad()
-    def _encode(self, scan: PreparedScan, height: int) -> Look:
+    def _encode(self, scan: PreparedScan, height: int) -> ChannelStatistics:
         stack = torch.from_numpy(cut_stack(scan.data, [height])).clamp(0, 1)
         device = next(self.encoder.parameters()).device
         taps = [channel_statistics(tap) for tap in self.encoder.features(stack.to(device))]
         return [(mean.cpu(), std.cpu()) for mean, std in taps]
 
 
-def together(looks: Sequence[Look]) -> Look:
-    """Rows of several looks in one."""
+def together(statistics: Sequence[ChannelStatistics]) -> ChannelStatistics:
+    """Rows of several statistics in one."""
     return [
-        (torch.cat([look[t][0] for look in looks]), torch.cat([look[t][1] for look in looks]))
-        for t in range(len(looks[0]))
+        (
+            torch.cat([statistics[t][0] for statistics in statistics]),
+            torch.cat([statistics[t][1] for statistics in statistics]),
+        )
+        for t in range(len(statistics[0]))
     ]

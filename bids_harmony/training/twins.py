@@ -1,7 +1,8 @@
 """Synthetic twins: one person on two random scanners, for supervised pre-training.
 
-The network learns what a transfer between scanners is: given a scan at A and the banks of A and B,
-which were made from other people, it must give the noise-free scan at B. No real pair is needed.
+The network learns what a transfer between scanners is: given a scan at A and the profiles of A and
+B, which were made from other people, it must give the noise-free scan at B. No real pair is
+needed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from bids_harmony.phantom.anatomy import Anatomy, make_anatomy
 from bids_harmony.phantom.biology import LOCAL_VARIATION, Biology, draw_biology, with_biology
 from bids_harmony.phantom.people import SourceMaps, Variety, draw_person
 from bids_harmony.phantom.scanner import Scanner, acquire, random_scanner
-from bids_harmony.sites.image_profile import SiteBank, build_bank
+from bids_harmony.sites.image_profile import ImageProfile, build_profile
 
 __all__ = [
     "Batch",
@@ -55,15 +56,15 @@ class TwinPlan:
 
     Attributes
     ----------
-    training_people, bank_people, validation_people : int
+    training_people, profile_people, validation_people : int
         Three groups that never overlap. All differ as real people do (`phantom.biology`); every
         second of those who train or validate as ill people do.
-    scans_per_bank : tuple of int
-        Fewest and most bank people that a simulated site draws for itself, evenly in the
+    scans_per_profile : tuple of int
+        Fewest and most profile people that a simulated site draws for itself, evenly in the
         logarithm: real sites have not scanned the same people, some have scanned one.
     people_per_source : int
         Training people drawn from every source of tissue maps besides the template; a third as
-        many more are for banks.
+        many more are for profiles.
     training_scanners, validation_scanners : int
         Two groups that never overlap.
     modalities : tuple of str
@@ -71,13 +72,13 @@ class TwinPlan:
     voxel_mm : float
         Spacing of the reference grid.
     coded : int
-        Scans per bank that are encoded.
+        Scans per profile that are encoded.
     seed : int
     """
 
     training_people: int = 20
-    bank_people: int = 16
-    scans_per_bank: tuple[int, int] = (1, 30)
+    profile_people: int = 16
+    scans_per_profile: tuple[int, int] = (1, 30)
     validation_people: int = 4
     people_per_source: int = 6
     training_scanners: int = 32
@@ -90,14 +91,14 @@ class TwinPlan:
 
 @dataclass(frozen=True, eq=False)
 class TwinPool:
-    """People, scanners and their banks."""
+    """People, scanners and their profiles."""
 
     plan: TwinPlan
     grid: ReferenceGrid
     training: tuple[Anatomy, ...]
     validation: tuple[Anatomy, ...]
     scanners: tuple[Scanner, ...]
-    banks: dict[tuple[str, str], SiteBank]
+    profiles: dict[tuple[str, str], ImageProfile]
 
     @property
     def training_scanners(self) -> tuple[Scanner, ...]:
@@ -148,7 +149,7 @@ def make_pool(
     threads: int = 1,
     sources: Sequence[SourceMaps] = (),
 ) -> TwinPool:
-    """Draw people and scanners and build every scanner's banks.
+    """Draw people and scanners and build every scanner's profiles.
 
     Parameters
     ----------
@@ -157,20 +158,20 @@ def make_pool(
     cells : int
         g of the network's grid.
     threads : int
-        Banks built side by side; does not change them.
+        Profiles built side by side; does not change them.
     sources : sequence of SourceMaps
         Tissue of other brains than the template's, on the reference grid of the plan; their people
-        train and fill banks, validation stays with people of the template.
+        train and fill profiles, validation stays with people of the template.
     """
     grid = reference_grid(plan.voxel_mm)
-    total = plan.training_people + plan.bank_people + plan.validation_people
+    total = plan.training_people + plan.profile_people + plan.validation_people
     first = _PEOPLE + plan.seed * 10_000
     people = [
         make_anatomy(grid, first + i, variation=LOCAL_VARIATION)
         for i in tqdm(range(total), desc="people", unit="person", disable=None)
     ]
-    validation = people[plan.training_people + plan.bank_people :]
-    bankers = people[plan.training_people : plan.training_people + plan.bank_people]
+    validation = people[plan.training_people + plan.profile_people :]
+    bankers = people[plan.training_people : plan.training_people + plan.profile_people]
     training = people[: plan.training_people]
     for number, maps in enumerate(sources):
         seed = first + 5_000 + number * 100
@@ -191,17 +192,17 @@ def make_pool(
         for i in range(plan.training_scanners + plan.validation_scanners)
     ]
 
-    def bank(scanner: Scanner, modality: str) -> SiteBank:
+    def profile(scanner: Scanner, modality: str) -> ImageProfile:
         scans = []
         drawn = np.random.default_rng([plan.seed, scanner.bias_seed, 0xBA])
-        fewest, most = np.log(plan.scans_per_bank)
+        fewest, most = np.log(plan.scans_per_profile)
         count = min(round(float(np.exp(drawn.uniform(fewest, most)))), len(bankers))
         for index in sorted(drawn.choice(len(bankers), count, replace=False)):
             person = bankers[index]
             data = acquire(person, scanner, modality, scan_seed=person.seed * 3 + 1)
             scale = robust_scale(data, person.mask)
             scans.append((f"person-{person.seed}", data / scale, person.mask, scale))
-        return build_bank(
+        return build_profile(
             scanner.site,
             modality,
             scans,
@@ -215,16 +216,16 @@ def make_pool(
     wanted = [(scanner, modality) for scanner in scanners for modality in kinds]
     # Filters and convolutions let go of the interpreter's lock: threads use the processors.
     with ThreadPoolExecutor(max_workers=threads) as workers:
-        made = workers.map(lambda pair: bank(*pair), wanted)
-        built = list(tqdm(made, "simulated sites", len(wanted), unit="bank", disable=None))
-    banks = {(b.site, b.modality): b for b in built}
+        made = workers.map(lambda pair: profile(*pair), wanted)
+        built = list(tqdm(made, "simulated sites", len(wanted), unit="profile", disable=None))
+    profiles = {(b.site, b.modality): b for b in built}
     return TwinPool(
         plan=plan,
         grid=grid,
         training=tuple(training),
         validation=tuple(validation),
         scanners=tuple(scanners),
-        banks=banks,
+        profiles=profiles,
     )
 
 
@@ -286,8 +287,8 @@ def twin_pair(
     conditioned = condition_scan(
         data,
         person.mask,
-        pool.banks[source.site, modality],
-        pool.banks[target.site, modality],
+        pool.profiles[source.site, modality],
+        pool.profiles[target.site, modality],
         voxel_mm=pool.grid.voxel_mm,
         config=config,
         use_closed_form=use_closed_form,

@@ -59,7 +59,7 @@ def test_clone_has_the_parameters_and_nothing_learnt(native, coi):
     assert not [name for name in vars(copy) if name.endswith("_")]
     # A profile is a parameter like any other.
     copied = clone(Harmonizer(coi)).target
-    assert np.array_equal(copied.bank.mean_image, coi.bank.mean_image)
+    assert np.array_equal(copied.image_profile.mean_image, coi.image_profile.mean_image)
 
 
 def test_a_scan_of_the_target_comes_back_unchanged(native):
@@ -153,9 +153,9 @@ def test_people_and_covariates_go_to_their_sites(on_grid):
     harmonizer = Harmonizer("COI", voxel_mm=MM, method="none").fit(
         scans, sites, people=["a", "b", "a", "c"], covariates={"age": [20, 30, 40, 50]}
     )
-    looks = {site: harmonizer.profiles_[site].bank.looks for site in ("COI", "GE")}
-    assert looks["COI"].people == ("a", "a") and looks["GE"].people == ("b", "c")
-    assert list(looks["GE"].covariates["age"]) == [30, 50]
+    kept = {site: harmonizer.profiles_[site].image_profile.scan_measures for site in ("COI", "GE")}
+    assert kept["COI"].people == ("a", "a") and kept["GE"].people == ("b", "c")
+    assert list(kept["GE"].covariates["age"]) == [30, 50]
     assert harmonizer.profiles_["COI"].n_people == 1
 
 

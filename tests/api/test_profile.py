@@ -9,7 +9,7 @@ import pytest
 
 from bids_harmony import SiteProfile, harmonize
 from bids_harmony.exceptions import DataError, MissingInput
-from bids_harmony.sites.profile_files import bank_digest
+from bids_harmony.sites.profile_files import profile_digest
 from tests.api.conftest import GRID, MM
 
 
@@ -29,23 +29,25 @@ def test_what_a_profile_says(coi, on_grid):
 
 
 def test_a_profile_cannot_be_changed_through_what_it_shows(coi):
-    before = bank_digest(coi.bank)
+    before = profile_digest(coi.image_profile)
     coi.tissue_means[:] = 0
     coi.quantiles[:] = 0
     np.asarray(coi.mean_image.dataobj)[:] = 0
-    assert bank_digest(coi.bank) == before
+    assert profile_digest(coi.image_profile) == before
 
 
 def test_a_file_gives_the_same_profile_and_the_same_image(coi, ge, on_grid, tmp_path):
     path = tmp_path / "new" / "COI_T1w.safetensors"
     coi.save(path)
     read = SiteProfile.load(path)
-    assert repr(read) == repr(coi) and bank_digest(read.bank) == bank_digest(coi.bank)
+    assert repr(read) == repr(coi) and profile_digest(read.image_profile) == profile_digest(
+        coi.image_profile
+    )
     scan = on_grid.scan(5, "GE")
     assert np.array_equal(harmonize(scan, read, source=ge), harmonize(scan, coi, source=ge))
     assert [p.name for p in path.parent.iterdir()] == [path.name]
     copy = pickle.loads(pickle.dumps(coi))
-    assert bank_digest(copy.bank) == bank_digest(coi.bank)
+    assert profile_digest(copy.image_profile) == profile_digest(coi.image_profile)
 
 
 def test_files_that_are_no_profile(tmp_path):
@@ -60,7 +62,7 @@ def test_one_image_is_a_list_of_one(on_grid):
     scan = on_grid.scan(0, "COI", "T2w")
     one = SiteProfile.from_images(scan, modality="T2w", voxel_mm=MM)
     many = SiteProfile.from_images([scan], modality="T2w", voxel_mm=MM)
-    assert bank_digest(one.bank) == bank_digest(many.bank)
+    assert profile_digest(one.image_profile) == profile_digest(many.image_profile)
     assert repr(one) == "SiteProfile('', 'T2w', scans=1, people=1, voxel_mm=6)"
 
 
@@ -80,6 +82,8 @@ def test_images_of_one_name_are_two_people(native, tmp_path):
 def test_a_profile_for_another_model(coi, ge, on_grid):
     from dataclasses import replace
 
-    other = replace(coi, bank=replace(coi.bank, codes=coi.bank.codes[:, :10]))
+    other = replace(
+        coi, image_profile=replace(coi.image_profile, codes=coi.image_profile.codes[:, :10])
+    )
     with pytest.raises(DataError, match="made for another model"):
         harmonize(on_grid.scan(5, "GE"), other, source=ge)

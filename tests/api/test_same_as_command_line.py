@@ -10,16 +10,16 @@ from bids_harmony.interfaces.anatomy import BrainFromImage, RegisterToReference
 from bids_harmony.interfaces.harmonization import Harmonize, PrepareForTraining
 from bids_harmony.methods.profile_encoder import encoder_and_cells
 from bids_harmony.model.shipped import SHIPPED_MODEL
-from bids_harmony.sites.image_profile import MOST_CODED, build_bank
+from bids_harmony.sites.image_profile import MOST_CODED, build_profile
 from bids_harmony.sites.prepared_scans import TrainingScan, load_scans
-from bids_harmony.sites.profile_cache import BankShelf
-from bids_harmony.sites.profile_files import bank_digest
+from bids_harmony.sites.profile_cache import ProfileCache
+from bids_harmony.sites.profile_files import profile_digest
 from tests.api.conftest import MM
 
 
 @pytest.fixture(scope="module")
 def steps(native, tmp_path_factory):
-    """Mask, transform and prepared scan of each, and the shelf that the workflow makes of them."""
+    """Mask, transform and prepared scan of each, and the cache that the workflow makes of them."""
     folder = tmp_path_factory.mktemp("steps")
     fits, ready = [], []
     for number, (path, site) in enumerate(zip(native.paths, native.sites, strict=True)):
@@ -47,31 +47,33 @@ def steps(native, tmp_path_factory):
         label = path.name.partition(".")[0]
         ready.append(TrainingScan(label, f"{number}", "T1w", site, prepared))
     encoder, cells = encoder_and_cells()
-    shelf = BankShelf(folder / "banks", MM)
+    cache = ProfileCache(folder / "banks", MM)
     for site in set(native.sites):
         scans = load_scans([scan for scan in ready if scan.site == site], MM)
-        bank = build_bank(
+        profile = build_profile(
             site, "T1w", [(s.label, s.data, s.mask, s.scale) for s in scans], encoder,
             cells=cells, voxel_mm=MM, coded=MOST_CODED,
         )  # fmt: skip
-        shelf.write(bank, {})
-    return fits, shelf
+        cache.write(profile, {})
+    return fits, cache
 
 
-def harmonized_by_steps(fit, shelf, site, folder, **options):
+def harmonized_by_steps(fit, cache, site, folder, **options):
     interface = Harmonize(
         **fit, method=options.pop("method", "ihf"), model_dir=str(SHIPPED_MODEL),
-        model_sha256="", identity="", shelf_dir=str(shelf.folder), voxel_mm=MM, modality="T1w",
+        model_sha256="", identity="", cache_dir=str(cache.folder), voxel_mm=MM, modality="T1w",
         source_site=site, target_site="COI", **options,
     )  # fmt: skip
     return nib.load(interface.run(cwd=str(folder)).outputs.out_file)
 
 
-def test_profiles_are_the_banks_of_the_shelf(native, steps):
-    _, shelf = steps
+def test_profiles_are_the_profiles_of_the_cache(native, steps):
+    _, cache = steps
     for site in ("COI", "GE"):
-        bank, _ = shelf.read(site, "T1w")
-        assert bank_digest(native.harmonizer.profiles_[site].bank) == bank_digest(bank)
+        profile, _ = cache.read(site, "T1w")
+        assert profile_digest(native.harmonizer.profiles_[site].image_profile) == profile_digest(
+            profile
+        )
 
 
 def assert_same(image, other):
@@ -81,8 +83,8 @@ def assert_same(image, other):
 
 @pytest.mark.parametrize("seen", [True, False])
 def test_transform_gives_what_the_workflow_writes(native, steps, tmp_path, seen):
-    fits, shelf = steps
-    theirs = harmonized_by_steps(fits[2], shelf, "GE", tmp_path)
+    fits, cache = steps
+    theirs = harmonized_by_steps(fits[2], cache, "GE", tmp_path)
     # What `fit` has seen is not registered again; what it has not, is.
     before = native.harmonizer._seen
     try:
@@ -98,9 +100,9 @@ def test_transform_gives_what_the_workflow_writes(native, steps, tmp_path, seen)
 def test_a_stripped_scan_by_another_method(native, steps, tmp_path):
     from sklearn.base import clone
 
-    fits, shelf = steps
+    fits, cache = steps
     options = {"method": "histogram", "skull_strip": True}
-    theirs = harmonized_by_steps(fits[2], shelf, "GE", tmp_path, **options)
+    theirs = harmonized_by_steps(fits[2], cache, "GE", tmp_path, **options)
     profiles = native.harmonizer.profiles_
     other = clone(native.harmonizer).set_params(target=profiles["COI"], **options)
     recipe = other._settle()

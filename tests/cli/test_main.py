@@ -17,8 +17,8 @@ import pytest
 
 from bids_harmony.cli.main import main
 from bids_harmony.exceptions import DataError, ExitCode, MissingInput, Terminated, TryAgain
-from bids_harmony.sites.image_profile import SiteBank
-from bids_harmony.sites.profile_files import write_banks
+from bids_harmony.sites.image_profile import ImageProfile
+from bids_harmony.sites.profile_files import write_profiles
 
 
 @pytest.fixture
@@ -125,8 +125,8 @@ def test_target_that_only_the_model_knows(call, workflow, tmp_path):
     models.mkdir(parents=True)
     (models / "model.json").write_text("{}")
     nothing = np.zeros((2, 2, 2), np.float32)
-    bank = SiteBank("Osaka", "T1w", *[nothing] * 7, 1.0, ("x",))
-    write_banks(models, [bank], 1.0)
+    profile = ImageProfile("Osaka", "T1w", *[nothing] * 7, 1.0, ("x",))
+    write_profiles(models, [profile], 1.0)
     words = ("--method", "histogram", "--modalities", "T1w")
     assert call("--target-site", "osaka", *words)[0] == 0
     assert workflow.calls[0][0].target_site == "Osaka"
@@ -190,7 +190,7 @@ def test_dry_run_shows_the_plan_and_writes_nothing(call, workflow, cohort, tmp_p
 
 def test_scans_and_sites_are_found_without_the_network(cohort, tmp_path):
     """Its import takes longer than all the rest, and workers may start before it."""
-    write_banks(tmp_path / "models", [], 2.0)
+    write_profiles(tmp_path / "models", [], 2.0)
     code = (
         "import sys\nfrom pathlib import Path\n"
         "from bids_harmony.bids.dataset import find_scans\n"

@@ -5,8 +5,8 @@ import pytest
 
 from bids_harmony.diffusion.calibration import (
     QUANTILES,
-    ScanLook,
-    look_at_scan,
+    SeriesMeasures,
+    measure_series,
     noise_sd,
     shell_order,
     steepness,
@@ -20,7 +20,7 @@ SCALE = 2000.0
 def look(gradients=None, **scanner):
     gradients = gradients or make_gradients()
     series, mask = make_series(gradients, **scanner)
-    return look_at_scan(series, gradients, mask, SCALE)
+    return measure_series(series, gradients, mask, SCALE)
 
 
 @pytest.mark.parametrize("noise", [0.02, 0.05])
@@ -50,7 +50,7 @@ def test_without_water_or_a_fitting_shell_nothing_is_said():
     gradients = make_gradients()
     series, mask = make_series(gradients)
     mask[8:12] = False
-    assert np.isnan(look_at_scan(series, gradients, mask, SCALE).water)
+    assert np.isnan(measure_series(series, gradients, mask, SCALE).water)
 
 
 def test_levels_do_not_depend_on_gradients_and_little_on_noise():
@@ -71,7 +71,7 @@ def test_an_order_that_is_mostly_noise_has_no_level():
 def test_quantiles_are_those_of_the_attenuation():
     gradients = make_gradients()
     series, mask = make_series(gradients)
-    found = look_at_scan(series, gradients, mask, SCALE).quantiles[1000.0]
+    found = measure_series(series, gradients, mask, SCALE).quantiles[1000.0]
     weighted = series.signal(np.s_[..., gradients.bvals == 1000])[mask]
     ratio = weighted / series.signal(np.s_[..., gradients.b0])[mask].mean(1)[:, None]
     assert np.allclose(found, np.percentile(ratio, QUANTILES), atol=0.02)
@@ -79,7 +79,7 @@ def test_quantiles_are_those_of_the_attenuation():
 
 def test_looks_survive_their_text():
     made = look(noise=0.1)
-    again = ScanLook.from_json(made.to_json())
+    again = SeriesMeasures.from_json(made.to_json())
     assert again.to_json() == made.to_json()
     assert again.quantiles == made.quantiles
 

@@ -134,7 +134,7 @@ def snapshot(folder: Path) -> dict[str, tuple]:
 def assert_whole(out: Path) -> None:
     """No temporary file, and every file that is there can be read to its end."""
     for path in out.rglob("*"):
-        # Jobs wait for each other at tables and banks; the locks' files stay.
+        # Jobs wait for each other at tables and profiles; the locks' files stay.
         if not path.is_file() or path in (out / ".lock", out / "models/banks/.lock"):
             continue
         assert path.name == ".bidsignore" or not path.name.startswith("."), path

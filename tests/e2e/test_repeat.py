@@ -124,14 +124,16 @@ def test_other_settings_make_it_anew(again, model, harmonized):
 
 
 def test_another_model_makes_it_anew(again, trained, tmp_path, harmonized):
-    from bids_harmony.sites.profile_files import read_banks, write_banks
+    from bids_harmony.sites.profile_files import read_profiles, write_profiles
 
     models = tmp_path / "models"
     shutil.copytree(trained / "models", models, ignore=shutil.ignore_patterns("*checkpoint*"))
     assert set(again("--model", str(models)).states.values()) == {"skipped"}  # a mere copy
-    banks, voxel_mm = read_banks(models)
-    brighter = [replace(b, single=None, tissue_means=b.tissue_means**0.7) for b in banks.values()]
-    write_banks(models, brighter, voxel_mm)
+    profiles, voxel_mm = read_profiles(models)
+    brighter = [
+        replace(b, single=None, tissue_means=b.tissue_means**0.7) for b in profiles.values()
+    ]
+    write_profiles(models, brighter, voxel_mm)
     finished = again("--model", str(models))
     assert finished.code == 0 and set(finished.states.values()) == {"done"}
     assert niftis(finished.out) != niftis(harmonized.out)

@@ -81,4 +81,4 @@ def test_looks_of_sites_leave_nothing_either(bids, trained, tmp_path):
     )  # fmt: skip
     assert finished.code == 0, finished.told
     left = [p.relative_to(tmp_path / "work").as_posix() for p in inodes(tmp_path / "work")]
-    assert sorted(left) == ["banks_wf", "participant_wf"]
+    assert sorted(left) == ["profiles_wf", "participant_wf"]

@@ -45,6 +45,6 @@ def test_an_installation_harmonizes_without_training_and_without_network(bids, t
     assert before.shape == after.shape
     changed = np.abs(after - before).mean() / before[before > 0].mean()
     assert 0.005 < changed < 0.5
-    # The next job finds the banks where this one left them.
-    banks = {p.name for p in (out / "models" / "banks").glob("*.safetensors")}
-    assert len(banks) == 2
+    # The next job finds the profiles where this one left them.
+    profiles = {p.name for p in (out / "models" / "banks").glob("*.safetensors")}
+    assert len(profiles) == 2

@@ -28,7 +28,7 @@ T1W = (
 )
 SERIES = (
     # The only series that shows its site.
-    ("io", "start series_banks_wf.sub_COI01_dwi_wf.fit_wf.mask_brain"),
+    ("io", "start series_profiles_wf.sub_COI01_dwi_wf.fit_wf.mask_brain"),
     ("io", "_dwi_2mm.json"),
     ("full", "start participant_wf.sub_GE01_dwi_wf.dwi_harmonize_wf.harmonize"),
     ("term", "harmonizedCOI_dwi.nii.gz"),

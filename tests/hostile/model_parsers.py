@@ -1,4 +1,4 @@
-"""Readers of models, banks and encoders."""
+"""Readers of models, profiles and encoders."""
 
 from __future__ import annotations
 
@@ -56,26 +56,26 @@ def _read_fitted(path: Path) -> object:
     return read_fitted(path.parent, "ihf")
 
 
-def _read_bank_file(path: Path) -> object:
-    from bids_harmony.sites.profile_files import read_bank, read_made_of, read_site
+def _read_profile_file(path: Path) -> object:
+    from bids_harmony.sites.profile_files import read_made_of, read_profile, read_site
 
-    return read_bank(path), read_made_of(path), read_site(path)
+    return read_profile(path), read_made_of(path), read_site(path)
 
 
-def _read_banks(path: Path) -> object:
-    from bids_harmony.sites.profile_files import read_banks
+def _read_profiles(path: Path) -> object:
+    from bids_harmony.sites.profile_files import read_profiles
 
-    return read_banks(path.parent)
+    return read_profiles(path.parent)
 
 
 @cache
-def _banks() -> list[bytes]:
+def _profiles() -> list[bytes]:
     import tempfile
 
-    from bids_harmony.sites.image_profile import SiteBank
-    from bids_harmony.sites.profile_files import write_bank
+    from bids_harmony.sites.image_profile import ImageProfile
+    from bids_harmony.sites.profile_files import write_profile
 
-    bank = SiteBank(
+    profile = ImageProfile(
         site="COI",
         modality="T1w",
         mean_image=np.ones((2, 2, 2), np.float32),
@@ -89,8 +89,8 @@ def _banks() -> list[bytes]:
         scans=("sub-1_T1w",),
     )
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "bank.safetensors"
-        write_bank(path, bank, 2.0, {"scans": ["sub-1_T1w"]})
+        path = Path(folder) / "profile.safetensors"
+        write_profile(path, profile, 2.0, {"scans": ["sub-1_T1w"]})
         return [path.read_bytes()]
 
 
@@ -115,9 +115,9 @@ def _read_ranges(path: Path) -> object:
 
 
 def _read_look(path: Path) -> object:
-    from bids_harmony.sites.series_profile import SeriesLook
+    from bids_harmony.sites.series_profile import SeriesProfile
 
-    return SeriesLook.read(path)
+    return SeriesProfile.read(path)
 
 
 _LOOK = {
@@ -164,8 +164,8 @@ PARSERS: dict[str, Parser] = {
     "fitted-description": Parser(
         "model.json", _read_fitted, lambda: [_model()[0]], JSON_WORDS, beside=_weights_beside
     ),
-    "bank": Parser("bank.safetensors", _read_bank_file, _banks, TENSOR_WORDS),
-    "banks": Parser("banks.safetensors", _read_banks, _banks, TENSOR_WORDS),
+    "profile": Parser("profile.safetensors", _read_profile_file, _profiles, TENSOR_WORDS),
+    "banks": Parser("banks.safetensors", _read_profiles, _profiles, TENSOR_WORDS),
     "range": Parser("range.safetensors", _read_ranges, _ranges, TENSOR_WORDS, optional=True),
     "look": Parser("look.json", _read_look, lambda: as_json(_LOOK), JSON_WORDS),
     "encoder": Parser("encoder.safetensors", _read_tensors, _ranges, TENSOR_WORDS),

@@ -15,7 +15,7 @@ from bids_harmony.bids.site import SiteEvidence, canonical_site
 from bids_harmony.cli.folders import check_output_links
 from bids_harmony.cli.parser import parse_settings
 from bids_harmony.exceptions import BidsHarmonyError, CannotCreateOutput, UsageError
-from bids_harmony.sites.profile_cache import BankShelf
+from bids_harmony.sites.profile_cache import ProfileCache
 from tests.raw_dataset import cohort, raw
 
 __all__ = ["cohort", "raw"]
@@ -31,7 +31,7 @@ def test_no_site_name_leads_out_of_the_output_folder(site, tmp_path):
     out = tmp_path / "out"
     image = tmp_path / "bids" / "sub-1" / "anat" / "sub-1_T1w.nii.gz"
     scan = Scan(image, {"subject": "1", "datatype": "anat"}, "T1w", {}, SiteEvidence(site, "x"))
-    assert BankShelf(out / "banks", 1.0).path(site, "T1w").parent == out / "banks"
+    assert ProfileCache(out / "banks", 1.0).path(site, "T1w").parent == out / "banks"
     name = canonical_site(site) or ""
     assert name.isprintable() or "\u202e" in name
     try:

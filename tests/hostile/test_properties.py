@@ -158,7 +158,7 @@ def test_headers_of_any_numbers(name, kind, tmp_path):
     of_any_numbers()
 
 
-@pytest.mark.parametrize("name", ["model-weights", "bank", "banks", "range", "encoder"])
+@pytest.mark.parametrize("name", ["model-weights", "profile", "banks", "range", "encoder"])
 def test_tensors_that_claim_any_size(name, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()

@@ -38,10 +38,10 @@ def test_texture_tells_noise_from_smooth_images(rng):
 
 
 def test_log_ratio_maps_show_a_gain(world):
-    bank, scan = world.banks["COI"], world.scan("COI")
+    profile, scan = world.profiles["COI"], world.scan("COI")
     detail = texture(scan.data, scan.mask, 4)
-    maps = side_maps(scan.data, scan.mask, bank.mean_image, detail, 5.0, 4)
-    brighter = side_maps(scan.data * 1.5, scan.mask, bank.mean_image, detail, 5.0, 4)
+    maps = side_maps(scan.data, scan.mask, profile.mean_image, detail, 5.0, 4)
+    brighter = side_maps(scan.data * 1.5, scan.mask, profile.mean_image, detail, 5.0, 4)
     assert maps.shape == (scan.data.shape[2], N_MAPS, 4, 4)
     valid = maps[:, -1] > 0.5
     assert np.allclose((brighter - maps)[:, 0][valid], np.log(1.5), atol=0.02)
@@ -51,7 +51,7 @@ def test_log_ratio_maps_show_a_gain(world):
 def condition(world, network, source, target):
     scan = world.scan(source)
     return condition_scan(
-        scan.data, scan.mask, world.banks[source], world.banks[target],
+        scan.data, scan.mask, world.profiles[source], world.profiles[target],
         voxel_mm=5.0, config=network.config, use_closed_form=True,
     )  # fmt: skip
 

@@ -17,13 +17,14 @@ from bids_harmony.quality.summary import ScanSummary, SeriesSummary, load_summar
 def test_summary_of_a_scan(tmp_path):
     grid = reference_grid(5.0)
     source = reference_t1w(grid)
-    look = tmp_path / "look.npz"
+    comparison = tmp_path / "comparison.npz"
     np.savez(
-        look, source=source.astype(np.float16), harmonized=(0.5 * source).astype(np.float16),
+        comparison, source=source.astype(np.float16), harmonized=(0.5 * source).astype(np.float16),
         target=source, mask=source > 0, affine=grid.affine, quantiles=np.linspace(0, 1, 101),
     )  # fmt: skip
     (tmp_path / "quality.json").write_text(json.dumps({"quality": {}, "scale": 300.0}))
-    node = SummarizeScan(look_file=str(look), quality_file=str(tmp_path / "quality.json"))
+    quality = tmp_path / "quality.json"
+    node = SummarizeScan(comparison_file=str(comparison), quality_file=str(quality))
     summary = load_summary(node.run(cwd=str(tmp_path)).outputs.summary_file)
     assert isinstance(summary, ScanSummary) and summary.voxel_mm == 5.0
     np.testing.assert_allclose(summary.quantiles[1, 0], 0.5 * summary.quantiles[0, 0], rtol=1e-3)

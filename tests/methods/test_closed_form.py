@@ -59,22 +59,27 @@ def test_ratio_field_finds_a_smooth_gain():
 
 
 def test_equal_sites_map_to_themselves_exactly(world):
-    bank = world.banks["GE"]
+    profile = world.profiles["GE"]
     ends, field = relative_map(
-        bank.landmarks, bank.mean_image, bank.landmarks, bank.mean_image, bank.mask, 5.0
+        profile.landmarks,
+        profile.mean_image,
+        profile.landmarks,
+        profile.mean_image,
+        profile.mask,
+        5.0,
     )
-    assert np.array_equal(ends, bank.landmarks) and (field == 1).all()
+    assert np.array_equal(ends, profile.landmarks) and (field == 1).all()
     scan = world.scan("GE")
-    assert closed_form(scan.data, scan.mask, bank, bank, 5.0) is scan.data
+    assert closed_form(scan.data, scan.mask, profile, profile, 5.0) is scan.data
 
 
 def test_low_order_fit_finds_the_field_of_a_scan(world):
-    bank, mask = world.banks["COI"], world.person.mask
+    profile, mask = world.profiles["COI"], world.person.mask
     truth = np.exp(0.15 * bias_field(mask.shape, mask, [8]))
     clean = world.twin("COI")
-    found = low_order_fit(clean * truth, bank.mean_image, mask & bank.mask)
-    plain = low_order_fit(clean, bank.mean_image, mask & bank.mask)
-    both = mask & bank.mask
+    found = low_order_fit(clean * truth, profile.mean_image, mask & profile.mask)
+    plain = low_order_fit(clean, profile.mean_image, mask & profile.mask)
+    both = mask & profile.mask
     assert np.corrcoef(np.log(found / plain)[both], np.log(truth)[both])[0, 1] > 0.98
 
 
@@ -85,6 +90,6 @@ def test_low_order_fit_leaves_a_scan_without_brain_alone():
 
 def test_closed_form_beats_the_raw_scan_by_far(world):
     scan, twin = world.scan("GE"), world.twin("COI")
-    result = closed_form(scan.data, scan.mask, world.banks["GE"], world.banks["COI"], 5.0)
+    result = closed_form(scan.data, scan.mask, world.profiles["GE"], world.profiles["COI"], 5.0)
     assert rmse(result, twin, scan.mask) < 0.75 * rmse(scan.data, twin, scan.mask)
     assert not result[~scan.mask].any()

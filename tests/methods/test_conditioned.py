@@ -12,7 +12,7 @@ from bids_harmony.methods import conditioned as module
 from bids_harmony.methods.conditioned import Conditioned, condition_scan, site_evidence
 from bids_harmony.model.presets import preset
 from bids_harmony.sites.difference import compare_sites
-from bids_harmony.sites.image_profile import SiteBank
+from bids_harmony.sites.image_profile import ImageProfile
 
 SHAPE, CELLS = (16, 16, 6), 2
 MASK = np.ones(SHAPE, bool)
@@ -21,9 +21,9 @@ CONFIG = preset("local", grid=CELLS)
 RATIO, SITE_MEAN, DETAIL = 0, 2, slice(3, 5)
 
 
-def bank(level, people=5):
+def profile(level, people=5):
     """A site whose every scan is of one intensity."""
-    return SiteBank(
+    return ImageProfile(
         site=str(level), modality="T1w", mean_image=np.full(SHAPE, level, np.float32),
         landmarks=np.linspace(0, level, 11), quantiles=np.linspace(0, level, 101),
         codes=np.full((2, 3), level, np.float32),
@@ -33,7 +33,7 @@ def bank(level, people=5):
     )  # fmt: skip
 
 
-SOURCE, TARGET = bank(0.5), bank(0.8)
+SOURCE, TARGET = profile(0.5), profile(0.8)
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_the_gate_is_shut_where_nothing_differs(rng):
 
 
 def test_evidence_is_of_the_way_from_source_to_target():
-    found = site_evidence(SOURCE, bank(0.8, people=3))
-    expected = compare_sites(SOURCE.looks, bank(0.8, people=3).looks, "T1w")
+    found = site_evidence(SOURCE, profile(0.8, people=3))
+    expected = compare_sites(SOURCE.scan_measures, profile(0.8, people=3).scan_measures, "T1w")
     assert found.people == expected.people == (5, 3)
     assert np.array_equal(found.contrasts, expected.contrasts)

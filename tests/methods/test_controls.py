@@ -5,13 +5,13 @@ import pytest
 
 from bids_harmony.exceptions import SiteError
 from bids_harmony.methods import load_harmonizer
-from bids_harmony.sites.profile_files import write_banks
+from bids_harmony.sites.profile_files import write_profiles
 
 
 @pytest.fixture(scope="module")
 def folder(world, tmp_path_factory):
     path = tmp_path_factory.mktemp("banks")
-    write_banks(path, world.banks.values(), 5.0)
+    write_profiles(path, world.profiles.values(), 5.0)
     return path
 
 

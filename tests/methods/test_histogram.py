@@ -13,8 +13,8 @@ from bids_harmony.methods.histogram import match_distribution, without_bias
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.fitted_files import write_fitted
 from bids_harmony.phantom.scanner import bias_field
-from bids_harmony.sites.image_profile import build_bank
-from bids_harmony.sites.profile_files import write_banks
+from bids_harmony.sites.image_profile import build_profile
+from bids_harmony.sites.profile_files import write_profiles
 
 LEVELS = np.linspace(0, 100, 101)
 
@@ -22,7 +22,7 @@ LEVELS = np.linspace(0, 100, 101)
 @pytest.fixture(scope="module")
 def folder(world, tmp_path_factory):
     path = tmp_path_factory.mktemp("banks")
-    write_banks(path, world.banks.values(), 5.0)
+    write_profiles(path, world.profiles.values(), 5.0)
     return path
 
 
@@ -52,7 +52,7 @@ def test_equal_intensities_stay_equal_in_the_middle_of_their_quantiles():
     assert len(np.unique(matched[:5])) == 1 and matched[0, 0, 0] == pytest.approx(0.25, abs=0.02)
 
 
-def test_the_method_meets_the_quantiles_of_the_bank(world, folder):
+def test_the_method_meets_the_quantiles_of_the_profile(world, folder):
     scan, method = world.scan("GE"), load_harmonizer("histogram-cdf", folder)
     applied = method.apply(scan, modality="T1w", source_site="GE", target_site="COI")
     wanted = method.target_quantiles("T1w", "COI")
@@ -74,10 +74,10 @@ def test_bias_is_taken_out_before_landmarks_are_matched(tmp_path, rng):
 
     encoder = load_encoder("random", widths=(2, 2, 2, 2))
     goal = landmarks(clean, mask)
-    bank = build_bank(
+    profile = build_profile(
         "A", "T1w", [("a", clean.astype(np.float32), mask, 1.0)], encoder, cells=2, voxel_mm=6.0
     )
-    write_banks(tmp_path, [bank], 6.0)
+    write_profiles(tmp_path, [profile], 6.0)
     place = {"site": "A", "modality": "T1w", "scans": ["a"]}
     tensors = {"0": torch.from_numpy(goal)}
     write_fitted(tmp_path, "histogram-n4", tensors, {"version": "1", "landmarks": [place]})

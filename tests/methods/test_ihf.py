@@ -10,7 +10,7 @@ from bids_harmony.imaging.slices import reassemble
 from bids_harmony.methods import load_harmonizer
 from bids_harmony.methods.conditioned import closed_form, condition_scan, predict_change
 from bids_harmony.model.checkpoint import save_model
-from bids_harmony.sites.profile_files import write_banks
+from bids_harmony.sites.profile_files import write_profiles
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def load(world, moved_network, tmp_path):
     def make(use_closed_form):
         extra = {"version": "1", "use_closed_form": use_closed_form}
         save_model(tmp_path, moved_network, world.encoder, extra)
-        write_banks(tmp_path, world.banks.values(), 5.0)
+        write_profiles(tmp_path, world.profiles.values(), 5.0)
         return load_harmonizer("ihf", tmp_path)
 
     return make
@@ -31,7 +31,7 @@ def test_a_scan_gets_the_networks_change_on_the_closed_form_to_the_target(
     world, moved_network, load, use_closed_form
 ):
     scan = world.scan("GE")
-    pair = world.banks["GE"], world.banks["COI"]
+    pair = world.profiles["GE"], world.profiles["COI"]
     applied = load(use_closed_form).apply(
         scan, modality="T1w", source_site="GE", target_site="COI"
     )

@@ -17,8 +17,8 @@ from bids_harmony.methods import load_harmonizer
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.presets import DEFAULT_PRESET, preset
 from bids_harmony.model.shipped import SHIPPED_MODEL
-from bids_harmony.sites.image_profile import build_bank
-from bids_harmony.sites.profile_cache import BankShelf
+from bids_harmony.sites.image_profile import build_profile
+from bids_harmony.sites.profile_cache import ProfileCache
 from lab.lesion_signal import place_lesions, prepared_with_lesions, signal_kept
 
 #: Dark in T1w, bright else; relative to the white matter round them.
@@ -60,17 +60,17 @@ def harmonized(heads, tmp_path_factory):
     encoder, cells = load_encoder("mri"), preset(DEFAULT_PRESET).aan.grid
 
     @cache
-    def bank(site, modality, ill):
+    def profile(site, modality, ill):
         scans = [(name, _scan(heads[name], modality, ill)) for name in SITES[site]]
         made = [(name, scan.data, scan.mask, scan.scale) for name, scan in scans]
-        return build_bank(site, modality, made, encoder, cells=cells, voxel_mm=VOXEL_MM)
+        return build_profile(site, modality, made, encoder, cells=cells, voxel_mm=VOXEL_MM)
 
     def harmonize(person, source, target, modality, ill):
-        shelf = BankShelf(tmp_path_factory.mktemp("banks"), VOXEL_MM)
-        shelf.write(bank(source, modality, ill), {})
-        shelf.write(bank(target, modality, False), {})
+        cache = ProfileCache(tmp_path_factory.mktemp("banks"), VOXEL_MM)
+        cache.write(profile(source, modality, ill), {})
+        cache.write(profile(target, modality, False), {})
         scan = _scan(heads[person], modality, ill)
-        applied = load_harmonizer("ihf", SHIPPED_MODEL, shelf).apply(
+        applied = load_harmonizer("ihf", SHIPPED_MODEL, cache).apply(
             scan, modality=modality, source_site=source, target_site=target
         )
         return scan.data * scan.scale, applied.data * scan.scale

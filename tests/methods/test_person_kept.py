@@ -20,7 +20,7 @@ from bids_harmony.model.presets import preset
 from bids_harmony.phantom.anatomy import make_anatomy
 from bids_harmony.phantom.scanner import SITES, acquire
 from bids_harmony.quality.image_metrics import gain_free_rmse
-from bids_harmony.sites.image_profile import build_bank
+from bids_harmony.sites.image_profile import build_profile
 from bids_harmony.sites.tissue_profile import contrasts, tissue_profile
 
 GRID = reference_grid(4.0)
@@ -37,18 +37,18 @@ def encoder():
     return load_encoder("random", widths=(4, 4, 4, 4))
 
 
-def bank(encoder, name, site, people):
+def profile(encoder, name, site, people):
     scans = [(f"p{p.seed}", scaled(p, site, p.seed), p.mask, 1.0) for p in people]
-    return build_bank(name, "T1w", scans, encoder, cells=4, voxel_mm=4.0, coded=1)
+    return build_profile(name, "T1w", scans, encoder, cells=4, voxel_mm=4.0, coded=1)
 
 
 @pytest.fixture(scope="module")
-def banks(encoder):
+def profiles(encoder):
     people = [make_anatomy(GRID, 300 + i) for i in range(10)]
     return {
-        "SKYRA": bank(encoder, "SKYRA", "SKYRA", people[:5]),
-        "COI": bank(encoder, "COI", "COI", people[5:]),
-        "other name": bank(encoder, "other name", "SKYRA", people[5:]),
+        "SKYRA": profile(encoder, "SKYRA", "SKYRA", people[:5]),
+        "COI": profile(encoder, "COI", "COI", people[5:]),
+        "other name": profile(encoder, "other name", "SKYRA", people[5:]),
     }
 
 
@@ -71,8 +71,8 @@ def slope(images, people):
     return np.polyfit(EFFECTS, logs, 1)[0]
 
 
-def test_an_effect_on_grey_matter_is_kept_and_matching_each_scan_takes_it_away(banks, people):
-    pair = banks["SKYRA"], banks["COI"]
+def test_an_effect_on_grey_matter_is_kept_and_matching_each_scan_takes_it_away(profiles, people):
+    pair = profiles["SKYRA"], profiles["COI"]
     scans = [scaled(p, "SKYRA") for p in people]
     truth = slope([scaled(p, "COI", noise=False, scan_field=False) for p in people], people)
     kept, taken = (
@@ -83,18 +83,18 @@ def test_an_effect_on_grey_matter_is_kept_and_matching_each_scan_takes_it_away(b
     assert taken / truth < 0.3
 
 
-def test_the_site_goes_all_the_same(banks, people):
+def test_the_site_goes_all_the_same(profiles, people):
     person = people[2]
     data, twin = scaled(person, "SKYRA"), scaled(person, "COI", noise=False, scan_field=False)
-    result = closed_form(data, person.mask, banks["SKYRA"], banks["COI"], 4.0)
+    result = closed_form(data, person.mask, profiles["SKYRA"], profiles["COI"], 4.0)
     before, after = (gain_free_rmse(twin, d, mask=person.mask) for d in (data, result))
     assert after < before / 2
 
 
-def test_two_names_of_one_scanner_change_next_to_nothing(banks, people):
+def test_two_names_of_one_scanner_change_next_to_nothing(profiles, people):
     person = people[0]
     data = scaled(person, "SKYRA")
-    pair = banks["SKYRA"], banks["other name"]
+    pair = profiles["SKYRA"], profiles["other name"]
     assert site_evidence(*pair).probability < 0.05
     change = closed_form(data, person.mask, *pair, 4.0) - data
     assert np.sqrt(np.mean(np.square(change[person.mask]))) < 0.002
@@ -102,19 +102,19 @@ def test_two_names_of_one_scanner_change_next_to_nothing(banks, people):
     assert np.sqrt(np.mean(np.square(matched[person.mask]))) > 0.01
 
 
-def test_evidence_of_no_difference_leaves_no_condition_for_the_network(banks, people):
+def test_evidence_of_no_difference_leaves_no_condition_for_the_network(profiles, people):
     config, person = preset("local", grid=4), people[1]
     data = scaled(person, "SKYRA")
 
     def conditioned(target, probability):
-        source = banks["SKYRA"]
-        found = site_evidence(source, banks[target])
+        source = profiles["SKYRA"]
+        found = site_evidence(source, profiles[target])
         found = replace(found, probability=probability)
         with pytest.MonkeyPatch.context() as patch:
             name = "bids_harmony.methods.conditioned.site_evidence"
             patch.setattr(name, lambda *_: found)
             return condition_scan(
-                data, person.mask, source, replace(banks[target]), voxel_mm=4.0, config=config,
+                data, person.mask, source, replace(profiles[target]), voxel_mm=4.0, config=config,
                 use_closed_form=True,
             )  # fmt: skip
 
@@ -128,9 +128,9 @@ def test_evidence_of_no_difference_leaves_no_condition_for_the_network(banks, pe
     assert not np.allclose(all_of_it.maps_source, all_of_it.maps_target, atol=1e-2)
 
 
-def test_tissues_go_where_the_sites_and_the_person_say(banks):
-    source, target = banks["SKYRA"].looks, banks["COI"].looks
-    difference = site_evidence(banks["SKYRA"], banks["COI"])
+def test_tissues_go_where_the_sites_and_the_person_say(profiles):
+    source, target = profiles["SKYRA"].scan_measures, profiles["COI"].scan_measures
+    difference = site_evidence(profiles["SKYRA"], profiles["COI"])
     site = source.contrasts.mean(axis=0)
     mean = np.array([np.exp(site[0]), 1.0, np.exp(site[1])])
     start, goal = goal_means(mean, source, target, difference, "T1w")
@@ -146,25 +146,25 @@ def test_tissues_go_where_the_sites_and_the_person_say(banks):
     assert contrasts(start)[0] == pytest.approx(site[0] - 0.25)
 
 
-def test_beyond_the_brightest_tissue_contrast_is_kept(banks, people):
+def test_beyond_the_brightest_tissue_contrast_is_kept(profiles, people):
     person = people[2]
     data = scaled(person, "SKYRA", noise=False)
     spot = person.fractions[1] > 0.97
     lit = data + 0.3 * spot
     own = tissue_profile(data, person.mask, 4.0)
-    pair = banks["SKYRA"], banks["COI"]
-    arguments = (own, pair[0].looks, pair[1].looks, site_evidence(*pair), "T1w")
+    pair = profiles["SKYRA"], profiles["COI"]
+    arguments = (own, pair[0].scan_measures, pair[1].scan_measures, site_evidence(*pair), "T1w")
     plain, bright = (relate_tissues(d, person.mask, *arguments) for d in (data, lit))
     gain = np.median(plain[spot] / data[spot])
     kept = np.median((bright - plain)[spot]) / 0.3 / gain
     assert 0.75 <= kept <= 1.3
 
 
-def test_the_scanners_share_of_a_scans_field_goes_out(banks, people):
-    person, pair = people[2], (banks["SKYRA"], banks["COI"])
+def test_the_scanners_share_of_a_scans_field_goes_out(profiles, people):
+    person, pair = people[2], (profiles["SKYRA"], profiles["COI"])
     data = scaled(person, "SKYRA")
     own, found = tissue_profile(data, person.mask, 4.0), site_evidence(*pair)
-    looks = pair[0].looks, pair[1].looks
+    looks = pair[0].scan_measures, pair[1].scan_measures
 
     def form(share):
         changed = replace(found, scan_field=share)
@@ -180,8 +180,8 @@ def test_the_scanners_share_of_a_scans_field_goes_out(banks, people):
     )
 
 
-def test_one_or_two_people_of_a_site_support_no_stretch_of_contrast(banks, people):
-    found = site_evidence(banks["SKYRA"], banks["COI"])
+def test_one_or_two_people_of_a_site_support_no_stretch_of_contrast(profiles, people):
+    found = site_evidence(profiles["SKYRA"], profiles["COI"])
     assert (found.support, found.condition_share) == (1, found.probability)
     few = replace(found, people=(20, 2))
     assert few.support == 0 and few.condition_share == pytest.approx(0.4 * few.probability)
@@ -189,7 +189,7 @@ def test_one_or_two_people_of_a_site_support_no_stretch_of_contrast(banks, peopl
     person = people[2]
     data = scaled(person, "SKYRA")
     own = tissue_profile(data, person.mask, 4.0)
-    looks = banks["SKYRA"].looks, banks["COI"].looks
+    looks = profiles["SKYRA"].scan_measures, profiles["COI"].scan_measures
 
     def stretch(difference):
         result = relate_tissues(data, person.mask, own, *looks, difference, "T1w")

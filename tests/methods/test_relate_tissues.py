@@ -9,7 +9,7 @@ from bids_harmony.imaging.legendre import FIELD_TERMS, log_field
 from bids_harmony.methods.tissue_form import goal_means, match_tissues, relate_tissues
 from bids_harmony.sites.difference import SiteDifference
 from bids_harmony.sites.random_effects import Difference
-from bids_harmony.sites.scan_measures import ScanLooks
+from bids_harmony.sites.scan_measures import ScanMeasures
 from bids_harmony.sites.tissue_profile import TissueProfile
 
 SHAPE = (6, 7, 8)
@@ -24,7 +24,7 @@ GAIN = 0.9 / 0.8
 
 
 def looks(means, field=FLAT):
-    return ScanLooks(
+    return ScanMeasures(
         people=("a", "b"),
         means=np.tile(means, (2, 1)),
         fields=np.tile(field, (2, 1)),

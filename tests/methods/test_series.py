@@ -17,8 +17,8 @@ from bids_harmony.methods import load_harmonizer
 from bids_harmony.methods.series import harmonize_series
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.shipped import SHIPPED_MODEL
-from bids_harmony.sites.profile_cache import BankShelf
-from bids_harmony.sites.series_profile import build_series_banks
+from bids_harmony.sites.profile_cache import ProfileCache
+from bids_harmony.sites.series_profile import build_series_profiles
 from tests.diffusion.simple_series import make_gradients, make_series
 
 VOXEL_MM = 4.0
@@ -53,17 +53,17 @@ def prepared():
 
 @pytest.fixture(scope="module")
 def sites(prepared, tmp_path_factory):
-    shelf = BankShelf(tmp_path_factory.mktemp("shelf"), VOXEL_MM)
-    harmonizer = load_harmonizer("ihf", SHIPPED_MODEL, shelf)
+    cache = ProfileCache(tmp_path_factory.mktemp("cache"), VOXEL_MM)
+    harmonizer = load_harmonizer("ihf", SHIPPED_MODEL, cache)
     looks = {}
     for site, own in prepared.items():
         labelled = [(f"{site}{i}", p) for i, p in enumerate(own)]
         cells = harmonizer.network.config.aan.grid
-        looks[site], banks = build_series_banks(
+        looks[site], profiles = build_series_profiles(
             site, labelled, load_encoder("mri"), cells=cells, voxel_mm=VOXEL_MM
         )
-        for bank in banks:
-            shelf.write(bank, {})
+        for profile in profiles:
+            cache.write(profile, {})
     return harmonizer, looks
 
 
@@ -81,7 +81,7 @@ def test_preparation_has_the_images_and_survives_its_file(prepared, tmp_path):
     assert all(not f[~own.mask].any() for f in own.features.values())
     own.save(tmp_path / "p.npz")
     again = PreparedSeries.load(tmp_path / "p.npz")
-    assert again.look.to_json() == own.look.to_json() and again.scale == own.scale
+    assert again.measures.to_json() == own.measures.to_json() and again.scale == own.scale
     assert np.allclose(again.features[B0_KEY], own.features[B0_KEY], atol=2e-3)
     plain, mask = scan(seed=11)
     only = prepare_series(plain, GRADIENTS, mask, np.eye(4), reference_grid(VOXEL_MM), "rish")

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bids_harmony.diffusion.calibration import look_at_scan, steepness
+from bids_harmony.diffusion.calibration import measure_series, steepness
 from bids_harmony.diffusion.tensor import fit_tensor
 from bids_harmony.methods.shell_models import AttenuationModel, RishModel
-from bids_harmony.sites.series_profile import SeriesLook, b_scale
+from bids_harmony.sites.series_profile import SeriesProfile, b_scale
 from tests.diffusion.simple_series import SHAPE, make_gradients, make_series
 
 GRADIENTS = make_gradients(30)
@@ -19,8 +19,8 @@ def site(name, people=(0.97, 1.0, 1.03), **scanner):
     looks = []
     for number, person in enumerate(people):
         series, mask = make_series(GRADIENTS, seed=number + 10, person=person, **scanner)
-        looks.append((f"{name}{number}", look_at_scan(series, GRADIENTS, mask, SCALE)))
-    return SeriesLook(name, tuple(looks))
+        looks.append((f"{name}{number}", measure_series(series, GRADIENTS, mask, SCALE)))
+    return SeriesProfile(name, tuple(looks))
 
 
 def signals(series, mask):
@@ -29,7 +29,7 @@ def signals(series, mask):
 
 
 def rish(series, mask, source, target):
-    look = look_at_scan(series, GRADIENTS, mask, SCALE)
+    look = measure_series(series, GRADIENTS, mask, SCALE)
     mean = np.maximum(series.signal(np.s_[..., GRADIENTS.b0])[mask].mean(1), 1)
     found = steepness(series, GRADIENTS, mask, mean, look.noise * SCALE)
     steep = {s.b: own for s, own in zip(GRADIENTS.shells, found, strict=True)}
@@ -65,14 +65,14 @@ def test_gradients_that_are_too_strong_are_seen_and_undone():
 def test_gradients_are_not_corrected_where_free_water_says_nothing():
     source, target = site("GE", b_scale=1.06), site("COI")
     assert b_scale(source, target) > 1.05
-    alone = SeriesLook("GE", source.scans[:1])
+    alone = SeriesProfile("GE", source.scans[:1])
     assert b_scale(alone, target) == 1
-    dry = SeriesLook("X", tuple((k, replace(v, water=float("nan"))) for k, v in source.scans))
+    dry = SeriesProfile("X", tuple((k, replace(v, water=float("nan"))) for k, v in source.scans))
     assert b_scale(dry, target) == 1
     # Scans of one site that differ by as much as the sites do.
     scattered = zip(source.scans, (2.9e-3, 3.1e-3, 3.4e-3), strict=True)
     looks = tuple((k, replace(v, water=water)) for (k, v), water in scattered)
-    assert b_scale(SeriesLook("X", looks), target) == 1
+    assert b_scale(SeriesProfile("X", looks), target) == 1
 
 
 def test_anisotropy_that_is_noise_goes_and_water_becomes_isotropic():
@@ -107,7 +107,7 @@ def test_a_level_that_people_cannot_explain_is_brought_to_the_target():
     series, mask = make_series(GRADIENTS, seed=1)
     shell = GRADIENTS.shells[0]
     own, mean = signals(series, mask)
-    model = rish(series, mask, SeriesLook("GE", lifted), target)
+    model = rish(series, mask, SeriesProfile("GE", lifted), target)
     change = model(shell, own[shell.b], mean).mean() / own[shell.b].mean()
     assert change == pytest.approx(np.exp(-0.2), rel=0.03)
 

@@ -44,7 +44,7 @@ def affine():
 def _draw(scan, affine, path, **keywords):
     data, mask = scan
     change = keywords.pop("change", None)
-    target = keywords.pop("target_look", data)
+    target = keywords.pop("target_mean", data)
     harmonized = keywords.pop("harmonized", data + mask)
     subject_figure(data, harmonized, target, mask, change, affine, path, "sub-01", **keywords)
 
@@ -108,21 +108,21 @@ def test_change_is_measured_against_zero_not_its_mean(scan, affine, tmp_path):
         assert strong > 500 and opposite == 0, name
 
 
-def test_an_unchanged_image_and_missing_looks_are_drawn(scan, affine, tmp_path):
+def test_an_unchanged_image_and_missing_profiles_are_drawn(scan, affine, tmp_path):
     data, mask = scan
     subject_figure(data, data, None, mask, None, affine, tmp_path / "same.png")
-    _draw(scan, affine, tmp_path / "flat.png", target_look=data[..., 14])
+    _draw(scan, affine, tmp_path / "flat.png", target_mean=data[..., 14])
     _draw(scan, affine, tmp_path / "whole.png")
     widths = {n: _png(tmp_path / f"{n}.png").shape[1] for n in ("same", "flat", "whole")}
     assert widths["same"] < widths["flat"] == widths["whole"]
 
 
-def test_a_target_look_on_another_grid(scan, affine, tmp_path):
+def test_a_target_mean_on_another_grid(scan, affine, tmp_path):
     _draw(
         scan,
         affine,
         tmp_path / "a.png",
-        target_look=np.ones((60, 70, 50), np.float32) * 40,
+        target_mean=np.ones((60, 70, 50), np.float32) * 40,
         target_affine=np.diag([2.0, 2.0, 2.0, 1.0]),
         target_quantiles=np.linspace(10, 60, 101),
     )

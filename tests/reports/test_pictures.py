@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from bids_harmony.exceptions import DataError
-from bids_harmony.reports.pictures import BRAIN_COLOUR, draw_look, draw_outlines
+from bids_harmony.reports.pictures import BRAIN_COLOUR, draw_outlines, draw_scanner_settings
 
 AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])
 
@@ -28,7 +28,7 @@ def pixels(path):
 def test_before_after_and_target_are_of_one_size_and_window(ball, tmp_path):
     mask, source = ball
     quantiles = np.linspace(0.5, 1.5, 11)
-    paths = draw_look(
+    paths = draw_scanner_settings(
         source, 1.5 * source, source, mask, AFFINE, tmp_path,
         target_name="COI", target_quantiles=quantiles,
     )  # fmt: skip
@@ -45,7 +45,7 @@ def test_before_after_and_target_are_of_one_size_and_window(ball, tmp_path):
     # Brighter is red, around it white.
     red, _, blue = change[height // 2, width // 6]
     assert red > blue + 40
-    again = draw_look(
+    again = draw_scanner_settings(
         source, 1.5 * source, source, mask, AFFINE, tmp_path,
         target_name="COI", target_quantiles=quantiles,
     )  # fmt: skip
@@ -54,11 +54,11 @@ def test_before_after_and_target_are_of_one_size_and_window(ball, tmp_path):
 
 def test_left_is_left_whatever_the_voxel_order(ball, tmp_path):
     mask, source = ball
-    draw_look(source, source, source, mask, AFFINE, tmp_path, target_name="COI")
+    draw_scanner_settings(source, source, source, mask, AFFINE, tmp_path, target_name="COI")
     plain = pixels(tmp_path / "before.png")
     flipped = AFFINE @ np.array([[-1, 0, 0, 39], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
     turned = (array[::-1] for array in (source, source, source, mask))
-    draw_look(*turned, flipped, tmp_path, target_name="COI")
+    draw_scanner_settings(*turned, flipped, tmp_path, target_name="COI")
     assert np.array_equal(pixels(tmp_path / "before.png"), plain)
     third = plain[:, : plain.shape[1] // 3].mean(axis=(0, 2))
     assert third[len(third) // 2 :].sum() > 1.1 * third[: len(third) // 2].sum()
@@ -86,11 +86,15 @@ def test_outlines_lie_where_the_region_ends(ball, tmp_path):
 
 def test_nothing_changed_or_empty(ball, tmp_path):
     mask, source = ball
-    draw_look(source, source, source, mask, AFFINE, tmp_path, target_name="COI")
+    draw_scanner_settings(source, source, source, mask, AFFINE, tmp_path, target_name="COI")
     with pytest.raises(DataError, match="empty mask"):
-        draw_look(source, source, source, mask & False, AFFINE, tmp_path, target_name="COI")
+        draw_scanner_settings(
+            source, source, source, mask & False, AFFINE, tmp_path, target_name="COI"
+        )
     with pytest.raises(DataError, match="one grid"):
-        draw_look(source, source, source[1:], mask, AFFINE, tmp_path, target_name="COI")
+        draw_scanner_settings(
+            source, source, source[1:], mask, AFFINE, tmp_path, target_name="COI"
+        )
     with pytest.raises(DataError, match="scan's grid"):
         draw_outlines(source, {BRAIN_COLOUR: mask[1:]}, AFFINE, tmp_path / "m.png")
     # A region that is empty has no outline, and no region cannot be drawn.

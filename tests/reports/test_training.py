@@ -15,8 +15,8 @@ ADAPTATION = {
 
 
 def test_validation_before_and_after_and_what_was_kept(tmp_path):
-    banks = [{"site": "A", "modality": "T1w", "scans": ["sub-01_T1w", "sub-02_T1w"]}]
-    made = {"version": "1", "twins": TWINS, "adaptation": ADAPTATION, "banks": banks}
+    profiles = [{"site": "A", "modality": "T1w", "scans": ["sub-01_T1w", "sub-02_T1w"]}]
+    made = {"version": "1", "twins": TWINS, "adaptation": ADAPTATION, "banks": profiles}
     text = write_training_report(tmp_path, made).read_text()
     assert "| synthetic twins | 40 | RMSE on unseen twins | 0.0500 | 0.0400 | yes |" in text
     assert "| 0.3000 | 0.3100 | no | held-out loss 0.3000 -> 0.3100 |" in text
@@ -34,7 +34,7 @@ def test_the_logs_are_drawn(tmp_path):
     assert picture.shape[0] > 200 and picture.std() > 0.02
 
 
-def test_banks_alone_are_said_to_be_all(tmp_path):
+def test_profiles_alone_are_said_to_be_all(tmp_path):
     reason = "no steps were asked for"
     text = write_training_report(tmp_path, {"adaptation": {"done": False, "reason": reason}})
     assert reason in text.read_text()

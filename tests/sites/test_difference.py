@@ -7,7 +7,7 @@ import pytest
 
 from bids_harmony.sites.difference import compare_sites
 from bids_harmony.sites.priors import prior_of
-from bids_harmony.sites.scan_measures import ScanLooks
+from bids_harmony.sites.scan_measures import ScanMeasures
 
 SITE = np.array([-0.4, -1.5])
 
@@ -19,7 +19,7 @@ def looks(rng, count, *, contrast=SITE, field=0.0, detail=0.0, covariates=None, 
     means = np.stack([np.exp(logs[:, 0]), np.ones(count), np.exp(logs[:, 1])], axis=1)
     fields = np.zeros((count, 20))
     fields[:, 1:] = field + 0.04 * rng.standard_normal((count, 19))
-    return ScanLooks(
+    return ScanMeasures(
         people=people or tuple(f"p{i}" for i in range(count)),
         means=means,
         fields=fields,
@@ -121,7 +121,7 @@ def test_a_scans_field_goes_out_as_far_as_it_varies_beyond_anatomy(rng):
         own = looks(rng, 12)
         fields = np.zeros_like(own.fields)
         fields[:, 1:] = amplitude * rng.standard_normal((12, 19))
-        quiet = ScanLooks(own.people, own.means, fields, own.detail)
+        quiet = ScanMeasures(own.people, own.means, fields, own.detail)
         return compare_sites(quiet, looks(rng, 12), "T1w").scan_field
 
     assert share(0.0) == 0
@@ -156,7 +156,7 @@ def test_the_prior_is_as_wide_as_all_contrasts_of_two_sites_say(grey, csf):
 
     def one(contrast):
         means = np.exp(np.insert(contrast, 1, 0.0))[None]
-        return ScanLooks(("p",), means, np.zeros((1, 20)), np.zeros((1, 2)))
+        return ScanMeasures(("p",), means, np.zeros((1, 20)), np.zeros((1, 2)))
 
     found = compare_sites(one(SITE), one(np.add(SITE, [grey, csf])), "T1w")
     priors = [prior_of("T1w", name) for name in ("gm_wm", "csf_wm")]
@@ -169,13 +169,13 @@ def test_the_prior_is_as_wide_as_all_contrasts_of_two_sites_say(grey, csf):
     assert found.contrasts == pytest.approx(raw * sites / (sites + people), rel=1e-9)
 
 
-def fixed_looks(count, shift, *, scans_each=1):
+def fixed_measures(count, shift, *, scans_each=1):
     """People and scans that are the same everywhere and always."""
     wave = np.sin(1.7 * np.arange(count)[:, None] + shift + np.arange(24))
     logs = SITE + shift * np.array([0.03, 0.15]) + [0.02, 0.1] * wave[:, :2]
     fields = 0.04 * wave[:, 2:22] + 0.035 * shift
     person = np.arange(count) // scans_each
-    return ScanLooks(
+    return ScanMeasures(
         people=tuple(f"p{i}" for i in person),
         means=np.exp(np.insert(logs, 1, 0.0, axis=1)),
         fields=fields,
@@ -212,7 +212,7 @@ def fixed_looks(count, shift, *, scans_each=1):
 )
 def test_every_number_of_a_difference_is_what_it_was(modality, by_part, contrasts, field, others):
     """No behaviour shows a weight that is half of another: these are numbers of today."""
-    found = compare_sites(fixed_looks(6, 0.0), fixed_looks(8, 1.0, scans_each=2), modality)
+    found = compare_sites(fixed_measures(6, 0.0), fixed_measures(8, 1.0, scans_each=2), modality)
     first = found.by_contrast[0]
     seen = found.scan_field, found.separation[0], first.standard_error, first.residual_sd
     assert found.people == (6, 4) and found.field[0] == 0

@@ -1,4 +1,4 @@
-"""Codes of banks, as a network standardizes them."""
+"""Codes of profiles, as a network standardizes them."""
 
 from types import SimpleNamespace
 
@@ -10,7 +10,7 @@ from bids_harmony.sites.image_profile import standardize_codes
 from tests.training.tiny import network
 
 
-def test_all_height_bins_of_all_banks_count_alike(rng):
+def test_all_height_bins_of_all_profiles_count_alike(rng):
     codes = rng.normal(3, 2, (7, 6)).astype(np.float32)
     made = network()
     standardize_codes(made, [SimpleNamespace(codes=codes[:2]), SimpleNamespace(codes=codes[2:])])

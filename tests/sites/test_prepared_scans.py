@@ -1,4 +1,4 @@
-"""Prepared scans from disk, the modalities that can be used, and the banks of their sites."""
+"""Prepared scans from disk, the modalities that can be used, and the profiles of their sites."""
 
 import numpy as np
 import pytest
@@ -8,9 +8,9 @@ from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.sites.prepared_scans import (
     TrainingScan,
-    bank_groups,
-    build_banks,
+    build_profiles,
     load_scans,
+    profile_groups,
     usable_modalities,
 )
 
@@ -49,13 +49,13 @@ def test_a_modality_of_one_site_is_of_no_use(scans):
         usable_modalities([s for s in loaded if s.modality == "T2w"])
 
 
-def test_banks_are_of_the_first_scans_of_every_site_and_modality(scans):
+def test_profiles_are_of_the_first_scans_of_every_site_and_modality(scans):
     loaded = load_scans(scans, VOXEL_MM)
-    groups = bank_groups(loaded, 1)
+    groups = profile_groups(loaded, 1)
     assert {key: [s.label for s in group] for key, group in groups.items()} == {
         ("A", "T1w"): ["a1"], ("A", "T2w"): ["a1t2"], ("B", "T1w"): ["b1"],
     }  # fmt: skip
-    banks = build_banks(
+    profiles = build_profiles(
         loaded, load_encoder("random", widths=(2,) * 4), cells=2, size=2, voxel_mm=VOXEL_MM
     )
-    assert banks["A", "T1w"].scans == ("a1", "a2") and set(banks) == set(groups)
+    assert profiles["A", "T1w"].scans == ("a1", "a2") and set(profiles) == set(groups)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from bids_harmony.diffusion.calibration import ScanLook
+from bids_harmony.diffusion.calibration import SeriesMeasures
 from bids_harmony.exceptions import DataError
-from bids_harmony.sites.series_profile import SeriesLook, order_scales
+from bids_harmony.sites.series_profile import SeriesProfile, order_scales
 
 
 def levels(middle, spread, count=5, seed=0):
@@ -43,12 +43,12 @@ def test_hidden_orders_are_left_alone():
 
 
 def scan(water, noise, shells=(1000.0,)):
-    return ScanLook(noise, water, {b: (0.1, float("nan")) for b in shells},
+    return SeriesMeasures(noise, water, {b: (0.1, float("nan")) for b in shells},
                     {b: tuple(np.linspace(0, b, 101)) for b in shells})  # fmt: skip
 
 
 def test_a_site_is_the_median_of_its_scans():
-    look = SeriesLook("GE", (
+    look = SeriesProfile("GE", (
         ("a", scan(3.0e-3, 0.01)), ("b", scan(float("nan"), 0.03)), ("c", scan(3.2e-3, 0.02)),
         ("d", scan(3.1e-3, 0.5, (700.0, 1000.0))),
     ))  # fmt: skip
@@ -59,13 +59,13 @@ def test_a_site_is_the_median_of_its_scans():
 
 
 def test_a_look_survives_its_file_and_a_damaged_file_is_told(tmp_path):
-    look = SeriesLook("site <ä>", (("a", scan(float("nan"), 0.01)),))
+    look = SeriesProfile("site <ä>", (("a", scan(float("nan"), 0.01)),))
     look.write(tmp_path / "look.json")
-    again = SeriesLook.read(tmp_path / "look.json")
+    again = SeriesProfile.read(tmp_path / "look.json")
     assert again.digest == look.digest and again.site == look.site
-    changed = SeriesLook("site <ä>", (("a", scan(3e-3, 0.01)),))
+    changed = SeriesProfile("site <ä>", (("a", scan(3e-3, 0.01)),))
     assert changed.digest != look.digest
     for text in ("{", '{"site": "a"}', '{"site": "a", "scans": [["x", {"noise": 1}]]}', "[]"):
         (tmp_path / "look.json").write_text(text)
         with pytest.raises(DataError, match="cannot be read"):
-            SeriesLook.read(tmp_path / "look.json")
+            SeriesProfile.read(tmp_path / "look.json")

@@ -77,7 +77,7 @@ def test_a_tissue_that_is_hardly_there_lies_within_the_brains_range(person, moda
     ],
 )
 def test_a_profile_is_what_it_was(person, site, modality, means, field):
-    """Numbers of today: site banks that are kept hold such."""
+    """Numbers of today: site profiles that are kept hold such."""
     found = tissue_profile(scan(person, site, modality), person.mask, GRID.voxel_mm)
     assert found.means == pytest.approx(means, rel=1e-3)
     assert found.field[[1, 4, 10]] == pytest.approx(field, abs=1e-3)

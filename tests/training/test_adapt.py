@@ -17,7 +17,7 @@ from bids_harmony.phantom.anatomy import make_anatomy
 from bids_harmony.phantom.scanner import SITES, acquire
 from bids_harmony.settings import Settings, TrainingSettings
 from bids_harmony.sites.prepared_scans import TrainingScan
-from bids_harmony.sites.profile_files import BANKS_FILE, read_banks
+from bids_harmony.sites.profile_files import PROFILES_FILE, read_profiles
 from bids_harmony.training.adapt import network_config, train_model
 from bids_harmony.training.pretrain import TwinLoss
 
@@ -88,7 +88,7 @@ def test_a_scan_of_the_target_site_comes_back_to_the_bit(model):
 
 
 @pytest.mark.parametrize("method", ["histogram-ratio", "histogram-fit"])
-def test_closed_forms_use_the_same_banks(model, method):
+def test_closed_forms_use_the_same_profiles(model, method):
     source = prepared("GE")
     harmonizer = load_harmonizer(method, model)
     applied = harmonizer.apply(source, modality="T1w", source_site="GE", target_site="COI")
@@ -101,23 +101,23 @@ def test_histogram_matching_meets_the_landmarks_of_the_target(model):
     source = prepared("GE")
     harmonizer = load_harmonizer("histogram", model)
     applied = harmonizer.apply(source, modality="T1w", source_site="GE", target_site="COI")
-    wanted = harmonizer.bank("T1w", "COI").landmarks
+    wanted = harmonizer.profile("T1w", "COI").landmarks
     assert np.allclose(landmarks(applied.data, source.mask), wanted, atol=0.01)
 
 
 def test_the_same_training_gives_the_same_bytes(scans, settings, model, tmp_path):
     train_model(list(reversed(scans)), settings, tmp_path)
-    for name in ("model.safetensors", BANKS_FILE):
+    for name in ("model.safetensors", PROFILES_FILE):
         assert (tmp_path / name).read_bytes() == (model / name).read_bytes()
 
 
-def test_banks_survive_the_trip_to_disk(model, scans):
-    banks, voxel_mm = read_banks(model)
-    bank = banks["COI", "T1w"]
+def test_profiles_survive_the_trip_to_disk(model, scans):
+    profiles, voxel_mm = read_profiles(model)
+    profile = profiles["COI", "T1w"]
     assert voxel_mm == VOXEL_MM
-    assert bank.scans == tuple(s.label for s in scans if s.site == "COI")
-    assert bank.mean_image.dtype == np.float32 and (np.diff(bank.landmarks) > 0).all()
-    assert 0.3 < bank.mean_image[bank.mask].mean() < 1
+    assert profile.scans == tuple(s.label for s in scans if s.site == "COI")
+    assert profile.mean_image.dtype == np.float32 and (np.diff(profile.landmarks) > 0).all()
+    assert 0.3 < profile.mean_image[profile.mask].mean() < 1
 
 
 def test_adaptation_is_reported_and_a_worse_one_thrown_away(scans, settings, tmp_path):
@@ -131,7 +131,7 @@ def test_adaptation_is_reported_and_a_worse_one_thrown_away(scans, settings, tmp
         assert torch.equal(value, second.network.state_dict()[name])
 
 
-def test_without_twins_a_model_is_banks_and_adaptation(scans, settings, tmp_path):
+def test_without_twins_a_model_is_profiles_and_adaptation(scans, settings, tmp_path):
     extra = train_model(scans, replace(settings, training=replace(QUICK, twin_steps=0)), tmp_path)
     assert extra["twins"]["unseen"] is None and extra["adaptation"]["done"]
     assert load_harmonizer("ihf", tmp_path).sites("T1w") == ("COI", "GE")
@@ -171,13 +171,13 @@ def test_one_site_is_nothing_to_harmonize(scans, settings, tmp_path):
     assert not (tmp_path / "m").exists()
 
 
-def test_unknown_sites_and_missing_or_damaged_banks_are_named(model, tmp_path):
+def test_unknown_sites_and_missing_or_damaged_profiles_are_named(model, tmp_path):
     with pytest.raises(SiteError, match=r"no site 'MARS'.*COI, GE"):
         load_harmonizer("ihf", model).apply(
             prepared("GE"), modality="T1w", source_site="MARS", target_site="COI"
         )
-    with pytest.raises(MissingInput, match="no site banks"):
+    with pytest.raises(MissingInput, match="no site profiles"):
         load_harmonizer("ihf", tmp_path)
-    (tmp_path / BANKS_FILE).write_bytes((model / BANKS_FILE).read_bytes()[:300])
+    (tmp_path / PROFILES_FILE).write_bytes((model / PROFILES_FILE).read_bytes()[:300])
     with pytest.raises(DataError, match="cannot be read"):
         load_harmonizer("ihf", tmp_path)

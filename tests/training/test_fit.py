@@ -79,7 +79,7 @@ def test_what_is_fitted_can_be_applied(method, scans, settings, tmp_path):
 def test_landmarks_of_n4_are_those_of_corrected_scans(scans, settings, tmp_path):
     extra = fit_method("histogram-n4", scans, settings, tmp_path)
     model = load_harmonizer("histogram-n4", tmp_path)
-    assert np.allclose(model.landmarks["B", "T1w"] * 2, model.bank("T1w", "B").landmarks)
+    assert np.allclose(model.landmarks["B", "T1w"] * 2, model.profile("T1w", "B").landmarks)
     assert [place["site"] for place in extra["landmarks"]] == ["A", "B"]
 
 

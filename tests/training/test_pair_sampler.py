@@ -77,7 +77,7 @@ def test_the_target_is_the_slice_or_the_mean_of_its_site():
             site = [s for s in made.scans if (s.site, s.modality) ==
                     (row.target_site, row.source.modality)]  # fmt: skip
             chosen = site if name == "prototype" else [row.goal]
-            wanted = [made.looks.of_slices(s, [row.matched]) for s in chosen]
+            wanted = [made.statistics.of_slices(s, [row.matched]) for s in chosen]
             for tap, (mean, std) in enumerate(pairs.target):
                 assert torch.allclose(mean[i], torch.cat([w[tap][0] for w in wanted]).mean(0))
                 assert torch.allclose(std[i], torch.cat([w[tap][1] for w in wanted]).mean(0))

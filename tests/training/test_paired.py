@@ -14,9 +14,9 @@ from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.methods import load_harmonizer
 from bids_harmony.methods.simix import VIEWS
 from bids_harmony.model.encoder import load_encoder
-from bids_harmony.sites.image_profile import build_bank
+from bids_harmony.sites.image_profile import build_profile
 from bids_harmony.sites.prepared_scans import PreparedScan
-from bids_harmony.sites.profile_files import write_banks
+from bids_harmony.sites.profile_files import write_profiles
 from bids_harmony.training.paired import (
     CGANOptions,
     PairedScans,
@@ -51,16 +51,16 @@ def pairs():
     return [PairedScans(*person(s), MASK, str(s), "A", "T1w") for s in range(3)]
 
 
-def banks():
+def profiles():
     scans = {"A": [], "B": []}
     for seed in range(2):
         for site, data in zip("AB", person(seed), strict=True):
-            # Banks are measured on the reference grid; these methods look at none of that.
+            # Profiles are measured on the reference grid; these methods look at none of that.
             margin = [(0, wide - n) for wide, n in zip(WIDE, SHAPE, strict=True)]
             padded = np.pad(data, margin), np.pad(MASK, margin)
             scans[site].append((f"{site}{seed}", *padded, 1.0))
     return [
-        build_bank(site, "T1w", s, ENCODER, cells=2, voxel_mm=6.0) for site, s in scans.items()
+        build_profile(site, "T1w", s, ENCODER, cells=2, voxel_mm=6.0) for site, s in scans.items()
     ]
 
 
@@ -71,7 +71,7 @@ class Fit:
 
 
 def fitted(method, pairs, options, folder):
-    write_banks(folder, banks(), 6.0)
+    write_profiles(folder, profiles(), 6.0)
     if method == "cgan":
         return Fit(folder, fit_cgan(pairs, options, folder))
     return Fit(folder, fit_simix(pairs, options, folder, encoder=ENCODER))
@@ -186,7 +186,7 @@ def test_no_pairs(tmp_path):
 
 
 def test_ssimh_keeps_one_seeded_scan_of_the_target(tmp_path):
-    write_banks(tmp_path, banks(), 6.0)
+    write_profiles(tmp_path, profiles(), 6.0)
     scans = [
         PreparedScan(f"{site}{seed}", str(seed), "T1w", site, data, MASK, 1.0)
         for seed in range(4)

@@ -4,7 +4,7 @@ import torch
 
 from bids_harmony.imaging.slices import cut_stack
 from bids_harmony.training.losses import channel_statistics
-from bids_harmony.training.target_statistics import TargetLooks
+from bids_harmony.training.target_statistics import TargetStatistics
 from tests.training.unpaired_scans import encoder, scan
 
 
@@ -24,7 +24,7 @@ class Counting:
 
 def test_looks_are_the_statistics_of_the_features():
     made, person = encoder(), scan("A0", "A")
-    look = TargetLooks(made).of_slices(person, [5, 3, 5])
+    look = TargetStatistics(made).of_slices(person, [5, 3, 5])
     features = made.features(torch.from_numpy(cut_stack(person.data, [5, 3, 5])).clamp(0, 1))
     for (mean, std), tap in zip(look, features, strict=True):
         expected = channel_statistics(tap)
@@ -34,23 +34,25 @@ def test_looks_are_the_statistics_of_the_features():
 
 def test_a_slice_is_encoded_once():
     counting = Counting()
-    looks = TargetLooks(counting)
+    statistics = TargetStatistics(counting)
     for _ in range(3):
-        looks.of_slices(scan("A0", "A"), [2, 3, 3])
-        looks.of_site([scan("A0", "A"), scan("A1", "A")], [3])
+        statistics.of_slices(scan("A0", "A"), [2, 3, 3])
+        statistics.of_site([scan("A0", "A"), scan("A1", "A")], [3])
     assert counting.slices == 3
 
 
 def test_what_is_kept_is_bounded():
-    looks = TargetLooks(encoder(), kept=4)
-    look = looks.of_slices(scan("A0", "A"), range(1, 9))
-    assert len(look[0][0]) == 8 and len(looks._slices) == 4
+    statistics = TargetStatistics(encoder(), kept=4)
+    look = statistics.of_slices(scan("A0", "A"), range(1, 9))
+    assert len(look[0][0]) == 8 and len(statistics._slices) == 4
 
 
 def test_the_look_of_a_site_is_the_mean_of_its_scans():
-    looks, people = TargetLooks(encoder()), [scan("A0", "A"), scan("A1", "A")]
-    site = looks.of_site(people, [4, 6])
-    singles = [looks.of_slices(person, [4, 6]) for person in people]
+    statistics, people = TargetStatistics(encoder()), [scan("A0", "A"), scan("A1", "A")]
+    site = statistics.of_site(people, [4, 6])
+    singles = [statistics.of_slices(person, [4, 6]) for person in people]
     assert torch.allclose(site[2][0], (singles[0][2][0] + singles[1][2][0]) / 2)
     # Above the brain, the nearest slice with brain stands in.
-    assert torch.equal(looks.of_site(people, [22])[0][0], looks.of_site(people, [21])[0][0])
+    assert torch.equal(
+        statistics.of_site(people, [22])[0][0], statistics.of_site(people, [21])[0][0]
+    )

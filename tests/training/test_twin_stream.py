@@ -20,7 +20,7 @@ CONFIG = preset("local", grid=2, hidden=(4, 4), head_channels=4, embedding=8, pr
 def pool():
     plan = TwinPlan(
         training_people=3,
-        bank_people=2,
+        profile_people=2,
         validation_people=1,
         training_scanners=3,
         validation_scanners=2,

@@ -22,7 +22,7 @@ CONFIG = preset("local", grid=2, hidden=(4, 4), head_channels=4, embedding=8, pr
                 map_channels=4)  # fmt: skip
 PLAN = TwinPlan(
     training_people=3,
-    bank_people=2,
+    profile_people=2,
     validation_people=1,
     training_scanners=3,
     validation_scanners=2,
@@ -45,10 +45,10 @@ def stream(pool, seed=0):
     return TwinStream(pool, CONFIG, use_closed_form=True, slices=4, seed=seed)
 
 
-def test_people_of_training_banks_and_validation_are_different(pool):
+def test_people_of_training_profiles_and_validation_are_different(pool):
     training = {p.seed for p in pool.training}
     validation = {p.seed for p in pool.validation}
-    bankers = {s for bank in pool.banks.values() for s in bank.scans}
+    bankers = {s for profile in pool.profiles.values() for s in profile.scans}
     assert len(training) == 3 and len(validation) == 1
     assert not training & validation
     assert not {f"person-{s}" for s in training | validation} & bankers
@@ -66,29 +66,29 @@ def test_nobody_of_a_phantom_cohort_is_among_the_people(pool):
     assert not any(p.seed in cohort for p in (*pool.training, *pool.validation))
 
 
-def test_threads_do_not_change_the_banks(pool, encoder):
+def test_threads_do_not_change_the_profiles(pool, encoder):
     again = make_pool(PLAN, encoder, cells=2, threads=2)
-    for key, bank in pool.banks.items():
-        assert np.array_equal(bank.mean_image, again.banks[key].mean_image)
-        assert np.array_equal(bank.codes, again.banks[key].codes)
+    for key, profile in pool.profiles.items():
+        assert np.array_equal(profile.mean_image, again.profiles[key].mean_image)
+        assert np.array_equal(profile.codes, again.profiles[key].codes)
 
 
 def test_sites_have_not_scanned_the_same_people(encoder):
-    plan = replace(PLAN, bank_people=6, scans_per_bank=(2, 2), training_scanners=4)
-    banks = make_pool(plan, encoder, cells=2).banks.values()
-    assert all(len(bank.scans) == 2 for bank in banks)
-    assert len({bank.scans for bank in banks}) > 1
+    plan = replace(PLAN, profile_people=6, scans_per_profile=(2, 2), training_scanners=4)
+    profiles = make_pool(plan, encoder, cells=2).profiles.values()
+    assert all(len(profile.scans) == 2 for profile in profiles)
+    assert len({profile.scans for profile in profiles}) > 1
 
 
-def test_people_of_other_maps_train_and_fill_banks_but_never_validate(encoder):
+def test_people_of_other_maps_train_and_fill_profiles_but_never_validate(encoder):
     template = make_anatomy(reference_grid(6.0), 1)
     one = np.ones_like(template.t1_factor)
     maps = SourceMaps(template.fractions, one, one, one, template.grid, "somebody")
-    plan = replace(PLAN, people_per_source=3, bank_people=0, scans_per_bank=(1, 1))
+    plan = replace(PLAN, people_per_source=3, profile_people=0, scans_per_profile=(1, 1))
     pool = make_pool(plan, encoder, cells=2, sources=[maps])
     assert [p.source for p in pool.training] == ["", "", "", "somebody", "somebody", "somebody"]
     assert all(p.source == "" for p in pool.validation)
-    assert all(bank.scans for bank in pool.banks.values())
+    assert all(profile.scans for profile in pool.profiles.values())
 
 
 def test_a_twin_has_the_level_of_what_is_to_become_it(pool):

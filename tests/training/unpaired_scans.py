@@ -8,9 +8,9 @@ from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import preset
-from bids_harmony.sites.prepared_scans import PreparedScan, build_banks
+from bids_harmony.sites.prepared_scans import PreparedScan, build_profiles
 from bids_harmony.training.pair_sampler import Pairing, UnpairedSampler
-from bids_harmony.training.target_statistics import TargetLooks
+from bids_harmony.training.target_statistics import TargetStatistics
 
 VOXEL_MM = 8.0
 SHAPE = reference_grid(VOXEL_MM).shape
@@ -45,10 +45,10 @@ def encoder():
 def sampler(found=None, made=None, **pairing) -> UnpairedSampler:
     """A sampler of some scans; options of `Pairing`."""
     found, made = found or scans(), made or encoder()
-    banks = build_banks(found, made, cells=1, size=2, voxel_mm=VOXEL_MM)
+    profiles = build_profiles(found, made, cells=1, size=2, voxel_mm=VOXEL_MM)
     options = {"batch": 6, "slices_per_pair": 1, **pairing}
     return UnpairedSampler(
-        found, banks, TargetLooks(made), CONFIG, VOXEL_MM, False, Pairing(**options)
+        found, profiles, TargetStatistics(made), CONFIG, VOXEL_MM, False, Pairing(**options)
     )
 
 

@@ -32,7 +32,7 @@ class Multiply:
         gain = np.float32(1) if source_site == target_site else GAIN
         return Applied(prepared.data * gain, 0.0)
 
-    def has_bank(self, modality: str, site: str) -> bool:
+    def has_profile(self, modality: str, site: str) -> bool:
         return False
 
     def identity(self, modality: str, source_site: str, target_site: str) -> str:
@@ -47,7 +47,7 @@ class Multiply:
     def targets(self, modality: str) -> tuple[str, ...]:
         return self.sites(modality)
 
-    def target_look(self, modality: str, site: str) -> np.ndarray:
+    def target_mean(self, modality: str, site: str) -> np.ndarray:
         from bids_harmony.imaging.reference import reference_grid, reference_t1w
 
         return reference_t1w(reference_grid(VOXEL_MM))
@@ -59,11 +59,11 @@ class Multiply:
 def load_harmonizer(
     method: str,
     model_dir: Path,
-    shelf: Any,
+    cache: Any,
     *,
     device: str,
     batch_size: int = 0,
-    own_banks: bool = True,
+    own_profiles: bool = True,
 ) -> Multiply:
     return Multiply()
 

@@ -21,10 +21,10 @@ def test_a_series_whose_target_is_not_seen_fails_as_the_targets_series_did(
     tmp_path, monkeypatch, unseen, kind
 ):
     settings = Settings(tmp_path / "bids", tmp_path / "out", "participant", target_site="A")
-    blind = SimpleNamespace(has_bank=lambda key, site: False)
+    blind = SimpleNamespace(has_profile=lambda key, site: False)
     monkeypatch.setattr(series_models, "_load", lambda settings: (None, blind))
     monkeypatch.setattr(series_models, "is_known", lambda *_: False)
-    monkeypatch.setattr(series_models, "look_at", lambda sites, *_: unseen)
+    monkeypatch.setattr(series_models, "make_series_profiles", lambda sites, *_: unseen)
     monkeypatch.setattr(series_models, "gradients_of", lambda *_: None)
     scan = Scan(Path("x_dwi.nii"), {"subject": "1"}, "dwi", {}, SiteEvidence("B", "test"))
     model_of = series_models.models_of_series(settings, [scan], tmp_path)

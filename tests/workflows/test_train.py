@@ -71,7 +71,7 @@ def test_every_method_has_a_folder_of_its_own(settings, tmp_path):
     assert trained_folder(settings) == models and trained_folder(cgan) == models / "cgan"
     models.mkdir(parents=True)
     (models / "model.json").write_text("{}")
-    # Banks of the default serve methods that are not trained.
+    # Profiles of the default serve methods that are not trained.
     assert model_folder(replace(settings, method="blur")) == models
     (models / "cgan").mkdir()
     (models / "cgan" / "model.json").write_text("{}")

@@ -1,9 +1,9 @@
-"""How sites show themselves in diffusion series: looks and banks, made of a handful of series.
+"""Profiles of sites in diffusion series, made of a handful of series.
 
 What is wanted of a series is known only from its own shells, so that a site is looked at as a
-whole: one look, one bank of its mean b=0, and in the mode ``volume`` one of each shell. They lie
-beside the banks of other scans in ``OUT/models/banks``. The bank of the mean b=0 is written last
-and tells what all of them were made of.
+whole: numbers of its series, a profile of its mean b=0, and in the mode ``volume`` one of each
+shell. They lie beside the profiles of other scans in ``OUT/models/banks``. The profile of the mean
+b=0 is written last and tells what all of them were made of.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from bids_harmony.exceptions import BidsHarmonyError, MissingInput
 from bids_harmony.revisions import REVISIONS
 from bids_harmony.workflows.precomputed import file_sha256
 from bids_harmony.workflows.reference_images import (
-    LookOf,
+    ProfileKey,
     are_given,
     image_digests,
     same_images,
 )
-from bids_harmony.workflows.site_banks import bank_recipe
+from bids_harmony.workflows.site_profiles import profile_recipe
 from bids_harmony.workflows.sound_scans import choose_sound
 from bids_harmony.workflows.status import ScanStatus, report_references, why_unseen
 
@@ -34,38 +34,38 @@ if TYPE_CHECKING:
     from bids_harmony.diffusion.features import PreparedSeries
     from bids_harmony.methods import Harmonizer
     from bids_harmony.settings import Settings
-    from bids_harmony.sites.profile_cache import BankShelf
+    from bids_harmony.sites.profile_cache import ProfileCache
 
-__all__ = ["is_known", "look_at", "look_path", "series_shelf"]
+__all__ = ["is_known", "make_series_profiles", "series_profile_path", "series_cache"]
 
 logger = logging.getLogger(__name__)
 
 # Of the graph, and of its folder in the work folder.
-_NAME = "series_banks_wf"
+_NAME = "series_profiles_wf"
 
 
-def series_shelf(settings: Settings) -> BankShelf:
-    """The shelf of the output folder, on the grid of diffusion series."""
+def series_cache(settings: Settings) -> ProfileCache:
+    """The cache of the output folder, on the grid of diffusion series."""
     from bids_harmony.diffusion.features import DWI_VOXEL_MM
-    from bids_harmony.sites.profile_cache import BankShelf
+    from bids_harmony.sites.profile_cache import ProfileCache
 
-    return BankShelf(settings.output_dir / "models" / "banks", DWI_VOXEL_MM)
+    return ProfileCache(settings.output_dir / "models" / "banks", DWI_VOXEL_MM)
 
 
-def look_path(shelf: BankShelf, site: str) -> Path:
-    """File of a site's look, beside its banks."""
-    return shelf.path(site, "dwi").with_suffix(".json")
+def series_profile_path(cache: ProfileCache, site: str) -> Path:
+    """File of the numbers of a site's series, beside the profiles of its images."""
+    return cache.path(site, "dwi").with_suffix(".json")
 
 
 def is_known(site: str, settings: Settings, harmonizer: Harmonizer) -> bool:
-    """Whether a site's look is there, and made of images, tables and settings as they are now."""
+    """Whether a profile is there, made of images, tables and settings as they are now."""
     from bids_harmony.diffusion.features import B0_KEY
 
-    shelf, look = series_shelf(settings), LookOf(site, "dwi")
-    made_of = shelf.made_of(site, B0_KEY)
+    cache, key = series_cache(settings), ProfileKey(site, "dwi")
+    made_of = cache.made_of(site, B0_KEY)
     if made_of is None or made_of.get("recipe") not in _recipes(settings, harmonizer):
         return False
-    if not look_path(shelf, site).is_file():
+    if not series_profile_path(cache, site).is_file():
         return False
     try:
         tables = all(
@@ -75,11 +75,11 @@ def is_known(site: str, settings: Settings, harmonizer: Harmonizer) -> bool:
     except MissingInput:
         return False
     given = bool(made_of.get("given"))
-    return tables and same_images(made_of.get("images", {}), look, settings, given=given)
+    return tables and same_images(made_of.get("images", {}), key, settings, given=given)
 
 
 def _recipes(settings: Settings, harmonizer: Harmonizer) -> tuple[str, ...]:
-    """Hashes of what a site's look depends on besides its series; the first is that of this run.
+    """Hashes of what a profile depends on besides its series; the first is that of this run.
 
     Looks that were made for the mode ``volume`` serve the others as well.
     """
@@ -89,7 +89,7 @@ def _recipes(settings: Settings, harmonizer: Harmonizer) -> tuple[str, ...]:
     encoder, cells = encoder_and_cells(harmonizer)
     # Series are not corrected by N4.
     as_series = replace(settings, voxel_mm=DWI_VOXEL_MM, n4=False)
-    common = bank_recipe(as_series, encoder_sha256=encoder.sha256, cells=cells)
+    common = profile_recipe(as_series, encoder_sha256=encoder.sha256, cells=cells)
     found = []
     for with_volumes in dict.fromkeys((settings.dwi_mode == "volume", True)):
         parts = [common, settings.b0_threshold, with_volumes, REVISIONS["diffusion"]]
@@ -97,17 +97,17 @@ def _recipes(settings: Settings, harmonizer: Harmonizer) -> tuple[str, ...]:
     return tuple(found)
 
 
-def look_at(
+def make_series_profiles(
     sites: Sequence[str], settings: Settings, harmonizer: Harmonizer, log_dir: Path
 ) -> dict[str, BidsHarmonyError]:
-    """Put looks and banks of the sites that are not known on the shelf; other jobs wait.
+    """Put profiles of the sites that are not known in the cache; other jobs wait.
 
     Parameters
     ----------
     sites : sequence of str
     settings : Settings
     harmonizer : Harmonizer
-        Tells which network the banks are for.
+        Tells which network the profiles are for.
     log_dir : Path
 
     Returns
@@ -119,16 +119,18 @@ def look_at(
     from bids_harmony.workflows.running import clear_work
 
     unseen: dict[str, BidsHarmonyError] = {}
-    shelf = series_shelf(settings)
-    with shelf.locked():
+    cache = series_cache(settings)
+    with cache.locked():
         # Another job may have looked at them while this one waited.
         sites = [site for site in sites if not is_known(site, settings, harmonizer)]
         if not sites:
             return unseen
         for site in sites:
-            _forget(shelf, site)
+            _forget(cache, site)
         everyone = find_everyone(settings)
-        chosen = {site: choose_sound(LookOf(site, "dwi"), settings, everyone) for site in sites}
+        chosen = {
+            site: choose_sound(ProfileKey(site, "dwi"), settings, everyone) for site in sites
+        }
         ready, statuses = _prepare(settings, chosen, everyone, log_dir)
         for site, scans in chosen.items():
             usable = [scan for scan in scans if scan.label in ready]
@@ -143,13 +145,13 @@ def look_at(
     return unseen
 
 
-def _forget(shelf: BankShelf, site: str) -> None:
+def _forget(cache: ProfileCache, site: str) -> None:
     """Remove all that is known of a site; shells that it has no more must not stay behind."""
     from bids_harmony.diffusion.features import B0_KEY
 
-    shelf.remove(site, B0_KEY)
-    look_path(shelf, site).unlink(missing_ok=True)
-    for path in shelf.folder.glob(shelf.path(site, "dwi-b*").name):
+    cache.remove(site, B0_KEY)
+    series_profile_path(cache, site).unlink(missing_ok=True)
+    for path in cache.folder.glob(cache.path(site, "dwi-b*").name):
         path.unlink(missing_ok=True)
 
 
@@ -193,17 +195,17 @@ def _shelve(
 ) -> None:
     from bids_harmony.diffusion.features import B0_KEY, DWI_VOXEL_MM
     from bids_harmony.methods.profile_encoder import encoder_and_cells
-    from bids_harmony.sites.series_profile import build_series_banks
+    from bids_harmony.sites.series_profile import build_series_profiles
 
     encoder, cells = encoder_and_cells(harmonizer)
-    look, banks = build_series_banks(
+    series, profiles = build_series_profiles(
         site,
         [(scan.label, ready[scan.label]) for scan in usable],
         encoder,
         cells=cells,
         voxel_mm=DWI_VOXEL_MM,
     )
-    given = are_given(LookOf(site, "dwi"), settings)
+    given = are_given(ProfileKey(site, "dwi"), settings)
     seen = scans if given else usable
     tables = {table for scan in seen for table in scan.gradients or ()}
     made_of: dict[str, Any] = {
@@ -212,14 +214,14 @@ def _shelve(
         "images": image_digests((scan.path for scan in seen), settings),
         "tables": image_digests(sorted(tables), settings),
     }
-    shelf = series_shelf(settings)
-    look.write(look_path(shelf, site))
-    for bank in sorted(banks, key=lambda bank: bank.modality == B0_KEY):
-        shelf.write(bank, made_of)
+    cache = series_cache(settings)
+    series.write(series_profile_path(cache, site))
+    for profile in sorted(profiles, key=lambda profile: profile.modality == B0_KEY):
+        cache.write(profile, made_of)
     logger.info(
         "Diffusion at %s is known from %d series (b = %s s/mm2): %s",
         site,
         len(usable),
-        ", ".join(f"{b:g}" for b in look.shells),
-        ", ".join(look.labels),
+        ", ".join(f"{b:g}" for b in series.shells),
+        ", ".join(series.labels),
     )

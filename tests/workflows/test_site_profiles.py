@@ -1,4 +1,4 @@
-"""Sites that no model knows: banks made on the fly, kept, and made anew when images change."""
+"""Sites that no model knows: profiles made on the fly, kept, and made anew when images change."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from bids_harmony.exceptions import (
 )
 from bids_harmony.imaging.reference import reference_grid, reference_t1w
 from bids_harmony.methods.profile_encoder import encoder_and_cells
-from bids_harmony.workflows import site_banks
+from bids_harmony.workflows import site_profiles
 from bids_harmony.workflows.base import run_participant
 from bids_harmony.workflows.models import load_model
 from bids_harmony.workflows.reference_images import (
-    LookOf,
+    ProfileKey,
     image_digests,
     reference_images,
     target_modalities,
 )
-from bids_harmony.workflows.site_banks import (
-    bank_recipe,
-    make_banks,
-    missing_looks,
-    shelf_of,
+from bids_harmony.workflows.site_profiles import (
+    make_profiles,
+    missing_profiles,
+    profile_cache,
+    profile_recipe,
 )
 from bids_harmony.workflows.status import ScanStatus
 
-T1W = LookOf("B", "T1w")
+T1W = ProfileKey("B", "T1w")
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def sidecar(settings, site="B"):
     return json.loads(path.read_text())
 
 
-def shelf(settings):
+def cache(settings):
     return sorted((settings.output_dir / "models" / "banks").glob("*.safetensors"))
 
 
@@ -125,29 +125,29 @@ def test_two_names_of_one_scanner_leave_its_scans_alone(zero_shot):
 
 def test_the_second_job_asks_the_dataset_nothing(zero_shot, monkeypatch):
     run(zero_shot)
-    before = {path: (os.stat(path).st_mtime_ns, path.read_bytes()) for path in shelf(zero_shot)}
+    before = {path: (os.stat(path).st_mtime_ns, path.read_bytes()) for path in cache(zero_shot)}
     assert len(before) == 2
 
     def never(*args, **kwargs):
-        raise AssertionError("banks were made again")
+        raise AssertionError("profiles were made again")
 
-    monkeypatch.setattr(site_banks, "make_banks", never)
+    monkeypatch.setattr(site_profiles, "make_profiles", never)
     code, states = run(zero_shot)
     assert code == ExitCode.DONE
     assert {s["state"] for s in states.values()} == {"skipped"}
-    assert before == {p: (os.stat(p).st_mtime_ns, p.read_bytes()) for p in shelf(zero_shot)}
-    # Another method's banks are the same; other preparation makes others.
+    assert before == {p: (os.stat(p).st_mtime_ns, p.read_bytes()) for p in cache(zero_shot)}
+    # Another method's profiles are the same; other preparation makes others.
     scans = find_scans(zero_shot).scans
     assert missing(replace(zero_shot, method="histogram"), scans) == []
     for change in ({"n4": not zero_shot.n4}, {"bank_scans": 2}, {"random_seed": 1}):
-        assert set(missing(replace(zero_shot, **change), scans)) == {LookOf("A", "T1w"), T1W}
+        assert set(missing(replace(zero_shot, **change), scans)) == {ProfileKey("A", "T1w"), T1W}
 
 
 def missing(settings, scans):
-    return missing_looks(settings, scans, load_model(settings)[1])
+    return missing_profiles(settings, scans, load_model(settings)[1])
 
 
-def test_a_changed_image_of_the_target_makes_its_bank_anew(zero_shot):
+def test_a_changed_image_of_the_target_makes_its_profile_anew(zero_shot):
     run(zero_shot)
     first = sidecar(zero_shot)["SiteBanksSHA256"]
     path = zero_shot.bids_dir / "sub-02/anat/sub-02_T1w.nii.gz"
@@ -214,19 +214,19 @@ def test_target_images_must_tell_their_modality_and_exist(zero_shot, tmp_path):
 def known(tmp_path, zero_shot):
     """A model that knows site B, and an image that a user gives in B's place."""
     from bids_harmony.model.encoder import load_encoder
-    from bids_harmony.sites.image_profile import build_bank
-    from bids_harmony.sites.profile_files import write_banks
+    from bids_harmony.sites.image_profile import build_profile
+    from bids_harmony.sites.profile_files import write_profiles
 
-    def bank(gain):
+    def profile(gain):
         data = (gain * reference_t1w(reference_grid(8.0))).astype(np.float32)
         scans = [("a scan", data, data > 0, 1.0)]
         encoder = load_encoder("random", widths=(2, 2, 2, 2))
-        return build_bank("B", "T1w", scans, encoder, cells=8, voxel_mm=8.0)
+        return build_profile("B", "T1w", scans, encoder, cells=8, voxel_mm=8.0)
 
     folder = tmp_path / "trained"
     folder.mkdir()
     (folder / "model.json").write_text("{}")
-    write_banks(folder, [bank(1.0)], 8.0)
+    write_profiles(folder, [profile(1.0)], 8.0)
     # Inside the dataset: its place is told from there.
     image = zero_shot.bids_dir / "sourcedata" / "look_T1w.nii.gz"
     image.parent.mkdir()
@@ -235,40 +235,40 @@ def known(tmp_path, zero_shot):
     given = replace(plain, target_images=(image,))
     encoder, cells = encoder_and_cells(load_model(plain)[1])
     made_of = {
-        "recipe": bank_recipe(given, encoder_sha256=encoder.sha256, cells=cells),
+        "recipe": profile_recipe(given, encoder_sha256=encoder.sha256, cells=cells),
         "given": True,
         "images": image_digests([image], given),
     }
-    return plain, given, bank(0.5), made_of
+    return plain, given, profile(0.5), made_of
 
 
 def landmarks_of(settings):
-    return load_model(settings)[1].bank("T1w", "B").landmarks
+    return load_model(settings)[1].profile("T1w", "B").landmarks
 
 
-def test_images_given_for_a_site_that_the_model_knows_make_a_bank(known):
+def test_images_given_for_a_site_that_the_model_knows_make_a_profile(known):
     plain, given, look, made_of = known
     target = [s for s in find_scans(plain).scans if s.site.site == "B"]
     assert missing(plain, target) == [] and missing(given, target) == [T1W]
-    shelf_of(given).write(look, made_of)
+    profile_cache(given).write(look, made_of)
     assert missing(given, target) == []
     assert np.array_equal(landmarks_of(given), look.landmarks)
     given.target_images[0].write_bytes(b"another")
     assert missing(given, target) == [T1W]
 
 
-def test_the_models_own_bank_counts_again_without_the_images(known, tmp_path, monkeypatch):
+def test_the_models_own_profile_counts_again_without_the_images(known, tmp_path, monkeypatch):
     plain, given, look, made_of = known
     own = landmarks_of(plain)
-    shelf_of(given).write(look, made_of)
+    profile_cache(given).write(look, made_of)
     target = [s for s in find_scans(plain).scans if s.site.site == "B"]
     assert missing(plain, target) == [T1W]
 
     def never(*args, **kwargs):
         raise AssertionError("scans were prepared for a site that the model knows")
 
-    monkeypatch.setattr(site_banks, "_prepare", never)
-    make_banks(plain, [T1W], load_model(plain)[1], tmp_path)
+    monkeypatch.setattr(site_profiles, "_prepare", never)
+    make_profiles(plain, [T1W], load_model(plain)[1], tmp_path)
     assert missing(plain, target) == []
     assert np.array_equal(landmarks_of(plain), own)
     assert not np.array_equal(own, look.landmarks)
@@ -277,15 +277,15 @@ def test_the_models_own_bank_counts_again_without_the_images(known, tmp_path, mo
 def test_a_site_is_not_shown_by_other_images_than_those_given(known, tmp_path, monkeypatch):
     _, given, look, made_of = known
     # A site's own scans made it; the image that is given now turns out to be of no use.
-    shelf_of(given).write(look, made_of | {"given": False, "images": {}})
+    profile_cache(given).write(look, made_of | {"given": False, "images": {}})
 
     def nothing(settings, chosen, *_):
         labels = {scan.label for scans in chosen.values() for scan in scans}
         return {}, {label: ScanStatus(label, "failed") for label in labels}
 
-    monkeypatch.setattr(site_banks, "_prepare", nothing)
-    make_banks(given, [T1W], load_model(given)[1], tmp_path)
-    assert shelf_of(given).made_of("B", "T1w") is None
+    monkeypatch.setattr(site_profiles, "_prepare", nothing)
+    make_profiles(given, [T1W], load_model(given)[1], tmp_path)
+    assert profile_cache(given).made_of("B", "T1w") is None
 
 
 @pytest.mark.parametrize(
@@ -302,10 +302,10 @@ def test_a_look_is_not_made_of_fewer_scans_because_memory_ran_out(
     logs = zero_shot.output_dir / "logs"
     if stops:
         with pytest.raises(TryAgain, match="no luck"):
-            make_banks(zero_shot, [T1W], harmonizer, logs)
+            make_profiles(zero_shot, [T1W], harmonizer, logs)
     else:
-        make_banks(zero_shot, [T1W], harmonizer, logs)
-    assert shelf(zero_shot) == []
+        make_profiles(zero_shot, [T1W], harmonizer, logs)
+    assert cache(zero_shot) == []
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,14 @@ from bids_harmony.bids.site import SiteEvidence
 from bids_harmony.diffusion.features import B0_KEY
 from bids_harmony.exceptions import InputOutputError
 from bids_harmony.settings import Settings
-from bids_harmony.sites.image_profile import SiteBank
-from bids_harmony.workflows import series_banks
-from bids_harmony.workflows.series_banks import is_known, look_at, look_path, series_shelf
+from bids_harmony.sites.image_profile import ImageProfile
+from bids_harmony.workflows import series_profiles
+from bids_harmony.workflows.series_profiles import (
+    is_known,
+    make_series_profiles,
+    series_cache,
+    series_profile_path,
+)
 from bids_harmony.workflows.status import ScanStatus
 
 HARMONIZER = SimpleNamespace(encoder=SimpleNamespace(sha256="e"))
@@ -32,9 +37,9 @@ def series(folder, subject: str, site: str) -> Scan:
     return Scan(paths[0], entities, "dwi", {}, SiteEvidence(site, "test"), tuple(paths[1:]))
 
 
-def bank(site: str, key: str, scans: tuple[str, ...]) -> SiteBank:
+def profile(site: str, key: str, scans: tuple[str, ...]) -> ImageProfile:
     empty = np.ones((2, 2, 2))
-    return SiteBank(
+    return ImageProfile(
         site=site, modality=key, mean_image=empty, landmarks=np.ones(11), quantiles=np.ones(101),
         codes=np.ones((1, 2)), texture=np.ones((1, 1, 1, 1)), tissue_means=np.ones(3),
         field=np.ones(20), scale=1.0, scans=scans,
@@ -53,7 +58,7 @@ class Look:
 
 @pytest.fixture
 def world(tmp_path, monkeypatch):
-    """Four people at two sites; preparation and banks are pretended, and counted."""
+    """Four people at two sites; preparation and profiles are pretended, and counted."""
     settings = Settings(
         tmp_path / "bids", tmp_path / "out", "participant", target_site="A", bank_scans=2
     )
@@ -80,18 +85,18 @@ def world(tmp_path, monkeypatch):
     def build(site, scans, encoder, *, cells, voxel_mm):
         labels = tuple(label for label, _ in scans)
         made.append((site, labels))
-        return Look(labels), [bank(site, key, labels) for key in (B0_KEY, *shells)]
+        return Look(labels), [profile(site, key, labels) for key in (B0_KEY, *shells)]
 
     monkeypatch.setattr("bids_harmony.bids.dataset.find_scans", find_scans)
-    monkeypatch.setattr("bids_harmony.sites.series_profile.build_series_banks", build)
-    monkeypatch.setattr(series_banks, "_prepare", prepare)
+    monkeypatch.setattr("bids_harmony.sites.series_profile.build_series_profiles", build)
+    monkeypatch.setattr(series_profiles, "_prepare", prepare)
     return SimpleNamespace(
         settings=settings, people=people, made=made, broken=broken, shells=shells, log=tmp_path
     )
 
 
 def look(world, settings=None):
-    return look_at(["A", "B"], settings or world.settings, HARMONIZER, world.log)
+    return make_series_profiles(["A", "B"], settings or world.settings, HARMONIZER, world.log)
 
 
 def test_a_site_is_looked_at_once_by_as_many_people_as_asked_for(world):
@@ -103,22 +108,22 @@ def test_a_site_is_looked_at_once_by_as_many_people_as_asked_for(world):
     assert len(world.made) == 2
 
 
-@pytest.mark.parametrize("spoilt", [".nii", ".bval", ".bvec", "look", "bank"])
+@pytest.mark.parametrize("spoilt", [".nii", ".bval", ".bvec", "look", "profile"])
 def test_what_has_changed_is_looked_at_again_and_no_more(world, spoilt):
     look(world)
-    shelf = series_shelf(world.settings)
+    cache = series_cache(world.settings)
     if spoilt == "look":
-        look_path(shelf, "A").unlink()
-    elif spoilt == "bank":
-        shelf.remove("A", B0_KEY)
+        series_profile_path(cache, "A").unlink()
+    elif spoilt == "profile":
+        cache.remove("A", B0_KEY)
     else:
         world.people[0].path.with_suffix(spoilt).write_bytes(b"another content")
     world.shells.remove("dwi-b2000")
     look(world)
     assert [site for site, _ in world.made] == ["A", "B", "A"]
     # A shell that the site has no more is forgotten.
-    assert shelf.read("A", "dwi-b1000") and shelf.read("A", "dwi-b2000") is None
-    assert shelf.read("B", "dwi-b2000")
+    assert cache.read("A", "dwi-b1000") and cache.read("A", "dwi-b2000") is None
+    assert cache.read("B", "dwi-b2000")
 
 
 def test_settings_that_count_and_settings_that_do_not(world):

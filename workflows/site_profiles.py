@@ -1,7 +1,7 @@
-"""Banks of sites that the model does not know, made of a handful of their scans.
+"""Profiles of sites that the model does not know, made of a handful of their scans.
 
-The banks stay in ``OUT/models/banks``. A job that finds one there checks that the images behind it
-are the same, and asks the dataset nothing more.
+The profiles stay in ``OUT/models/banks``. A job that finds one there checks that the images behind
+it are the same, and asks the dataset nothing more.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bids_harmony.exceptions import BidsHarmonyError
 from bids_harmony.revisions import revisions_of
 from bids_harmony.sites.names import same_site
 from bids_harmony.workflows.reference_images import (
-    LookOf,
+    ProfileKey,
     are_given,
     image_digests,
     same_images,
@@ -31,31 +31,31 @@ if TYPE_CHECKING:
     from bids_harmony.methods import Harmonizer
     from bids_harmony.model.encoder import Encoder
     from bids_harmony.settings import Settings
-    from bids_harmony.sites.image_profile import SiteBank
+    from bids_harmony.sites.image_profile import ImageProfile
     from bids_harmony.sites.prepared_scans import TrainingScan
-    from bids_harmony.sites.profile_cache import BankShelf
+    from bids_harmony.sites.profile_cache import ProfileCache
 
-__all__ = ["bank_recipe", "make_banks", "missing_looks", "shelf_of"]
+__all__ = ["profile_recipe", "make_profiles", "missing_profiles", "profile_cache"]
 
 logger = logging.getLogger(__name__)
 
 # Of the graph, and of its folder in the work folder.
-_NAME = "banks_wf"
+_NAME = "profiles_wf"
 
 
-def shelf_of(settings: Settings) -> BankShelf:
-    """The shelf of the output folder."""
-    from bids_harmony.sites.profile_cache import BankShelf
+def profile_cache(settings: Settings) -> ProfileCache:
+    """The cache of the output folder."""
+    from bids_harmony.sites.profile_cache import ProfileCache
 
-    return BankShelf(settings.output_dir / "models" / "banks", settings.voxel_mm)
+    return ProfileCache(settings.output_dir / "models" / "banks", settings.voxel_mm)
 
 
-def missing_looks(
+def missing_profiles(
     settings: Settings, scans: Sequence[Scan], harmonizer: Harmonizer
-) -> list[LookOf]:
-    """Sites of the scans, and their target, that neither model nor shelf knows.
+) -> list[ProfileKey]:
+    """Sites of the scans, and their target, that neither model nor cache knows.
 
-    A bank on the shelf counts only if the images that it was made of are still the same.
+    A profile in the cache counts only if the images that it was made of are still the same.
 
     Parameters
     ----------
@@ -63,35 +63,36 @@ def missing_looks(
         With a `target_site`.
     scans : sequence of Scan
     harmonizer : Harmonizer
-        With the shelf of the output folder.
+        With the cache of the output folder.
     """
     target = str(settings.target_site)
-    wanted: dict[LookOf, None] = {}
+    wanted: dict[ProfileKey, None] = {}
     for scan in scans:
         for site in (target, scan.site.site):
             own = target if same_site(site, target) else site
-            wanted.setdefault(LookOf(own, scan.modality))
-    return [look for look in wanted if not _is_known(look, settings, harmonizer)]
+            wanted.setdefault(ProfileKey(own, scan.modality))
+    return [key for key in wanted if not _is_known(key, settings, harmonizer)]
 
 
-def _is_known(look: LookOf, settings: Settings, harmonizer: Harmonizer) -> bool:
+def _is_known(key: ProfileKey, settings: Settings, harmonizer: Harmonizer) -> bool:
     def among(sites: Sequence[str]) -> bool:
-        return any(same_site(site, look.site) for site in sites)
+        return any(same_site(site, key.site) for site in sites)
 
-    given = are_given(look, settings)
-    made_of = shelf_of(settings).made_of(look.site, look.modality)
+    given = are_given(key, settings)
+    made_of = profile_cache(settings).made_of(key.site, key.modality)
     if made_of is None:
-        # A bank of the model's own will do, unless images were given in its place.
-        return among(harmonizer.sites(look.modality)) and not given
+        # A profile of the model's own will do, unless images were given in its place.
+        return among(harmonizer.sites(key.modality)) and not given
     was_given = bool(made_of.get("given"))
-    if not given and not was_given and among(harmonizer.own_sites(look.modality)):
+    if not given and not was_given and among(harmonizer.own_sites(key.modality)):
         return True
     from bids_harmony.methods.profile_encoder import encoder_and_cells
 
     encoder, cells = encoder_and_cells(harmonizer)
     return (
-        made_of.get("recipe") == bank_recipe(settings, encoder_sha256=encoder.sha256, cells=cells)
-        and same_images(made_of.get("images", {}), look, settings, given=was_given)
+        made_of.get("recipe")
+        == profile_recipe(settings, encoder_sha256=encoder.sha256, cells=cells)
+        and same_images(made_of.get("images", {}), key, settings, given=was_given)
         and _same_people(made_of.get("people", {}), settings)
     )
 
@@ -113,10 +114,10 @@ def _covariates_of(units: Sequence[tuple[str, str | None]], settings: Settings) 
     }
 
 
-def bank_recipe(settings: Settings, *, encoder_sha256: str, cells: int) -> str:
-    """Hash of everything but the images that a bank depends on.
+def profile_recipe(settings: Settings, *, encoder_sha256: str, cells: int) -> str:
+    """Hash of everything but the images that a profile depends on.
 
-    The method is none of it: methods with one encoder and one grid share their banks.
+    The method is none of it: methods with one encoder and one grid share their profiles.
     """
     parts = {
         "revision": revisions_of("anatomy", "profile"),
@@ -132,57 +133,58 @@ def bank_recipe(settings: Settings, *, encoder_sha256: str, cells: int) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def make_banks(
-    settings: Settings, looks: Sequence[LookOf], harmonizer: Harmonizer, log_dir: Path
-) -> dict[LookOf, BidsHarmonyError]:
-    """Prepare scans of the sites that are missing and put their banks on the shelf.
+def make_profiles(
+    settings: Settings, keys: Sequence[ProfileKey], harmonizer: Harmonizer, log_dir: Path
+) -> dict[ProfileKey, BidsHarmonyError]:
+    """Prepare scans of the sites that are missing and put their profiles in the cache.
 
     Other jobs of the same output folder wait and find them. A site without a usable scan gets no
-    bank; whoever needs it says so.
+    profile; whoever needs it says so.
 
     Parameters
     ----------
     settings : Settings
-    looks : sequence of LookOf
+    keys : sequence of ProfileKey
     harmonizer : Harmonizer
-        Tells which network the banks are for.
+        Tells which network the profiles are for.
     log_dir : Path
 
     Returns
     -------
     dict
-        Looks for which no bank could be made because all of their scans failed, and why they did.
+        Keys for which no profile could be made because all of their scans failed, and why they
+        did.
     """
     from bids_harmony.bids.dataset import find_everyone
     from bids_harmony.methods.profile_encoder import encoder_and_cells
     from bids_harmony.workflows.running import clear_work
 
-    unseen: dict[LookOf, BidsHarmonyError] = {}
-    shelf = shelf_of(settings)
+    unseen: dict[ProfileKey, BidsHarmonyError] = {}
+    cache = profile_cache(settings)
     encoder, cells = encoder_and_cells(harmonizer)
-    with shelf.locked():
+    with cache.locked():
         # Another job may have made them while this one waited.
-        looks = [look for look in looks if not _is_known(look, settings, harmonizer)]
-        _take_away_others(shelf, looks, settings)
-        # Where given images are gone, the model's own bank counts again.
-        looks = [look for look in looks if not _is_known(look, settings, harmonizer)]
-        if not looks:
+        keys = [key for key in keys if not _is_known(key, settings, harmonizer)]
+        _take_away_others(cache, keys, settings)
+        # Where given images are gone, the model's own profile counts again.
+        keys = [key for key in keys if not _is_known(key, settings, harmonizer)]
+        if not keys:
             return unseen
         everyone = find_everyone(settings)
-        chosen = {look: choose_sound(look, settings, everyone) for look in looks}
+        chosen = {key: choose_sound(key, settings, everyone) for key in keys}
         ready, statuses = _prepare(settings, chosen, everyone, log_dir)
-        for look, scans in chosen.items():
+        for key, scans in chosen.items():
             usable = [scan for scan in scans if scan.label in ready]
             if not usable:
-                logger.warning("No usable %s scan of %s", look.modality, look.site)
-                if reason := why_unseen(look.site, [statuses[scan.label] for scan in scans]):
-                    unseen[look] = reason
+                logger.warning("No usable %s scan of %s", key.modality, key.site)
+                if reason := why_unseen(key.site, [statuses[scan.label] for scan in scans]):
+                    unseen[key] = reason
                 continue
             # Of images that were given, also one of no use: they are compared as a whole.
-            given = are_given(look, settings)
+            given = are_given(key, settings)
             seen = scans if given else usable
             made_of = {
-                "recipe": bank_recipe(settings, encoder_sha256=encoder.sha256, cells=cells),
+                "recipe": profile_recipe(settings, encoder_sha256=encoder.sha256, cells=cells),
                 "given": given,
                 "images": image_digests((scan.path for scan in seen), settings),
             }
@@ -191,45 +193,45 @@ def make_banks(
             covariates = _covariates_of(units, settings)
             made_of["people"] = {"units": [list(unit) for unit in units], "covariates": covariates}
             ready_scans = [ready[scan.label] for scan in usable]
-            bank = _bank_of(look, ready_scans, settings, encoder, cells, covariates)
-            shelf.write(bank, made_of)
+            profile = _profile_of(key, ready_scans, settings, encoder, cells, covariates)
+            cache.write(profile, made_of)
             logger.info(
                 "%s %s is known from %d scan(s) of %d people: %s",
-                look.site, look.modality, len(usable), len(set(bank.looks.people)),
-                ", ".join(bank.scans),
+                key.site, key.modality, len(usable), len(set(profile.scan_measures.people)),
+                ", ".join(profile.scans),
             )  # fmt: skip
         work = {scan.label: scan for scans in chosen.values() for scan in scans}
         clear_work(settings, _NAME, list(work.values()), statuses)
     return unseen
 
 
-def _take_away_others(shelf: BankShelf, looks: Sequence[LookOf], settings: Settings) -> None:
-    """Remove banks of other given images, and those that stand where images are given now.
+def _take_away_others(cache: ProfileCache, keys: Sequence[ProfileKey], settings: Settings) -> None:
+    """Remove profiles of other given images, and those that stand where images are given now.
 
-    If no new one can be made, a run must not take the look that an earlier one was asked for. A
-    site's own outdated bank stays until there is a new one.
+    If no new one can be made, a run must not take the profile that an earlier one was asked for. A
+    site's own outdated profile stays until there is a new one.
     """
-    for look in looks:
-        made_of = shelf.made_of(look.site, look.modality) or {}
-        if made_of.get("given") or are_given(look, settings):
-            shelf.remove(look.site, look.modality)
+    for key in keys:
+        made_of = cache.made_of(key.site, key.modality) or {}
+        if made_of.get("given") or are_given(key, settings):
+            cache.remove(key.site, key.modality)
 
 
-def _bank_of(
-    look: LookOf,
+def _profile_of(
+    key: ProfileKey,
     scans: Sequence[TrainingScan],
     settings: Settings,
     encoder: Encoder,
     cells: int,
     covariates: Mapping[str, Sequence[float | None]],
-) -> SiteBank:
-    from bids_harmony.sites.image_profile import MOST_CODED, build_bank
+) -> ImageProfile:
+    from bids_harmony.sites.image_profile import MOST_CODED, build_profile
     from bids_harmony.sites.prepared_scans import load_scans
 
     nan = float("nan")
-    return build_bank(
-        look.site,
-        look.modality,
+    return build_profile(
+        key.site,
+        key.modality,
         [(s.label, s.data, s.mask, s.scale) for s in load_scans(scans, settings.voxel_mm)],
         encoder,
         cells=cells,
@@ -245,7 +247,7 @@ def _bank_of(
 
 def _prepare(
     settings: Settings,
-    chosen: dict[LookOf, tuple[Scan, ...]],
+    chosen: dict[ProfileKey, tuple[Scan, ...]],
     everyone: Sequence[Scan],
     log_dir: Path,
 ) -> tuple[dict[str, TrainingScan], dict[str, ScanStatus]]:
