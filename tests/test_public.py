@@ -48,7 +48,7 @@ def test_the_package_alone_imports_nothing():
     assert simulating == "" and harmonizing == "torch sklearn"
 
 
-@pytest.mark.parametrize("name", ["harmonizer", "profile", "simulation"])
+@pytest.mark.parametrize("name", ["harmonizer", "one_scan", "profile", "simulation"])
 def test_examples_in_docstrings(name):
     module = importlib.import_module(f"bids_harmony.api.{name}")
     found = doctest.testmod(module)
