@@ -61,7 +61,6 @@ class PairedOptions:
         Weight of the mean absolute difference.
     learning_rate : float
         Of Adam with beta1 = 0.5.
-    checkpoint_seconds : float
     seed : int
     device : str
     """
@@ -74,7 +73,6 @@ class PairedOptions:
     per_site: bool = False
     l1: float = 100.0
     learning_rate: float = 2e-4
-    checkpoint_seconds: float = 300.0
     seed: int = 0
     device: str = "cpu"
 
@@ -208,9 +206,7 @@ def fit_pairs(
             discriminator,
             slices.draw,
             distance,
-            AdversarialSchedule(
-                steps, options.learning_rate, options.max_seconds, options.checkpoint_seconds
-            ),
+            AdversarialSchedule(steps, options.learning_rate, options.max_seconds),
             checkpoints[-1],
             least_squares=least_squares,
             seed=options.seed,
@@ -262,6 +258,6 @@ def _groups(
 
 
 def _fingerprint(method: str, pairs: Sequence[PairedScans], options: PairedOptions) -> str:
-    asked = {k: str(v) for k, v in asdict(options).items() if k != "checkpoint_seconds"}
+    asked = {k: str(v) for k, v in asdict(options).items()}
     content = [__version__, method, asked, [[p.subject, p.site, p.digest] for p in pairs]]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
