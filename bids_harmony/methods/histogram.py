@@ -12,13 +12,13 @@ import numpy as np
 from bids_harmony.imaging.landmarks import landmark_map, landmarks
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.methods.base import Applied, finish
-from bids_harmony.methods.conditioned import (
+from bids_harmony.methods.profiled import Profiled
+from bids_harmony.methods.site_forms import (
     closed_form,
     low_order_form,
     ratio_matched,
     tissue_match,
 )
-from bids_harmony.methods.profiled import Profiled
 from bids_harmony.sites.image_profile import ImageProfile
 
 __all__ = [
@@ -88,7 +88,7 @@ class HistogramRatio(_BetweenSites):
     name = "histogram-ratio"
 
     def form(self, data: Array, mask: Array, source: ImageProfile, target: ImageProfile) -> Array:
-        """Apply `conditioned.ratio_matched`."""
+        """Apply `site_forms.ratio_matched`."""
         return ratio_matched(data, mask, source, target, self.voxel_mm)
 
 
@@ -99,7 +99,7 @@ class HistogramFit(_BetweenSites):
     name = "histogram-fit"
 
     def form(self, data: Array, mask: Array, source: ImageProfile, target: ImageProfile) -> Array:
-        """Apply `conditioned.low_order_form`."""
+        """Apply `site_forms.low_order_form`."""
         return low_order_form(data, mask, source, target, self.voxel_mm)
 
 
@@ -110,7 +110,7 @@ class HistogramTissue(_BetweenSites):
     name = "histogram-tissue"
 
     def form(self, data: Array, mask: Array, source: ImageProfile, target: ImageProfile) -> Array:
-        """Apply `conditioned.tissue_match`."""
+        """Apply `site_forms.tissue_match`."""
         return tissue_match(data, mask, source, target, self.voxel_mm)
 
 
@@ -121,7 +121,7 @@ class HistogramRelative(_BetweenSites):
     name = "histogram-relative"
 
     def form(self, data: Array, mask: Array, source: ImageProfile, target: ImageProfile) -> Array:
-        """Apply `conditioned.closed_form`."""
+        """Apply `site_forms.closed_form`."""
         return closed_form(data, mask, source, target, self.voxel_mm)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from bids_harmony import __version__
 from bids_harmony.exceptions import SiteError
 from bids_harmony.imaging.prepared import Prepared
+from bids_harmony.methods.site_forms import site_evidence
 from bids_harmony.sites.image_profile import ImageProfile
 from bids_harmony.sites.profile_cache import ProfileSource
 from bids_harmony.sites.profile_files import PROFILES_FILE, profile_digest, read_profiles
@@ -145,8 +146,6 @@ class Profiled:
         source, target = (self._find(modality, site) for site in (source_site, target_site))
         if source is None or target is None or source is target:
             return None
-        from bids_harmony.methods.conditioned import site_evidence
-
         return site_evidence(source, target)
 
     def novelty(self, prepared: Prepared, modality: str) -> float | None:
