@@ -25,15 +25,10 @@ def table():
     return np.array(given["values"]), np.array(given["sites"]), covariates
 
 
-@pytest.mark.parametrize("case", ["plain", "covariates", "reference"])
+@pytest.mark.parametrize("case", ["plain", "covariates"])
 def test_numbers_are_those_of_neurocombat(case, table):
     values, sites, covariates = table
-    got = combat(
-        values,
-        sites,
-        covariates=None if case == "plain" else covariates,
-        reference="B" if case == "reference" else None,
-    )
+    got = combat(values, sites, covariates=None if case == "plain" else covariates)
     expected = np.array(REFERENCE["output"][case])
     # It stops its iteration earlier than we do, at a relative change of 1e-4.
     np.testing.assert_allclose(got / values.std(0), expected / values.std(0), atol=5e-4)
