@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_harmony.exceptions import BidsHarmonyError, DataError, ExitCode, OutOfRange
-from bids_harmony.workflows.models import load_model, model_of_scan, trained_folder
+from bids_harmony.workflows.models import trained_folder
 from bids_harmony.workflows.reports import write_pages
 from bids_harmony.workflows.running import (
     clear_work,
@@ -20,7 +20,7 @@ from bids_harmony.workflows.running import (
     run_scans,
     write_status,
 )
-from bids_harmony.workflows.site_profiles import make_profiles, missing_profiles
+from bids_harmony.workflows.scan_models import models_of
 from bids_harmony.workflows.status import ScanStatus, exit_code_of
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def run_participant(
 
     target = str(settings.target_site)
     log_dir = log_dir or new_log_folder(settings)
-    model_of = _models_of(settings, scans, log_dir)
+    model_of = models_of(settings, scans, log_dir)
     statuses: dict[str, ScanStatus] = {}
     pending: dict[str, Model] = {}
 
@@ -124,44 +124,6 @@ def run_participant(
         logger.info("The harmonized images as a raw dataset: %s", folder)
     clear_work(settings, "participant_wf", scans, statuses)
     return exit_code_of(statuses.values())
-
-
-def _models_of(
-    settings: Settings, scans: Sequence[Scan], log_dir: Path
-) -> Callable[[Scan], Model]:
-    """What of the model counts for each scan; sites that it does not know are looked at first."""
-    from bids_harmony.workflows.reference_images import ProfileKey
-    from bids_harmony.workflows.series_models import models_of_series
-
-    target = str(settings.target_site)
-    images = [scan for scan in scans if not scan.gradients]
-    series = [scan for scan in scans if scan.gradients]
-    unseen: dict[ProfileKey, BidsHarmonyError] = {}
-    if images:
-        model, harmonizer = load_model(settings)
-        # Profiles are on the grid of the model, which is the settings' for the shipped one.
-        on_grid = replace(settings, voxel_mm=harmonizer.voxel_mm)
-        if missing := missing_profiles(on_grid, images, harmonizer):
-            unseen = make_profiles(on_grid, missing, harmonizer, log_dir)
-            model, harmonizer = load_model(settings)
-    of_series: Callable[[Scan], Model] | None = None
-    refused: BidsHarmonyError | None = None
-    if series:
-        try:
-            of_series = models_of_series(settings, series, log_dir)
-        except BidsHarmonyError as error:
-            if not images:
-                raise
-            refused = error
-
-    def model_of(scan: Scan) -> Model:
-        if not scan.gradients:
-            return model_of_scan(model, harmonizer, scan, target, unseen)
-        if of_series is None:
-            raise refused or AssertionError("no series was announced")
-        return of_series(scan)
-
-    return model_of
 
 
 def _left_out(status: ScanStatus, settings: Settings) -> ScanStatus:

@@ -139,7 +139,7 @@ def find_target(settings: Settings, selection: ScanSelection, trained: Sequence[
     """
     asked = clean_name(settings.target_site)
     if settings.target_images:
-        from bids_harmony.workflows.reference_images import target_modalities
+        from bids_harmony.workflows.site_scans import target_modalities
 
         target_modalities(settings)
         return asked or GIVEN_SITE

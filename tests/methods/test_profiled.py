@@ -45,7 +45,7 @@ def test_images_given_in_the_place_of_a_known_site_win(world, model, cache, othe
     profileed = Profiled(model, cache)
     assert np.array_equal(look_of(profileed), other_look.landmarks)
     assert np.array_equal(profileed.target_quantiles("T1w", "COI"), other_look.quantiles)
-    # What was harmonized to the model's look is not taken for this one, nor is another's changed.
+    # What was harmonized to the model's profile is not taken for this one, nor is another's changed.
     assert profileed.identity("T1w", "GE", "COI") != to_coi
     assert profileed.identity("T1w", "GE", "GE") == to_ge
     assert profileed.own_sites("T1w") == profileed.sites("T1w") == ("COI", "GE")

@@ -21,7 +21,7 @@ def test_every_method_is_described_and_cited(method):
     text = methods_text(Done((method,), ("COI",), ("T1w",), n4=True))
     whole = text.markdown()
     assert "documentation of this method" not in whole and "[@" not in whole
-    assert f"T1w scans were given the look of COI (method {method})" in whole
+    assert f"T1w scans were harmonized to the site COI (method {method})" in whole
     for reference in text.references:
         assert reference.short in whole and reference.full in whole
 
