@@ -146,7 +146,7 @@ def _write(
     command = f"python benchmarks/multivendor.py --voxel-mm {options.voxel_mm:g}"
     lines = [
         "# Real scans of several vendors, each harmonized to each other", "",
-        f"`{command}`: T1w, the shipped model, no training; a site's profile is of one scan of one "
+        f"`{command}`: T1w, the shipped model, no training; a profile is of one scan of one "
         "person. Research software, not for diagnosis.", "",
         f"Intensities move towards the target's in {better} of {len(rows)} pairs. People differ: "
         "a distance of 0 is not to be expected.", "",
