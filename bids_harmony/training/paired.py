@@ -28,6 +28,7 @@ from bids_harmony.model.fitted_files import write_fitted
 from bids_harmony.model.patchgan import PatchGAN, start_normal
 from bids_harmony.model.resnet import RESNET_BLOCKS, ResNetGenerator
 from bids_harmony.model.unet import UNet, levels_for
+from bids_harmony.revisions import revisions_of
 from bids_harmony.sites.prepared_scans import PreparedScan
 from bids_harmony.training.adversarial import AdversarialSchedule, fit_adversarial
 from bids_harmony.training.pairs import PairedScans, PairedSlices
@@ -353,5 +354,6 @@ def _fingerprint(
     method: str, pairs: Sequence[PairedScans], options: CGANOptions | SiMixOptions
 ) -> str:
     asked = {k: str(v) for k, v in asdict(options).items() if k != "checkpoint_seconds"}
-    content = [__version__, method, asked, [[p.subject, p.site, p.digest] for p in pairs]]
+    revisions = revisions_of("training")
+    content = [revisions, method, asked, [[p.subject, p.site, p.digest] for p in pairs]]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
