@@ -22,7 +22,7 @@ import tempfile
 from pathlib import Path
 
 from bids_harmony.phantom.cohort import CohortPlan
-from bids_harmony.phantom.diffusion_cohort import write_diffusion_cohort
+from lab.diffusion_cohort import write_diffusion_cohort
 
 folder = Path(tempfile.mkdtemp())
 plan = CohortPlan(
