@@ -15,7 +15,6 @@ from bids_harmony.workflows.reports import write_pages
 from bids_harmony.workflows.running import (
     clear_work,
     failed_status,
-    new_log_folder,
     prepare_scans,
     run_scans,
     write_status,
@@ -35,9 +34,7 @@ __all__ = ["run_participant", "run_train"]
 logger = logging.getLogger(__name__)
 
 
-def run_participant(
-    settings: Settings, scans: Sequence[Scan], *, log_dir: Path | None = None
-) -> ExitCode:
+def run_participant(settings: Settings, scans: Sequence[Scan], *, log_dir: Path) -> ExitCode:
     """Harmonize scans to the target site and write the derivative.
 
     A scan whose output was made from the same input, model and settings is skipped, also with an
@@ -50,9 +47,8 @@ def run_participant(
     settings : Settings
         With a `target_site`.
     scans : sequence of Scan
-    log_dir : Path, optional
-        ``logs/<run>``: crash files, and what became of every scan in ``status.json``. By default a
-        new folder.
+    log_dir : Path
+        ``logs/<run>``: crash files, and what became of every scan in ``status.json``.
 
     Returns
     -------
@@ -71,7 +67,6 @@ def run_participant(
     from bids_harmony.workflows.precomputed import harmonization_hash
 
     target = str(settings.target_site)
-    log_dir = log_dir or new_log_folder(settings)
     model_of = models_of(settings, scans, log_dir)
     statuses: dict[str, ScanStatus] = {}
     pending: dict[str, Model] = {}
@@ -160,9 +155,7 @@ def _has_output(status: ScanStatus) -> bool:
     return status.state != "failed" and not status.error
 
 
-def run_train(
-    settings: Settings, scans: Sequence[Scan], *, log_dir: Path | None = None
-) -> ExitCode:
+def run_train(settings: Settings, scans: Sequence[Scan], *, log_dir: Path) -> ExitCode:
     """Prepare scans and fit the method to those that could be prepared; see `trained_folder`.
 
     Masks and transforms go into the derivative, where the participant level finds them.
@@ -171,7 +164,7 @@ def run_train(
     ----------
     settings : Settings
     scans : sequence of Scan
-    log_dir : Path, optional
+    log_dir : Path
         As for `run_participant`.
 
     Returns
@@ -182,7 +175,6 @@ def run_train(
     from bids_harmony.reports.training import write_training_report
     from bids_harmony.training.fit import fit_method
 
-    log_dir = log_dir or new_log_folder(settings)
     ready, statuses = prepare_scans(settings, scans, scans, name="train_wf", log_dir=log_dir)
     write_status(log_dir, list(statuses.values()))
     if ready:

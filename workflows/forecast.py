@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_harmony.bids.dataset import Problem, ScanSelection, find_everyone, find_scans
-from bids_harmony.bids.naming import file_stem
 from bids_harmony.bids.site_search import scans_of
 from bids_harmony.diffusion.gradients import match_shells
 from bids_harmony.exceptions import BidsHarmonyError, NotFetched
+from bids_harmony.io.names import file_stem
 from bids_harmony.methods import check_method_for_series
 from bids_harmony.sites.names import same_site
 from bids_harmony.workflows.models import known_by_model, model_folder

@@ -87,7 +87,6 @@ def _of_images(
     unseen: _Unseen = {}
     if missing := profiles.missing(images):
         unseen = profiles.make(missing, log_dir)
-        model, harmonizer = load_model(settings)
     target = str(settings.target_site)
     return lambda scan: _model_of_image(scan, model, harmonizer, target, unseen)
 
@@ -125,12 +124,11 @@ def _of_series(
     target = str(settings.target_site)
     unseen: dict[ProfileKey, BidsHarmonyError] = {}
     # The target first: what it has no shells for is refused, and nothing is made for it.
+    profiles = SeriesProfiles(settings, harmonizer)
     for choose in (lambda: [target], lambda: _sites_of(settings, series, target)):
         wanted = [ProfileKey(site, "dwi") for site in choose()]
-        profiles = SeriesProfiles(settings, harmonizer)
         if not all(map(profiles.is_known, wanted)):
             unseen |= profiles.make(wanted, log_dir)
-            model, harmonizer = load_model(settings, series=True)
     return lambda scan: _model_of_series(scan, model, harmonizer, settings, unseen)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_harmony.bids.gradient_tables import gradient_tables
-from bids_harmony.bids.site import SiteEvidence
+from bids_harmony.bids.scan import SiteEvidence
 from bids_harmony.diffusion.gradient_files import read_gradients
 from bids_harmony.exceptions import BidsHarmonyError, MissingInput, UsageError
 from bids_harmony.io.header_check import check_header

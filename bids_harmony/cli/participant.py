@@ -69,6 +69,7 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
             start_server()
         from bids_harmony.workflows.base import run_participant
 
+        assert log_dir is not None  # only a dry run has none, and it ended above
         write_dataset_files(settings)
         code = ExitCode(run_participant(settings, selection.scans, log_dir=log_dir))
     return worst_code(code, selection.problems)

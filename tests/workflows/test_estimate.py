@@ -9,8 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_harmony.bids.scan import Scan
-from bids_harmony.bids.site import SiteEvidence
+from bids_harmony.bids.scan import Scan, SiteEvidence
 from bids_harmony.settings import Settings, TrainingSettings
 from bids_harmony.workflows.anat import HEAD_GIB
 from bids_harmony.workflows.dwi import SERIES_GIB

@@ -12,8 +12,7 @@ import pytest
 
 from bids_harmony.bids.dataset import find_scans
 from bids_harmony.bids.dataset_files import write_dataset_files
-from bids_harmony.bids.scan import Scan
-from bids_harmony.bids.site import SiteEvidence
+from bids_harmony.bids.scan import Scan, SiteEvidence
 from bids_harmony.exceptions import (
     ExitCode,
     InputOutputError,

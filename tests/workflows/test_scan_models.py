@@ -7,8 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bids_harmony.bids.scan import Scan
-from bids_harmony.bids.site import SiteEvidence
+from bids_harmony.bids.scan import Scan, SiteEvidence
 from bids_harmony.exceptions import InputOutputError, SiteError
 from bids_harmony.settings import Settings
 from bids_harmony.workflows import scan_models

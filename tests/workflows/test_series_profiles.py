@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from bids_harmony.bids.dataset import ScanSelection
-from bids_harmony.bids.scan import Scan
-from bids_harmony.bids.site import SiteEvidence
+from bids_harmony.bids.scan import Scan, SiteEvidence
 from bids_harmony.diffusion.features import B0_KEY
 from bids_harmony.exceptions import InputOutputError
 from bids_harmony.settings import Settings
