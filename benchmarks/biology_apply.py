@@ -27,7 +27,8 @@ from travelling_run import Work, fit_scans
 
 import bids_harmony
 from bids_harmony.io.atomic import write_atomically
-from bids_harmony.methods import Harmonizer, load_harmonizer
+from bids_harmony.methods import load_harmonizer
+from bids_harmony.methods.base import Harmonizer
 from bids_harmony.methods.registry import METHOD_NEEDS
 from bids_harmony.sites.prepared_scans import TrainingScan
 

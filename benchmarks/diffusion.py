@@ -29,7 +29,8 @@ from bids_harmony.diffusion.features import DWI_MODES, DWI_VOXEL_MM, prepare_ser
 from bids_harmony.diffusion.noddi import fit_noddi, noddi_possible
 from bids_harmony.diffusion.tensor import fit_tensor
 from bids_harmony.imaging.reference import reference_grid
-from bids_harmony.methods import Harmonizer, load_harmonizer
+from bids_harmony.methods import load_harmonizer
+from bids_harmony.methods.base import Harmonizer
 from bids_harmony.methods.series import harmonize_series
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.shipped import SHIPPED_MODEL
@@ -53,7 +54,7 @@ Array = np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
+class ScanMaps:
     """Maps of one series in white matter, by name (V,), and main directions (V, 3)."""
 
     maps: dict[str, Array]
@@ -188,7 +189,7 @@ def _histogram(scan: Scan, target: SeriesProfile) -> Array:
     return voxels
 
 
-def _fit(scan: Scan, voxels: Array, chosen: Array, *, noddi: bool) -> Fitted:
+def _fit(scan: Scan, voxels: Array, chosen: Array, *, noddi: bool) -> ScanMaps:
     """Fit the models to some voxels of the mask's, given all of them."""
     some = voxels[np.searchsorted(np.flatnonzero(scan.mask), chosen)][:, None, None, :]
     everywhere = np.ones(some.shape[:3], dtype=bool)
@@ -198,7 +199,7 @@ def _fit(scan: Scan, voxels: Array, chosen: Array, *, noddi: bool) -> Fitted:
         with tempfile.TemporaryDirectory() as folder:
             found = fit_noddi(some, everywhere, scan.gradients, Path(folder))
         maps |= {"ndi": found.ndi.ravel(), "odi": found.odi.ravel()}
-    return Fitted(maps, tensor.v1.reshape(-1, 3))
+    return ScanMaps(maps, tensor.v1.reshape(-1, 3))
 
 
 def _turn(first: Array, second: Array) -> float:
@@ -218,7 +219,7 @@ def _cubes(scan: Scan, chosen: Array) -> Array:
     return cube @ np.array([10_000, 100, 1])
 
 
-def _means(fitted: Fitted, cubes: Array, about: dict[str, Any]) -> list[dict[str, Any]]:
+def _means(fitted: ScanMaps, cubes: Array, about: dict[str, Any]) -> list[dict[str, Any]]:
     found = []
     for cube in np.unique(cubes):
         inside = cubes == cube
@@ -250,7 +251,7 @@ def _combat(
             white = (tensor.fa > 0.35) & (tensor.md > 0) & (tensor.md < 1.1e-3)
             chosen = np.flatnonzero(white)
             maps = {"fa": tensor.fa[white], "md": tensor.md[white] * 1e3}
-            fitted = Fitted(maps, tensor.v1[white])
+            fitted = ScanMaps(maps, tensor.v1[white])
             for mean in _means(fitted, _cubes(scan, chosen), {}):
                 for key in ("fa", "md"):
                     trained.setdefault((site, key), []).append(mean | {"value": mean[key]})

@@ -11,7 +11,8 @@ from sklearn.isotonic import IsotonicRegression
 from travelling_cohort import TARGET, Case
 
 from bids_harmony.imaging.smoothing import masked_smooth
-from bids_harmony.methods import Harmonizer, load_harmonizer
+from bids_harmony.methods import load_harmonizer
+from bids_harmony.methods.base import Harmonizer
 
 __all__ = ["BLURRED", "apply", "images", "oracle"]
 

@@ -29,7 +29,8 @@ from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.imaging.registration import register_rigid, register_to_reference
 from bids_harmony.imaging.volume import Volume, read_volume
 from bids_harmony.io.atomic import write_atomically
-from bids_harmony.methods.histogram import match_distribution, without_bias
+from bids_harmony.methods.histogram import match_distribution
+from bids_harmony.methods.histogram_n4 import without_bias
 from bids_harmony.quality.travelling import score_against_twin
 
 __all__ = ["PAIRS", "Pair", "has_scan", "prepared_alone", "prepared_pair", "real_pairs"]

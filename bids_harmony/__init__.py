@@ -8,7 +8,8 @@ from pathlib import Path as _Path
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
-    from bids_harmony.api.harmonizer import Harmonizer, harmonize
+    from bids_harmony.api.harmonizer import Harmonizer
+    from bids_harmony.api.one_scan import harmonize
     from bids_harmony.api.profile import SiteProfile
     from bids_harmony.api.simulation import simulate
 
@@ -19,7 +20,7 @@ __all__ = ["Harmonizer", "SiteProfile", "__version__", "harmonize", "simulate"]
 _WHERE = {
     "Harmonizer": "harmonizer",
     "SiteProfile": "profile",
-    "harmonize": "harmonizer",
+    "harmonize": "one_scan",
     "simulate": "simulation",
 }
 

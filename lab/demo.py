@@ -38,6 +38,8 @@ _TRAINING_OPTIONS = ("twin_steps", "twin_people", "twin_scanners", "adapt_steps"
 _SEED = 2026
 _ADAPTED = "ihf-adapted"
 _BASELINES = ("histogram", "histogram-fit", "histogram-tissue", "histogram-relative")
+#: Blur of the controls: standard deviation in voxels.
+_BLUR_VOXELS = 0.6
 _COLUMNS = (
     ("rmse", "RMSE", "{:.4f}"),
     ("rmse_gain_free", "RMSE, gain-free", "{:.4f}"),
@@ -193,10 +195,10 @@ def _images(
     return images, mask.data
 
 
-def _blurred(data: np.ndarray, mask: np.ndarray, sigma: float = 0.6) -> np.ndarray:
-    """Smooth inside the brain; `sigma` in voxels."""
-    weight = gaussian_filter(mask.astype(np.float32), sigma)
-    smooth = gaussian_filter(np.where(mask, data, 0), sigma) / np.maximum(weight, 1e-3)
+def _blurred(data: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Smooth inside the brain."""
+    weight = gaussian_filter(mask.astype(np.float32), _BLUR_VOXELS)
+    smooth = gaussian_filter(np.where(mask, data, 0), _BLUR_VOXELS) / np.maximum(weight, 1e-3)
     return np.where(mask, smooth, data)
 
 

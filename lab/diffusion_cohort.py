@@ -69,7 +69,6 @@ def write_diffusion_cohort(
     plan: CohortPlan,
     *,
     direction_share: float = 1.0,
-    ndi_per_year: float = -0.001,
 ) -> None:
     """Write series to ``folder/bids`` and the truth to ``folder/twins``.
 
@@ -81,8 +80,6 @@ def write_diffusion_cohort(
         Its modalities are not used; its voxel scale multiplies those of `DIFFUSION_SITES`.
     direction_share : float
         Multiplies the sites' numbers of directions, for demos and tests; ten are kept at least.
-    ndi_per_year : float
-        As in `microstructure.make_microstructure`.
 
     Raises
     ------
@@ -105,7 +102,7 @@ def write_diffusion_cohort(
     participants = draw_participants(plan)
     for participant in tqdm(participants, desc="diffusion", unit="person", disable=None):
         anatomy = make_anatomy(grid, participant.seed)
-        truth = make_microstructure(anatomy, age=participant.age, ndi_per_year=ndi_per_year)
+        truth = make_microstructure(anatomy, age=participant.age)
         for index, (site, pose) in enumerate(participant.poses.items()):
             scanner = _thinned(DIFFUSION_SITES[site], direction_share)
             gradients = gradient_scheme(scanner)

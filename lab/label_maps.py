@@ -20,13 +20,11 @@ from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.registration import register_to_reference
 from bids_harmony.imaging.resampling import resample_to_grid
 from bids_harmony.imaging.volume import from_image, read_volume
-from bids_harmony.phantom.anatomy import Anatomy
-from bids_harmony.phantom.people import SourceMaps, Variety, draw_person
+from bids_harmony.phantom.people import SourceMaps
 
 __all__ = [
     "LabelMap",
     "align_labels",
-    "anatomy_from_labels",
     "brain_tissues",
     "labels_to_maps",
     "read_label_map",
@@ -184,7 +182,7 @@ def _closed(inside: Array, voxel_mm: tuple[float, float, float]) -> Array:
 
 
 def align_labels(
-    label_map: LabelMap, tissue: Array | None = None, *, seed: int = 0, sloppy: bool = False
+    label_map: LabelMap, tissue: Array | None = None, *, sloppy: bool = False
 ) -> Array:
     """Register a label map to the reference template, by a T1w image painted from its tissues.
 
@@ -193,7 +191,7 @@ def align_labels(
     label_map : LabelMap
     tissue : (X, Y, Z) uint8, optional
         `brain_tissues(label_map)`, where it is at hand.
-    seed, sloppy
+    sloppy : bool
         As `imaging.registration.register_to_reference`.
 
     Returns
@@ -211,12 +209,12 @@ def align_labels(
     painted = np.array([0, 700, 1000, 250], dtype=np.int16)[tissue]
     volume = from_image(nib.Nifti1Image(painted, label_map.affine), label_map.name)
     mask = BrainMask(tissue > 0, "given")
-    registration = register_to_reference(volume, mask, modality="T1w", seed=seed, sloppy=sloppy)
+    registration = register_to_reference(volume, mask, modality="T1w", sloppy=sloppy)
     return registration.world
 
 
 def labels_to_maps(
-    label_map: LabelMap, grid: ReferenceGrid, *, world: Array | None = None, seed: int = 0
+    label_map: LabelMap, grid: ReferenceGrid, *, world: Array | None = None
 ) -> SourceMaps:
     """Tissue fractions and relaxation of a label map in reference space.
 
@@ -226,8 +224,6 @@ def labels_to_maps(
     grid : ReferenceGrid
     world : (4, 4) float, optional
         RAS+ mm of the labels to reference RAS+ mm; registered when it is not given.
-    seed : int
-        Of the registration.
 
     Returns
     -------
@@ -235,7 +231,7 @@ def labels_to_maps(
         Deep nuclei are grey matter with shorter T1 and T2 than the cortex.
     """
     tissue = brain_tissues(label_map)
-    world = align_labels(label_map, tissue, seed=seed) if world is None else world
+    world = align_labels(label_map, tissue) if world is None else world
 
     def on_grid(values: Array) -> Array:
         soft = ndimage.gaussian_filter(
@@ -261,42 +257,3 @@ def labels_to_maps(
         grid=grid,
         name=label_map.name,
     )
-
-
-def anatomy_from_labels(
-    source: str | os.PathLike[str] | LabelMap,
-    grid: ReferenceGrid,
-    seed: int,
-    *,
-    variety: Variety | None = None,
-    world: Array | None = None,
-) -> Anatomy:
-    """Draw one person from a label map.
-
-    Parameters
-    ----------
-    source : path-like or LabelMap
-    grid : ReferenceGrid
-        Where the person is wanted (reference space, RAS+ mm).
-    seed : int
-        Identity of the person among those of this map: the same seed gives the same bits.
-    variety : Variety, optional
-        Deformation, affine jitter and the rest. `people.AS_IT_IS` gives the map's own person.
-    world : (4, 4) float, optional
-        As in `labels_to_maps`: spares the registration.
-
-    Returns
-    -------
-    Anatomy
-
-    Raises
-    ------
-    ImageError
-        As `read_label_map` and `align_labels`.
-
-    Notes
-    -----
-    Draw many people from one map by `labels_to_maps` once and `people.draw_person` for each.
-    """
-    label_map = source if isinstance(source, LabelMap) else read_label_map(source)
-    return draw_person(labels_to_maps(label_map, grid, world=world), seed, variety)

@@ -19,10 +19,10 @@ from bids_harmony.imaging.linear import deterministic_ants
 from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.prepared import Prepared, prepare
 from bids_harmony.imaging.volume import Volume
-from bids_harmony.phantom.anatomy import Anatomy, deep_grey
-from bids_harmony.phantom.people import AS_IT_IS, SourceMaps, Variety, draw_person
+from bids_harmony.phantom.anatomy import deep_grey
+from bids_harmony.phantom.people import SourceMaps
 
-__all__ = ["anatomy_from_scan", "denoised", "scan_to_maps"]
+__all__ = ["denoised", "scan_to_maps"]
 
 Array = np.ndarray
 
@@ -193,40 +193,3 @@ def _texture(image: Array, fractions: Array, mask: Array, grid: ReferenceGrid) -
     smooth = ndimage.gaussian_filter(residual * weight, sigma, truncate=2.0)
     smooth /= np.maximum(ndimage.gaussian_filter(weight, sigma, truncate=2.0), 1e-3)
     return weight * (residual - smooth)
-
-
-def anatomy_from_scan(
-    volume: Volume,
-    mask: BrainMask,
-    world: Array,
-    grid: ReferenceGrid,
-    seed: int,
-    *,
-    variety: Variety = AS_IT_IS,
-    name: str = "",
-) -> Anatomy:
-    """Make a person of a real T1w scan.
-
-    Parameters
-    ----------
-    volume, mask, world, grid, name
-        As `scan_to_maps`.
-    seed : int
-        Identity of the person among those of this scan: the same seed gives the same bits.
-    variety : Variety
-        By default none: the scan's own person, whatever the seed.
-
-    Returns
-    -------
-    Anatomy
-
-    Raises
-    ------
-    ImageError
-        As `scan_to_maps` and `imaging.prepared.prepare`.
-
-    Notes
-    -----
-    Draw many people from one scan by `scan_to_maps` once and `people.draw_person` for each.
-    """
-    return draw_person(scan_to_maps(volume, mask, world, grid, name=name), seed, variety)

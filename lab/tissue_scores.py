@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from bids_harmony.exceptions import DataError
 from bids_harmony.imaging.tissues import TISSUE_NAMES
-from bids_harmony.quality.distributions import density_curve, wasserstein
+from bids_harmony.quality.distributions import density_curve
 
-__all__ = ["dice_per_class", "tissue_densities", "tissue_wasserstein", "volume_change"]
+__all__ = ["dice_per_class", "tissue_densities", "volume_change"]
 
 
 def dice_per_class(first: NDArray, second: NDArray) -> dict[str, float]:
@@ -75,44 +75,8 @@ def volume_change(source: NDArray, output: NDArray) -> dict[str, float]:
     return changes
 
 
-def tissue_wasserstein(
-    first: NDArray,
-    second: NDArray,
-    first_labels: NDArray,
-    second_labels: NDArray | None = None,
-) -> dict[str, float]:
-    """First Wasserstein distance of two scans' intensities, per tissue.
-
-    Parameters
-    ----------
-    first, second : (X, Y, Z) float
-        In one unit; the grids may differ.
-    first_labels, second_labels : (X, Y, Z) int
-        Labels of each; the second scan uses those of the first if it has none of its own.
-
-    Returns
-    -------
-    dict
-        Keys `TISSUE_NAMES`; in the unit of the scans, NaN where either lacks the tissue.
-
-    Raises
-    ------
-    DataError
-        If a scan and its labels differ in shape.
-    """
-    second_labels = first_labels if second_labels is None else second_labels
-    _check_labels(first, first_labels)
-    _check_labels(second, second_labels)
-    distances = {}
-    for label, name in enumerate(TISSUE_NAMES, start=1):
-        here, there = first_labels == label, second[second_labels == label]
-        some = bool(here.any()) and there.size > 0
-        distances[name] = wasserstein(first, there, here) if some else float("nan")
-    return distances
-
-
 def tissue_densities(
-    data: NDArray, labels: NDArray, grid: ArrayLike, *, bandwidth: float | None = None
+    data: NDArray, labels: NDArray, grid: ArrayLike
 ) -> Mapping[str, NDArray[np.float64]]:
     """Kernel densities of the intensities of the brain and of each tissue on one grid.
 
@@ -138,10 +102,10 @@ def tissue_densities(
         If shapes differ or no voxel is labelled.
     """
     _check_labels(data, labels)
-    curves = {"brain": density_curve(data[labels > 0], grid, bandwidth=bandwidth)}
+    curves = {"brain": density_curve(data[labels > 0], grid)}
     for label, name in enumerate(TISSUE_NAMES, start=1):
         if (labels == label).any():
-            curves[name] = density_curve(data[labels == label], grid, bandwidth=bandwidth)
+            curves[name] = density_curve(data[labels == label], grid)
     return curves
 
 

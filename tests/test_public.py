@@ -39,16 +39,18 @@ def test_the_package_alone_imports_nothing():
         "print(*(n for n in ('torch', 'ants', 'nipype', 'sklearn') if n in sys.modules))\n"
         "bids_harmony.harmonize\n"
         "print(*(n for n in ('torch', 'sklearn', 'nipype', 'bids') if n in sys.modules))\n"
+        "bids_harmony.Harmonizer\n"
+        "print(*(n for n in ('torch', 'sklearn', 'nipype', 'bids') if n in sys.modules))\n"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    alone, simulating, harmonizing = run.stdout.split("\n")[:3]
+    alone, simulating, harmonizing, estimator = run.stdout.split("\n")[:4]
     ours = [name for name in alone.split() if name.startswith("bids_harmony")]
     assert ours == ["bids_harmony"]
     assert not set(alone.split()) & {"numpy", "nibabel", "torch", "sklearn"}
-    assert simulating == "" and harmonizing == "torch sklearn"
+    assert simulating == "" and harmonizing == "torch" and estimator == "torch sklearn"
 
 
-@pytest.mark.parametrize("name", ["harmonizer", "profile", "simulation"])
+@pytest.mark.parametrize("name", ["harmonizer", "one_scan", "profile", "simulation"])
 def test_examples_in_docstrings(name):
     module = importlib.import_module(f"bids_harmony.api.{name}")
     found = doctest.testmod(module)

@@ -37,13 +37,9 @@ from bids_harmony.revisions import REVISIONS, revisions_of
 from bids_harmony.sites.image_profile import ImageProfile, build_profile
 from bids_harmony.sites.profile_cache import ProfileCache
 from bids_harmony.sites.series_profile import build_series_profiles
-from bids_harmony.training.paired import (
-    CGANOptions,
-    PairedScans,
-    SiMixOptions,
-    fit_cgan,
-    fit_simix,
-)
+from bids_harmony.training.cgan import CGANOptions, fit_cgan
+from bids_harmony.training.pairs import PairedScans
+from bids_harmony.training.simix import SiMixOptions, fit_simix
 from tests.diffusion.simple_series import make_gradients, make_series
 from tests.training.tiny_level import TRAINING
 from tests.training.tiny_level import train as train_level

@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from bids_harmony.workflows.model_record import Model
 
 __all__ = [
-    "FITTED",
+    "FIT_OUTPUTS",
     "HEAD_GIB",
     "HEAD_VOXELS",
-    "Fitted",
+    "Precomputed",
     "init_anat_fit_wf",
     "init_anat_harmonize_wf",
     "init_anat_train_wf",
@@ -50,13 +50,13 @@ logger = logging.getLogger(__name__)
 HEAD_VOXELS = 256 * 256 * 192
 _MEM_MASK, _MEM_REGISTER, _MEM_HARMONIZE, _MEM_SUMMARIZE, _MEM_WRITE = 2.0, 1.5, 2.0, 1.2, 0.7
 #: What a fit gives.
-FITTED = ("mask_file", "mask_kind", "xfm_file")
+FIT_OUTPUTS = ("mask_file", "mask_kind", "xfm_file")
 #: Of the largest node.
 HEAD_GIB = max(_MEM_MASK, _MEM_REGISTER, _MEM_HARMONIZE, _MEM_SUMMARIZE, _MEM_WRITE)
 
 
 @dataclass(frozen=True)
-class Fitted:
+class Precomputed:
     """What is known of a scan before the run.
 
     Attributes
@@ -84,7 +84,7 @@ def init_anat_fit_wf(
     *,
     scan: Scan,
     settings: Settings,
-    fitted: Fitted = Fitted(),
+    precomputed: Precomputed = Precomputed(),
     with_t1w: bool = False,
     name: str = "anat_fit_wf",
 ) -> Workflow:
@@ -98,7 +98,7 @@ def init_anat_fit_wf(
     ----------
     scan : Scan
     settings : Settings
-    fitted : Fitted
+    precomputed : Precomputed
         Mask and transform that are there already.
     with_t1w : bool
         The input node is fed with a T1w of the same person.
@@ -115,7 +115,7 @@ def init_anat_fit_wf(
     inputnode = Node(IdentityInterface(["t1w_file", "t1w_mask", "t1w_xfm"]), name="inputnode")
     maskbuffer = Node(IdentityInterface(["mask_file", "mask_kind"]), name="maskbuffer")
     xfmbuffer = Node(IdentityInterface(["xfm_file"]), name="xfmbuffer")
-    outputnode = Node(IdentityInterface([*FITTED, "similarity"]), name="outputnode")
+    outputnode = Node(IdentityInterface([*FIT_OUTPUTS, "similarity"]), name="outputnode")
     workflow.connect(
         [
             (maskbuffer, outputnode, [("mask_file", "mask_file"), ("mask_kind", "mask_kind")]),
@@ -131,26 +131,26 @@ def init_anat_fit_wf(
     }
 
     # Stage 1: the brain, where it does not need the transform.
-    mask_comes_first = scan.modality == "T1w" or fitted.mask is not None
-    if fitted.mask is not None:
-        logger.info("%s: found precomputed mask, skipping: %s", scan.label, fitted.mask)
-    if fitted.mask is not None and fitted.written:
-        maskbuffer.inputs.mask_file = str(fitted.mask)
-        maskbuffer.inputs.mask_kind = fitted.mask_kind
+    mask_comes_first = scan.modality == "T1w" or precomputed.mask is not None
+    if precomputed.mask is not None:
+        logger.info("%s: found precomputed mask, skipping: %s", scan.label, precomputed.mask)
+    if precomputed.mask is not None and precomputed.written:
+        maskbuffer.inputs.mask_file = str(precomputed.mask)
+        maskbuffer.inputs.mask_kind = precomputed.mask_kind
     elif mask_comes_first:
-        if fitted.mask is None:
+        if precomputed.mask is None:
             interface: Any = BrainFromImage(in_file=in_file)
         else:
-            interface = ReuseBrain(in_file=in_file, given_mask=str(fitted.mask))
+            interface = ReuseBrain(in_file=in_file, given_mask=str(precomputed.mask))
         mask_brain = Node(interface, name="mask_brain", mem_gb=_MEM_MASK)
         workflow.connect(mask_brain, "mask_file", maskbuffer, "mask_file")
         workflow.connect(mask_brain, "kind", maskbuffer, "mask_kind")
 
     # Stage 2: the transform to the reference. Without a mask of its own, another contrast's needs
     # the one to the T1w as well, which is not kept.
-    if fitted.xfm is not None and (mask_comes_first or not with_t1w):
-        logger.info("%s: found precomputed transform, skipping: %s", scan.label, fitted.xfm)
-        xfmbuffer.inputs.xfm_file = str(fitted.xfm)
+    if precomputed.xfm is not None and (mask_comes_first or not with_t1w):
+        logger.info("%s: found precomputed transform, skipping: %s", scan.label, precomputed.xfm)
+        xfmbuffer.inputs.xfm_file = str(precomputed.xfm)
     elif scan.modality != "T1w" and with_t1w:
         register = Node(RegisterToAnatomy(**register_args), name="register", mem_gb=_MEM_REGISTER)
         fields = [(f, f) for f in ("t1w_file", "t1w_mask", "t1w_xfm")]
@@ -216,7 +216,7 @@ def init_anat_harmonize_wf(
         Inputs ``inputnode``: ``mask_file``, ``mask_kind``, ``xfm_file``.
     """
     workflow = Workflow(name)
-    inputnode = Node(IdentityInterface(list(FITTED)), name="inputnode")
+    inputnode = Node(IdentityInterface(list(FIT_OUTPUTS)), name="inputnode")
     harmonize = Node(
         Harmonize(
             in_file=str(scan.path),
@@ -264,7 +264,7 @@ def init_anat_harmonize_wf(
     ]
     workflow.connect(
         [
-            (inputnode, harmonize, [(f, f) for f in FITTED]),
+            (inputnode, harmonize, [(f, f) for f in FIT_OUTPUTS]),
             (inputnode, write_harmonized, [("mask_kind", "mask_kind")]),
             (harmonize, draw_change, outputs),
             (harmonize, summarize, outputs),
@@ -300,11 +300,11 @@ def init_anat_train_wf(*, scan: Scan, settings: Settings, name: str = "anat_trai
         Inputs ``inputnode``: ``mask_file``, ``mask_kind``, ``xfm_file``.
     """
     workflow = Workflow(name)
-    inputnode = Node(IdentityInterface(list(FITTED)), name="inputnode")
+    inputnode = Node(IdentityInterface(list(FIT_OUTPUTS)), name="inputnode")
     prepare = Node(
         PrepareForTraining(in_file=str(scan.path), n4=settings.n4, voxel_mm=settings.voxel_mm),
         name="prepare",
         mem_gb=_MEM_REGISTER,
     )
-    workflow.connect([(inputnode, prepare, [(f, f) for f in FITTED])])
+    workflow.connect([(inputnode, prepare, [(f, f) for f in FIT_OUTPUTS])])
     return workflow

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_harmony.interfaces.derivatives import WriteAnatomy
-from bids_harmony.workflows.anat import FITTED, init_anat_fit_wf, scan_wf_name
+from bids_harmony.workflows.anat import FIT_OUTPUTS, init_anat_fit_wf, scan_wf_name
 from bids_harmony.workflows.dwi import init_dwi_fit_wf
-from bids_harmony.workflows.precomputed import anatomy_hash, find_fitted
+from bids_harmony.workflows.precomputed import anatomy_hash, find_precomputed
 
 if TYPE_CHECKING:
     from bids_harmony.bids.scan import Scan
@@ -83,23 +83,27 @@ def init_cohort_wf(
             return graphs[scan.label]
         t1w = companion_of(scan, scans)
         wanted = anatomy_hash(scan, settings, t1w=t1w)
-        fitted = find_fitted(scan, settings, wanted)
-        if fitted.written:
+        precomputed = find_precomputed(scan, settings, wanted)
+        if precomputed.written:
             t1w = None
         init_fit_wf = init_dwi_fit_wf if scan.modality == "dwi" else init_anat_fit_wf
         fit_wf = init_fit_wf(
-            scan=scan, settings=settings, fitted=fitted, with_t1w=t1w is not None, name=_FIT
+            scan=scan,
+            settings=settings,
+            precomputed=precomputed,
+            with_t1w=t1w is not None,
+            name=_FIT,
         )
         graph = graphs[scan.label] = Workflow(scan_wf_name(scan.label))
         graph.add_nodes([fit_wf])
         # Images from outside the dataset have no place in its derivative.
-        if not fitted.written and scan.path.is_relative_to(settings.bids_dir):
+        if not precomputed.written and scan.path.is_relative_to(settings.bids_dir):
             write_anatomy = Node(
                 WriteAnatomy(scan=scan, settings=settings, input_hash=wanted),
                 name=_WRITE,
                 mem_gb=_MEM_WRITE,
             )
-            made = [(f"outputnode.{field}", field) for field in (*FITTED, "similarity")]
+            made = [(f"outputnode.{field}", field) for field in (*FIT_OUTPUTS, "similarity")]
             graph.connect([(fit_wf, write_anatomy, made)])
         cohort.add_nodes([graph])
         if t1w is not None:
@@ -113,7 +117,7 @@ def init_cohort_wf(
     for scan in work:
         graph = fit(scan)
         apply_wf = init_scan_wf(scan, companion_of(scan, scans))
-        links = [(f"outputnode.{field}", f"inputnode.{field}") for field in FITTED]
+        links = [(f"outputnode.{field}", f"inputnode.{field}") for field in FIT_OUTPUTS]
         graph.connect([(graph.get_node(_FIT), apply_wf, links)])
         if write_anatomy := graph.get_node(_WRITE):
             last = next(node for node in _LAST if apply_wf.get_node(node))

@@ -24,7 +24,7 @@ from bids_harmony.interfaces.diffusion import (
     WriteSeries,
 )
 from bids_harmony.interfaces.figures import DrawSeriesChange
-from bids_harmony.workflows.anat import FITTED, Fitted
+from bids_harmony.workflows.anat import FIT_OUTPUTS, Precomputed
 from bids_harmony.workflows.dwi_fits import init_dwi_maps_wf
 
 if TYPE_CHECKING:
@@ -48,14 +48,14 @@ SERIES_VOXELS = 140 * 140 * 90 * 150
 _MEM_SERIES, _MEM_HARMONIZE, _MEM_MASK, _MEM_REGISTER, _MEM_WRITE = 1.5, 3.0, 1.0, 1.5, 1.5
 #: Of the largest node.
 SERIES_GIB = max(_MEM_SERIES, _MEM_HARMONIZE, _MEM_MASK, _MEM_REGISTER, _MEM_WRITE)
-_NOTHING_FITTED = Fitted()
+_NOTHING_PRECOMPUTED = Precomputed()
 
 
 def init_dwi_fit_wf(
     *,
     scan: Scan,
     settings: Settings,
-    fitted: Fitted = _NOTHING_FITTED,
+    precomputed: Precomputed = _NOTHING_PRECOMPUTED,
     with_t1w: bool = False,
     name: str = "dwi_fit_wf",
 ) -> Workflow:
@@ -66,7 +66,7 @@ def init_dwi_fit_wf(
 
     Parameters
     ----------
-    scan, settings, fitted, with_t1w, name
+    scan, settings, precomputed, with_t1w, name
         As for `anat.init_anat_fit_wf`; the scan has `gradients`.
 
     Returns
@@ -76,14 +76,14 @@ def init_dwi_fit_wf(
     """
     workflow = Workflow(name)
     inputnode = Node(IdentityInterface(["t1w_file", "t1w_mask", "t1w_xfm"]), name="inputnode")
-    outputnode = Node(IdentityInterface([*FITTED, "similarity"]), name="outputnode")
-    if fitted.mask is not None:
-        logger.info("%s: found precomputed mask, skipping: %s", scan.label, fitted.mask)
-    if fitted.written:
-        logger.info("%s: found precomputed transform, skipping: %s", scan.label, fitted.xfm)
-        outputnode.inputs.mask_file = str(fitted.mask)
-        outputnode.inputs.mask_kind = fitted.mask_kind
-        outputnode.inputs.xfm_file = str(fitted.xfm)
+    outputnode = Node(IdentityInterface([*FIT_OUTPUTS, "similarity"]), name="outputnode")
+    if precomputed.mask is not None:
+        logger.info("%s: found precomputed mask, skipping: %s", scan.label, precomputed.mask)
+    if precomputed.written:
+        logger.info("%s: found precomputed transform, skipping: %s", scan.label, precomputed.xfm)
+        outputnode.inputs.mask_file = str(precomputed.mask)
+        outputnode.inputs.mask_kind = precomputed.mask_kind
+        outputnode.inputs.xfm_file = str(precomputed.xfm)
         workflow.add_nodes([inputnode, outputnode])
         return workflow
 
@@ -95,10 +95,10 @@ def init_dwi_fit_wf(
     )
 
     # Stage 2: the brain.
-    if fitted.mask is None:
+    if precomputed.mask is None:
         brain: Any = BrainFromB0()
     else:
-        brain = ReuseBrain(given_mask=str(fitted.mask))
+        brain = ReuseBrain(given_mask=str(precomputed.mask))
     mask_brain = Node(brain, name="mask_brain", mem_gb=_MEM_MASK)
 
     # Stage 3: the transform to the reference.
@@ -147,7 +147,7 @@ def init_dwi_harmonize_wf(
         Inputs ``inputnode``: ``mask_file``, ``mask_kind``, ``xfm_file``.
     """
     workflow = Workflow(name)
-    inputnode = Node(IdentityInterface(list(FITTED)), name="inputnode")
+    inputnode = Node(IdentityInterface(list(FIT_OUTPUTS)), name="inputnode")
     harmonize = Node(
         HarmonizeSeries(
             **_tables(scan, settings),
@@ -182,7 +182,7 @@ def init_dwi_harmonize_wf(
     written = [("out_file", "in_file"), ("quality_file", "quality_file")]
     workflow.connect(
         [
-            (inputnode, harmonize, [(f, f) for f in FITTED]),
+            (inputnode, harmonize, [(f, f) for f in FIT_OUTPUTS]),
             (inputnode, write_harmonized, [("mask_kind", "mask_kind")]),
             (harmonize, draw_change, made),
             (harmonize, write_harmonized, written),
@@ -257,13 +257,13 @@ def init_dwi_prepare_wf(
         leaves ``prepared.npz``.
     """
     workflow = Workflow(name)
-    inputnode = Node(IdentityInterface(list(FITTED)), name="inputnode")
+    inputnode = Node(IdentityInterface(list(FIT_OUTPUTS)), name="inputnode")
     prepare = Node(
         PrepareSeries(**_tables(scan, settings), mode=settings.dwi_mode),
         name="prepare",
         mem_gb=_MEM_SERIES,
     )
-    workflow.connect([(inputnode, prepare, [(f, f) for f in FITTED])])
+    workflow.connect([(inputnode, prepare, [(f, f) for f in FIT_OUTPUTS])])
     return workflow
 
 

@@ -16,7 +16,6 @@ def configure_nipype(
     log_dir: Path,
     *,
     stop_on_first_crash: bool = False,
-    hash_contents: bool = False,
     verbose: bool = False,
 ) -> None:
     """Set Nipype up for this process and its workers.
@@ -27,8 +26,6 @@ def configure_nipype(
         Folder of the run's logs; crash files go here, as text.
     stop_on_first_crash : bool
         Give up at the first node that fails instead of finishing the others.
-    hash_contents : bool
-        Recognize files by their contents instead of by size and time stamp.
     verbose : bool
         Let Nipype report every node.
     """
@@ -42,7 +39,7 @@ def configure_nipype(
                 "crashdump_dir": str(log_dir),
                 "crashfile_format": "txt",
                 "create_report": "false",  # its report dumps the whole environment
-                "hash_method": "content" if hash_contents else "timestamp",
+                "hash_method": "timestamp",
                 "poll_sleep_duration": str(POLL_SECONDS),
                 "remove_unnecessary_outputs": "false",
                 "stop_on_first_crash": str(stop_on_first_crash).lower(),

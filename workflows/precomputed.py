@@ -20,7 +20,7 @@ from bids_harmony.io.names import file_stem
 from bids_harmony.io.pointers import check_content, is_named, missing_content
 from bids_harmony.io.reading import object_or_empty
 from bids_harmony.revisions import revisions_of
-from bids_harmony.workflows.anat import Fitted
+from bids_harmony.workflows.anat import Precomputed
 
 if TYPE_CHECKING:
     from bids_harmony.settings import Settings
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "anatomy_hash",
     "file_sha256",
-    "find_fitted",
+    "find_precomputed",
     "given_mask",
     "harmonization_hash",
     "leave_out_without_masks",
@@ -124,7 +124,7 @@ def _anatomy_parts(scan: Scan, settings: Settings, t1w: Scan | None) -> dict[str
     return parts
 
 
-def find_fitted(scan: Scan, settings: Settings, wanted: str) -> Fitted:
+def find_precomputed(scan: Scan, settings: Settings, wanted: str) -> Precomputed:
     """Mask and transform of a scan that need not be made again.
 
     Those of an earlier run count if they were made from the same (`anatomy_hash`); a mask given
@@ -139,7 +139,7 @@ def find_fitted(scan: Scan, settings: Settings, wanted: str) -> Fitted:
 
     Returns
     -------
-    Fitted
+    Precomputed
     """
     mask = mask_path(settings.output_dir, scan)
     xfm = transform_path(settings.output_dir, scan, to=REFERENCE)
@@ -149,8 +149,8 @@ def find_fitted(scan: Scan, settings: Settings, wanted: str) -> Fitted:
         and xfm.is_file()
         and all(record.get(HASH_FIELD) == wanted for record in records)
     ):
-        return Fitted(mask, str(records[0].get("MaskKind", "given")), xfm, written=True)
-    return Fitted(mask=given_mask(scan, settings))
+        return Precomputed(mask, str(records[0].get("MaskKind", "given")), xfm, written=True)
+    return Precomputed(mask=given_mask(scan, settings))
 
 
 def leave_out_without_masks(settings: Settings, selection: ScanSelection) -> ScanSelection:

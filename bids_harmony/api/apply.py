@@ -15,7 +15,7 @@ from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.prepared import Prepared, prepare
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.imaging.volume import Volume
-from bids_harmony.methods import Applied, Harmonizer, finish
+from bids_harmony.methods.base import Applied, Harmonizer, finish
 from bids_harmony.quality.contrast import ContrastKept, contrast_kept_by_tissue
 from bids_harmony.sites.training_range import UNUSUAL
 

@@ -1,147 +1,27 @@
-"""Harmonize images in memory: one function, and an estimator by scikit-learn's rules."""
+"""Harmonize images in memory: an estimator by scikit-learn's rules."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from bids_harmony.api.apply import apply_method
-from bids_harmony.api.inputs import (
-    Given,
-    as_affines,
-    as_many,
-    check_count,
-    check_modality,
-    given_image,
-    is_image,
-    is_single,
-)
+from bids_harmony.api.arguments import as_affines, as_many, check_count, is_single, picked
+from bids_harmony.api.learnt import Learnt, learn, settle
 from bids_harmony.api.profile import SiteProfile, profile_of
-from bids_harmony.api.ready import Location, Ready, Recipe
-from bids_harmony.devices import resolve_device
-from bids_harmony.exceptions import DataError, SiteError, UsageError
-from bids_harmony.imaging.native import return_to_native
-from bids_harmony.imaging.reference import reference_grid
-from bids_harmony.imaging.volume import to_native
-from bids_harmony.io.pointers import is_named
-from bids_harmony.methods import learns_sites, load_harmonizer
-from bids_harmony.methods.profile_encoder import encoder_and_cells
-from bids_harmony.methods.registry import METHOD_NEEDS
-from bids_harmony.model.shipped import SHIPPED_MODEL
-from bids_harmony.sites.profile_cache import GivenProfiles
+from bids_harmony.api.ready import Location, Ready
+from bids_harmony.exceptions import UsageError
 
-__all__ = ["Harmonizer", "harmonize"]
-
-logger = logging.getLogger(__name__)
-
-#: Site of a target without a name, and of a scan that stands for its own site.
-_TARGET, _OWN = "(target)", "(its own site)"
-_ON_OOD = ("auto", "warn", "leave", "error")
+__all__ = ["Harmonizer"]
 
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
     site: str
     location: Location | None
-
-
-def harmonize(
-    image: Any,
-    target: Any,
-    mask: Any = None,
-    *,
-    source: SiteProfile | None = None,
-    method: str = "ihf",
-    modality: str | None = None,
-    affine: Any = None,
-    heights: Sequence[int] | None = None,
-    voxel_mm: float | None = None,
-    on_ood: str = "auto",
-    skull_strip: bool = False,
-    device: str = "cpu",
-    random_state: int = 0,
-    sloppy: bool = False,
-) -> Any:
-    """Make one scan look as if the site of another had made it.
-
-    Without `source` the scan itself stands for its site, and where `target` is one image, one
-    person stands for the other: how far a difference is the scanners' and not the people's is not
-    known then, and deliberately little is changed. Profiles of several people say more.
-
-    Parameters
-    ----------
-    image : path-like, nibabel image or array
-        In native space, any grid, orientation and unit. An array needs `affine`; without it, it
-        is slices (X, Y, n) on the reference grid.
-    target : SiteProfile, path-like, nibabel image or array
-    mask : path-like, nibabel image or array, optional
-        Brain of `image`, on its own grid; found by itself otherwise.
-    source : SiteProfile, optional
-        Of the site that made `image`. Slices of a part of the brain need it.
-    method, modality, voxel_mm, on_ood, skull_strip, device, random_state, sloppy
-        As for `Harmonizer`.
-    affine : (4, 4) array-like, optional
-        Of an array: voxel indices to RAS+ mm.
-    heights : sequence of int, optional
-        Of slices: where they lie along the reference grid's last axis.
-
-    Returns
-    -------
-    nibabel image or ndarray
-        On the grid of `image` and in its units. A path or nibabel image gives a nibabel image with
-        the scan's header and data type, an array gives float32. The input is left as it is.
-
-    Raises
-    ------
-    UsageError
-        An argument that makes no sense, such as a target that is neither image nor profile.
-    MissingInput, InputOutputError, ImageError, OutOfRange
-        An image or mask that cannot be read, used or harmonized.
-
-    Examples
-    --------
-    >>> from bids_harmony import SiteProfile, harmonize, simulate
-    >>> scans = [simulate(p, "COI", voxel_scale=6) for p in (2, 3)]
-    >>> target = SiteProfile.from_images(scans, name="COI", voxel_mm=6, sloppy=True)
-    >>> image = simulate(1, "GE", voxel_scale=6)
-    >>> result = harmonize(image, target, sloppy=True)
-    >>> result.shape == image.shape, result.get_data_dtype().name
-    (True, 'int16')
-    """
-    harmonizer = Harmonizer(
-        target,
-        method=method,
-        modality=modality,
-        voxel_mm=voxel_mm,
-        on_ood=on_ood,
-        skull_strip=skull_strip,
-        device=device,
-        random_state=random_state,
-        sloppy=sloppy,
-    )
-    if source is not None and not isinstance(source, SiteProfile):
-        raise UsageError(
-            "The source is not a profile",
-            where="source",
-            expected="a SiteProfile",
-            got=type(source).__name__,
-            hint="Make one of its scans with SiteProfile.from_images.",
-        )
-    recipe = harmonizer._settle()
-    given = given_image(
-        image, recipe.modality, recipe.voxel_mm, label="image", affine=affine, heights=heights
-    )
-    ready = recipe.ready(given, mask)
-    own = source or profile_of("", [ready], recipe)
-    name = own.name or _OWN
-    harmonizer._learn({name: own}, recipe)
-    return harmonizer._apply(ready, name)
 
 
 class Harmonizer(TransformerMixin, BaseEstimator):
@@ -199,6 +79,7 @@ class Harmonizer(TransformerMixin, BaseEstimator):
     True
     """
 
+    _learnt: Learnt
     _seen: dict[str, _Seen]
 
     def __init__(
@@ -261,7 +142,17 @@ class Harmonizer(TransformerMixin, BaseEstimator):
         if sites is None:
             raise UsageError("It must be told which site made each image", where="sites")
         names = [str(site) for site in as_many(sites, count, "sites")]
-        recipe = self._settle(names)
+        recipe = settle(
+            self.target,
+            method=self.method,
+            modality=self.modality,
+            voxel_mm=self.voxel_mm,
+            on_ood=self.on_ood,
+            device=self.device,
+            random_state=self.random_state,
+            sloppy=self.sloppy,
+            names=names,
+        )
         known = self.target.name if isinstance(self.target, SiteProfile) else ""
         rows = zip(
             images,
@@ -273,7 +164,7 @@ class Harmonizer(TransformerMixin, BaseEstimator):
         seen: dict[str, _Seen] = {}
         ready: dict[str, list[Ready]] = {}
         for number, (image, name, mask, affine) in enumerate(rows):
-            given = self._given(image, recipe, number, affine=affine)
+            given = recipe.given(image, f"image {number + 1}", affine=affine)
             # The target's profile says what its site looks like: these tell nothing more.
             if known and name == known:
                 seen[given.digest()] = _Seen(name, None)
@@ -287,13 +178,13 @@ class Harmonizer(TransformerMixin, BaseEstimator):
             rows_of = [i for i, own in enumerate(names) if own == name]
             profiles[name] = profile_of(
                 name, scans, recipe,
-                people=_picked("people", people, rows_of, count),
+                people=picked("people", people, rows_of, count),
                 covariates={
-                    key: _picked(key, values, rows_of, count) or ()
+                    key: picked(key, values, rows_of, count) or ()
                     for key, values in (covariates or {}).items()
                 },
             )  # fmt: skip
-        self._learn(profiles, recipe)
+        self._keep(learn(self.target, self.method, profiles, recipe))
         self._seen = seen
         return self
 
@@ -335,7 +226,7 @@ class Harmonizer(TransformerMixin, BaseEstimator):
         UsageError, SiteError, MissingInput, InputOutputError, ImageError, OutOfRange
         """
         check_is_fitted(self, "method_")
-        recipe = self._recipe(self.modality_, self.voxel_mm_)
+        learnt, recipe = self._learnt, self._learnt.recipe
         single = is_single(images)
         scans = [images] if single else list(images)
         check_count(scans)
@@ -349,11 +240,14 @@ class Harmonizer(TransformerMixin, BaseEstimator):
         )
         results = []
         for number, (image, site, mask, affine) in enumerate(rows):
-            given = self._given(image, recipe, number, affine=affine, heights=heights)
+            given = recipe.given(image, f"image {number + 1}", affine=affine, heights=heights)
             seen = self._seen.get(given.digest())
-            name = self._site_of(given, site, seen)
+            name = learnt.site_of(given, site, seen.site if seen is not None else None)
             known = seen.location if seen is not None and mask is None else None
-            results.append(self._apply(recipe.ready(given, mask, known), name))
+            ready = recipe.ready(given, mask, known)
+            results.append(
+                learnt.harmonize(ready, name, on_ood=self.on_ood, skull_strip=self.skull_strip)
+            )
         return results[0] if single else results
 
     def fit_transform(
@@ -382,197 +276,12 @@ class Harmonizer(TransformerMixin, BaseEstimator):
             ``SiteEvidence`` of the command line's sidecars; None for the target itself.
         """
         check_is_fitted(self, "method_")
-        self._check_site(site, "site")
-        found = self.method_.evidence(self.modality_, site, self._target_name)
+        self._learnt.check_site(site, "site")
+        found = self.method_.evidence(self.modality_, site, self._learnt.target_name)
         return found.for_sidecar() if found else None
 
-    def _recipe(self, modality: str, voxel_mm: float) -> Recipe:
-        device = str(resolve_device(self.device))
-        return Recipe(modality, voxel_mm, device, self.random_state, self.sloppy)
-
-    def _settle(self, names: Sequence[str] = ()) -> Recipe:
-        """Check what was stored; modality and grid from the target where they were left open."""
-        if self.method not in METHOD_NEEDS or not learns_sites(self.method):
-            trained = self.method in METHOD_NEEDS
-            raise UsageError(
-                f"The method {self.method} needs a training of its own"
-                if trained
-                else "Unknown method",
-                where="method",
-                expected=", ".join(name for name in METHOD_NEEDS if learns_sites(name)),
-                got=repr(self.method),
-                hint="Train and apply it with the command line." if trained else "",
-            )
-        if self.on_ood not in _ON_OOD:
-            raise UsageError(
-                "Unknown way with unusual scans",
-                where="on_ood",
-                expected=", ".join(_ON_OOD),
-                got=repr(self.on_ood),
-            )
-        target = self.target
-        profile = target if isinstance(target, SiteProfile) else None
-        if isinstance(target, str):
-            if target not in names:
-                _check_is_file(target, names)
-        elif profile is None and not is_image(target):
-            raise UsageError(
-                "The target is neither an image nor a profile",
-                where="target",
-                expected="a SiteProfile, a path, a nibabel image"
-                + (", or the name of one of the sites" if names else ""),
-                got=type(target).__name__,
-            )
-        modality = self.modality or (profile.modality if profile else "T1w")
-        check_modality(modality)
-        voxel_mm = float(self.voxel_mm or (profile.voxel_mm if profile else 1.0))
-        if profile is not None:
-            _check_fits(profile, modality, voxel_mm, "target")
-        return self._recipe(modality, voxel_mm)
-
-    def _learn(self, profiles: Mapping[str, SiteProfile], recipe: Recipe) -> None:
-        """Keep what is known of the sites, and load the method with it."""
-        for name, profile in profiles.items():
-            _check_fits(profile, recipe.modality, recipe.voxel_mm, name)
-        if isinstance(self.target, SiteProfile):
-            target = self.target
-        elif isinstance(self.target, str) and self.target in profiles:
-            target = profiles[self.target]
-        else:
-            given = given_image(
-                self.target, recipe.modality, recipe.voxel_mm, label="target image"
-            )
-            target = profile_of("", [recipe.ready(given)], recipe)
-        self._target_name = target.name or _TARGET
-        self.profiles_ = {**profiles, **({target.name: target} if target.name else {})}
-        self.target_, self.modality_, self.voxel_mm_ = target, recipe.modality, recipe.voxel_mm
-        images = {
-            (name, self.modality_): own.image_profile for name, own in self.profiles_.items()
-        }
-        images[self._target_name, self.modality_] = target.image_profile
-        held = GivenProfiles(images, self.voxel_mm_)
-        self.method_ = load_harmonizer(self.method, SHIPPED_MODEL, held, device=recipe.device)
-        self._seen = {}
-
-    def _given(
-        self,
-        image: Any,
-        recipe: Recipe,
-        number: int,
-        *,
-        affine: Any = None,
-        heights: Sequence[int] | None = None,
-    ) -> Given:
-        return given_image(
-            image, recipe.modality, recipe.voxel_mm,
-            label=f"image {number + 1}", affine=affine, heights=heights,
-        )  # fmt: skip
-
-    def _site_of(self, given: Given, site: Any, seen: _Seen | None) -> str:
-        if site is not None:
-            self._check_site(str(site), given.where)
-            return str(site)
-        if seen is not None:
-            return seen.site
-        others = [name for name in self.profiles_ if name != self._target_name]
-        if len(others) == 1:
-            return others[0]
-        raise UsageError(
-            "It is not known which site made this scan",
-            where=given.where,
-            expected="sites: one of " + ", ".join(self.profiles_),
-            got="none",
-        )
-
-    def _check_site(self, site: str, where: str) -> None:
-        if site not in self.profiles_:
-            raise SiteError(
-                f"Nothing is known of the site {site!r}",
-                where=where,
-                expected=", ".join(self.profiles_),
-                got=repr(site),
-                hint="Give some of its scans to fit.",
-            )
-
-    def _apply(self, ready: Ready, site: str) -> Any:
-        given, prepared = ready.given, ready.prepared
-        outcome = apply_method(
-            self.method_,
-            prepared,
-            modality=self.modality_,
-            source_site=site,
-            target_site=self._target_name,
-            on_ood=self.on_ood,
-            where=given.where,
-            whole=ready.whole,
-        )
-        made = outcome.applied.data
-        if given.volume is None:
-            return self._slices(ready, made)
-        native = return_to_native(
-            given.volume, ready.mask, prepared, made, skull_strip=self.skull_strip
-        )
-        image, n_clipped = to_native(given.volume, native.data)
-        if n_clipped:
-            logger.warning(
-                "%s: %d voxels did not fit %s and were clipped",
-                given.where, n_clipped, image.get_data_dtype(),
-            )  # fmt: skip
-        return np.asarray(image.dataobj, np.float32) if given.as_array else image
-
-    def _slices(self, ready: Ready, made: np.ndarray) -> np.ndarray:
-        """Add the change to slices as they came."""
-        slices, heights = ready.given.slices, ready.given.heights
-        assert slices is not None
-        prepared = ready.prepared
-        change = (made - prepared.data)[..., heights] * np.float32(prepared.scale)
-        outside = np.float32(0) if self.skull_strip else slices
-        changed = np.maximum(slices + change, np.minimum(slices, 0))
-        return np.where(ready.mask.data, changed, outside).astype(np.float32)
-
-
-def _picked(
-    what: str, values: Sequence[Any] | None, rows: Sequence[int], count: int
-) -> list[Any] | None:
-    if values is None:
-        return None
-    found = as_many(values, count, what)
-    return [found[i] for i in rows]
-
-
-def _check_is_file(target: str, names: Sequence[str]) -> None:
-    if not is_named(target):
-        raise SiteError(
-            "The target is neither a site of these images nor a file",
-            where="target",
-            expected=", ".join(sorted(set(names))) or "a SiteProfile, a path, a nibabel image",
-            got=repr(target),
-        )
-
-
-def _check_fits(profile: SiteProfile, modality: str, voxel_mm: float, where: str) -> None:
-    """Refuse a profile of another modality, grid or encoder.
-
-    Raises
-    ------
-    UsageError, DataError
-    """
-    if (profile.modality, profile.voxel_mm) != (modality, voxel_mm):
-        raise UsageError(
-            "Profiles of different modalities or grids cannot be compared",
-            where=where,
-            expected=f"{modality} at {voxel_mm:g} mm",
-            got=f"{profile.modality} at {profile.voxel_mm:g} mm",
-        )
-    encoder, cells = encoder_and_cells()
-    image, shape = profile.image_profile, reference_grid(voxel_mm).shape
-    wanted = shape, (shape[2], 2, cells, cells), encoder.code_length
-    found = image.mean_image.shape, image.texture.shape, image.codes.shape[-1]
-    if found != wanted:
-        raise DataError(
-            "A profile that was made for another model",
-            where=where,
-            expected=str(wanted),
-            got=str(found),
-            hint="Make it again with SiteProfile.from_images.",
-        )
+    def _keep(self, learnt: Learnt) -> None:
+        """Give what was learnt the names that scikit-learn's rules ask for."""
+        self._learnt = learnt
+        self.method_, self.profiles_, self.target_ = learnt.method, learnt.profiles, learnt.target
+        self.modality_, self.voxel_mm_ = learnt.recipe.modality, learnt.recipe.voxel_mm

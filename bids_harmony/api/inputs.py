@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 from scipy import ndimage
 
-from bids_harmony.exceptions import DataError, ImageError, MissingInput, UsageError
+from bids_harmony.api.arguments import check_name, is_image
+from bids_harmony.exceptions import ImageError, MissingInput, UsageError
 from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.reference import reference_grid, reference_mask
 from bids_harmony.imaging.volume import Volume, from_image, ras_order, read_volume
@@ -23,28 +24,11 @@ from bids_harmony.io.header import sound_orientation
 from bids_harmony.io.names import file_stem
 from bids_harmony.io.nifti_file import parse_nifti, read_content
 from bids_harmony.io.pointers import is_named
-from bids_harmony.settings import MODALITIES
 
-__all__ = [
-    "STRUCTURAL",
-    "Given",
-    "as_affines",
-    "as_many",
-    "brain_of_slices",
-    "check_count",
-    "check_modality",
-    "check_name",
-    "check_place",
-    "given_image",
-    "given_mask",
-    "is_image",
-    "is_single",
-]
+__all__ = ["Given", "brain_of_slices", "check_place", "given_image", "given_mask"]
 
 Array = np.ndarray
 
-#: What the Python door takes; diffusion series need tables beside them.
-STRUCTURAL = tuple(name for name in MODALITIES if name != "dwi")
 #: Dice overlap of slices' mask with the template's brain; registered brains reach 0.9.
 _LEAST_OVERLAP = 0.6
 
@@ -85,83 +69,6 @@ class Given:
         total = hashlib.sha256(np.ascontiguousarray(data).tobytes())
         total.update(np.ascontiguousarray(place).tobytes())
         return total.hexdigest()
-
-
-def is_image(value: object) -> bool:
-    """Whether something is one path, nibabel image or array of two dimensions and more."""
-    return isinstance(value, str | os.PathLike | SpatialImage) or (
-        hasattr(value, "__array__") and getattr(value, "ndim", 0) > 1
-    )
-
-
-def is_single(images: object) -> bool:
-    """Whether one image came, and not several."""
-    return is_image(images) or not isinstance(images, Iterable)
-
-
-def as_many(values: Any, count: int, what: str) -> list[Any]:
-    """A value for each scan.
-
-    Parameters
-    ----------
-    values : object
-        None stands for None everywhere; one image or word for one scan.
-    count : int
-        Scans.
-    what : str
-        Named in messages.
-
-    Raises
-    ------
-    UsageError
-        Another number of values than of scans.
-    """
-    if values is None:
-        return [None] * count
-    found = [values] if is_single(values) else list(values)
-    if len(found) != count:
-        raise UsageError(
-            f"Images and {what} must be as many",
-            where=what,
-            expected=f"{count}, one for each image",
-            got=str(len(found)),
-        )
-    return found
-
-
-def as_affines(affines: Any, count: int) -> list[Any]:
-    """An affine for each scan, of one each or of one for all.
-
-    Raises
-    ------
-    UsageError
-        Another number of affines than of scans.
-    """
-    try:
-        shared = np.asarray(affines, dtype=np.float64).shape == (4, 4)
-    except (TypeError, ValueError):  # some are there and some are not
-        shared = False
-    if shared:
-        return [affines] * count
-    return as_many(None if affines is None else list(affines), count, "affines")
-
-
-def check_modality(modality: object) -> None:
-    """Refuse what is no structural contrast.
-
-    Raises
-    ------
-    UsageError
-    """
-    if modality not in STRUCTURAL:
-        dwi = modality == "dwi"
-        raise UsageError(
-            "Unknown modality",
-            where="modality",
-            expected=", ".join(STRUCTURAL),
-            got=repr(modality),
-            hint="Diffusion series have gradient tables: use the command line." if dwi else "",
-        )
 
 
 def given_image(
@@ -305,22 +212,6 @@ def _volume(image: Any, label: str) -> Volume:
     return read_volume(image)
 
 
-def check_name(path: Path | None, modality: str) -> None:
-    """Refuse a file whose name says that it is of another modality.
-
-    Raises
-    ------
-    UsageError
-    """
-    suffix = file_stem(path).rpartition("_")[2] if path else ""
-    if suffix in MODALITIES and suffix != modality:
-        raise UsageError(
-            f"The image is taken for {modality}, but its name says {suffix}",
-            where=str(path),
-            hint=f'Say modality="{suffix}".' if suffix in STRUCTURAL else "",
-        )
-
-
 def _plain(image: Any, label: str) -> Array:
     array = np.asarray(image)
     if array.ndim != 3 or min(array.shape) < 1 or array.dtype.kind not in "iuf":
@@ -389,14 +280,3 @@ def _slices(array: Array, voxel_mm: float, heights: Sequence[int] | None, label:
 def _without_ones(shape: Sequence[int]) -> tuple[int, ...]:
     """Shape without what a fourth dimension of length one adds."""
     return tuple(shape[:3]) if all(n == 1 for n in shape[3:]) else tuple(shape)
-
-
-def check_count(images: Sequence[Any]) -> None:
-    """Refuse an empty list.
-
-    Raises
-    ------
-    DataError
-    """
-    if not images:
-        raise DataError("There are no images", expected="one and more", got="none")

@@ -12,12 +12,11 @@ import nibabel as nib
 import numpy as np
 
 from bids_harmony import __version__
-from bids_harmony.api.inputs import (
+from bids_harmony.api.arguments import (
     as_affines,
     as_many,
     check_count,
     check_modality,
-    given_image,
     is_single,
 )
 from bids_harmony.api.ready import Ready, Recipe
@@ -138,9 +137,7 @@ class SiteProfile:
             strict=True,
         )
         for number, (image, mask, affine) in enumerate(rows):
-            given = given_image(
-                image, modality, recipe.voxel_mm, label=f"image {number + 1}", affine=affine
-            )
+            given = recipe.given(image, f"image {number + 1}", affine=affine)
             ready.append(recipe.ready(given, mask))
         return profile_of(name, ready, recipe, people=people, covariates=covariates)
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from bids_harmony.api.apply import prepare_scan
-from bids_harmony.api.inputs import Given, brain_of_slices, check_place, given_mask
+from bids_harmony.api.inputs import (
+    Given,
+    brain_of_slices,
+    check_place,
+    given_image,
+    given_mask,
+)
 from bids_harmony.imaging.intensity import robust_scale
 from bids_harmony.imaging.mask import BrainMask, brain_mask, is_skull_stripped, template_mask
 from bids_harmony.imaging.nothing import check_not_negative
@@ -102,6 +109,14 @@ class Recipe:
     device: str = "cpu"
     seed: int = 0
     sloppy: bool = False
+
+    def given(
+        self, image: Any, label: str, *, affine: Any = None, heights: Sequence[int] | None = None
+    ) -> Given:
+        """Read or take a scan; see `inputs.given_image`."""
+        return given_image(
+            image, self.modality, self.voxel_mm, label=label, affine=affine, heights=heights
+        )
 
     def ready(self, given: Given, mask: Any = None, known: Location | None = None) -> Ready:
         """Mask, register and resample a scan.

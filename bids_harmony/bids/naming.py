@@ -112,7 +112,7 @@ def raw_layout_path(output_dir: Path, scan: Scan, target: str, bids_dir: Path) -
     return raw_layout_root(output_dir, target) / folder / f"{file_stem(scan.path)}.nii.gz"
 
 
-def mask_path(output_dir: Path, scan: Scan, *, space: str | None = None) -> Path:
+def mask_path(output_dir: Path, scan: Scan) -> Path:
     """Where the brain mask goes.
 
     BIDS gives a mask no entity for the image it was drawn on, and images of one session on
@@ -120,7 +120,7 @@ def mask_path(output_dir: Path, scan: Scan, *, space: str | None = None) -> Path
     their ``desc``. That of a diffusion series lies in another folder and needs none.
     """
     kind = "" if scan.modality in ("T1w", "dwi") else scan.modality
-    return _derivative(output_dir, scan, f"desc-brain{kind}_mask.nii.gz", space)
+    return _derivative(output_dir, scan, f"desc-brain{kind}_mask.nii.gz", None)
 
 
 def map_path(output_dir: Path, scan: Scan, parameter: str, *, target: str | None = None) -> Path:
@@ -145,11 +145,9 @@ def map_path(output_dir: Path, scan: Scan, parameter: str, *, target: str | None
     return _derivative(output_dir, scan, ending, None)
 
 
-def transform_path(output_dir: Path, scan: Scan, *, to: str, extension: str = ".txt") -> Path:
+def transform_path(output_dir: Path, scan: Scan, *, to: str) -> Path:
     """Where the transform from the scan to a template (or to another modality) goes."""
-    return _derivative(
-        output_dir, scan, f"from-{scan.modality}_to-{to}_mode-image_xfm{extension}", None
-    )
+    return _derivative(output_dir, scan, f"from-{scan.modality}_to-{to}_mode-image_xfm.txt", None)
 
 
 def sidecar_path(path: Path) -> Path:

@@ -18,7 +18,6 @@ PACKAGES = (
     "dmri-amico",
     "nilearn",
     "scikit-image",
-    "torchmetrics",
     "pytorch-msssim",
     "nipype",
     "pybids",

@@ -15,6 +15,9 @@ B0_THRESHOLD = 50.0
 """s/mm2; up to here a volume counts as b=0 (DIPY's default; vendors write 0.001, 1.25 or 5)."""
 SHELL_GAP = 100.0
 SHELL_GAP_SHARE = 0.1
+# Two shells count as the same up to such a distance in s/mm2, or such a share of the b-value; the
+# larger of the two counts.
+_WITHIN, _WITHIN_SHARE = 100.0, 0.1
 """Sorted b-values belong to one shell until a step of more than `SHELL_GAP` s/mm2 and more than
 this share of the lower one: vendors scatter by some 20 to 50 s/mm2, protocols keep shells apart by
 200 and more."""
@@ -113,13 +116,7 @@ class Gradients:
         return replace(self, bvals=self.bvals[volumes], bvecs=self.bvecs[volumes])
 
 
-def match_shells(
-    source: Sequence[float],
-    target: Sequence[float],
-    *,
-    within: float = 100.0,
-    within_share: float = 0.1,
-) -> tuple[int, ...]:
+def match_shells(source: Sequence[float], target: Sequence[float]) -> tuple[int, ...]:
     """The target's nearest shell for each shell of a series.
 
     Parameters
@@ -128,10 +125,6 @@ def match_shells(
         b-values of the series' shells (`Shell.b`), s/mm2; b=0 left out.
     target : sequence of float
         b-values of the shells that the target has.
-    within : float
-        Distance in s/mm2 up to which two shells count as the same.
-    within_share : float
-        The same as a share of the target's b-value; the larger of the two counts.
 
     Returns
     -------
@@ -149,11 +142,11 @@ def match_shells(
     for b in source:
         distance = np.abs(available - b)
         nearest = int(np.lexsort((available, distance))[0]) if available.size else -1
-        if nearest < 0 or distance[nearest] > max(within, within_share * available[nearest]):
+        if nearest < 0 or distance[nearest] > max(_WITHIN, _WITHIN_SHARE * available[nearest]):
             raise DataError(
                 "The target has no shell like one of this series",
                 where=f"shell b={b:.0f} s/mm2",
-                expected=f"a target shell within {within:g} s/mm2 or {within_share:.0%}",
+                expected=f"a target shell within {_WITHIN:g} s/mm2 or {_WITHIN_SHARE:.0%}",
                 got="target shells " + (", ".join(f"b={t:.0f}" for t in available) or "none"),
                 hint="Choose a target site with this weighting, or leave these volumes out.",
             )

@@ -99,8 +99,6 @@ def fit_noddi(
     mask: np.ndarray,
     gradients: Gradients,
     work_dir: str | os.PathLike[str],
-    *,
-    voxels_at_once: int = VOXELS_AT_ONCE,
 ) -> NoddiMaps:
     """Fit NODDI to each voxel inside the mask whose mean b=0 signal is positive.
 
@@ -118,8 +116,6 @@ def fit_noddi(
     work_dir : path-like
         An existing folder; what AMICO needs on disk lies in a temporary folder inside. Kernels
         are made once for a scheme and process.
-    voxels_at_once : int
-        Bounds the memory; does not change a bit of the result.
 
     Returns
     -------
@@ -153,7 +149,7 @@ def fit_noddi(
     alone = len(where) == 1
     if alone:
         where = np.repeat(where, 2, axis=0)
-    n_parts = -(-len(where) // max(2, voxels_at_once))
+    n_parts = -(-len(where) // max(2, VOXELS_AT_ONCE))
     parts = np.array_split(where, n_parts)
     maps = np.zeros((*fitted.shape, 3), np.float32)
     incomplete = 0

@@ -11,77 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["SMOOTH", "Harmonics", "harmonics", "rish_features", "scale_rish"]
+__all__ = ["SMOOTH", "Harmonics", "harmonics"]
 
 Array = np.ndarray
 
 #: Weight of the Laplace-Beltrami penalty (Descoteaux et al. 2007, Magn Reson Med 58:497).
 SMOOTH = 0.006
-
-
-def rish_features(
-    shell_signal: Array, bvecs: Array, order: int = 4, *, smooth: float = SMOOTH
-) -> Array:
-    """Energy of a shell's signal in each even order of spherical harmonics.
-
-    Parameters
-    ----------
-    shell_signal : (..., N) float
-        One shell, in any unit; features of signals over the mean b=0 do not depend on gain.
-    bvecs : (N, 3) float
-        Unit vectors, in any frame: a turn or a reflection of all changes nothing.
-    order : int
-        Highest order, even; (order + 1)(order + 2) / 2 directions or more are needed.
-    smooth : float
-        Weight of the Laplace-Beltrami penalty; 0 is plain least squares.
-
-    Returns
-    -------
-    (..., order / 2 + 1) float
-        Sum of squared coefficients of orders 0, 2, 4, ...; the square of the signal's unit. Type
-        of `shell_signal`, at least float32.
-
-    Raises
-    ------
-    ValueError
-        The order is odd or negative, directions are too few for it, are not unit vectors or do
-        not match the signal.
-    """
-    basis = _of_signal(shell_signal, bvecs, order, smooth)
-    return basis.energy(basis.coefficients(shell_signal))
-
-
-def scale_rish(signal: Array, bvecs: Array, scales: Array, *, smooth: float = SMOOTH) -> Array:
-    """Multiply a shell's spherical-harmonic coefficients, order by order.
-
-    Parameters
-    ----------
-    signal : (..., N) float
-        One shell.
-    bvecs : (N, 3) float
-        Unit vectors, in any frame.
-    scales : (..., L) or (L,) float
-        For orders 0, 2, ..., 2 L - 2. To bring an energy to another, the root of their ratio.
-    smooth : float
-        As in `rish_features`.
-
-    Returns
-    -------
-    (..., N) float
-        What the harmonics explain, scaled, and what they do not, as it was; where all scales are
-        1 the signal bit for bit. It may be negative. Type of `signal`, at least float32.
-
-    Raises
-    ------
-    ValueError
-        As `rish_features`, for order 2 L - 2.
-    """
-    scales = np.asarray(scales)
-    basis = _of_signal(signal, bvecs, 2 * scales.shape[-1] - 2, smooth)
-    # Signal plus change, not scaled fit plus residual: a scale of 1 then adds exactly nothing.
-    coefficients = basis.coefficients(signal)
-    change = coefficients * (scales - 1).astype(coefficients.dtype)[..., basis.orders // 2]
-    return signal + basis.signal(change)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +67,19 @@ class Harmonics:
 def harmonics(bvecs: Array, order: int, *, smooth: float = SMOOTH) -> Harmonics:
     """Harmonics of a shell's directions.
 
-    Parameters and errors as in `rish_features`.
+    Parameters
+    ----------
+    bvecs : (N, 3) float
+        Unit vectors, in any frame: energies do not change where all are turned or reflected.
+    order : int
+        Highest order, even; (order + 1)(order + 2) / 2 directions or more are needed.
+    smooth : float
+        Weight of the Laplace-Beltrami penalty; 0 is plain least squares.
+
+    Raises
+    ------
+    ValueError
+        The order is odd or negative, directions are too few for it or are not unit vectors.
     """
     # DIPY's import takes a second or more.
     from dipy.core.geometry import cart2sphere
@@ -150,13 +97,6 @@ def harmonics(bvecs: Array, order: int, *, smooth: float = SMOOTH) -> Harmonics:
     basis, _, orders = real_sh_descoteaux(order, theta, phi, legacy=False)
     penalty = np.sqrt(smooth) * orders * (orders + 1)
     return Harmonics(basis, smooth_pinv(basis, penalty), orders)
-
-
-def _of_signal(signal: Array, bvecs: Array, order: int, smooth: float) -> Harmonics:
-    bvecs = np.asarray(bvecs, dtype=float)
-    if bvecs.shape != (signal.shape[-1], 3):
-        raise ValueError(f"bvecs must be ({signal.shape[-1]}, 3); got {bvecs.shape}")
-    return harmonics(bvecs, order, smooth=smooth)
 
 
 def _applied(data: Array, matrix: Array) -> Array:

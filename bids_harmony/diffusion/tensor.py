@@ -125,8 +125,6 @@ def fit_tensor(
     mask: np.ndarray,
     gradients: Gradients,
     method: Literal["WLS", "RESTORE"] = "WLS",
-    *,
-    highest_b: float = HIGHEST_B,
 ) -> TensorMaps:
     """Fit a tensor to each voxel inside the mask that shows signal in enough volumes.
 
@@ -141,8 +139,6 @@ def fit_tensor(
     method : {"WLS", "RESTORE"}
         Weighted least squares (Chung et al., NeuroImage 2006), or robust against outliers (Chang
         et al., MRM 2005; much slower).
-    highest_b : float
-        See `tensor_volumes`; 1500 s/mm2 by default.
 
     Returns
     -------
@@ -160,12 +156,12 @@ def fit_tensor(
         No voxel can be fitted.
     """
     fitted = fittable_voxels(data, mask, gradients)
-    volumes = tensor_volumes(gradients, highest_b=highest_b)
+    volumes = tensor_volumes(gradients, highest_b=HIGHEST_B)
     if method == "RESTORE" and len(volumes) < LEAST_VOLUMES_ROBUST:
         raise DataError(
             "Too few volumes for a robust tensor",
             expected=f"{LEAST_VOLUMES_ROBUST} volumes and more",
-            got=f"{len(volumes)} up to b={highest_b:g} s/mm2",
+            got=f"{len(volumes)} up to b={HIGHEST_B:g} s/mm2",
             hint="Use the method WLS.",
         )
     used = gradients.select(volumes)

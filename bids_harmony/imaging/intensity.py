@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["correct_bias", "robust_scale", "to_half"]
 
+_PERCENTILE = 99.5
 _HALF_MAX = np.float32(np.finfo(np.float16).max)
 
 
-def robust_scale(data: np.ndarray, mask: np.ndarray, *, percentile: float = 99.5) -> float:
+def robust_scale(data: np.ndarray, mask: np.ndarray) -> float:
     """One number q per volume that brings the brain into [0, 1].
 
     Parameters
@@ -27,14 +28,12 @@ def robust_scale(data: np.ndarray, mask: np.ndarray, *, percentile: float = 99.5
         Intensities in the scan's own units.
     mask : ndarray (X, Y, Z) bool
         Brain.
-    percentile : float
-        Percentile of the brain's intensities that becomes 1.
 
     Returns
     -------
     float
-        q > 0 in the units of `data`; the lower end of the range is 0. One per volume, never per
-        slice: neighbouring slices must stay comparable.
+        q > 0 in the units of `data`, the 99.5th percentile of the brain; the lower end of the
+        range is 0. One per volume, never per slice: neighbouring slices must stay comparable.
 
     Raises
     ------
@@ -44,11 +43,11 @@ def robust_scale(data: np.ndarray, mask: np.ndarray, *, percentile: float = 99.5
     values = data[mask]
     if values.size == 0:
         raise ImageError("the brain mask is empty", expected="at least one voxel")
-    scale = float(np.percentile(values, percentile))
+    scale = float(np.percentile(values, _PERCENTILE))
     if not scale > 0:
         raise ImageError(
             "no positive signal in the brain",
-            expected=f"a positive {percentile}th percentile of the brain's intensities",
+            expected=f"a positive {_PERCENTILE}th percentile of the brain's intensities",
             got=f"{scale:g}",
         )
     return scale

@@ -229,9 +229,7 @@ def transfer_mask(
     return BrainMask(inside, "T1w")
 
 
-def template_mask(
-    volume: Volume, world: np.ndarray, grid: ReferenceGrid | None = None
-) -> BrainMask:
+def template_mask(volume: Volume, world: np.ndarray) -> BrainMask:
     """The template's brain on a scan's grid, for a T2w or FLAIR without a T1w.
 
     Parameters
@@ -240,15 +238,13 @@ def template_mask(
     world : ndarray (4, 4)
         RAS+ mm of `volume` to reference RAS+ mm, as `register_to_reference(volume, None, ...)`
         finds it.
-    grid : ReferenceGrid, optional
-        Grid on which the template's mask is taken; 1 mm by default.
 
     Returns
     -------
     BrainMask
         Kind "template".
     """
-    grid = grid or reference_grid(1.0)
+    grid = reference_grid(1.0)
     return BrainMask(_mask_from_grid(reference_mask(grid), grid, volume, world), "template")
 
 

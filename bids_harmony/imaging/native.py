@@ -54,7 +54,6 @@ def return_to_native(
     prepared: Prepared,
     harmonized_ref: np.ndarray,
     *,
-    target_scale: float | None = None,
     skull_strip: bool = False,
 ) -> NativeResult:
     """Add the change found on the reference grid to the untouched native voxels.
@@ -69,16 +68,14 @@ def return_to_native(
         The scan on the reference grid, as the network saw it.
     harmonized_ref : ndarray (Xr, Yr, Zr)
         Harmonized brain on the reference grid, in units of `prepared.scale`.
-    target_scale : float, optional
-        Scale q of the target site, for output in its units; by default the scan's own.
     skull_strip : bool
         Zero outside the brain instead of a harmonized head.
 
     Returns
     -------
     NativeResult
-        Where `harmonized_ref` equals `prepared.data` everywhere and the scale is the scan's own,
-        the data are the scan's, bit for bit, head included. No intensity becomes negative that
+        Where `harmonized_ref` equals `prepared.data` everywhere, the data are the scan's, bit for
+        bit, head included. No intensity becomes negative that
         was not. Exact zeros outside the brain, and the background of a skull-stripped image, stay.
 
     Notes
@@ -95,11 +92,10 @@ def return_to_native(
         )
     if not np.isfinite(harmonized_ref).all():
         raise ValueError("harmonized_ref holds values that are not finite")
-    gain = 1.0 if target_scale is None else target_scale / prepared.scale
     change_ref = np.where(prepared.mask, harmonized_ref - prepared.data, np.float32(0))
     scan, inside = volume.data, mask.data
 
-    if gain == 1.0 and not change_ref.any():
+    if not change_ref.any():
         data = np.where(inside, scan, np.float32(0)) if skull_strip else scan.copy()
         ends = np.array([scan.min(), scan.max()], dtype=np.float64)
         return NativeResult(data, data - scan, np.stack([ends, ends]))
@@ -114,7 +110,7 @@ def return_to_native(
         lambda: None if brain_alone else _share_of_map(inside, volume.voxel_mm),
     )  # fmt: skip
     change *= np.float32(prepared.scale)
-    data = (scan + change) * np.float32(gain)
+    data = scan + change
     knots = intensity_map(scan[inside], data[inside])
     if skull_strip:
         data[~inside] = 0

@@ -57,8 +57,6 @@ def prepare(
     mask: BrainMask,
     world: np.ndarray,
     grid: ReferenceGrid,
-    *,
-    percentile: float = 99.5,
 ) -> Prepared:
     """Resample once, scale by one number, keep the brain.
 
@@ -70,8 +68,6 @@ def prepare(
     world : ndarray (4, 4)
         Native RAS+ mm to reference RAS+ mm.
     grid : ReferenceGrid
-    percentile : float
-        Of the native brain's intensities; becomes 1.
 
     Returns
     -------
@@ -88,7 +84,7 @@ def prepare(
     below = check_not_negative(native[mask.data], where)
     if below > WORTH_SAYING:
         remark(_log, where, "%.1f %% of the brain is below 0; the network sees 0", 100 * below)
-    scale = robust_scale(native, mask.data, percentile=percentile)
+    scale = robust_scale(native, mask.data)
     on_grid, brain = at_once(
         lambda: resample_to_grid(native, volume.affine, world, grid, order=3),
         lambda: resample_to_grid(

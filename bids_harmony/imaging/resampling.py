@@ -80,7 +80,6 @@ def resample_from_grid(
     shape: tuple[int, int, int],
     *,
     order: int = 1,
-    cval: float = 0.0,
 ) -> np.ndarray:
     """Bring an array of a reference grid onto a native grid.
 
@@ -95,12 +94,11 @@ def resample_from_grid(
         Native grid: voxel indices to RAS+ mm (4, 4), and number of voxels.
     order : int
         Order of the B-spline: 0 nearest, 1 linear, 3 cubic.
-    cval : float
-        Value outside the reference grid.
 
     Returns
     -------
     ndarray of `shape` float32
+        0 outside the reference grid.
     """
     to_grid_voxel = np.linalg.inv(grid.affine) @ world @ affine
     return ndimage.affine_transform(
@@ -111,5 +109,5 @@ def resample_from_grid(
         output=np.float32,
         order=order,
         mode="constant",
-        cval=cval,
+        cval=0.0,
     )

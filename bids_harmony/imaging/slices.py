@@ -7,7 +7,6 @@ arXiv 2602.21536: three neighbouring slices as channels).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
@@ -37,16 +36,16 @@ def cut_stack(volume: np.ndarray, indices: Sequence[int] | np.ndarray | None = N
     return np.ascontiguousarray(np.moveaxis(volume[:, :, neighbours], (2, 3), (0, 1)))
 
 
-def reassemble(predictions: np.ndarray, mode: Literal["mean", "centre"] = "mean") -> np.ndarray:
+def reassemble(predictions: np.ndarray) -> np.ndarray:
     """Put a volume together from the predictions of all its slices.
+
+    A slice is the mean of its three predictions; at either end it has two, as a repeated neighbour
+    is no prediction.
 
     Parameters
     ----------
     predictions : ndarray (Z, 3, X, Y)
         One stack per slice, in order, channels as in `cut_stack`.
-    mode : {"mean", "centre"}
-        Mean of the three predictions of each slice (two at either end: a repeated neighbour is
-        no prediction), or the centre channel alone.
 
     Returns
     -------
@@ -54,10 +53,6 @@ def reassemble(predictions: np.ndarray, mode: Literal["mean", "centre"] = "mean"
         Exactly the volume that was cut when `predictions` is what `cut_stack` gave.
     """
     centre = predictions[:, 1]
-    if mode == "centre":
-        return np.ascontiguousarray(np.moveaxis(centre, 0, -1))
-    if mode != "mean":
-        raise ValueError(f"mode must be 'mean' or 'centre'; got {mode!r}")
     # The mean as centre + mean of differences: exact in floating point where all three agree.
     deviation = np.zeros_like(centre)
     deviation[1:] += predictions[:-1, 2] - centre[1:]

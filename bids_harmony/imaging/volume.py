@@ -314,7 +314,6 @@ def write_array(
     affine: np.ndarray,
     path: str | os.PathLike[str],
     *,
-    dtype: type | np.dtype = np.float32,
     code: int = 1,
 ) -> None:
     """Write an array of a RAS+ grid as NIfTI-1 with slope 1.
@@ -322,17 +321,15 @@ def write_array(
     Parameters
     ----------
     data : ndarray (X, Y, Z)
-        Integers are not rescaled: values must fit `dtype`.
+        Stored as float32.
     affine : ndarray (4, 4)
         Voxel indices to RAS+ mm; written as sform and qform.
     path : path-like
-    dtype : numpy dtype
-        On disk: float32, or uint8 for a mask.
     code : int
         Of sform and qform: 1 in a scanner, 2 aligned to another image, 4 on an MNI template.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # told by `write_image`
-        stored = np.asarray(data).astype(dtype)
+        stored = np.asarray(data).astype(np.float32)
     image = nib.Nifti1Image(stored, affine)
     image.header.set_xyzt_units("mm", "sec")
     image.set_sform(affine, code)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nipype.interfaces.base import BaseInterfaceInputSpec, traits
 
 if TYPE_CHECKING:
-    from bids_harmony.methods import Harmonizer
+    from bids_harmony.methods.base import Harmonizer
 
 __all__ = ["ModelInput", "harmonizer"]
 

@@ -26,6 +26,11 @@ Array = np.ndarray
 #: Correlation length of what counts as a field and not as anatomy: wider than a gyrus.
 SMOOTHING_MM = 12.0
 _FLOOR = 1e-3
+#: Rounds of `relative_map`.
+_ITERATIONS = 4
+#: Of `low_order_fit`: total degree of the polynomials, and pull towards no field relative to the
+#: number of voxels.
+_DEGREE, _RIDGE = 3, 1e-3
 _FITTED_VOXELS = 40_000
 
 
@@ -56,8 +61,6 @@ def relative_map(
     target_mean: Array,
     mask: Array,
     voxel_mm: float,
-    *,
-    iterations: int = 4,
 ) -> tuple[Array, Array]:
     """Solve for the intensity map and the field that turn one site's look into another's.
 
@@ -73,7 +76,6 @@ def relative_map(
     mask : (X, Y, Z) bool
         Where both means are known.
     voxel_mm : float
-    iterations : int
 
     Returns
     -------
@@ -89,7 +91,7 @@ def relative_map(
         return np.asarray(source_landmarks, dtype=np.float64), field
     plain = landmarks(target_mean, mask)
     mapped_landmarks = np.asarray(target_landmarks, dtype=np.float64)
-    for _ in range(iterations):
+    for _ in range(_ITERATIONS):
         # The target's landmarks without its field, relative to the source's: the mean image tells
         # by how much the field moves each percentile.
         unfielded = landmarks(target_mean / field, mask)
@@ -109,9 +111,7 @@ def _polynomials(shape: tuple[int, int, int], degree: int) -> Array:
     return table
 
 
-def low_order_fit(
-    scan: Array, site_mean: Array, mask: Array, *, degree: int = 3, ridge: float = 1e-3
-) -> Array:
+def low_order_fit(scan: Array, site_mean: Array, mask: Array) -> Array:
     """Fit the scan's own field: a polynomial in log(scan / mean image of its site).
 
     Robust against anatomy that differs: three rounds of reweighting with Tukey's bisquare.
@@ -120,10 +120,6 @@ def low_order_fit(
     ----------
     scan, site_mean : (X, Y, Z) float32
     mask : (X, Y, Z) bool
-    degree : int
-        Total degree of the polynomials.
-    ridge : float
-        Pull towards no field, relative to the number of voxels.
 
     Returns
     -------
@@ -137,13 +133,13 @@ def low_order_fit(
     field = np.ones(scan.shape, dtype=np.float32)
     if picked.size < 1000:
         return field
-    basis = _polynomials(scan.shape, degree)
+    basis = _polynomials(scan.shape, _DEGREE)
     design = basis[:, picked].astype(np.float64)
     value = np.log(scan.ravel()[picked].astype(np.float64) / site_mean.ravel()[picked])
     weight = np.ones_like(value)
     coefficients = np.zeros(len(design))
     for _ in range(3):
-        normal = (design * weight) @ design.T + ridge * picked.size * np.eye(len(design))
+        normal = (design * weight) @ design.T + _RIDGE * picked.size * np.eye(len(design))
         coefficients = np.linalg.solve(normal, (design * weight) @ value)
         residual = value - coefficients @ design
         width = 4.685 * 1.4826 * np.median(np.abs(residual)) + 1e-6

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,52 +10,30 @@ import torch
 from bids_harmony.devices import exact_convolutions
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.slices import cut_stack, reassemble
-from bids_harmony.methods import Applied, finish
+from bids_harmony.methods.base import Applied, finish
 from bids_harmony.methods.conditioned import condition_scan, predict_change
 from bids_harmony.methods.profiled import Profiled
 from bids_harmony.model.checkpoint import load_model
 from bids_harmony.model.encoder import Encoder, load_encoder
-from bids_harmony.sites.profile_cache import ProfileSource
 from bids_harmony.sites.training_range import read_ranges, scan_code
 
 __all__ = ["IHF"]
 
 
 class IHF(Profiled):
-    """The trained network of a model folder.
-
-    Parameters
-    ----------
-    model_dir : Path
-    cache : ProfileSource, optional
-    device : str
-    batch_size : int
-        Slices per pass, 0 for what suits the device; the result does not depend on it beyond
-        rounding.
-    own_profiles : bool
-        As for `Profiled`.
-    """
+    """The trained network of a model folder; parameters are those of `Profiled`."""
 
     name = "ihf"
     needs_source = True
 
-    def __init__(
-        self,
-        model_dir: Path,
-        cache: ProfileSource | None = None,
-        *,
-        device: str = "cpu",
-        batch_size: int = 0,
-        own_profiles: bool = True,
-    ) -> None:
-        super().__init__(model_dir, cache, own_profiles=own_profiles)
-        self.network, self.metadata = load_model(model_dir, device)
-        self.device, self.batch_size = device, batch_size
+    def load(self) -> None:
+        """Read the network, and the range of the scans that it was trained on."""
+        self.network, self.metadata = load_model(self.model_dir, self.device)
         extra = self.metadata["extra"]
         self.version = str(extra["version"])
         self.use_closed_form = bool(extra["use_closed_form"])
         self.count_weights(self.metadata["weights"]["sha256"])
-        self.ranges = read_ranges(model_dir)
+        self.ranges = read_ranges(self.model_dir)
 
     @cached_property
     def encoder(self) -> Encoder | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bids_harmony.exceptions import DataError
 
 if TYPE_CHECKING:
-    from bids_harmony.methods import Harmonizer
+    from bids_harmony.methods.base import Harmonizer
     from bids_harmony.model.encoder import Encoder
 
 __all__ = ["encoder_and_cells"]

@@ -1,4 +1,4 @@
-"""What all fitted methods share: the site profiles of a model folder."""
+"""What all methods share: the site profiles of a model folder, and one constructor."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bids_harmony import __version__
 from bids_harmony.exceptions import SiteError
 from bids_harmony.imaging.prepared import Prepared
+from bids_harmony.methods.site_forms import site_evidence
 from bids_harmony.sites.image_profile import ImageProfile
 from bids_harmony.sites.profile_cache import ProfileSource
 from bids_harmony.sites.profile_files import PROFILES_FILE, profile_digest, read_profiles
@@ -32,14 +34,26 @@ class Profiled:
         of images that a user gave in a site's place. The model's grid is the cache's.
     own_profiles : bool
         False leaves the model's own profiles and their grid aside: only the cache counts.
+    device : str
+    batch_size : int
+        Slices per pass, 0 for what suits the device; the result does not depend on it beyond
+        rounding. Both are for methods with a network.
     """
 
+    name = ""
     needs_source = False
 
     def __init__(
-        self, model_dir: Path, cache: ProfileSource | None = None, *, own_profiles: bool = True
+        self,
+        model_dir: Path,
+        cache: ProfileSource | None = None,
+        *,
+        device: str = "cpu",
+        batch_size: int = 0,
+        own_profiles: bool = True,
     ) -> None:
-        self.model_dir = Path(model_dir)
+        self.model_dir, self.version = Path(model_dir), __version__
+        self.device, self.batch_size = device, batch_size
         self.cache: ProfileSource | None = cache
         self.profiles: dict[tuple[str, str], ImageProfile] = {}
         self._from_cache: dict[tuple[str, str], ImageProfile] = {}
@@ -53,6 +67,10 @@ class Profiled:
         self._weights_sha256 = ""
         if cache is not None:
             self.cache = cache.on_grid(self.voxel_mm)
+        self.load()
+
+    def load(self) -> None:
+        """Read what the model folder has for this method alone; called when it is made."""
 
     def count_weights(self, sha256: str) -> None:
         """Let the weights count in the method's sha256: a model is weights and profiles."""
@@ -128,8 +146,6 @@ class Profiled:
         source, target = (self._find(modality, site) for site in (source_site, target_site))
         if source is None or target is None or source is target:
             return None
-        from bids_harmony.methods.conditioned import site_evidence
-
         return site_evidence(source, target)
 
     def novelty(self, prepared: Prepared, modality: str) -> float | None:

@@ -29,7 +29,7 @@ from bids_harmony.imaging.prepared import Prepared, prepare
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.imaging.smoothing import mean_around
 from bids_harmony.imaging.volume import Volume, native_order, ras_order, stored_voxels
-from bids_harmony.methods import Harmonizer
+from bids_harmony.methods.base import Harmonizer
 from bids_harmony.methods.shell_models import AttenuationModel, RishModel, ShellModel
 from bids_harmony.sites.names import same_site
 from bids_harmony.sites.series_profile import SeriesProfile, b_scale

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from torch import nn
 
-from bids_harmony.methods.fitted import SliceTranslator
+from bids_harmony.methods.trained import SliceTranslator
 from bids_harmony.model.resnet import ResNetGenerator
 
 __all__ = ["VIEWS", "SiMix"]
@@ -24,21 +22,9 @@ class SiMix(SliceTranslator):
     shares a; the output is the mean of all five results. The maximum is the volume's: slices keep
     their ratios. Every view starts from the first result (in the released script later views
     build on earlier ones).
-
-    Parameters
-    ----------
-    model_dir : Path
-    device : str
-    batch_size : int
-        Slices per pass, 0 for what suits the device; the result does not depend on it beyond
-        rounding.
     """
 
-    def __init__(self, model_dir: Path, *, device: str = "cpu", batch_size: int = 0) -> None:
-        super().__init__(
-            "simix", model_dir, ResNetGenerator, signed=False, device=device,
-            batch_size=batch_size,
-        )  # fmt: skip
+    name, build, signed = "simix", ResNetGenerator, False
 
     def translated(self, network: nn.Module, data: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Mean result of the five views of a scan in [0, 1]."""

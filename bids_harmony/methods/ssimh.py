@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.spectrum import exchange_low_frequencies
-from bids_harmony.methods import Applied, finish
-from bids_harmony.methods.fitted import Fitted
+from bids_harmony.methods.base import Applied, finish
+from bids_harmony.methods.trained import TrainedMethod
 
 __all__ = ["SSIMH"]
 
 
-class SSIMH(Fitted):
-    """Spectrum swapping-based image-level harmonization (Guan et al. 2022).
+class SSIMH(TrainedMethod):
+    """Spectrum swapping-based image-level harmonization (Guan et al. 2022)."""
 
-    Parameters
-    ----------
-    model_dir : Path
-    """
+    name = "ssimh"
 
-    def __init__(self, model_dir: Path) -> None:
-        super().__init__("ssimh", model_dir)
-
-    def fitted_modalities(self) -> set[str]:
+    def modalities(self) -> set[str]:
         """Modalities with a reference scan."""
         return set(self.tensors)
 

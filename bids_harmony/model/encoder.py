@@ -88,22 +88,20 @@ class Encoder(nn.Module):
         """Return the four taps of images in [0, 1], (B, 3, H, W); gradients flow to `x`."""
         return self.trunk(F.conv2d(x, self.colour[:, :, None, None], self.offset))
 
-    def code(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def code(self, x: Tensor) -> Tensor:
         """Channel statistics of the four taps (equation 1 of the paper).
 
         Parameters
         ----------
         x : Tensor, (B, 3, H, W)
             Images in [0, 1].
-        mask : Tensor, (B, 1, H, W), optional
-            Statistics over the foreground only; None is the paper's form.
 
         Returns
         -------
         Tensor, (B, K), float32
             For each tap its channel means, then its channel standard deviations.
         """
-        return torch.cat([channel_statistics(tap, mask) for tap in self.features(x)], dim=1)
+        return torch.cat([channel_statistics(tap) for tap in self.features(x)], dim=1)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Same as `features`."""
@@ -127,9 +125,7 @@ def save_mri_encoder(trunk: VGGTrunk, path: Path | str = MRI_ENCODER_FILE) -> st
 def load_encoder(
     kind: Literal["mri", "vgg", "random"],
     path: Path | str | None = None,
-    seed: int = 0,
     *,
-    scaling: Literal["oxford", "torchvision"] | None = None,
     widths: Sequence[int] = MRI_WIDTHS,
 ) -> Encoder:
     """Load a frozen encoder; nothing stands in for a file that is missing.
@@ -140,13 +136,9 @@ def load_encoder(
         ``mri``: the encoder shipped with the package, or another file of its kind at `path`.
         ``vgg``: the file at `path` (Oxford VGG-16, torchvision VGG-16 or VGG-19, AdaIN-normalised
         VGG-19), ``.safetensors`` or a PyTorch weights file.
-        ``random``: seeded orthogonal weights; for tests of code paths, never for results.
+        ``random``: orthogonal weights of a fixed seed; for tests of code paths, never for results.
     path : path, optional
         Weights file; required for ``vgg``.
-    seed : int
-        Of ``random``.
-    scaling : {"oxford", "torchvision"}, optional
-        Input scaling of a ``vgg`` file that is not recognised by itself.
     widths : sequence of int
         Of ``random``.
 
@@ -158,11 +150,11 @@ def load_encoder(
         Its layout or hash is not the expected one.
     """
     if kind == "random":
-        return _random_encoder(seed, widths)
+        return _random_encoder(widths)
     if kind == "vgg":
         if path is None:
             raise UsageError("The encoder of kind vgg needs a weights file", expected="a path")
-        return _vgg_encoder(Path(path), scaling)
+        return _vgg_encoder(Path(path))
     if kind == "mri":
         return _mri_encoder(None if path is None else Path(path))
     raise UsageError("Unknown encoder", expected="mri, vgg or random", got=repr(kind))
@@ -194,8 +186,8 @@ def _mri_encoder(path: Path | None) -> Encoder:
     return Encoder(trunk, name="mri", sha256=digest)
 
 
-def _vgg_encoder(path: Path, scaling: str | None) -> Encoder:
-    weights = read_vgg(path, scaling)
+def _vgg_encoder(path: Path) -> Encoder:
+    weights = read_vgg(path)
     trunk = VGGTrunk(weights.widths, weights.layout)
     state = {f"convolutions.{key}": value.float() for key, value in weights.convolutions.items()}
     fill(trunk, state, path)
@@ -208,8 +200,8 @@ def _vgg_encoder(path: Path, scaling: str | None) -> Encoder:
     )
 
 
-def _random_encoder(seed: int, widths: Sequence[int]) -> Encoder:
-    generator = torch.Generator().manual_seed(seed)
+def _random_encoder(widths: Sequence[int]) -> Encoder:
+    generator = torch.Generator().manual_seed(0)
     trunk = VGGTrunk(widths, "vgg16")
     # Calibration image: noise at three scales in [0, 1], so that every layer sees some structure.
     noise = [
@@ -236,4 +228,4 @@ def _random_encoder(seed: int, widths: Sequence[int]) -> Encoder:
     digest = hashlib.sha256()
     for _, tensor in sorted(trunk.state_dict().items()):
         digest.update(tensor.contiguous().numpy().tobytes())
-    return Encoder(trunk, name=f"random-{seed}", sha256=digest.hexdigest())
+    return Encoder(trunk, name="random-0", sha256=digest.hexdigest())

@@ -149,14 +149,12 @@ def write_tensors(state: Mapping[str, Tensor], path: Path) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def read_vgg(path: Path, scaling: str | None = None) -> VGGWeights:
+def read_vgg(path: Path) -> VGGWeights:
     """Read a VGG file of a known layout up to conv4_1.
 
     Parameters
     ----------
     path : Path
-    scaling : {"oxford", "torchvision"}, optional
-        Overrules the recognition of the input scaling by the first weight.
 
     Raises
     ------
@@ -174,7 +172,7 @@ def read_vgg(path: Path, scaling: str | None = None) -> VGGWeights:
     shapes = {index: tuple(t.shape) for (index, kind), t in found.items() if kind == "weight"}
     indices: tuple[int, ...]
     if shapes.get(0) == (3, 3, 1, 1) and set(_ADAIN_19) <= set(shapes):
-        layout, indices, scaling = "vgg19", _ADAIN_19, "adain"
+        layout, indices = "vgg19", _ADAIN_19
     elif shapes.get(0, ())[1:] == (3, 3, 3) and set(_FEATURES_19) <= set(shapes):
         layout, indices = "vgg19", _FEATURES_19
     elif shapes.get(0, ())[1:] == (3, 3, 3) and set(_FEATURES_16) <= set(shapes):
@@ -193,7 +191,9 @@ def read_vgg(path: Path, scaling: str | None = None) -> VGGWeights:
         for place, index in enumerate(indices)
         for kind in ("weight", "bias")
     }
-    if scaling is None:
+    if indices == _ADAIN_19:
+        scaling = "adain"
+    else:
         scaling = _recognise_scaling(layout, float(convolutions["0.weight"].flatten()[0]), path)
     if scaling == "adain":
         colour, offset = found[0, "weight"][:, :, 0, 0], found[0, "bias"]
@@ -220,6 +220,6 @@ def _recognise_scaling(layout: str, value: float, path: Path) -> str:
     raise DataError(
         "The input scaling of a VGG file is not known from its values",
         where=str(path),
-        expected="a published file, or scaling='oxford' or 'torchvision' said by the user",
+        expected="a published file",
         got=f"{layout} whose first weight is {value:.6f}",
     )

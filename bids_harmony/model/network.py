@@ -105,7 +105,7 @@ class IHFNetwork(nn.Module):
         self.register_buffer("code_mean", torch.zeros(self.code_length))
         self.register_buffer("code_std", torch.ones(self.code_length))
 
-    def forward(self, x: Tensor, condition: Condition, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, condition: Condition) -> Tensor:
         """Harmonize slices by the full recursion.
 
         Parameters
@@ -113,8 +113,6 @@ class IHFNetwork(nn.Module):
         x : Tensor, (B, 3, H, W)
             Three neighbouring slices, scaled to [0, 1].
         condition : Condition
-        mask : Tensor, (B, 1, H, W), optional
-            Foreground for the statistics of the normalisation; default all pixels.
 
         Returns
         -------
@@ -128,11 +126,11 @@ class IHFNetwork(nn.Module):
             z, cache = stage.way_in(z)
             caches.append(cache)
         for stage, cache in zip(reversed(self.staged()), reversed(caches), strict=True):
-            z = z + stage.aan.change(z, embedding, self.window(x, stage), mask)
+            z = z + stage.aan.change(z, embedding, self.window(x, stage))
             z = stage.way_back(z, cache)
         return self.cropped(z, x)
 
-    def change(self, x: Tensor, condition: Condition, mask: Tensor | None = None) -> Tensor:
+    def change(self, x: Tensor, condition: Condition) -> Tensor:
         """What `forward` adds to its input, without the affine caches.
 
         The same function as ``forward(x) - x``, because the flow without modulation is exact; in
@@ -142,7 +140,7 @@ class IHFNetwork(nn.Module):
         Parameters and shapes are those of `forward`.
         """
         if self.config.recursion not in ("convex", "mean"):
-            return self(x, condition, mask) - x
+            return self(x, condition) - x
         embedding = self.embed(x, condition)
         features, z = [], self.padded(x)
         for stage in self.staged():
@@ -151,7 +149,7 @@ class IHFNetwork(nn.Module):
         change = torch.zeros_like(z)
         for stage, z in zip(reversed(self.staged()), reversed(features), strict=True):
             here = z if stage is self.staged()[-1] else z + change
-            change = change + stage.aan.change(here, embedding, self.window(x, stage), mask)
+            change = change + stage.aan.change(here, embedding, self.window(x, stage))
             change = stage.change_back(change)
         return self.cropped(change, x)
 

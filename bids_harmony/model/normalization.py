@@ -46,14 +46,12 @@ class Embedding:
     gate: Tensor | None = None
 
 
-def statistics(z: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def statistics(z: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation over space, per sample and channel.
 
     Parameters
     ----------
     z : Tensor, (B, C, h, w)
-    weight : Tensor, (B, 1, h, w), optional
-        Non-negative weights of the pixels; a sample without any weight uses all pixels alike.
 
     Returns
     -------
@@ -61,15 +59,7 @@ def statistics(z: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]
         At least float32; sigma = sqrt(var + 1e-5) with the biased variance.
     """
     z = z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
-    if weight is None:
-        variance, mu = torch.var_mean(z, dim=(2, 3), unbiased=False, keepdim=True)
-        return mu, torch.sqrt(variance + EPSILON)
-    weight = weight.to(z)
-    total = weight.sum(dim=(2, 3), keepdim=True)
-    weight = torch.where(total > 0, weight, torch.ones_like(weight))
-    weight = weight / weight.sum(dim=(2, 3), keepdim=True)
-    mu = (z * weight).sum(dim=(2, 3), keepdim=True)
-    variance = ((z - mu).square() * weight).sum(dim=(2, 3), keepdim=True)
+    variance, mu = torch.var_mean(z, dim=(2, 3), unbiased=False, keepdim=True)
     return mu, torch.sqrt(variance + EPSILON)
 
 
@@ -229,7 +219,6 @@ class AAN(nn.Module):
         z: Tensor,
         embedding: Embedding,
         window: Window | None = None,
-        mask: Tensor | None = None,
     ) -> Tensor:
         """What AAN adds to the features.
 
@@ -239,8 +228,6 @@ class AAN(nn.Module):
         embedding : Embedding
         window : Window, optional
             The part of `z` that shows the image; default all of it.
-        mask : Tensor, (B, 1, H, W), optional
-            Foreground of the image; the statistics of `z` are weighted by it.
 
         Returns
         -------
@@ -249,12 +236,7 @@ class AAN(nn.Module):
         """
         z = z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
         shown = z if window is None else window.cut(z)
-        weight = (
-            None
-            if mask is None
-            else F.adaptive_avg_pool2d(mask.to(z), (shown.shape[-2], shown.shape[-1]))
-        )
-        mu, sigma = statistics(shown, weight)
+        mu, sigma = statistics(shown)
         ds, db = (
             self._spread(cells, z, window) for cells in self.modulation(z, embedding, window)
         )

@@ -18,6 +18,7 @@ __all__ = ["UNET_LEVELS", "UNet", "levels_for"]
 #: Of the published network, for slices of 256 x 256.
 UNET_LEVELS = 8
 _FEWEST_LEVELS = 4
+_DROPOUT = 0.5
 
 
 def levels_for(shape: Sequence[int]) -> int:
@@ -37,13 +38,9 @@ class UNet(nn.Module):
         Filters of the first level, 64 as published; doubled three times, then constant.
     levels : int
         At least 4.
-    dropout : float
-        In the three innermost decoder layers, while training.
     """
 
-    def __init__(
-        self, width: int = 64, levels: int = UNET_LEVELS, *, dropout: float = 0.5
-    ) -> None:
+    def __init__(self, width: int = 64, levels: int = UNET_LEVELS) -> None:
         super().__init__()
         if levels < _FEWEST_LEVELS or width < 1:
             raise UsageError(
@@ -73,7 +70,7 @@ class UNet(nn.Module):
                 nn.InstanceNorm2d(widths[level - 1], affine=True),
             ]
             if level >= levels - 3:
-                layers.append(nn.Dropout(dropout))
+                layers.append(nn.Dropout(_DROPOUT))
             up.append(nn.Sequential(*layers))
         up.append(
             nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(2 * widths[0], 1, 4, 2, 1), nn.Tanh())

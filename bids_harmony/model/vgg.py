@@ -91,15 +91,12 @@ class VGGTrunk(nn.Module):
         return f"{self.layout}, widths={self.widths}"
 
 
-def channel_statistics(feature: Tensor, mask: Tensor | None = None) -> Tensor:
+def channel_statistics(feature: Tensor) -> Tensor:
     """Mean and standard deviation of every channel over space.
 
     Parameters
     ----------
     feature : Tensor, (B, C, h, w)
-    mask : Tensor, (B, 1, H, W), optional
-        Foreground, 1 inside. Averaged over each cell of `feature`; cells at least half inside
-        count. A sample without such a cell uses all its cells.
 
     Returns
     -------
@@ -107,14 +104,6 @@ def channel_statistics(feature: Tensor, mask: Tensor | None = None) -> Tensor:
         C means, then C values sqrt(var + 1e-5) with the biased variance.
     """
     feature = feature.float()
-    if mask is None:
-        mean = feature.mean(dim=(2, 3))
-        variance = feature.var(dim=(2, 3), unbiased=False)
-        return torch.cat([mean, torch.sqrt(variance + _EPSILON)], dim=1)
-    cells = F.adaptive_avg_pool2d(mask.to(feature), (feature.shape[-2], feature.shape[-1]))
-    weight = (cells >= 0.5).to(feature)
-    weight = torch.where(weight.sum(dim=(2, 3), keepdim=True) > 0, weight, torch.ones_like(weight))
-    weight = weight / weight.sum(dim=(2, 3), keepdim=True)
-    mean = (feature * weight).sum(dim=(2, 3), keepdim=True)
-    variance = ((feature - mean).square() * weight).sum(dim=(2, 3))
-    return torch.cat([mean.flatten(1), torch.sqrt(variance + _EPSILON)], dim=1)
+    mean = feature.mean(dim=(2, 3))
+    variance = feature.var(dim=(2, 3), unbiased=False)
+    return torch.cat([mean, torch.sqrt(variance + _EPSILON)], dim=1)

@@ -112,10 +112,7 @@ def quality_row(
     mask: NDArray[np.bool_],
     *,
     scale: float,
-    harmonized_scale: float | None = None,
-    data_range: float | None = None,
     target_quantiles: ArrayLike | None = None,
-    target_probabilities: ArrayLike | None = None,
     reference_change: NDArray | None = None,
     round_trip_error: float | None = None,
     contrast: ContrastKept | None = None,
@@ -130,18 +127,11 @@ def quality_row(
     mask : (X, Y, Z) bool array
         The brain.
     scale : float
-        Robust intensity scale of the source, native units.
-    harmonized_scale : float, optional
-        Native units of the harmonized image that correspond to `scale`, if it was given the target
-        site's scale. The harmonized image is brought to the source's units with it before the two
-        are compared.
-    data_range : float, optional
-        For PSNR, SSIM and MS-SSIM, in native units of the source. By default `scale`, the peak of
-        the images as the network sees them.
+        Robust intensity scale of the source, native units: the peak of the images as the network
+        sees them, and the data range of PSNR, SSIM and MS-SSIM.
     target_quantiles : (K,) array-like, optional
-        Brain intensities of the target site, divided by the site's own scale.
-    target_probabilities : (K,) array-like, optional
-        Of these quantiles; evenly from 0 to 1 if not given.
+        Brain intensities of the target site at evenly spaced levels from 0 to 1, divided by the
+        site's own scale.
     reference_change : (Xr, Yr, Zr) array, optional
         Harmonized minus source on the reference grid.
     round_trip_error : float, optional
@@ -163,12 +153,9 @@ def quality_row(
     DataError
         If shapes differ, the mask is empty, or the scale is not positive.
     """
-    scale = float(scale)
-    peak = scale if data_range is None else float(data_range)
+    scale = peak = float(scale)
     source = np.asarray(source, dtype=np.float32)
     harmonized = np.asarray(harmonized, dtype=np.float32)
-    if harmonized_scale is not None and harmonized_scale != scale:
-        harmonized = harmonized * np.float32(scale / harmonized_scale)
     mask = np.asarray(mask, dtype=bool)
 
     row: dict[str, float | bool | None] = dict.fromkeys(DESCRIPTIONS)
@@ -186,10 +173,7 @@ def quality_row(
     row["ssim_whole"] = float(np.mean(similarity, dtype=np.float64))
     if target_quantiles is not None:
         target = np.asarray(target_quantiles, dtype=np.float64)
-        if target_probabilities is None:
-            probabilities = np.linspace(0, 1, target.size)
-        else:
-            probabilities = np.asarray(target_probabilities, dtype=np.float64)
+        probabilities = np.linspace(0, 1, target.size)
         for key, image in (("source", source), ("harmonized", harmonized)):
             own = np.quantile(image[mask], probabilities) / scale
             row[f"wasserstein_{key}"] = quantile_distance(own, target, probabilities)

@@ -36,7 +36,6 @@ def combat(
     sites: ArrayLike,
     *,
     covariates: Mapping[str, ArrayLike] | None = None,
-    reference: str | None = None,
 ) -> _Array:
     """Take additive and multiplicative site effects out of measures.
 
@@ -58,9 +57,6 @@ def combat(
     covariates : mapping of name to (N,) numbers or words, optional
         Whose effects are to stay. What is not named here, and differs between sites, is taken
         for a site effect and goes.
-    reference : str, optional
-        Site that the others are brought to, and whose values stay as they are; without it, the
-        mean of all scans.
 
     Returns
     -------
@@ -70,8 +66,7 @@ def combat(
     Raises
     ------
     DataError
-        Missing values, fewer than two sites, too few scans, an unknown reference, or sites that a
-        covariate tells apart.
+        Missing values, fewer than two sites, too few scans, or sites that a covariate tells apart.
     """
     data = np.asarray(values, dtype=np.float64)
     columns = {k: as_column(v) for k, v in (covariates or {}).items()}
@@ -90,14 +85,12 @@ def combat(
             expected=f"more than {len(names)} sites and {of_covariates.shape[1]} covariates",
             got=f"{len(data)} scans",
         )
-    chosen = _index_of(reference, names, counts)
     design = np.column_stack([batches, *own.values()])
     slopes = np.linalg.lstsq(design, data, rcond=None)[0]
-    level = counts @ slopes[: len(names)] / len(data) if chosen is None else slopes[chosen]
+    level = counts @ slopes[: len(names)] / len(data)
     expected = level + design[:, len(names) :] @ slopes[len(names) :]
     residual = data - design @ slopes
-    inside = np.ones(len(data), bool) if chosen is None else batches[:, chosen] > 0
-    spread = np.sqrt(np.mean(residual[inside] ** 2, axis=0))
+    spread = np.sqrt(np.mean(residual**2, axis=0))
     # A measure without noise has no scale: it keeps what the covariates say of it.
     noisy = spread**2 > _ROUNDING * np.mean(data**2, axis=0)
     standard = (data - expected)[:, noisy] / spread[noisy]
@@ -109,13 +102,10 @@ def combat(
             got="one of each",
         )
     result = expected.copy()
-    for site, members in enumerate(batches.T > 0):
-        if site == chosen:
-            result[members] = data[members]
-        elif noisy.any():
-            location, variance = _site_effects(standard[members])
-            kept = (standard[members] - location) / np.sqrt(variance) * spread[noisy]
-            result[np.ix_(members, noisy)] += kept
+    for members in batches.T > 0 if noisy.any() else ():
+        location, variance = _site_effects(standard[members])
+        kept = (standard[members] - location) / np.sqrt(variance) * spread[noisy]
+        result[np.ix_(members, noisy)] += kept
     return result
 
 
@@ -138,19 +128,6 @@ def _check(data: _Array, places: NDArray, covariates: Mapping[str, NDArray]) -> 
         )
     if len(set(places.astype(str))) < 2:
         raise DataError("ComBat needs two sites and more", got="one")
-
-
-def _index_of(reference: str | None, names: list[str], counts: _Array) -> int | None:
-    if reference is None:
-        return None
-    if reference not in names or counts[names.index(reference)] < 2:
-        raise DataError(
-            "This site cannot be the reference",
-            where=reference,
-            expected=f"one of {', '.join(n for n, c in zip(names, counts, strict=True) if c > 1)}",
-            got="too few scans" if reference in names else "no scan",
-        )
-    return names.index(reference)
 
 
 def _site_effects(standard: _Array) -> tuple[_Array, _Array]:

@@ -20,6 +20,9 @@ __all__ = [
     "white_matter_blocks",
 ]
 
+#: A block of which less is known has no median.
+_LEAST_SHARE = 0.5
+
 
 def white_matter_blocks(
     white: NDArray[np.bool_], n_blocks: int = 64, *, voxel_mm: ArrayLike = (1.0, 1.0, 1.0)
@@ -76,7 +79,6 @@ def block_medians(
     blocks: NDArray,
     where: NDArray[np.bool_],
     *,
-    least_share: float = 0.5,
     sizes: ArrayLike | None = None,
 ) -> NDArray[np.float64]:
     """Median of a map in each block.
@@ -89,8 +91,6 @@ def block_medians(
         As `white_matter_blocks` gives them.
     where : (X, Y, Z) bool
         Voxels of the map that are known: fitted, and inside the field of view.
-    least_share : float
-        A block of which less is known has no median.
     sizes : (blocks,) float, optional
         Voxels that each block would have if all of it lay on the grid; by default those that it
         has there, up to the last block that is there.
@@ -98,7 +98,7 @@ def block_medians(
     Returns
     -------
     (blocks,) float64
-        In the unit of the map; NaN where too little is known.
+        In the unit of the map; NaN where less than half of a block is known.
     """
     there = np.bincount(np.ravel(blocks))[1:]
     whole = there if sizes is None else np.asarray(sizes)
@@ -107,7 +107,7 @@ def block_medians(
     values, own = data[known], blocks[known]
     for index, size in enumerate(whole):
         block = values[own == index + 1]
-        if len(block) >= max(1, least_share * size):
+        if len(block) >= max(1, _LEAST_SHARE * size):
             medians[index] = np.median(block)
     return medians
 

@@ -196,8 +196,6 @@ def density_of_quantiles(
     values: ArrayLike,
     grid: ArrayLike,
     probabilities: ArrayLike | None = None,
-    *,
-    bandwidth: float | None = None,
 ) -> NDArray[np.float64]:
     """Kernel density of a distribution that is known by its quantiles only.
 
@@ -209,8 +207,6 @@ def density_of_quantiles(
         Increasing and even: where the density is wanted.
     probabilities : (K,) array-like, optional
         Of the quantiles; evenly from 0 to 1 if not given.
-    bandwidth : float, optional
-        As in `density_curve`.
 
     Returns
     -------
@@ -226,7 +222,7 @@ def density_of_quantiles(
     # The quantile function at the middles of many equal slots is a sample without randomness.
     slots = 4096
     middles = p[0] + (p[-1] - p[0]) * (np.arange(slots) + 0.5) / slots
-    return density_curve(np.interp(middles, p, knots), grid, bandwidth=bandwidth)
+    return density_curve(np.interp(middles, p, knots), grid)
 
 
 def _sample(data: NDArray, mask: NDArray[np.bool_] | None) -> NDArray:

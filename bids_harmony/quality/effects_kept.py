@@ -23,6 +23,7 @@ __all__ = ["EffectKept", "effect_kept"]
 
 #: Differences within sites of less, relative to those of all people, are rounding.
 _ROUNDING = 1e-9
+_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,6 @@ def effect_kept(
     *,
     sites: Sequence[str] | None = None,
     others: ArrayLike | None = None,
-    confidence: float = 0.95,
 ) -> EffectKept:
     """Share of the effect of a covariate that is left, with Fieller's confidence interval.
 
@@ -83,7 +83,6 @@ def effect_kept(
         whose scanner shows higher values would otherwise make an effect of age.
     others : (people, C) numbers, optional
         Further covariates, known of everyone: slopes are then those of a multiple regression.
-    confidence : float
 
     Returns
     -------
@@ -122,7 +121,7 @@ def effect_kept(
     wider = (len(x) - 2) / free
     error = float(first.stderr) * np.sqrt(wider)
     p = float(2 * t.sf(abs(slope) / error, free)) if error else float(slope == 0)
-    limit = float(t.ppf((1 + confidence) / 2, free)) ** 2 * wider
+    limit = float(t.ppf((1 + _CONFIDENCE) / 2, free)) ** 2 * wider
     # (other - r slope)^2 <= limit (Vb - 2 r Vab + r^2 Va), a quadratic in r.
     square = slope**2 - limit * first.stderr**2
     middle = slope * other - limit * together

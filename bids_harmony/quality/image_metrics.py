@@ -20,6 +20,7 @@ __all__ = ["gain_free_rmse", "ms_ssim", "nyquist_share", "psnr", "rmse", "ssim",
 
 _SSIM_SIGMA = 1.5  # voxels; Wang et al. 2004
 _SSIM_WINDOW = 11  # voxels; the truncation at 3.5 sigma that goes with it
+_CORNER = 0.125  # radius about a Nyquist corner, in units of the Nyquist frequency (pi)
 _MS_SSIM_SCALES = 5  # Wang et al. 2003, with the published weights
 
 
@@ -192,7 +193,6 @@ def ms_ssim(
     *,
     data_range: float,
     mask: NDArray[np.bool_] | None = None,
-    min_foreground: float = 0.05,
     max_slices: int = 64,
 ) -> float:
     """Multi-scale structural similarity of axial slices, averaged over slices.
@@ -215,11 +215,10 @@ def ms_ssim(
         Range of the data, in the units of the images.
     mask : (X, Y, Z) bool array, optional
         The brain.
-    min_foreground : float
-        Slices with a smaller share of foreground are left out, unless all have less. Foreground is
-        the mask, or else what exceeds 5 % of the data range in the reference.
     max_slices : int
-        If more slices are left, as many are taken at even distances.
+        Slices with less than 5 % of foreground are left out, unless all have less. Foreground is
+        the mask, or else what exceeds 5 % of the data range in the reference. If more slices are
+        left, as many are taken at even distances.
 
     Returns
     -------
@@ -242,7 +241,6 @@ def ms_ssim(
         image,
         data_range=data_range,
         mask=None if mask is None else checked_mask(mask, reference.shape),
-        min_foreground=min_foreground,
         max_slices=max_slices,
     )
     sides = pairs[0].reference.shape
@@ -265,20 +263,18 @@ def ms_ssim(
     return total / len(pairs)
 
 
-def nyquist_share(change: NDArray, *, radius: float = 0.125) -> float:
+def nyquist_share(change: NDArray) -> float:
     """Share of a change's energy near the in-plane Nyquist corners, where checkerboards live.
 
     The energy is ``|FFT2|^2`` of every axial slice, summed over slices; near means within
-    ``radius`` of (pi, 0), (0, pi) or (pi, pi). White noise gives three times the area of a disc of
-    that radius, ``3 pi radius^2 / 4``.
+    pi / 8 of (pi, 0), (0, pi) or (pi, pi). White noise gives three times the area of a disc of
+    that radius, ``3 pi / 256``.
 
     Parameters
     ----------
     change : (X, Y, Z) or (X, Y) array
         Harmonized minus source **on the grid where the network ran**: interpolation hides the
         corners.
-    radius : float
-        In units of the Nyquist frequency (pi).
 
     Returns
     -------
@@ -296,7 +292,7 @@ def nyquist_share(change: NDArray, *, radius: float = 0.125) -> float:
     v = np.abs(fft.fftfreq(change.shape[1]))[None, :] * 2
     near = np.zeros(change.shape[:2], dtype=bool)
     for corner_u, corner_v in ((1, 0), (0, 1), (1, 1)):
-        near |= np.hypot(u - corner_u, v - corner_v) <= radius
+        near |= np.hypot(u - corner_u, v - corner_v) <= _CORNER
     return float(power[near].sum() / total)
 
 

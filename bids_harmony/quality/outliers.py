@@ -13,6 +13,8 @@ __all__ = ["FEWEST", "Outliers", "outliers"]
 
 #: A group of fewer has no median absolute deviation to speak of.
 FEWEST = 5
+#: Of the absolute score.
+_LIMIT = 3.5
 #: Of a normal distribution: standard deviation over median and over mean absolute deviation.
 _OF_MEDIAN, _OF_MEAN = 1 / 0.6745, 1.253314
 #: Deviations of less, relative to the values, are rounding.
@@ -35,9 +37,7 @@ class Outliers:
     flagged: NDArray[np.bool_]
 
 
-def outliers(
-    values: ArrayLike, groups: ArrayLike | None = None, *, limit: float = 3.5
-) -> Outliers:
+def outliers(values: ArrayLike, groups: ArrayLike | None = None) -> Outliers:
     """Find outliers by the median absolute deviation (MAD).
 
     The modified z-score is 0.6745 (value - median) / MAD; more than 3.5 is an outlier (Iglewicz &
@@ -51,8 +51,6 @@ def outliers(
     groups : (N,) words, optional
         Such as the site. Values are compared within their group if it has `FEWEST` known values
         or more, else with all.
-    limit : float
-        Of the absolute score.
 
     Returns
     -------
@@ -77,7 +75,7 @@ def outliers(
         own = (names == name) & there
         like = own if own.sum() >= FEWEST else there
         scores[own] = _scores(data[own], data[like])
-    return Outliers(scores, np.abs(scores) > limit)
+    return Outliers(scores, np.abs(scores) > _LIMIT)
 
 
 def _scores(values: NDArray[np.float64], like: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -93,7 +93,6 @@ def lpips(
     data_range: float,
     metric: PerceptualMetric,
     mask: NDArray[np.bool_] | None = None,
-    min_foreground: float = 0.05,
     max_slices: int = 64,
 ) -> float:
     """Learned perceptual distance of axial slices, averaged over slices.
@@ -111,8 +110,6 @@ def lpips(
     metric : PerceptualMetric
     mask : (X, Y, Z) bool array, optional
         The brain.
-    min_foreground : float
-        Slices with a smaller share of foreground are left out, unless all have less.
     max_slices : int
         If more slices are left, as many are taken at even distances.
 
@@ -134,7 +131,6 @@ def lpips(
         image,
         data_range=data_range,
         mask=None if mask is None else checked_mask(mask, reference.shape),
-        min_foreground=min_foreground,
         max_slices=max_slices,
     )
 
@@ -174,8 +170,8 @@ def shift_tolerant_lpips(weights: Path | None = None) -> PerceptualMetric:
     path = _wheel_weights() if weights is None else weights
     state = read_tensors(path)
 
-    def conv(key: str, stride: int = 1, padding: int = 1) -> nn.Conv2d:
-        return _convolution(state, key, path, stride=stride, padding=padding)
+    def conv(key: str, padding: int = 1) -> nn.Conv2d:
+        return _convolution(state, key, path, stride=1, padding=padding)
 
     def blur(channels: int) -> nn.Module:
         return _Blur(channels)

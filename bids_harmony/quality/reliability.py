@@ -13,6 +13,7 @@ __all__ = ["IntraclassCorrelation", "icc"]
 
 #: Variance of less, relative to the mean square of values, is rounding.
 _ROUNDING = 1e-24
+_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class IntraclassCorrelation:
     n_left_out: int
 
 
-def icc(values: ArrayLike, *, confidence: float = 0.95) -> IntraclassCorrelation:
+def icc(values: ArrayLike) -> IntraclassCorrelation:
     """Intraclass correlation of single scans, two-way random effects, absolute agreement.
 
     ICC(2,1) of Shrout & Fleiss (Psychol Bull 86:420, 1979), ICC(A,1) of McGraw & Wong (Psychol
@@ -51,7 +52,6 @@ def icc(values: ArrayLike, *, confidence: float = 0.95) -> IntraclassCorrelation
     values : (people, scans) numbers
         Column by column the same site or session for everyone, in one unit; NaN where a scan is
         missing.
-    confidence : float
 
     Returns
     -------
@@ -100,7 +100,7 @@ def icc(values: ArrayLike, *, confidence: float = 0.95) -> IntraclassCorrelation
     free = (a * scans + b * error) ** 2 / (
         (a * scans) ** 2 / (k - 1) + (b * error) ** 2 / ((n - 1) * (k - 1))
     )
-    tail = (1 + confidence) / 2
+    tail = (1 + _CONFIDENCE) / 2
     lower, upper = float(f.ppf(tail, n - 1, free)), float(f.ppf(tail, free, n - 1))
     disagreement = k * scans + (k * n - k - n) * error
     low = n * (people - lower * error) / (lower * disagreement + n * people)

@@ -33,6 +33,9 @@ _QUANTILES = (0.01, *np.linspace(0.05, 0.95, 19), 0.99)
 _CELLS = 4  # per axis, for fine detail
 _COARSE_MM = 8.0
 _BOOTSTRAPS = 1000
+#: Folds at most, never more than the subjects of the smallest site; and cross-validations with
+#: other folds, whose results are averaged.
+FOLDS, REPEATS = 5, 5
 
 
 @dataclass(frozen=True)
@@ -168,14 +171,9 @@ def site_probe(
     *,
     seed: int,
     classifier: str = "linear",
-    folds: int = 5,
-    repeats: int = 5,
 ) -> ProbeResult:
     """Train and test one classifier of sites, as `site_probes` does with several."""
-    return site_probes(
-        features, sites, subjects, seed=seed, classifiers=(classifier,), folds=folds,
-        repeats=repeats,
-    )[0]  # fmt: skip
+    return site_probes(features, sites, subjects, seed=seed, classifiers=(classifier,))[0]
 
 
 def site_probes(
@@ -185,8 +183,6 @@ def site_probes(
     *,
     seed: int,
     classifiers: Sequence[str] = CLASSIFIERS,
-    folds: int = 5,
-    repeats: int = 5,
 ) -> list[ProbeResult]:
     """Train and test classifiers of sites, subject-wise.
 
@@ -200,10 +196,6 @@ def site_probes(
         Draws the folds and the bootstrap.
     classifiers : sequence of {"linear", "kernel"}
         Report both: the stronger one is what is left of the sites.
-    folds : int
-        At most; never more than the subjects of the smallest site.
-    repeats : int
-        Cross-validations with other folds, averaged.
 
     Returns
     -------
@@ -230,9 +222,9 @@ def site_probes(
             expected="two sites or more, with two subjects or more each",
             got=", ".join(f"{s}: {n}" for s, n in zip(site_names, people, strict=True)),
         )
-    names, fewest = tuple(classifiers), min(folds, *people)
+    names, fewest = tuple(classifiers), min(FOLDS, *people)
     hits = np.mean(
-        [recognized(x, y, who, names, seed=seed + r, folds=fewest) for r in range(repeats)], axis=0
+        [recognized(x, y, who, names, seed=seed + r, folds=fewest) for r in range(REPEATS)], axis=0
     )
     # Hits and scans of every subject at every site: all that the resampling needs.
     shape = (len(subject_names), len(site_names))

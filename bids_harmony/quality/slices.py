@@ -12,6 +12,10 @@ from bids_harmony.exceptions import DataError
 __all__ = ["SlicePair", "foreground_slices"]
 
 
+#: Slices with a smaller share of foreground are left out, unless all have less.
+_LEAST_FOREGROUND = 0.05
+
+
 @dataclass(frozen=True, eq=False)
 class SlicePair:
     """The same axial slice of two volumes.
@@ -35,7 +39,6 @@ def foreground_slices(
     *,
     data_range: float,
     mask: NDArray[np.bool_] | None,
-    min_foreground: float,
     max_slices: int,
 ) -> list[SlicePair]:
     """Choose the axial slices that hold enough brain.
@@ -48,11 +51,10 @@ def foreground_slices(
     mask : (X, Y, Z) bool array or None
         The brain. With it, both images are set to zero outside and cropped to its bounding box, so
         that the field of view does not matter.
-    min_foreground : float
-        Slices with a smaller share of foreground are left out, unless all have less. Foreground is
-        the mask, or else what exceeds 5 % of the data range in the reference.
     max_slices : int
-        If more slices are left, as many are taken at even distances.
+        Slices with less than 5 % of foreground are left out, unless all have less. Foreground is
+        the mask, or else what exceeds 5 % of the data range in the reference. If more slices are
+        left, as many are taken at even distances.
 
     Returns
     -------
@@ -69,7 +71,7 @@ def foreground_slices(
     if mask is not None and mask.any():
         box = _bounding_box(np.any(mask, axis=2))
     share = foreground[box].mean(axis=(0, 1))
-    kept = np.flatnonzero(share >= min_foreground)
+    kept = np.flatnonzero(share >= _LEAST_FOREGROUND)
     if kept.size == 0:
         kept = np.flatnonzero(share > 0)
     if kept.size == 0:

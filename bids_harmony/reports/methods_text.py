@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bids_harmony import __version__
 from bids_harmony.bids.derivative import write_text
 from bids_harmony.imaging.reference import REFERENCE
+from bids_harmony.methods.registry import METHOD_NEEDS
 from bids_harmony.reports.bibliography import Reference, bibtex, references
 
 if TYPE_CHECKING:
@@ -29,47 +30,6 @@ __all__ = [
 
 _CITED = re.compile(r"\[@([\w, @]+)\]")
 
-_METHODS = {
-    "ihf": (
-        "the scan's own smooth field and the intensities of its grey matter, white matter and CSF "
-        "were estimated by expectation maximisation with tissue priors [@em_field, @unified]; the "
-        "difference of the two sites, estimated from several people of each with random effects "
-        "and shrunk by its evidence as in ComBat [@combat_mri], was applied to them, so that "
-        "what a person differs in from others stayed; an invertible hierarchy flow network "
-        "(IHF-Harmony [@ihf]), conditioned on scans of the source site and of the target site, "
-        "then predicted what else differs, for three neighbouring axial slices at a time"
-    ),
-    "histogram": "intensities were matched to the target site's at landmarks [@nyul, @shinohara]",
-    "histogram-cdf": "the distribution of intensities was matched to the target site's",
-    "histogram-n4": (
-        "after correction of the smooth field (N4 [@n4]), intensities were matched to the target "
-        "site's at landmarks [@nyul, @shinohara]"
-    ),
-    "histogram-ratio": (
-        "intensities were matched to the target site's at landmarks [@nyul, @shinohara] and "
-        "multiplied by the smooth ratio of the sites' mean images"
-    ),
-    "histogram-fit": (
-        "intensities were matched to the target site's at landmarks [@nyul, @shinohara], with a "
-        "smooth field of low order"
-    ),
-    "histogram-tissue": (
-        "the scan's own smooth field and the intensities of its grey matter, white matter and CSF "
-        "were estimated by expectation maximisation with tissue priors [@em_field, @unified] and "
-        "mapped to those of the target site"
-    ),
-    "histogram-relative": (
-        "the scan's own smooth field and the intensities of its grey matter, white matter and CSF "
-        "were estimated by expectation maximisation with tissue priors [@em_field, @unified]; the "
-        "difference of the two sites, estimated from several people of each with random effects "
-        "and shrunk by its evidence as in ComBat [@combat_mri], was applied to them"
-    ),
-    "ssimh": "low frequencies of slices were exchanged with the target site's [@ssimh]",
-    "cgan": "slices were translated by a conditional adversarial network [@pix2pix]",
-    "simix": "slices were translated by SiMix with its multi-view test [@simix]",
-    "none": "nothing was changed (control)",
-    "blur": "images were blurred (control)",
-}
 _MASKS = {
     "deepbet": "The brain was extracted from T1w scans by deepbet [@deepbet].",
     "skull-stripped": "Scans that came without a skull were masked by their own foreground.",
@@ -163,7 +123,7 @@ def methods_text(done: Done) -> MethodsText:
     if images or "dwi" not in done.modalities:
         paragraphs += [
             f"{kinds} scans were harmonized to the site {target} (method {method}): "
-            f"{_METHODS.get(method, 'see the documentation of this method')}. Only the change "
+            f"{_sentence(method)}. Only the change "
             "was interpolated back to the scan's own grid and added to its voxels, so that no "
             "anatomy was resampled. Outside the brain, the intensity map that best explains the "
             "change inside was applied."
@@ -254,6 +214,12 @@ def _cited(paragraphs: Sequence[str]) -> MethodsText:
     """The paragraphs with the articles that they cite."""
     keys = [key for text in paragraphs for mark in _CITED.findall(text) for key in _keys(mark)]
     return MethodsText(tuple(paragraphs), tuple(references(keys)))
+
+
+def _sentence(method: str) -> str:
+    """What a method does; sidecars may name one of another version."""
+    known = METHOD_NEEDS.get(method)
+    return known.sentence if known else "see the documentation of this method"
 
 
 def _values(found: Iterable[Any]) -> tuple[str, ...]:

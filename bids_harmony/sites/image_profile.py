@@ -42,6 +42,8 @@ Array = np.ndarray
 CODE_STEP = 6
 #: More scans than this bring nothing to a mean code, and encoding is the slow part.
 MOST_CODED = 5
+#: Slices that are encoded at once: the feature maps of few stay in the processor's cache.
+_AT_ONCE = 4
 #: Levels of the intensity quantiles in a profile.
 QUANTILES = np.linspace(0, 100, 101)
 
@@ -120,7 +122,7 @@ class ImageProfile:
         return (1 - share) * self.codes[low] + share * self.codes[high]
 
 
-def encode_heights(data: Array, encoder: Encoder, *, batch: int = 4) -> Array:
+def encode_heights(data: Array, encoder: Encoder) -> Array:
     """Encode the middle slice of every height bin.
 
     Parameters
@@ -128,8 +130,6 @@ def encode_heights(data: Array, encoder: Encoder, *, batch: int = 4) -> Array:
     data : (X, Y, Z) float32
         Scaled scan on the reference grid.
     encoder : Encoder
-    batch : int
-        Slices per pass. Few are faster: their feature maps stay in the processor's cache.
 
     Returns
     -------
@@ -143,7 +143,7 @@ def encode_heights(data: Array, encoder: Encoder, *, batch: int = 4) -> Array:
     stack = torch.from_numpy(np.clip(cut_stack(data, centres), 0, 1.5))
     device = next(encoder.parameters()).device
     with torch.inference_mode():
-        codes = [encoder.code(part.to(device)).cpu() for part in stack.split(batch)]
+        codes = [encoder.code(part.to(device)).cpu() for part in stack.split(_AT_ONCE)]
         return torch.cat(codes).numpy()
 
 

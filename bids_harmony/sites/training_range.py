@@ -123,18 +123,16 @@ def scan_code(data: Array, mask: Array, voxel_mm: float, encoder: Encoder) -> Ar
     return mean_code(encode_heights(data.astype(np.float32), encoder), mask)
 
 
-def fit_range(codes: Array, seed: int = 0) -> TrainingRange:
+def fit_range(codes: Array) -> TrainingRange:
     """Describe where codes lie.
 
     Parameters
     ----------
     codes : (n, K) float
         Of training scans of one modality, n at least 20.
-    seed : int
-        Of the folds in which scans are left out.
     """
     codes = np.asarray(codes, dtype=np.float64)
-    fold = np.random.default_rng(seed).permutation(len(codes)) % _FOLDS
+    fold = np.random.default_rng(0).permutation(len(codes)) % _FOLDS
     left_out = [
         _describe(codes[fold != k]).distance(code)
         for k in range(_FOLDS)

@@ -37,7 +37,7 @@ from bids_harmony.training.adaptation import TrainingRun, Twins, adapt
 from bids_harmony.training.distributed import Ranks, joined, local_device
 from bids_harmony.training.pretrain import TwinLoss, TwinScore, pretrain, score_twins
 from bids_harmony.training.start import read_start
-from bids_harmony.training.trainer import Fitted, Schedule
+from bids_harmony.training.trainer import Schedule, TrainingResult
 from bids_harmony.training.twins import TwinPlan, TwinPool, make_pool
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class _TwinStage:
     """What came of the first stage: scores on unseen twins, and whether its weights were kept."""
 
     pool: TwinPool
-    fitted: Fitted
+    fitted: TrainingResult
     before: TwinScore | None
     after: TwinScore
     kept: bool
@@ -220,7 +220,7 @@ def _twin_stage(
     return _TwinStage(pool, fitted, before, after, kept)
 
 
-def _pretrain(network: IHFNetwork, pool: TwinPool, run: TrainingRun) -> Fitted:
+def _pretrain(network: IHFNetwork, pool: TwinPool, run: TrainingRun) -> TrainingResult:
     options = run.settings.training
     schedule = Schedule(
         options.twin_steps,

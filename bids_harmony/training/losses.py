@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +34,7 @@ Statistics = tuple[Tensor, Tensor]  # channel means and standard deviations, (B,
 _EPS_VARIANCE = (
     1e-5  # keeps the gradient of a standard deviation finite where a channel is constant
 )
+_MAX_RATIO = 10.0  # of the pulls of two losses that is still tolerated
 _EPS_NORM = 1e-6  # below this a feature vector has no direction
 
 
@@ -44,9 +45,6 @@ def anatomical_consistency(
     layers: Sequence[int] = (3, 4),
     queries: int = 256,
     window: int = 64,
-    distance: Literal["cos", "l1"] = "cos",
-    centre: bool = True,
-    keep: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """L_ac (eq. 3): source and output must look alike to themselves, location by location.
@@ -54,7 +52,8 @@ def anatomical_consistency(
     Per layer, features lose their spatial mean and are scaled to unit length over channels. At
     `queries` random positions, the same in source and output and for all samples of the batch, the
     inner products with all positions of a window give one row of a self-similarity map; rows of
-    source and output are compared (spatially-correlative loss, Zheng et al., arXiv 2104.00854).
+    source and output are compared by their cosine (spatially-correlative loss, Zheng et al., arXiv
+    2104.00854). Without taking the mean off, all cosines of rectified features would be near 1.
 
     Parameters
     ----------
@@ -67,12 +66,6 @@ def anatomical_consistency(
     window : int
         Side of the window in feature pixels, shifted to lie within the map; the whole map if that
         is smaller.
-    distance : {"cos", "l1"}
-        One minus the cosine of two rows, or their mean absolute difference.
-    centre : bool
-        Take the spatial mean off. Without it all cosines of rectified features are near 1.
-    keep : float
-        Share of each row that is compared: where the output's similarities are largest.
     generator : torch.Generator, optional
         Draws the positions.
 
@@ -85,13 +78,8 @@ def anatomical_consistency(
     Raises
     ------
     UsageError
-        For an unknown distance or layer, or a share outside (0, 1].
+        For an unknown layer.
     """
-    if distance not in ("cos", "l1"):
-        raise UsageError(
-            "Unknown distance of self-similarities", expected="cos or l1", got=distance
-        )
-    _check_share(keep)
     terms = []
     for layer in layers:
         before, after = _tap(source, layer).detach(), _tap(output, layer)
@@ -100,17 +88,9 @@ def anatomical_consistency(
             height * width, generator=generator, device=generator.device if generator else None
         )[:queries].to(after.device)
         seen = _window_positions(drawn, height, width, window)
-        rows_before = _self_similarity(before, drawn, seen, centre)
-        rows_after = _self_similarity(after, drawn, seen, centre)
-        if keep < 1:
-            count = max(1, round(keep * rows_after.shape[-1]))
-            largest = rows_after.detach().topk(count, dim=-1).indices
-            rows_before = rows_before.gather(-1, largest)
-            rows_after = rows_after.gather(-1, largest)
-        if distance == "cos":
-            terms.append((1 - F.cosine_similarity(rows_before, rows_after, dim=-1)).mean())
-        else:
-            terms.append((rows_before - rows_after).abs().mean())
+        rows_before = _self_similarity(before, drawn, seen)
+        rows_after = _self_similarity(after, drawn, seen)
+        terms.append((1 - F.cosine_similarity(rows_before, rows_after, dim=-1)).mean())
     return torch.stack(terms).mean()
 
 
@@ -204,12 +184,11 @@ def balance_losses(
     *,
     lambda_ac: float = 1.0,
     lambda_art: float = 2.0,
-    max_ratio: float = 10.0,
 ) -> LossBalance:
     """Compare the pull of both losses on the output; make it equal if one is far stronger.
 
     The scale of the encoder decides how strong either loss is, so published weights mean little
-    with another encoder. If the weighted gradient norms differ by more than `max_ratio`,
+    with another encoder. If the weighted gradient norms differ by more than ten times,
     `lambda_art` becomes the weight that makes them equal. Where one of the weights is 0, both
     stay.
 
@@ -222,8 +201,6 @@ def balance_losses(
         source: L_ac is at its minimum where they are equal, and has no gradient there.
     lambda_ac, lambda_art : float
         The weights to be judged.
-    max_ratio : float
-        What is still tolerated.
 
     Returns
     -------
@@ -251,13 +228,13 @@ def balance_losses(
     rescaled = False
     if lambda_ac > 0 and lambda_art > 0:
         ratio = (lambda_art * norm_art) / (lambda_ac * norm_ac)
-        rescaled = not 1 / max_ratio <= ratio <= max_ratio
+        rescaled = not 1 / _MAX_RATIO <= ratio <= _MAX_RATIO
     weight = lambda_ac * norm_ac / norm_art if rescaled else lambda_art
     return LossBalance(lambda_ac, weight, norm_ac, norm_art, rescaled)
 
 
-def straight_through_clamp(image: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
-    """Clamp the values, not the gradient.
+def straight_through_clamp(image: Tensor) -> Tensor:
+    """Clamp the values to [0, 1], not the gradient.
 
     A plain clamp gives saturated pixels no gradient, and skull-stripped background lies on the
     border of the range. For training only.
@@ -265,15 +242,13 @@ def straight_through_clamp(image: Tensor, low: float = 0.0, high: float = 1.0) -
     Parameters
     ----------
     image : tensor
-    low, high : float
-        Range of the result.
 
     Returns
     -------
     tensor of the same shape
-        Exactly ``image.clamp(low, high)``; its gradient is that of `image`.
+        Exactly ``image.clamp(0, 1)``; its gradient is that of `image`.
     """
-    return _StraightThroughClamp.apply(image, low, high)
+    return _StraightThroughClamp.apply(image, 0.0, 1.0)
 
 
 def identity_loss(output: Tensor, source: Tensor, same_site: Tensor) -> Tensor:
@@ -328,11 +303,10 @@ class _StraightThroughClamp(torch.autograd.Function):
         return gradients[0], None, None
 
 
-def _self_similarity(features: Tensor, drawn: Tensor, seen: Tensor | None, centre: bool) -> Tensor:
+def _self_similarity(features: Tensor, drawn: Tensor, seen: Tensor | None) -> Tensor:
     """Rows (B, K, N) of the self-similarity map: cosines of K drawn with N seen positions."""
     flat = features.flatten(2)
-    if centre:
-        flat = flat - flat.mean(dim=2, keepdim=True)
+    flat = flat - flat.mean(dim=2, keepdim=True)
     flat = F.normalize(flat, dim=1, eps=_EPS_NORM)
     rows = flat[:, :, drawn].transpose(1, 2) @ flat
     # One matrix product, then a gather of scalars: gathering whole feature vectors for every

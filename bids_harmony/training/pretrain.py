@@ -13,7 +13,7 @@ from bids_harmony.methods.conditioned import predict_change
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.quality.image_metrics import gain_free_rmse
 from bids_harmony.training.distributed import Ranks
-from bids_harmony.training.trainer import Fitted, Schedule, fit
+from bids_harmony.training.trainer import Schedule, TrainingResult, fit
 from bids_harmony.training.twin_stream import TwinStream
 from bids_harmony.training.twins import Batch, TwinPool, grey_or_white, twin_pair
 
@@ -99,7 +99,7 @@ def pretrain(
     fingerprint: str,
     loss: TwinLoss | None = None,
     ranks: Ranks | None = None,
-) -> Fitted:
+) -> TrainingResult:
     """Train a network on twins of the pool's training people and scanners.
 
     Parameters
@@ -120,7 +120,7 @@ def pretrain(
 
     Returns
     -------
-    Fitted
+    TrainingResult
     """
     stream = TwinStream(
         pool, network.config, use_closed_form=use_closed_form, slices=slices, seed=seed

@@ -47,7 +47,7 @@ def write_shipped(
     return str(record["weights"]["sha256"])
 
 
-def read_start(network: IHFNetwork, encoder: Encoder, folder: Path = SHIPPED_MODEL) -> bool:
+def read_start(network: IHFNetwork, encoder: Encoder) -> bool:
     """Fill a network with the shipped weights, if they are made for it.
 
     Parameters
@@ -55,7 +55,6 @@ def read_start(network: IHFNetwork, encoder: Encoder, folder: Path = SHIPPED_MOD
     network : IHFNetwork
         Changed in place.
     encoder : Encoder
-    folder : Path
 
     Returns
     -------
@@ -69,13 +68,13 @@ def read_start(network: IHFNetwork, encoder: Encoder, folder: Path = SHIPPED_MOD
     """
     if network.config != preset(DEFAULT_PRESET) or encoder.name != "mri":
         return False
-    shipped, metadata = load_model(folder)
+    shipped, metadata = load_model(SHIPPED_MODEL)
     if metadata["encoder"]["sha256"] != encoder.sha256:
         return False
-    if folder == SHIPPED_MODEL and metadata["weights"]["sha256"] != SHIPPED_SHA256:
+    if metadata["weights"]["sha256"] != SHIPPED_SHA256:
         raise DataError(
             "The shipped weights are not those this version was made with",
-            where=f"{folder / METADATA_FILE}, {WEIGHTS_FILE}",
+            where=f"{SHIPPED_MODEL / METADATA_FILE}, {WEIGHTS_FILE}",
             expected=f"sha256 {SHIPPED_SHA256}",
             got=metadata["weights"]["sha256"],
             hint="Install the package again.",

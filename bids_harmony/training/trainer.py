@@ -26,7 +26,7 @@ from bids_harmony.training.distributed import Ranks
 from bids_harmony.training.training_checkpoint import TrainingCheckpoint
 from bids_harmony.training.training_log import TrainingLog
 
-__all__ = ["Diverged", "Fitted", "Part", "Schedule", "fit"]
+__all__ = ["Diverged", "TrainingResult", "Part", "Schedule", "fit"]
 
 _LOGGER = logging.getLogger(__name__)
 _FUSION_FACTOR = 10.0
@@ -91,7 +91,7 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class TrainingResult:
     """What came of a training.
 
     Attributes
@@ -123,7 +123,7 @@ def fit(
     fingerprint: str,
     validate: Callable[[], float] | None = None,
     ranks: Ranks | None = None,
-) -> Fitted:
+) -> TrainingResult:
     """Train, with a checkpoint to resume from.
 
     Parameters
@@ -149,7 +149,7 @@ def fit(
 
     Returns
     -------
-    Fitted
+    TrainingResult
 
     Raises
     ------
@@ -218,7 +218,7 @@ def fit(
     elif progress.step < schedule.steps:
         _LOGGER.info("%s: time is spent after %d steps", stage, progress.step)
     validated = bool(progress.best_weights)
-    return Fitted(
+    return TrainingResult(
         progress.step,
         progress.best_step if validated else progress.step,
         progress.best if validated else math.nan,

@@ -93,12 +93,6 @@ def test_a_shell_too_far_from_all_is_refused(source, target, fits):
     assert caught.value.exit_code is ExitCode.BAD_DATA
 
 
-def test_stated_distances_count():
-    assert match_shells([1300], [1000], within=300) == (0,)
-    with pytest.raises(DataError, match="within 10 s/mm2 or 1%"):
-        match_shells([1050], [1000], within=10, within_share=0.01)
-
-
 def test_a_target_without_shells_is_refused():
     with pytest.raises(DataError, match="target shells none"):
         match_shells([1000], [])

@@ -69,14 +69,17 @@ def test_nothing_stays_behind(ours, amico):
     assert "amico-" not in str(amico.lut.dipy_home)
 
 
-def test_no_bit_depends_on_the_parts_or_on_jitter(ours, noisy, multishell, tmp_path, capfd):
+def test_no_bit_depends_on_the_parts_or_on_jitter(
+    ours, noisy, multishell, tmp_path, capfd, monkeypatch
+):
     # 13 voxels in parts of 4 and fewer; b-values scatter around the same medians.
     data, mask = noisy
     part = mask & (np.cumsum(mask).reshape(mask.shape) <= 13)
     bvals = multishell.bvals.copy()
     bvals[[2, 3, 14, 15]] += [5, -5, 12.25, -12.25]
     jittered = Gradients(bvals, multishell.bvecs)
-    maps = fit_noddi(data, part, jittered, tmp_path, voxels_at_once=4)
+    monkeypatch.setattr("bids_harmony.diffusion.noddi.VOXELS_AT_ONCE", 4)
+    maps = fit_noddi(data, part, jittered, tmp_path)
     for name in MAPS:
         np.testing.assert_array_equal(getattr(maps, name)[part], getattr(ours[0], name)[part])
     assert capfd.readouterr().out == ""

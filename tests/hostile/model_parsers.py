@@ -50,10 +50,10 @@ def _load_model(path: Path) -> object:
     return load_model(path.parent)
 
 
-def _read_fitted(path: Path) -> object:
-    from bids_harmony.model.fitted_files import read_fitted
+def _read_method(path: Path) -> object:
+    from bids_harmony.model.method_files import read_method
 
-    return read_fitted(path.parent, "ihf")
+    return read_method(path.parent, "ihf")
 
 
 def _read_profile_file(path: Path) -> object:
@@ -162,7 +162,7 @@ PARSERS: dict[str, Parser] = {
         beside=_description_beside,
     ),
     "fitted-description": Parser(
-        "model.json", _read_fitted, lambda: [_model()[0]], JSON_WORDS, beside=_weights_beside
+        "model.json", _read_method, lambda: [_model()[0]], JSON_WORDS, beside=_weights_beside
     ),
     "profile": Parser("profile.safetensors", _read_profile_file, _profiles, TENSOR_WORDS),
     "banks": Parser("banks.safetensors", _read_profiles, _profiles, TENSOR_WORDS),

@@ -13,7 +13,6 @@ def test_scale_is_the_percentile_of_the_brain_alone():
     data[:5] = np.arange(500).reshape(5, 10, 10)
     mask = np.zeros(data.shape, bool)
     mask[:5] = True
-    assert robust_scale(data, mask, percentile=50) == pytest.approx(249.5)
     assert robust_scale(data, mask) == pytest.approx(np.percentile(np.arange(500), 99.5))
 
 

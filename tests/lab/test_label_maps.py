@@ -13,7 +13,6 @@ from bids_harmony.phantom.scanner import SITES, acquire, without_fields
 from lab.label_maps import (
     LabelMap,
     align_labels,
-    anatomy_from_labels,
     brain_tissues,
     labels_to_maps,
     read_label_map,
@@ -92,9 +91,9 @@ def test_fissures_and_a_thin_shell_are_fluid_whether_or_not_the_map_says_so(flui
     assert full * 0.98 < litres < full * 1.15
 
 
-def test_anatomy_from_labels_is_repeatable_and_seeds_differ():
+def test_people_of_a_label_map_are_repeatable_and_seeds_differ():
     one, again, other = (
-        anatomy_from_labels(head(), GRID, seed, world=np.eye(4)) for seed in (1, 1, 2)
+        draw_person(labels_to_maps(head(), GRID, world=np.eye(4)), seed) for seed in (1, 1, 2)
     )
     assert np.array_equal(one.fractions, again.fractions)
     assert not np.array_equal(one.fractions, other.fractions)

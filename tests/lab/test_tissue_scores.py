@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import gaussian_kde, wasserstein_distance
+from scipy.stats import gaussian_kde
 
 from bids_harmony.exceptions import DataError
 from bids_harmony.imaging.reference import reference_grid, reference_tissues
-from bids_harmony.imaging.tissues import TISSUE_NAMES, segment_tissues
+from bids_harmony.imaging.tissues import segment_tissues
 from bids_harmony.phantom.anatomy import make_anatomy
 from bids_harmony.phantom.scanner import SITES, acquire
 from lab.tissue_scores import (
     dice_per_class,
     tissue_densities,
-    tissue_wasserstein,
     volume_change,
 )
 
@@ -85,23 +84,11 @@ def test_volumes_of_fractions_see_less_than_a_voxel():
     assert volume_change(fractions, fractions * 1.1)["gm"] == pytest.approx(0.1)
 
 
-def test_wasserstein_per_tissue_is_that_of_scipy(rng):
-    data, labels = rng.random((8, 8, 8)), rng.integers(0, 4, (8, 8, 8))
-    other, other_labels = rng.gamma(2, 1, (6, 6, 6)), rng.integers(0, 4, (6, 6, 6))
-    got = tissue_wasserstein(data, other, labels, other_labels)
-    for label, name in enumerate(TISSUE_NAMES, start=1):
-        expected = wasserstein_distance(data[labels == label], other[other_labels == label])
-        assert got[name] == pytest.approx(expected)
-    shifted = tissue_wasserstein(data, data + np.where(labels == 2, 0.3, 0), labels)
-    assert shifted == pytest.approx({"gm": 0, "wm": 0.3, "csf": 0})
-    assert np.isnan(tissue_wasserstein(data, data, np.ones_like(labels))["csf"])
-
-
 def test_densities_are_kernel_estimates(rng):
     labels = rng.integers(0, 3, (12, 12, 12))
     data = rng.normal(np.array([9.0, 0.3, 0.7])[labels], 0.05)
     grid = np.linspace(0, 1, 501)
-    curves = tissue_densities(data, labels, grid, bandwidth=0.03)
+    curves = tissue_densities(data, labels, grid)
     assert list(curves) == ["brain", "gm", "wm"]
     sample = data[labels == 1]
     expected = gaussian_kde(sample, bw_method=0.03 / sample.std(ddof=1))(grid)

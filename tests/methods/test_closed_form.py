@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 from bids_harmony.imaging.landmarks import landmark_map, landmarks
 from bids_harmony.imaging.smoothing import masked_smooth
 from bids_harmony.methods.closed_form import low_order_fit, ratio_field, relative_map
-from bids_harmony.methods.conditioned import closed_form
+from bids_harmony.methods.site_forms import closed_form
 from bids_harmony.phantom.scanner import bias_field
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from bids_harmony.imaging.texture import N_MAPS, texture
 from bids_harmony.methods import conditioned as module
-from bids_harmony.methods.conditioned import Conditioned, condition_scan, site_evidence
+from bids_harmony.methods.conditioned import Conditioned, condition_scan
+from bids_harmony.methods.site_forms import site_evidence
 from bids_harmony.model.presets import preset
 from bids_harmony.sites.difference import compare_sites
 from bids_harmony.sites.image_profile import ImageProfile

@@ -9,9 +9,10 @@ from bids_harmony.imaging.landmarks import landmark_map, landmarks
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.methods import load_harmonizer
-from bids_harmony.methods.histogram import match_distribution, without_bias
+from bids_harmony.methods.histogram import match_distribution
+from bids_harmony.methods.histogram_n4 import without_bias
 from bids_harmony.model.encoder import load_encoder
-from bids_harmony.model.fitted_files import write_fitted
+from bids_harmony.model.method_files import write_method
 from bids_harmony.phantom.scanner import bias_field
 from bids_harmony.sites.image_profile import build_profile
 from bids_harmony.sites.profile_files import write_profiles
@@ -80,7 +81,7 @@ def test_bias_is_taken_out_before_landmarks_are_matched(tmp_path, rng):
     write_profiles(tmp_path, [profile], 6.0)
     place = {"site": "A", "modality": "T1w", "scans": ["a"]}
     tensors = {"0": torch.from_numpy(goal)}
-    write_fitted(tmp_path, "histogram-n4", tensors, {"version": "1", "landmarks": [place]})
+    write_method(tmp_path, "histogram-n4", tensors, {"version": "1", "landmarks": [place]})
     method = load_harmonizer("histogram-n4", tmp_path)
     assert method.targets("T1w") == ("A",) and method.targets("T2w") == ()
     result = method.apply(

@@ -8,7 +8,8 @@ from numpy.testing import assert_array_equal
 
 from bids_harmony.imaging.slices import reassemble
 from bids_harmony.methods import load_harmonizer
-from bids_harmony.methods.conditioned import closed_form, condition_scan, predict_change
+from bids_harmony.methods.conditioned import condition_scan, predict_change
+from bids_harmony.methods.site_forms import closed_form
 from bids_harmony.model.checkpoint import save_model
 from bids_harmony.sites.profile_files import write_profiles
 

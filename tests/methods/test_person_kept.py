@@ -8,12 +8,8 @@ import pytest
 from bids_harmony.imaging.intensity import robust_scale
 from bids_harmony.imaging.legendre import log_field
 from bids_harmony.imaging.reference import reference_grid
-from bids_harmony.methods.conditioned import (
-    closed_form,
-    condition_scan,
-    site_evidence,
-    tissue_match,
-)
+from bids_harmony.methods.conditioned import condition_scan
+from bids_harmony.methods.site_forms import closed_form, site_evidence, tissue_match
 from bids_harmony.methods.tissue_form import goal_means, relate_tissues
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.presets import preset
@@ -111,8 +107,8 @@ def test_evidence_of_no_difference_leaves_no_condition_for_the_network(profiles,
         found = site_evidence(source, profiles[target])
         found = replace(found, probability=probability)
         with pytest.MonkeyPatch.context() as patch:
-            name = "bids_harmony.methods.conditioned.site_evidence"
-            patch.setattr(name, lambda *_: found)
+            for room in ("conditioned", "site_forms"):
+                patch.setattr(f"bids_harmony.methods.{room}.site_evidence", lambda *_: found)
             return condition_scan(
                 data, person.mask, source, replace(profiles[target]), voxel_mm=4.0, config=config,
                 use_closed_form=True,

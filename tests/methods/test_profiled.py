@@ -9,8 +9,8 @@ import pytest
 
 from bids_harmony.exceptions import SiteError, UsageError
 from bids_harmony.methods import load_harmonizer
-from bids_harmony.methods.conditioned import site_evidence
 from bids_harmony.methods.profiled import Profiled
+from bids_harmony.methods.site_forms import site_evidence
 from bids_harmony.sites.profile_cache import ProfileCache
 from bids_harmony.sites.profile_files import write_profiles
 

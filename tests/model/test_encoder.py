@@ -14,7 +14,6 @@ from bids_harmony.model.encoder import (
     VGG_WIDTHS,
     VGGTrunk,
     build_mri_encoder,
-    channel_statistics,
     load_encoder,
     save_mri_encoder,
 )
@@ -102,29 +101,10 @@ def test_code_is_means_then_deviations_of_each_tap():
     torch.testing.assert_close(encoder.code(x), torch.cat(expected, 1))
 
 
-def test_masked_code_sees_the_foreground_only():
-    feature = images(2, 3, 8, 8)
-    mask = torch.zeros(2, 1, 16, 16)
-    mask[0, :, 4:10, 6:12] = 1.0
-    stats = channel_statistics(feature, mask)
-    inside = feature[0, :, 2:5, 3:6].flatten(1)
-    torch.testing.assert_close(stats[0, :3], inside.mean(1))
-    torch.testing.assert_close(stats[0, 3:], (inside.var(1, unbiased=False) + 1e-5).sqrt())
-    torch.testing.assert_close(stats[1], channel_statistics(feature)[1])
-
-
-def test_masked_code_ignores_cells_less_than_half_inside():
-    feature, mask = images(1, 1, 2, 2), torch.zeros(1, 1, 4, 4)
-    mask[..., :2, :2] = 1.0
-    mask[..., 3, 3] = 1.0
-    torch.testing.assert_close(channel_statistics(feature, mask)[0, 0], feature[0, 0, 0, 0])
-
-
 def test_random_encoder_is_seeded_and_calibrated():
-    first, again = (load_encoder("random", seed=3) for _ in range(2))
-    other = load_encoder("random", seed=4)
+    first, again = (load_encoder("random") for _ in range(2))
     x = images(2, 3, 32, 32)
-    assert first.sha256 == again.sha256 != other.sha256
+    assert first.sha256 == again.sha256
     assert torch.equal(first.code(x), again.code(x))
     assert all(0.2 < tap.mean() < 5.0 for tap in first.features(x))
 
@@ -208,12 +188,11 @@ def test_normalised_adain_file_brings_its_colour_layer(tmp_path):
     torch.testing.assert_close(encoder.features(x)[-1], trunk(seen)[-1])
 
 
-def test_unknown_values_need_a_scaling(tmp_path):
+def test_unknown_values_have_no_scaling(tmp_path):
     _, state = vgg_state(FEATURES_16, first=0.123)
     torch.save(state, tmp_path / "tuned.pth")
     with pytest.raises(DataError, match="scaling"):
         load_encoder("vgg", tmp_path / "tuned.pth")
-    assert load_encoder("vgg", tmp_path / "tuned.pth", scaling="oxford").name == "vgg16-oxford"
 
 
 def test_real_oxford_file(oxford_file):

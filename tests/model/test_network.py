@@ -57,12 +57,9 @@ def test_published_recursions_are_not_exact(recursion):
 def test_change_is_what_the_recursion_adds(name, recursion):
     made, x = network(narrow(name, recursion=recursion)), images(2, 3, 21, 18)
     given = condition(made.config, 2)
-    mask = (images(2, 1, 21, 18, seed=4) > 0.3).float()
-    for foreground in (None, mask):
-        y, change = made(x, given, foreground), made.change(x, given, foreground)
-        assert change.abs().max() > 1e-2
-        torch.testing.assert_close(x + change, y, atol=1e-5 * max(1, y.abs().max().item()), rtol=0)
-    assert not torch.allclose(made(x, given), made(x, given, mask))
+    y, change = made(x, given), made.change(x, given)
+    assert change.abs().max() > 1e-2
+    torch.testing.assert_close(x + change, y, atol=1e-5 * max(1, y.abs().max().item()), rtol=0)
 
 
 @pytest.mark.parametrize("name", ["local", "flat"])

@@ -114,19 +114,6 @@ def test_relative_conditioning_keeps_the_content():
     assert (first - second).abs().max() > 1e-5
 
 
-def test_statistics_of_the_foreground_only():
-    z = images(2, CHANNELS, 8, 8)
-    weight = torch.zeros(2, 1, 8, 8)
-    weight[0, :, 2:5, 3:6] = 1.0
-    mu, sigma = statistics(z, weight)
-    inside = z[0, :, 2:5, 3:6].flatten(1)
-    torch.testing.assert_close(mu[0, :, 0, 0], inside.mean(1))
-    expected = (inside.var(1, unbiased=False) + 1e-5).sqrt()
-    torch.testing.assert_close(sigma[0, :, 0, 0], expected)
-    # A sample without foreground uses everything.
-    torch.testing.assert_close(mu[1], statistics(z)[0][1])
-
-
 def test_cells_cover_the_image_and_not_its_padding():
     window = Window.of_image(20, 28, pad=8, factor=4)
     assert (window.top, window.left, window.shape) == (2, 2, (5, 7))

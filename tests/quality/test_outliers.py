@@ -27,9 +27,10 @@ def test_many_outliers_do_not_hide_each_other(rng):
 
 
 def test_normal_values_are_hardly_ever_flagged_and_the_limit_counts(rng):
-    values = rng.normal(size=20_000)
-    assert outliers(values).flagged.mean() < 0.001
-    assert outliers(values, limit=1.96).flagged.mean() == pytest.approx(0.05, abs=0.006)
+    got = outliers(rng.normal(size=20_000))
+    assert got.flagged.mean() < 0.001
+    assert (np.abs(got.scores) > 1.96).mean() == pytest.approx(0.05, abs=0.006)
+    assert got.flagged.tolist() == (np.abs(got.scores) > 3.5).tolist()
 
 
 def test_values_are_compared_within_sites_that_are_large_enough(rng):

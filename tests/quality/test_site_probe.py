@@ -25,8 +25,11 @@ from bids_harmony.quality.site_probe import (
 )
 
 
-def _probe(x, sites, subjects, **options) -> ProbeResult:
-    return site_probe(x, sites, subjects, **({"seed": 0, "repeats": 2} | options))
+def _probe(x, sites, subjects, *, folds=5, repeats=2, **options) -> ProbeResult:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bids_harmony.quality.site_probe.FOLDS", folds)
+        patch.setattr("bids_harmony.quality.site_probe.REPEATS", repeats)
+        return site_probe(x, sites, subjects, **({"seed": 0} | options))
 
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS)

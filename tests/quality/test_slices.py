@@ -10,7 +10,7 @@ from bids_harmony.quality.slices import foreground_slices
 
 
 def _slices(reference, mask=None, **options):
-    options = {"data_range": 1.0, "min_foreground": 0.05, "max_slices": 64} | options
+    options = {"data_range": 1.0, "max_slices": 64} | options
     return foreground_slices(reference, reference + 1, mask=mask, **options)
 
 

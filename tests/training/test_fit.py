@@ -12,7 +12,7 @@ from bids_harmony.methods import load_harmonizer
 from bids_harmony.methods.registry import METHOD_NEEDS
 from bids_harmony.settings import Settings, TrainingSettings
 from bids_harmony.sites.prepared_scans import TrainingScan
-from bids_harmony.training import fit as room
+from bids_harmony.training import cgan as room
 from bids_harmony.training.fit import fit_method
 
 VOXEL_MM = 8.0
@@ -52,7 +52,7 @@ def settings(tmp_path):
 @pytest.fixture(autouse=True)
 def quick_bias(monkeypatch):
     """N4 is tested with the histogram methods; here it takes a gain off."""
-    for place in ("bids_harmony.training.fit", "bids_harmony.methods.histogram"):
+    for place in ("bids_harmony.training.histogram_n4", "bids_harmony.methods.histogram_n4"):
         monkeypatch.setattr(f"{place}.without_bias", lambda data, mask, grid: data / 2)
 
 

@@ -34,7 +34,7 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def reference_l_ac(x, y, positions, window, distance, keep=1.0):
+def reference_l_ac(x, y, positions, window):
     """One layer of eq. 3 for one sample, position by position."""
 
     def normalised(f):
@@ -53,28 +53,21 @@ def reference_l_ac(x, y, positions, window, distance, keep=1.0):
         for f in (x, y):
             patch = f[:, top : top + tall, left : left + wide].flatten(1)
             rows.append(torch.stack([f[:, row, column] @ patch[:, k] for k in range(tall * wide)]))
-        order = rows[1].argsort(descending=True)[: round(keep * len(rows[1]))]
-        a, b = (r[order] for r in rows)
-        if distance == "cos":
-            total += float(1 - (a @ b) / (a.norm() * b.norm()))
-        else:
-            total += float((a - b).abs().mean())
+        a, b = rows
+        total += float(1 - (a @ b) / (a.norm() * b.norm()))
     return total / len(positions)
 
 
-@pytest.mark.parametrize("distance", ["cos", "l1"])
-@pytest.mark.parametrize(("window", "keep"), [(64, 1.0), (5, 1.0), (4, 0.25), (64, 0.25)])
-def test_anatomical_loss_equals_a_plain_loop(distance, window, keep):
+@pytest.mark.parametrize("window", [64, 5, 4])
+def test_anatomical_loss_equals_a_plain_loop(window):
     x, y = taps(1, batch=2), taps(2, batch=2)
-    got = anatomical_consistency(
-        x, y, queries=11, window=window, distance=distance, keep=keep, generator=generator(7)
-    )
+    got = anatomical_consistency(x, y, queries=11, window=window, generator=generator(7))
     draws, expected = generator(7), []
     for layer in (2, 3):
         height, width = SIDES[layer]
         positions = torch.randperm(height * width, generator=draws)[:11]
         for sample in range(2):
-            args = (x[layer][sample], y[layer][sample], positions, window, distance, keep)
+            args = (x[layer][sample], y[layer][sample], positions, window)
             expected.append(reference_l_ac(*args))
     assert float(got) == pytest.approx(sum(expected) / 4, rel=1e-9)
     assert float(got) > 0.01
@@ -86,28 +79,18 @@ def test_anatomical_loss_of_an_image_with_itself_is_zero_and_with_its_mirror_is_
     assert abs(float(same)) < 1e-12
     mirrored = [f.flip(-1) for f in x]
     assert float(anatomical_consistency(x, mirrored, generator=generator())) > 0.05
-    l1 = anatomical_consistency(x, mirrored, generator=generator(), distance="l1")
-    assert float(l1) > 0.05
 
 
-@pytest.mark.parametrize("distance", ["cos", "l1"])
-def test_anatomical_loss_ignores_gain_and_shift_of_features(distance):
+def test_anatomical_loss_ignores_gain_and_shift_of_features():
     x, y = taps(4), taps(5)
     shift = torch.rand((3, 12, 1, 1), generator=generator(), dtype=torch.float64)
     changed = [f * 3 + 5 * shift[:, : f.shape[1]] for f in x]
-    keywords = {"distance": distance, "queries": 9, "generator": None}
+    keywords = {"queries": 9, "generator": None}
     value = anatomical_consistency(x, changed, **keywords | {"generator": generator()})
     assert abs(float(value)) < 1e-12
     plain = anatomical_consistency(y, x, **keywords | {"generator": generator()})
     gained = anatomical_consistency(y, changed, **keywords | {"generator": generator()})
     assert float(gained) == pytest.approx(float(plain), rel=1e-9)
-
-
-def test_centring_tells_rectified_features_apart():
-    x, y = ([f + 5 for f in taps(seed)] for seed in (6, 7))
-    centred = anatomical_consistency(x, y, generator=generator())
-    plain = anatomical_consistency(x, y, generator=generator(), centre=False)
-    assert float(centred) > 20 * float(plain)
 
 
 def test_anatomical_loss_of_a_batch_is_the_mean_of_its_samples():
@@ -253,9 +236,6 @@ def test_clamp_holds_values_and_passes_gradients():
     assert torch.equal(clamped.detach(), image.detach().clamp(0, 1))
     (clamped * torch.arange(1.0, 6)).sum().backward()
     assert torch.equal(image.grad, torch.arange(1.0, 6))
-    assert straight_through_clamp(image, -0.1, 0.5).tolist() == pytest.approx(
-        [-0.1, 0, 0.4, 0.5, 0.5]
-    )
 
 
 def test_identity_loss_counts_same_site_samples_only():
@@ -279,8 +259,6 @@ def test_smoothness_forgives_edges_of_the_target():
 
 def test_bad_settings_are_named():
     x = taps(30)
-    with pytest.raises(UsageError, match="distance"):
-        anatomical_consistency(x, x, distance="l2")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="layer"):
         anatomical_consistency(x, x, layers=(5,))
     with pytest.raises(UsageError, match="layer"):

@@ -17,14 +17,10 @@ from bids_harmony.model.encoder import load_encoder
 from bids_harmony.sites.image_profile import build_profile
 from bids_harmony.sites.prepared_scans import PreparedScan
 from bids_harmony.sites.profile_files import write_profiles
-from bids_harmony.training.paired import (
-    CGANOptions,
-    PairedScans,
-    SiMixOptions,
-    fit_cgan,
-    fit_simix,
-    fit_ssimh,
-)
+from bids_harmony.training.cgan import CGANOptions, fit_cgan
+from bids_harmony.training.pairs import PairedScans
+from bids_harmony.training.simix import SiMixOptions, fit_simix
+from bids_harmony.training.ssimh import fit_ssimh
 
 SHAPE = (28, 32, 12)
 GRID = ReferenceGrid("toy", SHAPE, np.diag([6.0, 6, 6, 1]), 6.0)

@@ -48,15 +48,16 @@ def test_another_encoder_is_left_alone():
     assert not start.read_start(network, other)
 
 
-def test_changed_weights_are_refused(encoder, tmp_path):
+def test_changed_weights_are_refused(encoder, tmp_path, monkeypatch):
     shutil.copytree(start.SHIPPED_MODEL, tmp_path / "model")
     weights_file = tmp_path / "model" / WEIGHTS_FILE
     content = bytearray(weights_file.read_bytes())
     content[-1] ^= 1
     weights_file.write_bytes(content)
     network = IHFNetwork(preset("local"), encoder.code_length)
+    monkeypatch.setattr(start, "SHIPPED_MODEL", tmp_path / "model")
     with pytest.raises(DataError, match="not those that the model describes"):
-        start.read_start(network, encoder, tmp_path / "model")
+        start.read_start(network, encoder)
 
 
 def test_other_weights_in_the_shipped_place_are_refused(encoder, tmp_path, monkeypatch):
@@ -64,17 +65,21 @@ def test_other_weights_in_the_shipped_place_are_refused(encoder, tmp_path, monke
     start.write_shipped(network, encoder, {}, {}, tmp_path)
     monkeypatch.setattr(start, "SHIPPED_MODEL", tmp_path)
     with pytest.raises(DataError, match="not those this version was made with"):
-        start.read_start(network, encoder, tmp_path)
+        start.read_start(network, encoder)
 
 
-def test_writing_and_reading_keeps_half_precision_and_code_statistics(encoder, tmp_path):
+def test_writing_and_reading_keeps_half_precision_and_code_statistics(
+    encoder, tmp_path, monkeypatch
+):
     torch.manual_seed(3)
     network = IHFNetwork(preset("local"), encoder.code_length)
     statistics = torch.randn(encoder.code_length) * 1e-6
     network.set_code_statistics(statistics, statistics.abs())
-    start.write_shipped(network, encoder, {}, {"command": "none"}, tmp_path)
+    digest = start.write_shipped(network, encoder, {}, {"command": "none"}, tmp_path)
+    monkeypatch.setattr(start, "SHIPPED_MODEL", tmp_path)
+    monkeypatch.setattr(start, "SHIPPED_SHA256", digest)
     copy = IHFNetwork(preset("local"), encoder.code_length)
-    assert start.read_start(copy, encoder, tmp_path)
+    assert start.read_start(copy, encoder)
     assert torch.allclose(weights(copy), weights(network), rtol=1e-3, atol=1e-6)
     assert torch.equal(copy.code_mean, network.code_mean)
     assert load_model(tmp_path)[1]["extra"]["command"] == "none"

@@ -15,7 +15,7 @@ import torch
 from bids_harmony.model.network import Condition, IHFNetwork
 from bids_harmony.model.presets import preset
 from bids_harmony.training.distributed import joined
-from bids_harmony.training.trainer import Fitted, Schedule, fit
+from bids_harmony.training.trainer import Schedule, TrainingResult, fit
 
 CONFIG = preset("local", grid=2, n_maps=0, hidden=(4, 4), head_channels=4, embedding=8,
                 projection=(8, 8))  # fmt: skip
@@ -56,7 +56,7 @@ def darker(model: IHFNetwork):
     return loss_of
 
 
-def train(folder: Path, steps: int = 8, **options) -> tuple[IHFNetwork, Fitted]:
+def train(folder: Path, steps: int = 8, **options) -> tuple[IHFNetwork, TrainingResult]:
     """Fit a fresh network; options of `Schedule` and of `fit`."""
     model = options.pop("model", None) or network()
     keywords = {k: options.pop(k) for k in ("validate", "ranks") if k in options}

@@ -62,7 +62,9 @@ def test_the_largest_unit_counts(scan, settings):
 
 def test_memory_follows_the_steps_that_run_at_once(scan, settings):
     head = scan(256, 256, 192)
-    one, four = (participant_needs([[head] * 6], settings, unknown=0, cpus=cpus) for cpus in (1, 4))
+    one, four = (
+        participant_needs([[head] * 6], settings, unknown=0, cpus=cpus) for cpus in (1, 4)
+    )
     assert four.memory_mb > 2 * one.memory_mb and one.minutes > four.minutes
     assert participant_needs([[head] * 20], settings, unknown=0).cpus == 8
     asked = participant_needs([[head]], settings, unknown=0, cpus=3, memory_mb=999)

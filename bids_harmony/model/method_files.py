@@ -16,15 +16,15 @@ from bids_harmony.io.tensors import read_described
 from bids_harmony.model.checkpoint import METADATA_FILE, WEIGHTS_FILE, model_files
 from bids_harmony.model.encoder_files import write_tensors
 
-__all__ = ["read_fitted", "write_fitted"]
+__all__ = ["read_method", "write_method"]
 
 _FORMAT = 1
 
 
-def write_fitted(
+def write_method(
     folder: Path, method: str, tensors: Mapping[str, Tensor], extra: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Write a fitted method, each file in one step, the tensors first.
+    """Write what a method learnt, each file in one step, the tensors first.
 
     Parameters
     ----------
@@ -51,8 +51,8 @@ def write_fitted(
     return json.loads(content)
 
 
-def read_fitted(folder: Path, method: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a fitted method.
+def read_method(folder: Path, method: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what a method learnt.
 
     Returns
     -------

@@ -4,46 +4,43 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from torch import Tensor, nn
 
 from bids_harmony.exceptions import DataError, SiteError
 from bids_harmony.imaging.prepared import Prepared
-from bids_harmony.methods import Applied, finish
+from bids_harmony.methods.base import Applied, finish
 from bids_harmony.methods.profiled import Profiled
-from bids_harmony.model.fitted_files import read_fitted
+from bids_harmony.model.method_files import read_method
 from bids_harmony.model.slicewise import translate_volume
 
-__all__ = ["Fitted", "SliceTranslator"]
+__all__ = ["SliceTranslator", "TrainedMethod"]
 
 
-class Fitted(Profiled, ABC):
-    """A method that was fitted, perhaps for one target site.
+class TrainedMethod(Profiled, ABC):
+    """A method with a model folder of its own, perhaps for one target site.
 
-    Parameters
-    ----------
-    method : str
-    model_dir : Path
-        Folder that the level train wrote for this method.
+    Parameters are those of `Profiled`; the folder is one that the level train wrote for this
+    method.
     """
 
-    def __init__(self, method: str, model_dir: Path) -> None:
-        super().__init__(model_dir)
-        self.tensors, self.metadata = read_fitted(self.model_dir, method)
+    def load(self) -> None:
+        """Read tensors and description."""
+        self.tensors, self.metadata = read_method(self.model_dir, self.name)
         extra = self.metadata["extra"]
-        self.name, self.version = method, str(extra["version"])
+        self.version = str(extra["version"])
         self.target_site: str | None = extra.get("target_site")
         self.count_weights(self.metadata["weights"]["sha256"])
 
     @abstractmethod
-    def fitted_modalities(self) -> set[str]:
-        """Modalities that the method was fitted to."""
+    def modalities(self) -> set[str]:
+        """Modalities that the method was trained for."""
 
     def targets(self, modality: str) -> tuple[str, ...]:
         """Sites that the method can harmonize to."""
-        if modality not in self.fitted_modalities():
+        if modality not in self.modalities():
             return ()
         known = self.sites(modality)
         return known if self.target_site is None else tuple({self.target_site} & set(known))
@@ -57,7 +54,7 @@ class Fitted(Profiled, ABC):
         """
         if site not in self.targets(modality):
             raise SiteError(
-                f"The method {self.name} was not fitted for {site!r} and {modality}",
+                f"The method {self.name} was not trained for {site!r} and {modality}",
                 where=str(self.model_dir),
                 expected=", ".join(self.targets(modality)) or "another modality",
                 got=site,
@@ -66,40 +63,29 @@ class Fitted(Profiled, ABC):
             )
 
 
-class SliceTranslator(Fitted):
+class SliceTranslator(TrainedMethod):
     """A method that translates one axial slice at a time.
 
     Intensities above 1 (the brightest 0.5 % of a brain) are more than the networks were shown:
     what is above 1 is taken off before and put back after.
 
-    Parameters
+    Attributes
     ----------
-    method : str
-    model_dir : Path
     build : callable
         Generator from its ``config`` in ``model.json``.
     signed : bool
         The network's range is [-1, 1].
-    device : str
-    batch_size : int
-        Slices per pass, 0 for what suits the device.
     """
 
-    def __init__(
-        self,
-        method: str,
-        model_dir: Path,
-        build: Callable[..., nn.Module],
-        *,
-        signed: bool,
-        device: str = "cpu",
-        batch_size: int = 0,
-    ) -> None:
-        super().__init__(method, model_dir)
-        self.signed, self.device, self.batch_size = signed, device, batch_size
+    build: ClassVar[Callable[..., nn.Module]]
+    signed: ClassVar[bool]
+
+    def load(self) -> None:
+        """Read the networks."""
+        super().load()
         self.networks: dict[tuple[str, str | None], nn.Module] = {}
         for number, about in enumerate(self.metadata["extra"]["networks"]):
-            network = build(**about["config"])
+            network = type(self).build(**about["config"])
             try:
                 network.load_state_dict(_part(self.tensors, number))
             except RuntimeError as error:
@@ -109,9 +95,9 @@ class SliceTranslator(Fitted):
                     got=str(error),
                 ) from error
             place = about["modality"], about["source_site"]
-            self.networks[place] = network.to(device).eval()
+            self.networks[place] = network.to(self.device).eval()
 
-    def fitted_modalities(self) -> set[str]:
+    def modalities(self) -> set[str]:
         """Modalities with a network."""
         return {modality for modality, _ in self.networks}
 
