@@ -3,8 +3,11 @@
 #   docker build -t bids_harmony:cuda --build-arg TORCH=cuda .  torch for graphics cards
 # Base: Debian 12 with Python 3.11, or bare; then Python comes from Debian.
 ARG BASE_IMAGE=docker.io/library/python:3.11-slim-bookworm
+# Of the program. For a commit between releases: --build-arg VERSION="$(python -m setuptools_scm)".
+ARG VERSION=0.1.0
 
 FROM ${BASE_IMAGE} AS builder
+ARG VERSION
 ARG TORCH=cpu
 ARG CPU_TORCH_INDEX=https://download.pytorch.org/whl/cpu
 # 0 leaves out AMICO, whose licence allows research and education only.
@@ -18,6 +21,7 @@ COPY containers/install containers/requirements.lock /src/containers/
 RUN /src/containers/install
 
 FROM ${BASE_IMAGE}
+ARG VERSION
 RUN command -v python3 || { \
         apt-get update && apt-get install -y --no-install-recommends python3 \
         && apt-get clean && rm -rf /var/lib/apt/lists/*; }
@@ -27,7 +31,7 @@ RUN install -d -m 1777 /home/bids_harmony && /opt/bids_harmony/bin/bids_harmony 
 
 LABEL org.opencontainers.image.title="bids_harmony" \
       org.opencontainers.image.description="Harmonization of multi-site MR images, as a BIDS App. Research software, not for diagnosis." \
-      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.documentation="docs/containers.md"
 

@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+INSTALLED_DOCS := $(VENV)/.installed-docs
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test faults lint niivue slurm-test container-test clean
+.PHONY: help demo test faults lint docs niivue slurm-test container-test clean
 
 # The viewer of --report-3d. Not in the repository: fetched with npm.
 NIIVUE := 0.69.0
@@ -15,6 +16,7 @@ help:
 	@echo "make test   the whole test suite, long end-to-end runs included"
 	@echo "make faults strike runs at every place: kill -9, SIGTERM, memory, disk, I/O (an hour)"
 	@echo "make lint   ruff and mypy"
+	@echo "make docs   the documentation as web pages in build/docs, examples run"
 	@echo "make niivue fetch the viewer of --report-3d into build/niivue (needs npm)"
 	@echo "make slurm-test   the scripts of --write-slurm on a real SLURM of one node (root, Debian)"
 	@echo "make container-test  build Dockerfile and Singularity.def, run the main job in both (root on Debian 12)"
@@ -37,6 +39,9 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(INSTALLED_DOCS)
+	$(BIN)/python -m sphinx -W --keep-going -b html -d build/doctrees docs build/docs
+
 niivue:
 	mkdir -p build/niivue
 	cd build/niivue && npm pack --silent @niivue/niivue@$(NIIVUE)
@@ -58,5 +63,10 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --no-input -c constraints.txt -e '.[test,noddi]'
 	touch $@
 
+$(INSTALLED_DOCS): $(INSTALLED)
+	$(BIN)/python -m pip install --no-input -c constraints.txt -e '.[docs]'
+	touch $@
+
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf docs/api/names docs/api/rooms docs/gallery docs/sg_execution_times.rst

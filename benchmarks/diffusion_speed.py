@@ -103,7 +103,7 @@ def _measured(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]
 def looks_of(
     folder: Path, gradients: Gradients, mask: BrainMask, world: np.ndarray
 ) -> tuple[Any, dict[str, SeriesProfile]]:
-    """The shipped model and the looks A and B of two sites that scanned ``dwi.nii.gz``."""
+    """The shipped model and the profiles A and B of two sites that scanned ``dwi.nii.gz``."""
     grid, encoder = reference_grid(DWI_VOXEL_MM), load_encoder("mri")
     cache = ProfileCache(folder, DWI_VOXEL_MM)
     harmonizer = load_harmonizer("ihf", SHIPPED_MODEL, cache, batch_size=2)

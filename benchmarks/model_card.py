@@ -43,7 +43,7 @@ def _about(recipe: Mapping[str, Any]) -> list[str]:
         "# Model card: the shipped network of bids_harmony",
         "",
         "IHF-Harmony network, preset `local`, trained on simulated scans of simulated people. It "
-        "knows no site: a site is known from a handful of its scans (site profile). Research "
+        "knows no site: a site's profile is made from a handful of its scans. Research "
         "software, not for diagnosis.",
         "",
         f"* recipe: `{recipe['command']}`, seed {recipe['seeds'][0]}, {recipe['date']}",

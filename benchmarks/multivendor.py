@@ -1,4 +1,4 @@
-"""Real scans of several vendors, each harmonized to the look of each other, by the shipped model.
+"""Real scans of several vendors, each harmonized to each other, by the shipped model.
 
     python benchmarks/multivendor.py --work build/multivendor
 
@@ -137,16 +137,16 @@ def _write(
 ) -> None:
     figure = RESULTS / "figures" / "multivendor.png"
     figure.parent.mkdir(parents=True, exist_ok=True)
-    mosaic_figure(pictures, figure, title="Every scan with the look of every other")
+    mosaic_figure(pictures, figure, title="Every scan harmonized to every other")
     body = [
         [row["person"], row["target"], *(_cell(row[name]) for name in _FIGURES)] for row in rows
     ]
-    table = markdown(["scan", "look of", *_FIGURES.values()], body)
+    table = markdown(["scan", "harmonized to", *_FIGURES.values()], body)
     better = sum(row["wasserstein_after"] < row["wasserstein_before"] for row in rows)
     command = f"python benchmarks/multivendor.py --voxel-mm {options.voxel_mm:g}"
     lines = [
-        "# Real scans of several vendors, each with the look of each other", "",
-        f"`{command}`: T1w, the shipped model, no training; a site is known from one scan of one "
+        "# Real scans of several vendors, each harmonized to each other", "",
+        f"`{command}`: T1w, the shipped model, no training; a profile is of one scan of one "
         "person. Research software, not for diagnosis.", "",
         f"Intensities move towards the target's in {better} of {len(rows)} pairs. People differ: "
         "a distance of 0 is not to be expected.", "",

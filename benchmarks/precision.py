@@ -2,7 +2,7 @@
 
     python benchmarks/precision.py
 
-Takes two real scans of 1 mm to each other's look with the shipped model, once as it is and
+Takes two real scans of 1 mm to each other with the shipped model, once as it is and
 once with the inputs and weights of every 3 x 3 convolution of the flow rounded to the mantissa
 that a graphics card's faster units multiply with (sums stay in float32, couplings, statistics and
 modulation too). Differences are shares of the range of prepared scans, [0, 1]. Results go to

@@ -129,7 +129,7 @@ def _scan(case: str, folder: Path) -> Path:
 
 
 def _two_profiles(model: Any, prepared: Any) -> tuple[Any, Any]:
-    """Profiles of the scan itself and of a darker look of it."""
+    """Profiles of the scan itself and of a darker copy of it."""
     from bids_harmony.sites.image_profile import build_profile
 
     def profile(site: str, data: Any) -> Any:

@@ -120,19 +120,19 @@ def fit_scans(
     Models go to ``folder/models``. As `fit_models` otherwise.
     """
     fitted: dict[str, tuple[str, Path]] = {}
-    profileed = next((m for m in methods if not METHOD_NEEDS[m].trained), "")
+    profiled = next((m for m in methods if not METHOD_NEEDS[m].trained), "")
     for method in methods:
         needs = METHOD_NEEDS[method]
-        if not needs.trained and profileed in fitted:
+        if not needs.trained and profiled in fitted:
             # Those without a fit of their own need the site profiles only.
-            fitted[method] = (method, fitted[profileed][1])
+            fitted[method] = (method, fitted[profiled][1])
             continue
-        if method == "ihf" and not training and profileed in fitted:
+        if method == "ihf" and not training and profiled in fitted:
             # As does the shipped model.
             out = folder / "models" / method
             shutil.rmtree(out, ignore_errors=True)
             shutil.copytree(SHIPPED_MODEL, out)
-            shutil.copy(fitted[profileed][1] / PROFILES_FILE, out)
+            shutil.copy(fitted[profiled][1] / PROFILES_FILE, out)
             fitted[method] = (method, out)
             continue
         # Unpaired methods never see anyone at two sites.

@@ -13,7 +13,7 @@ if _TYPE_CHECKING:
     from bids_harmony.api.profile import SiteProfile
     from bids_harmony.api.simulation import simulate
 
-__version__ = "0.1.0"
+__version__: str
 __all__ = ["Harmonizer", "SiteProfile", "__version__", "harmonize", "simulate"]
 
 # Imported when first asked for: the command line needs none of them, and `--help` must not wait.
@@ -30,17 +30,33 @@ _WHERE = {
 _checkout = _Path(__file__).resolve().parent.parent
 if (_checkout / "setup.cfg").is_file() and (_checkout / "workflows" / "__init__.py").is_file():
     __path__.append(str(_checkout))
-del _checkout, _Path
 
 
 def __getattr__(name: str) -> object:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    found: object
+    if name == "__version__":
+        found = _version()
+    elif name in _WHERE:
+        from importlib import import_module
 
-    found = getattr(import_module(f"{__name__}.api.{_WHERE[name]}"), name)
+        found = getattr(import_module(f"{__name__}.api.{_WHERE[name]}"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = found
     return found
+
+
+def _version() -> str:
+    """As it was installed, from the tag; in a plain checkout the release that it leads to."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(__name__)
+    except PackageNotFoundError:
+        import tomllib
+
+        settings = tomllib.loads((_checkout / "pyproject.toml").read_text(encoding="utf-8"))
+        return str(settings["tool"]["setuptools_scm"]["fallback_version"])
 
 
 def __dir__() -> list[str]:

@@ -15,8 +15,9 @@ __all__ = ["REVISIONS", "revisions_of"]
 
 #: ``anatomy``: brain mask and registration. ``profile``: what is kept of how a site's scans look.
 #: ``harmonization``: every method on one scan. ``diffusion``: series, and the maps of their fits.
+#: ``training``: what a checkpoint is gone on with.
 REVISIONS: Mapping[str, int] = MappingProxyType(
-    {"anatomy": 1, "profile": 1, "harmonization": 1, "diffusion": 1}
+    {"anatomy": 1, "profile": 1, "harmonization": 1, "diffusion": 1, "training": 1}
 )
 
 

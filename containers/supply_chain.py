@@ -4,10 +4,11 @@
     python containers/supply_chain.py licences  # docs/licences.md
 
 Both walk the run-time requirements of setup.cfg through the packages that are installed here, at
-the versions of constraints.txt. The hashes are those of the files that pip finds for this Python
-and this platform in the indexes it is configured with; on another platform run it there. Installed
-with ``pip install --require-hashes --no-deps -r containers/requirements.lock``, nothing that an
-index may have put in the place of a known file gets in.
+the versions of constraints.txt; the lock also holds what the package is built with. The hashes are
+those of the files that pip finds for this Python and this platform in the indexes it is configured
+with; on another platform run it there. Installed with ``pip install --require-hashes --no-deps -r
+containers/requirements.lock``, nothing that an index may have put in the place of a known file
+gets in.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
+from collections.abc import Iterable
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -39,7 +42,17 @@ def runtime_packages(*, noddi: bool = True) -> list[Distribution]:
     asked = config["options"]["install_requires"]
     if noddi:
         asked += config["options.extras_require"]["noddi"]
-    todo = [m[0] for line in asked.splitlines() if (m := _NAME.match(line.strip()))]
+    return _with_needs(asked.splitlines())
+
+
+def build_packages() -> list[Distribution]:
+    """Packages that a wheel is built with."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return _with_needs(settings["build-system"]["requires"])
+
+
+def _with_needs(asked: Iterable[str]) -> list[Distribution]:
+    todo = [m[0] for line in asked if (m := _NAME.match(line.strip()))]
     found: dict[str, Distribution] = {}
     while todo:
         name = re.sub(r"[-_.]+", "-", todo.pop()).lower()
@@ -57,8 +70,9 @@ def runtime_packages(*, noddi: bool = True) -> list[Distribution]:
 
 def lock() -> str:
     """Requirements with hashes, in the words of pip; those of NODDI alone end with ``# noddi``."""
-    always = {p.metadata["Name"] for p in runtime_packages(noddi=False)}
-    wanted = "".join(f"{p.metadata['Name']}=={p.version}\n" for p in runtime_packages())
+    always = {p.metadata["Name"] for p in (*runtime_packages(noddi=False), *build_packages())}
+    packages = {p.metadata["Name"]: p for p in (*runtime_packages(), *build_packages())}
+    wanted = "".join(f"{name}=={p.version}\n" for name, p in sorted(packages.items()))
     with tempfile.TemporaryDirectory() as folder:
         asked, report = Path(folder) / "asked.txt", Path(folder) / "report.json"
         asked.write_text(wanted)

@@ -7,13 +7,15 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from bids_harmony import __version__
-
 ROOT = Path(__file__).resolve().parents[1]
+FALLBACK = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools_scm"][
+    "fallback_version"
+]
 INSTALL = ROOT / "containers" / "install"
 
 
@@ -47,8 +49,9 @@ def docker_environment() -> dict[str, str]:
 
 
 def docker_arguments() -> dict[str, str]:
+    # Said once with its value, an argument is only named in the stages that take it.
     arguments = [rest.partition("=") for word, rest in dockerfile() if word == "ARG"]
-    return {name: value for name, _, value in arguments}
+    return {name: "" for name, _, _ in arguments} | {n: v for n, _, v in arguments if v}
 
 
 def definition_arguments() -> dict[str, str]:
@@ -117,8 +120,14 @@ def test_both_files_take_the_same_sources_and_all_that_the_package_is_made_of():
 def test_labels_tell_the_version_and_the_licence():
     (labels,) = [rest for word, rest in dockerfile() if word == "LABEL"]
     docker = {k: v.strip('"') for k, v in re.findall(r"(\S+)=(\"[^\"]*\"|\S+)", labels)}
-    assert docker == dict(line.split(None, 1) for line in definition()["labels"])
-    assert docker["org.opencontainers.image.version"] == __version__
+    own = dict(line.split(None, 1) for line in definition()["labels"])
+    name = "org.opencontainers.image.version"
+    assert (docker[name], own[name]) == ("${VERSION}", "{{ VERSION }}")
+    assert {k: v for k, v in docker.items() if k != name} == {
+        k: v for k, v in own.items() if k != name
+    }
+    # Nothing in an image's sources tells a version: it gets the release unless told another.
+    assert docker_arguments()["VERSION"] == FALLBACK
     assert docker["org.opencontainers.image.licenses"] == "Apache-2.0"
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -13,6 +15,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ["setup.cfg", "pyproject.toml", "README.md", "LICENSE", "bids_harmony", "workflows"]
+TELLS_VERSION = ["pyproject.toml", ".gitattributes", ".git_archival.txt"]
+RELEASE = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools_scm"][
+    "fallback_version"
+]
 SHOW = """
 import bids_harmony, bids_harmony.workflows
 print(bids_harmony.workflows.__file__)
@@ -24,7 +30,7 @@ print(bids_harmony.__version__)
 def checkout(tmp_path_factory):
     """Copy what a fresh clone holds, so that builds leave nothing in the working tree."""
     copy = tmp_path_factory.mktemp("checkout")
-    for name in SHIPPED:
+    for name in (*SHIPPED, ".gitattributes", ".git_archival.txt"):
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -73,8 +79,9 @@ def wheel(checkout, tmp_path_factory):
 
 
 def test_plain_checkout(checkout):
-    file, _ = _python(SHOW, cwd=checkout)
+    file, version = _python(SHOW, cwd=checkout)
     assert Path(file).resolve() == checkout / "workflows" / "__init__.py"
+    assert version == RELEASE
 
 
 def test_wheel(wheel, tmp_path):
@@ -87,6 +94,64 @@ def test_wheel(wheel, tmp_path):
     file, version = _python(code, cwd=tmp_path)
     assert Path(file) == target / "bids_harmony" / "workflows" / "__init__.py"
     assert wheel.name.startswith(f"bids_harmony-{version}-")
+    assert version == RELEASE  # no repository here
+
+
+def test_version_is_the_tag(tmp_path, monkeypatch):
+    """In a clone, and in a tarball that git makes of it."""
+    clone, tarball = tmp_path / "clone", tmp_path / "tarball"
+    clone.mkdir()
+    tarball.mkdir()
+    for name in TELLS_VERSION:
+        shutil.copy(ROOT / name, clone)
+    who = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+
+    def git(*words: str) -> bytes:
+        return subprocess.check_output(["git", "-C", str(clone), *who, *words])
+
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "one")
+    git("tag", "-am", "release", "v3.4.5")
+    archives = tmp_path / "a.tar", tmp_path / "b.tar"
+    archives[0].write_bytes(git("archive", "HEAD"))
+    assert _scm_version(clone) == "3.4.5"
+    (clone / "more").touch()
+    git("add", ".")
+    git("commit", "-qm", "two")
+    assert _scm_version(clone).startswith("3.4.5.post1.dev1+g")
+    archives[1].write_bytes(git("archive", "HEAD"))
+    for archive, version in zip(archives, ("3.4.5", "3.4.5.post1.dev1+g"), strict=True):
+        shutil.unpack_archive(archive, tarball)
+        assert _scm_version(tarball).startswith(version)
+
+
+def _scm_version(folder: Path) -> str:
+    command = [sys.executable, "-m", "setuptools_scm"]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("SETUPTOOLS_SCM")}
+    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return run.stdout.strip()
+
+
+def test_wheel_of_a_source_distribution(checkout, wheel, tmp_path):
+    """Holds the same files, and the version that the source distribution was made with."""
+    told = os.environ | {"SETUPTOOLS_SCM_PRETEND_VERSION_FOR_BIDS_HARMONY": "3.4.5"}
+    command = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", tmp_path]
+    run = subprocess.run([*command, checkout], env=told, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    _pip("wheel", tmp_path / "bids_harmony-3.4.5.tar.gz", "-w", tmp_path)
+    (built,) = tmp_path.glob("bids_harmony-3.4.5-*.whl")
+    assert _code_and_data(built) == _code_and_data(wheel)
+
+
+def _code_and_data(wheel: Path) -> set[str]:
+    return {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
+
+
+def test_the_release_stands_in_the_list_of_changes():
+    changes = (ROOT / "CHANGES.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## \[?([\d.]+)", changes, flags=re.M)[0] == RELEASE
 
 
 def test_wheel_holds_every_module_once(wheel):

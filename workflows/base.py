@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_harmony.exceptions import BidsHarmonyError, DataError, ExitCode, OutOfRange
-from bids_harmony.workflows.models import load_model, model_of_scan, trained_folder
+from bids_harmony.workflows.models import trained_folder
 from bids_harmony.workflows.reports import write_pages
 from bids_harmony.workflows.running import (
     clear_work,
     failed_status,
-    new_log_folder,
     prepare_scans,
     run_scans,
     write_status,
 )
-from bids_harmony.workflows.site_profiles import make_profiles, missing_profiles
+from bids_harmony.workflows.scan_models import models_of
 from bids_harmony.workflows.status import ScanStatus, exit_code_of
 
 if TYPE_CHECKING:
@@ -35,9 +34,7 @@ __all__ = ["run_participant", "run_train"]
 logger = logging.getLogger(__name__)
 
 
-def run_participant(
-    settings: Settings, scans: Sequence[Scan], *, log_dir: Path | None = None
-) -> ExitCode:
+def run_participant(settings: Settings, scans: Sequence[Scan], *, log_dir: Path) -> ExitCode:
     """Harmonize scans to the target site and write the derivative.
 
     A scan whose output was made from the same input, model and settings is skipped, also with an
@@ -50,9 +47,8 @@ def run_participant(
     settings : Settings
         With a `target_site`.
     scans : sequence of Scan
-    log_dir : Path, optional
-        ``logs/<run>``: crash files, and what became of every scan in ``status.json``. By default a
-        new folder.
+    log_dir : Path
+        ``logs/<run>``: crash files, and what became of every scan in ``status.json``.
 
     Returns
     -------
@@ -71,8 +67,7 @@ def run_participant(
     from bids_harmony.workflows.precomputed import harmonization_hash
 
     target = str(settings.target_site)
-    log_dir = log_dir or new_log_folder(settings)
-    model_of = _models_of(settings, scans, log_dir)
+    model_of = models_of(settings, scans, log_dir)
     statuses: dict[str, ScanStatus] = {}
     pending: dict[str, Model] = {}
 
@@ -126,44 +121,6 @@ def run_participant(
     return exit_code_of(statuses.values())
 
 
-def _models_of(
-    settings: Settings, scans: Sequence[Scan], log_dir: Path
-) -> Callable[[Scan], Model]:
-    """What of the model counts for each scan; sites that it does not know are looked at first."""
-    from bids_harmony.workflows.reference_images import ProfileKey
-    from bids_harmony.workflows.series_models import models_of_series
-
-    target = str(settings.target_site)
-    images = [scan for scan in scans if not scan.gradients]
-    series = [scan for scan in scans if scan.gradients]
-    unseen: dict[ProfileKey, BidsHarmonyError] = {}
-    if images:
-        model, harmonizer = load_model(settings)
-        # Profiles are on the grid of the model, which is the settings' for the shipped one.
-        on_grid = replace(settings, voxel_mm=harmonizer.voxel_mm)
-        if missing := missing_profiles(on_grid, images, harmonizer):
-            unseen = make_profiles(on_grid, missing, harmonizer, log_dir)
-            model, harmonizer = load_model(settings)
-    of_series: Callable[[Scan], Model] | None = None
-    refused: BidsHarmonyError | None = None
-    if series:
-        try:
-            of_series = models_of_series(settings, series, log_dir)
-        except BidsHarmonyError as error:
-            if not images:
-                raise
-            refused = error
-
-    def model_of(scan: Scan) -> Model:
-        if not scan.gradients:
-            return model_of_scan(model, harmonizer, scan, target, unseen)
-        if of_series is None:
-            raise refused or AssertionError("no series was announced")
-        return of_series(scan)
-
-    return model_of
-
-
 def _left_out(status: ScanStatus, settings: Settings) -> ScanStatus:
     """With ``--on-ood skip`` a scan out of range is no failure."""
     if settings.on_ood != "skip" or status.error != OutOfRange.__name__:
@@ -198,9 +155,7 @@ def _has_output(status: ScanStatus) -> bool:
     return status.state != "failed" and not status.error
 
 
-def run_train(
-    settings: Settings, scans: Sequence[Scan], *, log_dir: Path | None = None
-) -> ExitCode:
+def run_train(settings: Settings, scans: Sequence[Scan], *, log_dir: Path) -> ExitCode:
     """Prepare scans and fit the method to those that could be prepared; see `trained_folder`.
 
     Masks and transforms go into the derivative, where the participant level finds them.
@@ -209,7 +164,7 @@ def run_train(
     ----------
     settings : Settings
     scans : sequence of Scan
-    log_dir : Path, optional
+    log_dir : Path
         As for `run_participant`.
 
     Returns
@@ -220,7 +175,6 @@ def run_train(
     from bids_harmony.reports.training import write_training_report
     from bids_harmony.training.fit import fit_method
 
-    log_dir = log_dir or new_log_folder(settings)
     ready, statuses = prepare_scans(settings, scans, scans, name="train_wf", log_dir=log_dir)
     write_status(log_dir, list(statuses.values()))
     if ready:

@@ -197,7 +197,7 @@ def init_dwi_harmonize_wf(
 def _carries_tensor(scan: Scan, settings: Settings) -> bool:
     """Whether anything can be fitted; clinical series may have three directions."""
     from bids_harmony.diffusion.tensor import tensor_volumes
-    from bids_harmony.workflows.series_models import gradients_of
+    from bids_harmony.workflows.site_scans import gradients_of
 
     try:
         tensor_volumes(gradients_of(scan, settings))

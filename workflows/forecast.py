@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_harmony.bids.dataset import Problem, ScanSelection, find_everyone, find_scans
-from bids_harmony.bids.naming import file_stem
 from bids_harmony.bids.site_search import scans_of
 from bids_harmony.diffusion.gradients import match_shells
 from bids_harmony.exceptions import BidsHarmonyError, NotFetched
+from bids_harmony.io.names import file_stem
+from bids_harmony.methods import check_method_for_series
 from bids_harmony.sites.names import same_site
-from bids_harmony.workflows.models import known_by_model, model_folder, no_profile
-from bids_harmony.workflows.reference_images import ProfileKey, are_given
+from bids_harmony.workflows.models import known_by_model, model_folder
 from bids_harmony.workflows.running import failed_status
-from bids_harmony.workflows.series_models import cached_shells, check_method, no_series
-from bids_harmony.workflows.sound_scans import check_scan, choose_sound
+from bids_harmony.workflows.scan_models import no_profile, no_series
+from bids_harmony.workflows.series_profiles import cached_shells
+from bids_harmony.workflows.site_scans import ProfileKey, are_given, check_scan, choose_sound
 from bids_harmony.workflows.status import why_unseen
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class _Outlook:
         if missing:
             first = missing[0]
             raise NotFetched(
-                f"the {key.modality} scans that would show how {key.site} keys are not here",
+                f"the {key.modality} scans that would show how {key.site} looks are not here",
                 where=scan.label,
                 got=f"{len(missing)} that were not fetched",
                 hint=f"The first, {first.label}: {first.error}",
@@ -225,7 +226,7 @@ class _Outlook:
 
     def check_shells(self, scan: Scan, gradients: Gradients) -> None:
         """Raise what the run would raise for a series: both sites need shells like its own."""
-        check_method(self.settings)
+        check_method_for_series(self.settings.method)
         source = self.target if same_site(scan.site.site, self.target) else scan.site.site
         for site, which in ((self.target, "target site's"), (source, "site's own")):
             shells = None

@@ -12,16 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from bids_harmony.bids.dataset import Problem, ScanSelection
 from bids_harmony.bids.derivative import HASH_FIELD, resume_hash
-from bids_harmony.bids.naming import (
-    file_stem,
-    mask_path,
-    sidecar_path,
-    source_entities,
-    transform_path,
-)
+from bids_harmony.bids.naming import mask_path, sidecar_path, source_entities, transform_path
 from bids_harmony.bids.scan import Scan
 from bids_harmony.exceptions import BidsHarmonyError, InputOutputError
 from bids_harmony.imaging.reference import REFERENCE
+from bids_harmony.io.names import file_stem
 from bids_harmony.io.pointers import check_content, is_named, missing_content
 from bids_harmony.io.reading import object_or_empty
 from bids_harmony.revisions import revisions_of

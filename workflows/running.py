@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = [
     "clear_work",
     "failed_status",
-    "new_log_folder",
     "node_record",
     "prepare_scans",
     "run_scans",
@@ -210,12 +207,6 @@ def node_record(
     return next(
         r for r in records.values() if folder in r.folder.parents and r.folder.name == node
     )
-
-
-def new_log_folder(settings: Settings) -> Path:
-    """A folder for the logs of one run, not made yet."""
-    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.urandom(4).hex()}"
-    return settings.output_dir / "logs" / run_id
 
 
 def write_status(log_dir: Path, statuses: Sequence[ScanStatus]) -> None:

@@ -143,7 +143,7 @@ def report_references(statuses: Iterable[ScanStatus]) -> None:
             raise _error_of(
                 status, "A scan that is to show its site's profile could not be prepared"
             )
-        logger.warning("Not among those that show a site's profile: %s", status.message)
+        logger.warning("Not among the scans that show a site: %s", status.message)
 
 
 def why_unseen(site: str, statuses: Iterable[ScanStatus]) -> BidsHarmonyError | None:
@@ -163,7 +163,7 @@ def why_unseen(site: str, statuses: Iterable[ScanStatus]) -> BidsHarmonyError | 
     failed = [status for status in statuses if status.state == "failed"]
     # Codes above that of bad data are of what can be mended without other scans.
     worst = max(failed, key=lambda status: status.exit_code, default=None)
-    return _error_of(worst, f"No scan shows {site}") if worst else None
+    return _error_of(worst, f"No usable scan shows the site {site}") if worst else None
 
 
 def _error_of(status: ScanStatus, what: str) -> BidsHarmonyError:

@@ -15,13 +15,13 @@ from nibabel.spatialimages import SpatialImage
 from scipy import ndimage
 
 from bids_harmony.api.arguments import check_name, is_image
-from bids_harmony.bids.naming import file_stem
 from bids_harmony.exceptions import ImageError, MissingInput, UsageError
 from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.reference import reference_grid, reference_mask
 from bids_harmony.imaging.volume import Volume, from_image, ras_order, read_volume
 from bids_harmony.io.checks import check_finite, check_values
 from bids_harmony.io.header import sound_orientation
+from bids_harmony.io.names import file_stem
 from bids_harmony.io.nifti_file import parse_nifti, read_content
 from bids_harmony.io.pointers import is_named
 

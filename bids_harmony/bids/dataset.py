@@ -18,11 +18,10 @@ from bids_harmony.bids.inventory import (
     sidecar_applies,
     take_inventory,
 )
-from bids_harmony.bids.naming import file_stem
 from bids_harmony.bids.narrowing import of_the_kind, one_of_each
 from bids_harmony.bids.query import Found, query_images
-from bids_harmony.bids.scan import Scan
-from bids_harmony.bids.site import DatasetSites, SiteEvidence, resolve_sites
+from bids_harmony.bids.scan import Scan, SiteEvidence
+from bids_harmony.bids.site import DatasetSites, resolve_sites
 from bids_harmony.bids.site_tables import read_tables
 from bids_harmony.exceptions import (
     BidsHarmonyError,
@@ -30,6 +29,7 @@ from bids_harmony.exceptions import (
     NothingSelected,
     SiteError,
 )
+from bids_harmony.io.names import file_stem
 from bids_harmony.io.pointers import check_content
 from bids_harmony.settings import MODALITIES, Settings
 from bids_harmony.sites.names import same_site

@@ -10,8 +10,8 @@ import os
 from pathlib import Path
 
 from bids_harmony.bids.inventory import sidecar_applies
-from bids_harmony.bids.naming import file_stem
 from bids_harmony.exceptions import DataError, MissingInput
+from bids_harmony.io.names import file_stem
 from bids_harmony.io.pointers import check_content
 from bids_harmony.io.reading import read_text
 

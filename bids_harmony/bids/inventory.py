@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bids_harmony.bids.naming import file_stem
 from bids_harmony.exceptions import (
     BidsHarmonyError,
     DataError,
@@ -21,6 +20,7 @@ from bids_harmony.exceptions import (
     MissingInput,
     NotBidsError,
 )
+from bids_harmony.io.names import file_stem
 from bids_harmony.io.pointers import is_named, missing_content, subdataset_error
 from bids_harmony.io.reading import read_json
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_harmony.exceptions import UsageError
+from bids_harmony.io.names import file_stem
 from bids_harmony.sites.names import clean_name
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "bids_uri",
-    "file_stem",
     "harmonized_description",
     "harmonized_path",
     "map_path",
@@ -50,11 +50,6 @@ _AFTER_SPACE = (
     "label-",
     "desc-",
 )
-
-
-def file_stem(path: str | Path) -> str:
-    """File name without its (double) extension: ``sub-01_T1w`` of ``sub-01_T1w.nii.gz``."""
-    return Path(path).name.split(".", 1)[0]
 
 
 def source_entities(path: str | Path) -> str:

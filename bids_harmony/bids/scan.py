@@ -1,4 +1,4 @@
-"""One image of the input dataset."""
+"""One image of the input dataset, and how its site is known."""
 
 from __future__ import annotations
 
@@ -7,10 +7,42 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bids_harmony.bids.naming import file_stem
-from bids_harmony.bids.site import SiteEvidence
+from bids_harmony.io.names import file_stem
 
-__all__ = ["Scan"]
+__all__ = ["Scan", "SiteEvidence"]
+
+
+@dataclass(frozen=True)
+class SiteEvidence:
+    """The site of one scan and why.
+
+    Attributes
+    ----------
+    site : str
+        The site's name.
+    source : str
+        The rule that won, in words: ``participants.tsv: site``, ``session label``,
+        ``InstitutionName``, ...
+    vendor, model : str or None
+        Normalized scanner names.
+    field_strength : float or None
+        Nominal, tesla.
+    candidates : tuple of (str, str)
+        Every rule that had an answer and its answer, the winner first.
+    contradictions : tuple of str
+        Statements that cannot all be true.
+    scanner : str or None
+        The scanner in words, as far as all of its scans tell it.
+    """
+
+    site: str
+    source: str
+    vendor: str | None = None
+    model: str | None = None
+    field_strength: float | None = None
+    candidates: tuple[tuple[str, str], ...] = ()
+    contradictions: tuple[str, ...] = ()
+    scanner: str | None = None
 
 
 @dataclass(frozen=True)

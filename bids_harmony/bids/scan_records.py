@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bids_harmony.bids.naming import file_stem, scans_table_path, sidecar_path
+from bids_harmony.bids.naming import scans_table_path, sidecar_path
 from bids_harmony.bids.run_records import RunRecord, Unit, unit_of
+from bids_harmony.io.names import file_stem
 from bids_harmony.io.reading import object_or_empty
 from bids_harmony.sites.names import same_site
 

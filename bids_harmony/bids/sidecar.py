@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bids_harmony.bids.carried import acquisition_fields
 from bids_harmony.bids.derivative import HASH_FIELD
 from bids_harmony.bids.naming import bids_uri
-from bids_harmony.bids.site import SiteEvidence
+from bids_harmony.bids.scan import SiteEvidence
 
 if TYPE_CHECKING:
     from bids_harmony.bids.scan import Scan

@@ -24,9 +24,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from bids_harmony.bids.census import Image
+from bids_harmony.bids.scan import Scan, SiteEvidence
 from bids_harmony.bids.scanner_groups import Observation, ScannerGroup, group_scanners
 from bids_harmony.bids.scanner_names import ScannerWords, scanner_words
 from bids_harmony.bids.scanner_profile import Profile
@@ -46,51 +46,14 @@ from bids_harmony.sites.names import (
     name_key,
 )
 
-if TYPE_CHECKING:
-    from bids_harmony.bids.scan import Scan
-
 __all__ = [
     "DatasetSites",
-    "SiteEvidence",
     "canonical_site",
     "resolve_sites",
 ]
 
 _SIDECAR_FIELDS = ("InstitutionName", "StationName", "DeviceSerialNumber")
 _KIND = "vendor, model and field strength"
-
-
-@dataclass(frozen=True)
-class SiteEvidence:
-    """The site of one scan and why.
-
-    Attributes
-    ----------
-    site : str
-        The site's name.
-    source : str
-        The rule that won, in words: ``participants.tsv: site``, ``session label``,
-        ``InstitutionName``, ...
-    vendor, model : str or None
-        Normalized scanner names.
-    field_strength : float or None
-        Nominal, tesla.
-    candidates : tuple of (str, str)
-        Every rule that had an answer and its answer, the winner first.
-    contradictions : tuple of str
-        Statements that cannot all be true.
-    scanner : str or None
-        The scanner in words, as far as all of its scans tell it.
-    """
-
-    site: str
-    source: str
-    vendor: str | None = None
-    model: str | None = None
-    field_strength: float | None = None
-    candidates: tuple[tuple[str, str], ...] = ()
-    contradictions: tuple[str, ...] = ()
-    scanner: str | None = None
 
 
 @dataclass(frozen=True)

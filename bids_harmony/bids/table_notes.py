@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from bids_harmony.bids.census import Census
-from bids_harmony.bids.naming import file_stem
+from bids_harmony.io.names import file_stem
 
 __all__ = ["about_nobody", "about_other_files", "without_session"]
 

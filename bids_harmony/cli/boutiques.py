@@ -48,7 +48,8 @@ def descriptor() -> dict[str, Any]:
             )
     return {
         "name": "bids_harmony",
-        "tool-version": __version__,
+        # Of the release: the descriptor is committed, and commits have versions of their own.
+        "tool-version": __version__.partition(".post")[0],
         "author": "The bids_harmony developers",
         "description": " ".join((parser.description or "").split()),
         "schema-version": "0.5",

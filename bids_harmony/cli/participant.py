@@ -69,6 +69,7 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
             start_server()
         from bids_harmony.workflows.base import run_participant
 
+        assert log_dir is not None  # only a dry run has none, and it ended above
         write_dataset_files(settings)
         code = ExitCode(run_participant(settings, selection.scans, log_dir=log_dir))
     return worst_code(code, selection.problems)
@@ -139,7 +140,7 @@ def find_target(settings: Settings, selection: ScanSelection, trained: Sequence[
     """
     asked = clean_name(settings.target_site)
     if settings.target_images:
-        from bids_harmony.workflows.reference_images import target_modalities
+        from bids_harmony.workflows.site_scans import target_modalities
 
         target_modalities(settings)
         return asked or GIVEN_SITE

@@ -45,7 +45,7 @@ def format_plan(
     str
     """
     target = settings.target_site if settings.analysis_level == "participant" else None
-    header = ["scan", "site", "known from", "scanner"] + (["target", "output"] if target else [])
+    header = ["scan", "site", "evidence", "scanner"] + (["target", "output"] if target else [])
     used = {scan.path for scan in selection.scans}
     selection = replace(selection, scans=refused.scans) if refused else selection
     rows = []
@@ -214,7 +214,7 @@ def _scanners(selection: ScanSelection) -> list[str]:
     for site, told in sorted(sites.items()):
         lines.append(f"  {site}")
         lines += [
-            f"    {scanner}: {n} scan{'s' if n > 1 else ''}, known from {source}"
+            f"    {scanner}: {n} scan{'s' if n > 1 else ''}, according to {source}"
             for (scanner, source), n in sorted(told.items())
         ]
     return lines

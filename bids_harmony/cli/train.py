@@ -44,6 +44,7 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
     if selection.scans and not (settings.stop_on_first_crash and selection.problems):
         from bids_harmony.workflows.base import run_train
 
+        assert log_dir is not None  # only a dry run has none, and it ended above
         write_dataset_files(settings)
         code = ExitCode(run_train(settings, selection.scans, log_dir=log_dir))
     record_problems(log_dir, selection.problems)

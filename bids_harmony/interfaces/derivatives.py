@@ -202,7 +202,8 @@ def _spatial_reference(image: Path, scan: Any, bids_dir: Path) -> Any:
 
 def figure_path(output_dir: Path, scan: Any, target: str) -> Path:
     """Where the figure of a scan goes: ``sub-X/figures/``, named as the harmonized image."""
-    from bids_harmony.bids.naming import file_stem, harmonized_path
+    from bids_harmony.bids.naming import harmonized_path
+    from bids_harmony.io.names import file_stem
 
     name = file_stem(harmonized_path(output_dir, scan, target))
     return Path(output_dir) / f"sub-{scan.subject}" / "figures" / f"{name}.png"

@@ -156,8 +156,9 @@ class WriteMaps(Adapter):
     def _adapt(self, folder: Path) -> dict:
         from bids_harmony.bids.derivative import write_json
         from bids_harmony.bids.map_sidecar import map_sidecar
-        from bids_harmony.bids.naming import file_stem, map_path, sidecar_path
+        from bids_harmony.bids.naming import map_path, sidecar_path
         from bids_harmony.interfaces.derivatives import copy_output, measured
+        from bids_harmony.io.names import file_stem
 
         scan, settings = self.inputs.scan, self.inputs.settings
         target = self.inputs.target_site if isdefined(self.inputs.target_site) else None

@@ -17,8 +17,8 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bids_harmony.bids.naming import file_stem
 from bids_harmony.interfaces.base import Adapter
+from bids_harmony.io.names import file_stem
 
 __all__ = ["CompareFits", "read_maps"]
 

@@ -22,6 +22,7 @@ from bids_harmony.model.encoder import Encoder, load_encoder
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import NetworkConfig, preset
 from bids_harmony.model.shipped import SHIPPED_MODEL, SHIPPED_SHA256
+from bids_harmony.revisions import revisions_of
 from bids_harmony.sites.image_profile import standardize_codes
 from bids_harmony.sites.prepared_scans import (
     PreparedScan,
@@ -280,7 +281,7 @@ def _about_twins(stage: _TwinStage | None) -> dict[str, Any]:
 def _fingerprint(scans: Sequence[PreparedScan], settings: Settings) -> str:
     options: TrainingSettings = settings.training
     content = {
-        "version": __version__,
+        "revisions": revisions_of("training"),
         "seed": settings.random_seed,
         "voxel_mm": settings.voxel_mm,
         "training": {k: str(v) for k, v in asdict(options).items() if k != "resume"},

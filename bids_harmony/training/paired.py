@@ -22,6 +22,7 @@ from bids_harmony.exceptions import DataError
 from bids_harmony.model.encoder import Encoder
 from bids_harmony.model.method_files import write_method
 from bids_harmony.model.patchgan import start_normal
+from bids_harmony.revisions import revisions_of
 from bids_harmony.sites.prepared_scans import TrainingScan
 from bids_harmony.training.adversarial import AdversarialSchedule, fit_adversarial
 from bids_harmony.training.pairs import PairedScans, PairedSlices, pair_scans
@@ -259,5 +260,10 @@ def _groups(
 
 def _fingerprint(method: str, pairs: Sequence[PairedScans], options: PairedOptions) -> str:
     asked = {k: str(v) for k, v in asdict(options).items()}
-    content = [__version__, method, asked, [[p.subject, p.site, p.digest] for p in pairs]]
+    content = [
+        revisions_of("training"),
+        method,
+        asked,
+        [[p.subject, p.site, p.digest] for p in pairs],
+    ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -10,8 +10,7 @@ from bids_harmony.bids.dataset_files import write_dataset_files
 from bids_harmony.bids.derivative import write_json
 from bids_harmony.bids.map_sidecar import map_sidecar
 from bids_harmony.bids.naming import map_path, sidecar_path
-from bids_harmony.bids.scan import Scan
-from bids_harmony.bids.site import SiteEvidence
+from bids_harmony.bids.scan import Scan, SiteEvidence
 from bids_harmony.diffusion.maps import MAPS
 
 from .test_validator import errors

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from bids_harmony.bids import naming
-from bids_harmony.bids.scan import Scan
-from bids_harmony.bids.site import SiteEvidence
+from bids_harmony.bids.scan import Scan, SiteEvidence
 from bids_harmony.exceptions import UsageError
 from bids_harmony.settings import REPORT_LEVELS
 

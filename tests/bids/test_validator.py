@@ -21,8 +21,8 @@ from bids_harmony.bids.derivative import (
     write_text,
 )
 from bids_harmony.bids.naming import harmonized_path, mask_path, sidecar_path, transform_path
+from bids_harmony.bids.scan import SiteEvidence
 from bids_harmony.bids.sidecar import derived_sidecar, harmonized_sidecar, site_record
-from bids_harmony.bids.site import SiteEvidence
 from bids_harmony.imaging.reference import REFERENCE
 
 

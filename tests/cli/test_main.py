@@ -160,7 +160,7 @@ def test_one_scanner_of_two_as_a_target(call, workflow, hospital):
     code, out, _ = call("--target-site", "COI (111)", "--modalities", "T1w", "--dry-run")
     assert code == 0
     for told in ("COI (111) (its own site)", "desc-harmonizedCOI111_T1w", "'COI' holds",
-                 "  COI (222)\n    222: 1 scan, known from InstitutionName"):  # fmt: skip
+                 "  COI (222)\n    222: 1 scan, according to InstitutionName"):  # fmt: skip
         assert told in out, told
 
 

@@ -16,7 +16,7 @@ def call(cohort, tmp_path, *words):
 def test_boilerplate_alone(cohort, tmp_path):
     assert call(cohort, tmp_path, "--boilerplate-only", "--target-site", "COI") == 0
     logs = tmp_path / "out/logs"
-    assert "the look of COI (method ihf)" in (logs / "CITATION.md").read_text()
+    assert "harmonized to the site COI (method ihf)" in (logs / "CITATION.md").read_text()
     assert "@article{bids," in (logs / "CITATION.bib").read_text()
     assert not list((tmp_path / "out").glob("sub-*"))
 

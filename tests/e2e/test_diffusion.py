@@ -194,7 +194,7 @@ def test_what_is_there_is_not_made_again(again, tmp_path):
     before = digests(out / "sub-T01") | digests(out / "models")
     finished = again()
     assert finished.code == 0 and set(finished.states.values()) == {"skipped"}
-    assert "is known from" not in finished.told
+    assert "Profile of" not in finished.told
     beside(output_of(out, "sub-T01_ses-GE_dwi"), ".bvec").unlink()
     finished = again()
     assert finished.states["sub-T01_ses-GE_dwi"] == "done"
@@ -282,7 +282,7 @@ def test_a_bad_series_is_not_among_those_that_show_a_site(again, tmp_path):
     # The traveller's own series at GE takes the place of the bad one.
     shown = json.loads(sidecar.read_text())["SourceSiteScans"]
     assert shown == ["sub-GE02_dwi", "sub-T01_ses-GE_dwi"]
-    assert "Not among those that show a site's look" in finished.told
+    assert "Not among the scans that show a site" in finished.told
 
 
 def test_a_given_series_stands_for_the_target(again, tmp_path):

@@ -72,7 +72,7 @@ def test_of_a_failed_run_what_was_asked_for(work_after, tmp_path, keep, stays):
 
 
 def test_looks_of_sites_leave_nothing_either(bids, trained, tmp_path):
-    """The scans that show a site's look are prepared in the work folder, and then not needed."""
+    """The scans that show a site are prepared in the work folder, and then not needed."""
     out = tmp_path / "out"
     copy_fits(trained, out, "SIEMENS01")
     finished = run(

@@ -93,8 +93,8 @@ def test_members_of_gzip_are_joined_and_zeros_may_follow():
 
 
 def test_texts_are_not_larger_than_any_text(tmp_path):
-    from bids_harmony import reading
     from bids_harmony.bids.inventory import read_json_object
+    from bids_harmony.io import reading
 
     with open(tmp_path / "a.json", "wb") as file:
         file.truncate(reading.MOST_TEXT + 1)  # takes no room on the disk

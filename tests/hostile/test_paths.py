@@ -10,8 +10,8 @@ import pytest
 from bids_harmony.bids.dataset import find_scans
 from bids_harmony.bids.naming import harmonized_path, mask_path, report_path, summary_path
 from bids_harmony.bids.run_records import unit_of
-from bids_harmony.bids.scan import Scan
-from bids_harmony.bids.site import SiteEvidence, canonical_site
+from bids_harmony.bids.scan import Scan, SiteEvidence
+from bids_harmony.bids.site import canonical_site
 from bids_harmony.cli.folders import check_output_links
 from bids_harmony.cli.parser import parse_settings
 from bids_harmony.exceptions import BidsHarmonyError, CannotCreateOutput, UsageError

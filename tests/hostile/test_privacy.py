@@ -110,9 +110,8 @@ def test_pages_sidecars_and_tables_never_name_folders(told, tmp_path):
 
 def test_sidecars_leave_the_person_out():
     from bids_harmony.bids.raw_layout import raw_sidecar
-    from bids_harmony.bids.scan import Scan
+    from bids_harmony.bids.scan import Scan, SiteEvidence
     from bids_harmony.bids.sidecar import harmonized_sidecar
-    from bids_harmony.bids.site import SiteEvidence
 
     metadata = {
         "PatientName": NAME, "PatientBirthDate": BORN, "EchoTime": 0.003,

@@ -40,7 +40,7 @@ def test_a_full_disk_and_full_memory_ask_to_try_again(tmp_path, error):
 
 
 def test_a_disk_that_fails_in_a_library_has_its_code(tmp_path):
-    with pytest.raises(InputOutputError, match=r"look\.npz"):
+    with pytest.raises(InputOutputError, match=r"comparison\.npz"):
         _Raise(OSError(errno.EIO, "Input/output error", "comparison.npz")).run(cwd=str(tmp_path))
     assert read_failure(tmp_path).exit_code == ExitCode.INPUT_OUTPUT
 

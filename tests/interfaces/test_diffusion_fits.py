@@ -15,8 +15,7 @@ import pytest
 from nipype.interfaces.base import isdefined
 from nipype.pipeline.engine import Node, Workflow
 
-from bids_harmony.bids.scan import Scan
-from bids_harmony.bids.site import SiteEvidence
+from bids_harmony.bids.scan import Scan, SiteEvidence
 from bids_harmony.diffusion import noddi
 from bids_harmony.exceptions import DataError
 from bids_harmony.interfaces.diffusion_fits import FitNoddi, FitTensor, WriteMaps

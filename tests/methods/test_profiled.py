@@ -33,8 +33,8 @@ def other_look(world):
     return replace(world.profiles["GE"], site="COI")
 
 
-def look_of(profileed, site="COI"):
-    return profileed.profile("T1w", site).landmarks
+def look_of(profiled, site="COI"):
+    return profiled.profile("T1w", site).landmarks
 
 
 def test_images_given_in_the_place_of_a_known_site_win(world, model, cache, other_look):
@@ -42,13 +42,13 @@ def test_images_given_in_the_place_of_a_known_site_win(world, model, cache, othe
     assert np.array_equal(look_of(plain), world.profiles["COI"].landmarks)
     to_coi, to_ge = (plain.identity("T1w", "GE", site) for site in ("COI", "GE"))
     cache.write(other_look, {"given": True})
-    profileed = Profiled(model, cache)
-    assert np.array_equal(look_of(profileed), other_look.landmarks)
-    assert np.array_equal(profileed.target_quantiles("T1w", "COI"), other_look.quantiles)
-    # What was harmonized to the model's look is not taken for this one, nor is another's changed.
-    assert profileed.identity("T1w", "GE", "COI") != to_coi
-    assert profileed.identity("T1w", "GE", "GE") == to_ge
-    assert profileed.own_sites("T1w") == profileed.sites("T1w") == ("COI", "GE")
+    profiled = Profiled(model, cache)
+    assert np.array_equal(look_of(profiled), other_look.landmarks)
+    assert np.array_equal(profiled.target_quantiles("T1w", "COI"), other_look.quantiles)
+    # What was harmonized to the model's own is not taken for this one; the others stay.
+    assert profiled.identity("T1w", "GE", "COI") != to_coi
+    assert profiled.identity("T1w", "GE", "GE") == to_ge
+    assert profiled.own_sites("T1w") == profiled.sites("T1w") == ("COI", "GE")
 
 
 def test_a_profile_of_a_known_sites_own_scans_does_not_count(world, model, cache, other_look):
@@ -58,30 +58,30 @@ def test_a_profile_of_a_known_sites_own_scans_does_not_count(world, model, cache
 
 
 def test_the_shelf_tells_what_the_model_does_not_know(model, cache, other_look):
-    profileed = Profiled(model, cache)
+    profiled = Profiled(model, cache)
     with pytest.raises(SiteError, match="knows no site 'new'"):
-        profileed.profile("T1w", "new")
+        profiled.profile("T1w", "new")
     # A profile that another job has put there since is found.
     cache.write(replace(other_look, site="new"), {})
-    assert profileed.has_profile("T1w", "new") and "new" in profileed.sites("T1w")
-    assert profileed.own_sites("T1w") == ("COI", "GE")
-    assert np.array_equal(look_of(profileed, "new"), other_look.landmarks)
+    assert profiled.has_profile("T1w", "new") and "new" in profiled.sites("T1w")
+    assert profiled.own_sites("T1w") == ("COI", "GE")
+    assert np.array_equal(look_of(profiled, "new"), other_look.landmarks)
 
 
 def test_a_models_own_profiles_can_be_left_aside(world, model, cache):
     finer = replace(cache, voxel_mm=2.0)
-    profileed = Profiled(model, finer, own_profiles=False)
-    assert profileed.voxel_mm == 2.0
-    assert profileed.sites("T1w") == () and not profileed.has_profile("T1w", "COI")
+    profiled = Profiled(model, finer, own_profiles=False)
+    assert profiled.voxel_mm == 2.0
+    assert profiled.sites("T1w") == () and not profiled.has_profile("T1w", "COI")
     assert Profiled(model, finer).voxel_mm == 5.0
 
 
 def test_evidence_is_that_of_the_closed_form_and_none_where_a_site_is_not_known(model):
-    profileed = Profiled(model)
-    pair = (profileed.profile("T1w", site) for site in ("GE", "COI"))
-    assert profileed.evidence("T1w", "GE", "COI") is site_evidence(*pair)
-    assert profileed.evidence("T1w", "GE", "GE") is None
-    assert profileed.evidence("T1w", "GE", "nowhere") is None
+    profiled = Profiled(model)
+    pair = (profiled.profile("T1w", site) for site in ("GE", "COI"))
+    assert profiled.evidence("T1w", "GE", "COI") is site_evidence(*pair)
+    assert profiled.evidence("T1w", "GE", "GE") is None
+    assert profiled.evidence("T1w", "GE", "nowhere") is None
 
 
 @pytest.mark.parametrize("method", ["cgan", "simix", "ssimh", "histogram-n4"])

@@ -212,7 +212,7 @@ def test_settings_software_and_methods(out):
     assert "Run run1" in run and "bids_harmony 9.8.7, Python 3.11" in run and "numpy 2.3.5" in run
     assert 'method = "ihf"' in run
     methods = words(tree.get_element_by_id("methods"))
-    assert "bids_harmony 9.8.7" in methods and "the look of COI (method ihf)" in methods
+    assert "bids_harmony 9.8.7" in methods and "harmonized to the site COI (method ihf)" in methods
     assert "0.457" in words(tree.get_element_by_id("diffusion"))
     assert "Diffusion series" in methods and "10.1016/j.neuroimage.2016.04.041" in methods
     assert "own foreground" not in methods

@@ -1,4 +1,4 @@
-"""What two sites differ in, from the looks of single scans."""
+"""What two sites differ in, from the measures of single scans."""
 
 from dataclasses import replace
 

@@ -169,7 +169,7 @@ def _logs(scripts: Path) -> str:
 
 
 def _products(out: Path) -> dict[str, str]:
-    """Digests of what harmonization made: of every subject, and the looks of the sites."""
+    """Digests of what harmonization made: of every subject, and the profiles of the sites."""
     found = {}
     for top in (*sorted(out.glob("sub-*/")), out / "models"):
         found |= {f"{top.name}/{name}": digest for name, digest in digests(top).items()}

@@ -36,12 +36,12 @@ def write_scans(folder: Path) -> list[TrainingScan]:
     return scans
 
 
-def train(folder: Path) -> dict:
+def train(folder: Path, training: TrainingSettings = TRAINING) -> dict:
     """Train into ``FOLDER/models``."""
     folder.mkdir(exist_ok=True)
     first = started_together()[0] == 0
     settings = Settings(
-        folder, folder, "train", voxel_mm=VOXEL_MM, nprocs=1, device="cpu", training=TRAINING
+        folder, folder, "train", voxel_mm=VOXEL_MM, nprocs=1, device="cpu", training=training
     )
     return train_model(write_scans(folder) if first else (), settings, folder / "models")
 

@@ -216,7 +216,7 @@ s = Settings(Path({str(settings.bids_dir)!r}), Path({str(out)!r}), "participant"
              target_site="B", model_dir=Path({str(settings.model_dir)!r}),
              sloppy=True, device="cpu",
              work_dir=Path({str(work)!r}), nprocs=2, omp_nthreads=1, memory_mb=8000)
-sys.exit(run_participant(s, find_scans(s).scans))
+sys.exit(run_participant(s, find_scans(s).scans, log_dir=s.output_dir / "logs" / "run"))
 """
     root = Path(__file__).resolve().parents[2]
     run = subprocess.run(

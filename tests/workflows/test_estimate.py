@@ -9,8 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_harmony.bids.scan import Scan
-from bids_harmony.bids.site import SiteEvidence
+from bids_harmony.bids.scan import Scan, SiteEvidence
 from bids_harmony.settings import Settings, TrainingSettings
 from bids_harmony.workflows.anat import HEAD_GIB
 from bids_harmony.workflows.dwi import SERIES_GIB
@@ -39,7 +38,7 @@ def settings() -> Settings:
 
 
 def test_one_usual_head(scan, settings):
-    needs = participant_needs([[scan(256, 256, 192)]], settings, looks=0)
+    needs = participant_needs([[scan(256, 256, 192)]], settings, unknown=0)
     # 1.25 times the largest step and the program itself.
     assert needs == Resources(2, 4 * 1024, 30)
     assert needs.memory_mb / 1024 >= 1.25 * (HEAD_GIB + 1)
@@ -48,31 +47,33 @@ def test_one_usual_head(scan, settings):
 
 
 def test_small_images_need_no_less_and_large_ones_more(scan, settings):
-    usual = participant_needs([[scan(256, 256, 192)]], settings, looks=0)
-    assert participant_needs([[scan(64, 64, 40)]], settings, looks=0) == usual
-    fine = participant_needs([[scan(512, 512, 384)] * 2], settings, looks=0)
+    usual = participant_needs([[scan(256, 256, 192)]], settings, unknown=0)
+    assert participant_needs([[scan(64, 64, 40)]], settings, unknown=0) == usual
+    fine = participant_needs([[scan(512, 512, 384)] * 2], settings, unknown=0)
     assert fine.memory_mb >= 1.25 * 16 * HEAD_GIB * 1024 and fine.minutes > usual.minutes
 
 
 def test_the_largest_unit_counts(scan, settings):
     head, series = scan(256, 256, 192), scan(140, 140, 90, 150, modality="dwi")
-    both = participant_needs([[head], [head, series], [head]], settings, looks=0)
+    both = participant_needs([[head], [head, series], [head]], settings, unknown=0)
     assert both.memory_mb >= 1.25 * (HEAD_GIB + SERIES_GIB + 1) * 1024
-    assert both == participant_needs([[series, head]], settings, looks=0)
+    assert both == participant_needs([[series, head]], settings, unknown=0)
 
 
 def test_memory_follows_the_steps_that_run_at_once(scan, settings):
     head = scan(256, 256, 192)
-    one, four = (participant_needs([[head] * 6], settings, looks=0, cpus=cpus) for cpus in (1, 4))
+    one, four = (
+        participant_needs([[head] * 6], settings, unknown=0, cpus=cpus) for cpus in (1, 4)
+    )
     assert four.memory_mb > 2 * one.memory_mb and one.minutes > four.minutes
-    assert participant_needs([[head] * 20], settings, looks=0).cpus == 8
-    asked = participant_needs([[head]], settings, looks=0, cpus=3, memory_mb=999)
+    assert participant_needs([[head] * 20], settings, unknown=0).cpus == 8
+    asked = participant_needs([[head]], settings, unknown=0, cpus=3, memory_mb=999)
     assert (asked.cpus, asked.memory_mb) == (3, 999)
 
 
-def test_time_to_wait_for_looks_of_sites(scan, settings):
+def test_time_to_wait_for_profiles_of_sites(scan, settings):
     units = [[scan(256, 256, 192)]]
-    few, many = (participant_needs(units, settings, looks=n).minutes for n in (2, 40))
+    few, many = (participant_needs(units, settings, unknown=n).minutes for n in (2, 40))
     # 40 x 5 scans of 80 s on two processors, four times over.
     assert many >= 40 * 5 * 80 / 2 * 4 / 60 and few < many / 10
 
@@ -81,8 +82,8 @@ def test_a_header_that_cannot_be_read_is_counted_as_usual(tmp_path, scan, settin
     head = scan(256, 256, 192)
     broken = replace(head, path=tmp_path / "no_T1w.nii.gz")
     broken.path.write_bytes(b"")
-    usual = participant_needs([[head]], settings, looks=0)
-    assert participant_needs([[broken]], settings, looks=0) == usual
+    usual = participant_needs([[head]], settings, unknown=0)
+    assert participant_needs([[broken]], settings, unknown=0) == usual
     assert "no_T1w" in caplog.text
 
 

@@ -73,7 +73,7 @@ def test_the_target_s_only_scan_is_cut_off(people):
     cut.write_bytes(cut.read_bytes()[:500])
     scans, problems = forecast(people)
     assert scans == [] and {e.exit_code for e in problems.values()} == {ExitCode.INPUT_OUTPUT}
-    assert "No scan shows the look of T" in str(problems["sub-a_T1w"])
+    assert "No usable scan shows the site T" in str(problems["sub-a_T1w"])
     # Another one of the site will do, however many come before it.
     people.image("sub-zz/anat/sub-zz_T1w", InstitutionName="T")
     scans, problems = forecast(people, bank_scans=1, participant_labels=("a",))

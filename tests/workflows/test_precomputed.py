@@ -8,8 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from bids_harmony.bids.scan import Scan
-from bids_harmony.bids.site import SiteEvidence
+from bids_harmony.bids.scan import Scan, SiteEvidence
 from bids_harmony.exceptions import MissingInput
 from bids_harmony.settings import Settings
 from bids_harmony.workflows.cohort import companion_of

@@ -37,7 +37,7 @@ def test_a_run_leaves_a_page_with_all_pictures_of_every_person(finished):
         assert len(page.xpath("//img")) == images * len(PICTURES)
         assert len(page.xpath("//figure[@class='compare']")) == images
     text = (out / "logs/CITATION.md").read_text()
-    assert "T1w, T2w scans were given the look of B" in text
+    assert "T1w, T2w scans were harmonized to the site B" in text
     assert "own foreground" in text and "deepbet" not in text
 
 

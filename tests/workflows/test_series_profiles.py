@@ -1,4 +1,4 @@
-"""Looks of sites in diffusion series: kept while images, tables and settings are the same."""
+"""Profiles of sites in diffusion series: kept while images, tables, settings are the same."""
 
 from __future__ import annotations
 
@@ -9,19 +9,14 @@ import numpy as np
 import pytest
 
 from bids_harmony.bids.dataset import ScanSelection
-from bids_harmony.bids.scan import Scan
-from bids_harmony.bids.site import SiteEvidence
+from bids_harmony.bids.scan import Scan, SiteEvidence
 from bids_harmony.diffusion.features import B0_KEY
 from bids_harmony.exceptions import InputOutputError
 from bids_harmony.settings import Settings
 from bids_harmony.sites.image_profile import ImageProfile
-from bids_harmony.workflows import series_profiles
-from bids_harmony.workflows.series_profiles import (
-    is_known,
-    make_series_profiles,
-    series_cache,
-    series_profile_path,
-)
+from bids_harmony.workflows.profiles import profile_cache
+from bids_harmony.workflows.series_profiles import SeriesProfiles, series_profile_path
+from bids_harmony.workflows.site_scans import ProfileKey
 from bids_harmony.workflows.status import ScanStatus
 
 HARMONIZER = SimpleNamespace(encoder=SimpleNamespace(sha256="e"))
@@ -46,7 +41,7 @@ def profile(site: str, key: str, scans: tuple[str, ...]) -> ImageProfile:
     )  # fmt: skip
 
 
-class Look:
+class Numbers:
     shells = (1000.0,)
 
     def __init__(self, labels):
@@ -72,8 +67,8 @@ def world(tmp_path, monkeypatch):
         assert whole_dataset
         return ScanSelection(tuple(people), ())
 
-    def prepare(settings, chosen, everyone, log_dir):
-        labels = {scan.label for scans in chosen.values() for scan in scans}
+    def prepare(self, work, everyone, log_dir):
+        labels = {scan.label for scan in work}
         states = {
             label: ScanStatus(label, "failed", "X", "I/O error.", 74)
             if label in broken
@@ -85,41 +80,46 @@ def world(tmp_path, monkeypatch):
     def build(site, scans, encoder, *, cells, voxel_mm):
         labels = tuple(label for label, _ in scans)
         made.append((site, labels))
-        return Look(labels), [profile(site, key, labels) for key in (B0_KEY, *shells)]
+        return Numbers(labels), [profile(site, key, labels) for key in (B0_KEY, *shells)]
 
     monkeypatch.setattr("bids_harmony.bids.dataset.find_scans", find_scans)
     monkeypatch.setattr("bids_harmony.sites.series_profile.build_series_profiles", build)
-    monkeypatch.setattr(series_profiles, "_prepare", prepare)
+    monkeypatch.setattr(SeriesProfiles, "prepare", prepare)
     return SimpleNamespace(
         settings=settings, people=people, made=made, broken=broken, shells=shells, log=tmp_path
     )
 
 
-def look(world, settings=None):
-    return make_series_profiles(["A", "B"], settings or world.settings, HARMONIZER, world.log)
+def make(world, settings=None):
+    keys = [ProfileKey("A", "dwi"), ProfileKey("B", "dwi")]
+    return SeriesProfiles(settings or world.settings, HARMONIZER).make(keys, world.log)
+
+
+def is_known(site, settings):
+    return SeriesProfiles(settings, HARMONIZER).is_known(ProfileKey(site, "dwi"))
 
 
 def test_a_site_is_looked_at_once_by_as_many_people_as_asked_for(world):
-    assert not is_known("A", world.settings, HARMONIZER)
-    look(world)
+    assert not is_known("A", world.settings)
+    make(world)
     assert world.made == [("A", ("sub-1_dwi", "sub-2_dwi")), ("B", ("sub-4_dwi",))]
-    assert is_known("A", world.settings, HARMONIZER)
-    look(world)
+    assert is_known("A", world.settings)
+    make(world)
     assert len(world.made) == 2
 
 
-@pytest.mark.parametrize("spoilt", [".nii", ".bval", ".bvec", "look", "profile"])
+@pytest.mark.parametrize("spoilt", [".nii", ".bval", ".bvec", "numbers", "profile"])
 def test_what_has_changed_is_looked_at_again_and_no_more(world, spoilt):
-    look(world)
-    cache = series_cache(world.settings)
-    if spoilt == "look":
+    make(world)
+    cache = profile_cache(world.settings, series=True)
+    if spoilt == "numbers":
         series_profile_path(cache, "A").unlink()
     elif spoilt == "profile":
         cache.remove("A", B0_KEY)
     else:
         world.people[0].path.with_suffix(spoilt).write_bytes(b"another content")
     world.shells.remove("dwi-b2000")
-    look(world)
+    make(world)
     assert [site for site, _ in world.made] == ["A", "B", "A"]
     # A shell that the site has no more is forgotten.
     assert cache.read("A", "dwi-b1000") and cache.read("A", "dwi-b2000") is None
@@ -128,34 +128,35 @@ def test_what_has_changed_is_looked_at_again_and_no_more(world, spoilt):
 
 def test_settings_that_count_and_settings_that_do_not(world):
     volumes = replace(world.settings, dwi_mode="volume")
-    look(world)
-    assert not is_known("A", volumes, HARMONIZER)
-    assert not is_known("A", replace(world.settings, b0_threshold=10.0), HARMONIZER)
-    assert is_known("A", replace(world.settings, voxel_mm=3.0, n4=True), HARMONIZER)
-    assert is_known("A", replace(world.settings, dwi_mode="attenuation"), HARMONIZER)
-    look(world, volumes)
+    make(world)
+    assert not is_known("A", volumes)
+    assert not is_known("A", replace(world.settings, b0_threshold=10.0))
+    assert is_known("A", replace(world.settings, voxel_mm=3.0, n4=True))
+    assert is_known("A", replace(world.settings, dwi_mode="attenuation"))
+    make(world, volumes)
     # What was made for single volumes serves the others.
-    assert is_known("A", world.settings, HARMONIZER)
+    assert is_known("A", world.settings)
 
 
 def test_a_series_of_no_use_stands_for_no_site(world, caplog):
     world.broken.update({"sub-1_dwi", "sub-4_dwi"})
-    unseen = look(world)
+    unseen = make(world)
     assert world.made == [("A", ("sub-2_dwi",))]
-    assert "No usable diffusion series of B" in caplog.text
-    assert not is_known("B", world.settings, HARMONIZER)
-    # Whoever needs B's look is told why there is none; A has another series.
-    assert unseen.keys() == {"B"} and isinstance(unseen["B"], InputOutputError)
-    assert "sub-4_dwi" in str(unseen["B"])
+    assert "No usable dwi series of B" in caplog.text
+    assert not is_known("B", world.settings)
+    # Whoever needs B's profile is told why there is none; A has another series.
+    assert [key.site for key in unseen] == ["B"]
+    (why,) = unseen.values()
+    assert isinstance(why, InputOutputError) and "sub-4_dwi" in str(why)
 
 
 def test_given_series_stand_for_the_target_until_they_are_gone(world, tmp_path):
-    look(world)
+    make(world)
     given = series(tmp_path / "given", "x", "A")
     asked = replace(world.settings, target_images=(given.path,))
-    assert not is_known("A", asked, HARMONIZER) and is_known("B", asked, HARMONIZER)
-    look(world, asked)
+    assert not is_known("A", asked) and is_known("B", asked)
+    make(world, asked)
     assert world.made[2:] == [("A", ("sub-x_dwi",))]
-    assert is_known("A", asked, HARMONIZER) and not is_known("A", world.settings, HARMONIZER)
+    assert is_known("A", asked) and not is_known("A", world.settings)
     given.gradients[0].write_bytes(b"another content")
-    assert not is_known("A", asked, HARMONIZER)
+    assert not is_known("A", asked)

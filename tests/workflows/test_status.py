@@ -1,4 +1,4 @@
-"""Why a site's look cannot be had, in the words and with the code of the scan that failed."""
+"""Why a site's profile cannot be had, in the words and with the code of the scan that failed."""
 
 from __future__ import annotations
 

@@ -31,7 +31,8 @@ def test_train_prepares_scans_and_hands_them_over(settings, finished, monkeypatc
     room.fit_method = fit_method
     monkeypatch.setitem(sys.modules, "bids_harmony.training.fit", room)
     settings = replace(settings, analysis_level="train", target_site=None, keep_workdir="never")
-    assert run_train(settings, find_scans(settings).scans) == ExitCode.DONE
+    logs = settings.output_dir / "logs" / "run"
+    assert run_train(settings, find_scans(settings).scans, log_dir=logs) == ExitCode.DONE
     shape = reference_grid(8.0).shape
     assert seen.pop("out_dir") == settings.output_dir / "models"
     assert seen.pop("method") == "ihf"
@@ -55,13 +56,14 @@ def test_training_on_too_little_names_the_scans_that_failed(settings, monkeypatc
     room.fit_method = fit_method
     monkeypatch.setitem(sys.modules, "bids_harmony.training.fit", room)
     settings = replace(settings, analysis_level="train", target_site=None, modalities=("T1w",))
+    logs = settings.output_dir / "logs" / "run"
     if readable:
         with pytest.raises(DataError):
-            run_train(settings, find_scans(settings).scans)
+            run_train(settings, find_scans(settings).scans, log_dir=logs)
         return
     bad = settings.bids_dir / "sub-02/anat/sub-02_T1w.nii.gz"
     bad.write_bytes(bad.read_bytes()[:2000])
-    assert run_train(settings, find_scans(settings).scans) == ExitCode.INPUT_OUTPUT
+    assert run_train(settings, find_scans(settings).scans, log_dir=logs) == ExitCode.INPUT_OUTPUT
 
 
 def test_every_method_has_a_folder_of_its_own(settings, tmp_path):

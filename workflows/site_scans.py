@@ -1,34 +1,43 @@
-"""Which images stand for a site, and whether they are still those that a profile was made of."""
+"""Which scans show a site, and whether they are still those that its profile was made of."""
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_harmony.bids.gradient_tables import gradient_tables
-from bids_harmony.bids.site import SiteEvidence
-from bids_harmony.exceptions import MissingInput, UsageError
+from bids_harmony.bids.scan import SiteEvidence
+from bids_harmony.diffusion.gradient_files import read_gradients
+from bids_harmony.exceptions import BidsHarmonyError, MissingInput, UsageError
+from bids_harmony.io.header_check import check_header
 from bids_harmony.io.pointers import check_content, is_named
 from bids_harmony.sites.names import same_site
 from bids_harmony.workflows.precomputed import file_sha256
 
 if TYPE_CHECKING:
     from bids_harmony.bids.scan import Scan
+    from bids_harmony.diffusion.gradients import Gradients
     from bids_harmony.settings import Settings
 
 __all__ = [
     "ProfileKey",
     "are_given",
     "balanced",
+    "check_scan",
     "choose_scans",
+    "choose_sound",
+    "gradients_of",
     "image_digests",
     "reference_images",
     "same_images",
     "target_modalities",
 ]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,62 @@ def reference_images(
         return tuple(_given_scan(path, key) for path in _given(settings, key.modality))
     own = [s for s in everyone if s.modality == key.modality and same_site(s.site.site, key.site)]
     return choose_scans(balanced(own, settings), settings.bank_scans)
+
+
+def check_scan(scan: Scan, settings: Settings) -> Gradients | None:
+    """Read the header of a scan, and the tables of a series.
+
+    Returns
+    -------
+    Gradients or None
+        Of a series.
+
+    Raises
+    ------
+    MissingInput, InputOutputError, DataError
+        What whoever reads all of it will say.
+    """
+    shape = check_header(scan.path, series=scan.gradients is not None)
+    if scan.gradients is None:
+        return None
+    return read_gradients(*scan.gradients, shape[3], b0_threshold=settings.b0_threshold)
+
+
+def choose_sound(
+    key: ProfileKey,
+    settings: Settings,
+    everyone: Sequence[Scan],
+    *,
+    check: Callable[[Scan, Settings], object] = check_scan,
+    quiet: bool = False,
+) -> tuple[Scan, ...]:
+    """As `reference_images`, but scans that cannot be used are chosen only where all are such.
+
+    What is left out is told with its reason.
+
+    Parameters
+    ----------
+    key, settings, everyone
+        As for `reference_images`.
+    check : callable
+        As `check_scan`.
+    quiet : bool
+        Say nothing of what is left out.
+    """
+    if are_given(key, settings):
+        return reference_images(key, settings, everyone)
+
+    def is_sound(scan: Scan) -> bool:
+        try:
+            check(scan, settings)
+        except BidsHarmonyError as error:
+            if not quiet:
+                logger.warning("Not among the scans that show a site: %s", error)
+            return False
+        return True
+
+    own = [s for s in everyone if s.modality == key.modality and same_site(s.site.site, key.site)]
+    return reference_images(key, settings, [s for s in own if is_sound(s)] or own)
 
 
 def balanced(scans: Sequence[Scan], settings: Settings) -> list[Scan]:
@@ -191,3 +256,20 @@ def _place(path: Path, settings: Settings) -> str:
     if path.is_relative_to(settings.bids_dir):
         return path.relative_to(settings.bids_dir).as_posix()
     return str(path)
+
+
+def gradients_of(scan: Scan, settings: Settings) -> Gradients:
+    """The series' gradients, from its tables and the header of its image."""
+    import nibabel as nib
+
+    from bids_harmony.diffusion.gradient_files import read_gradients
+    from bids_harmony.diffusion.series import open_series
+
+    try:
+        shape = nib.load(scan.path).shape  # type: ignore[attr-defined]
+    except (OSError, ValueError, nib.filebasedimages.ImageFileError):
+        shape = ()
+    # What else is wrong with an image is told by whoever reads all of it.
+    n_volumes = shape[3] if len(shape) == 4 else open_series(scan.path).shape[3]
+    bval, bvec = scan.gradients or (scan.path, scan.path)
+    return read_gradients(bval, bvec, n_volumes, b0_threshold=settings.b0_threshold)

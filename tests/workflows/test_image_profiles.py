@@ -12,8 +12,7 @@ import pytest
 
 from bids_harmony.bids.dataset import find_scans
 from bids_harmony.bids.dataset_files import write_dataset_files
-from bids_harmony.bids.scan import Scan
-from bids_harmony.bids.site import SiteEvidence
+from bids_harmony.bids.scan import Scan, SiteEvidence
 from bids_harmony.exceptions import (
     ExitCode,
     InputOutputError,
@@ -22,21 +21,15 @@ from bids_harmony.exceptions import (
     UsageError,
 )
 from bids_harmony.imaging.reference import reference_grid, reference_t1w
-from bids_harmony.methods.profile_encoder import encoder_and_cells
-from bids_harmony.workflows import site_profiles
 from bids_harmony.workflows.base import run_participant
+from bids_harmony.workflows.image_profiles import ImageProfiles
 from bids_harmony.workflows.models import load_model
-from bids_harmony.workflows.reference_images import (
+from bids_harmony.workflows.profiles import profile_cache
+from bids_harmony.workflows.site_scans import (
     ProfileKey,
     image_digests,
     reference_images,
     target_modalities,
-)
-from bids_harmony.workflows.site_profiles import (
-    make_profiles,
-    missing_profiles,
-    profile_cache,
-    profile_recipe,
 )
 from bids_harmony.workflows.status import ScanStatus
 
@@ -131,7 +124,7 @@ def test_the_second_job_asks_the_dataset_nothing(zero_shot, monkeypatch):
     def never(*args, **kwargs):
         raise AssertionError("profiles were made again")
 
-    monkeypatch.setattr(site_profiles, "make_profiles", never)
+    monkeypatch.setattr(ImageProfiles, "make", never)
     code, states = run(zero_shot)
     assert code == ExitCode.DONE
     assert {s["state"] for s in states.values()} == {"skipped"}
@@ -144,7 +137,7 @@ def test_the_second_job_asks_the_dataset_nothing(zero_shot, monkeypatch):
 
 
 def missing(settings, scans):
-    return missing_profiles(settings, scans, load_model(settings)[1])
+    return ImageProfiles(settings, load_model(settings)[1]).missing(scans)
 
 
 def test_a_changed_image_of_the_target_makes_its_profile_anew(zero_shot):
@@ -233,9 +226,8 @@ def known(tmp_path, zero_shot):
     image.write_bytes(b"an image")
     plain = replace(zero_shot, method="histogram", model_dir=folder)
     given = replace(plain, target_images=(image,))
-    encoder, cells = encoder_and_cells(load_model(plain)[1])
     made_of = {
-        "recipe": profile_recipe(given, encoder_sha256=encoder.sha256, cells=cells),
+        "recipe": ImageProfiles(given, load_model(plain)[1]).recipes()[0],
         "given": True,
         "images": image_digests([image], given),
     }
@@ -267,8 +259,8 @@ def test_the_models_own_profile_counts_again_without_the_images(known, tmp_path,
     def never(*args, **kwargs):
         raise AssertionError("scans were prepared for a site that the model knows")
 
-    monkeypatch.setattr(site_profiles, "_prepare", never)
-    make_profiles(plain, [T1W], load_model(plain)[1], tmp_path)
+    monkeypatch.setattr(ImageProfiles, "prepare", never)
+    ImageProfiles(plain, load_model(plain)[1]).make([T1W], tmp_path)
     assert missing(plain, target) == []
     assert np.array_equal(landmarks_of(plain), own)
     assert not np.array_equal(own, look.landmarks)
@@ -279,19 +271,19 @@ def test_a_site_is_not_shown_by_other_images_than_those_given(known, tmp_path, m
     # A site's own scans made it; the image that is given now turns out to be of no use.
     profile_cache(given).write(look, made_of | {"given": False, "images": {}})
 
-    def nothing(settings, chosen, *_):
-        labels = {scan.label for scans in chosen.values() for scan in scans}
+    def nothing(self, work, *_):
+        labels = {scan.label for scan in work}
         return {}, {label: ScanStatus(label, "failed") for label in labels}
 
-    monkeypatch.setattr(site_profiles, "_prepare", nothing)
-    make_profiles(given, [T1W], load_model(given)[1], tmp_path)
+    monkeypatch.setattr(ImageProfiles, "prepare", nothing)
+    ImageProfiles(given, load_model(given)[1]).make([T1W], tmp_path)
     assert profile_cache(given).made_of("B", "T1w") is None
 
 
 @pytest.mark.parametrize(
     ("code", "stops"), [(ExitCode.TRY_AGAIN, True), (ExitCode.BAD_DATA, False)]
 )
-def test_a_look_is_not_made_of_fewer_scans_because_memory_ran_out(
+def test_a_profile_is_not_made_of_fewer_scans_because_memory_ran_out(
     zero_shot, monkeypatch, code, stops
 ):
     def prepare(settings, scans, everyone, **_):
@@ -302,9 +294,9 @@ def test_a_look_is_not_made_of_fewer_scans_because_memory_ran_out(
     logs = zero_shot.output_dir / "logs"
     if stops:
         with pytest.raises(TryAgain, match="no luck"):
-            make_profiles(zero_shot, [T1W], harmonizer, logs)
+            ImageProfiles(zero_shot, harmonizer).make([T1W], logs)
     else:
-        make_profiles(zero_shot, [T1W], harmonizer, logs)
+        ImageProfiles(zero_shot, harmonizer).make([T1W], logs)
     assert cache(zero_shot) == []
 
 
@@ -317,10 +309,10 @@ def test_a_look_is_not_made_of_fewer_scans_because_memory_ran_out(
         ("sub-01_T1w", "histogram", {"sub-01_T1w": None, "sub-02_T1w": None}),
     ],
 )
-def test_who_needs_a_look_that_no_scan_shows_fails_as_the_scan_did(
+def test_who_needs_a_profile_that_no_scan_shows_fails_as_the_scan_did(
     zero_shot, monkeypatch, broken, method, codes
 ):
-    from bids_harmony.workflows import base, running
+    from bids_harmony.workflows import running, scan_models
 
     real = running.prepare_scans
 
@@ -332,7 +324,7 @@ def test_who_needs_a_look_that_no_scan_shows_fails_as_the_scan_did(
     monkeypatch.setattr(running, "prepare_scans", prepare)
     settings = replace(zero_shot, method=method)
     scans = find_scans(settings).scans
-    model_of = base._models_of(settings, scans, settings.output_dir / "logs")
+    model_of = scan_models.models_of(settings, scans, settings.output_dir / "logs")
     for scan in scans:
         if codes[scan.label] is None:
             model_of(scan)

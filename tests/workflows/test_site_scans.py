@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from bids_harmony.workflows.reference_images import balanced, choose_scans
+from bids_harmony.workflows.site_scans import balanced, choose_scans
 
 
 def scans(settings, people):

@@ -1,0 +1,198 @@
+"""Profiles of sites that the model does not know, made of a handful of their scans.
+
+One flow, of which `image_profiles` and `series_profiles` fill in what differs. Profiles stay in
+``OUT/models/banks``. A job that finds one there checks that what it was made of is the same, and
+asks the dataset nothing more.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bids_harmony.workflows.site_scans import (
+    ProfileKey,
+    are_given,
+    choose_sound,
+    image_digests,
+    same_images,
+)
+from bids_harmony.workflows.status import report_references, why_unseen
+
+if TYPE_CHECKING:
+    from bids_harmony.bids.scan import Scan
+    from bids_harmony.exceptions import BidsHarmonyError
+    from bids_harmony.methods import Harmonizer
+    from bids_harmony.model.encoder import Encoder
+    from bids_harmony.settings import Settings
+    from bids_harmony.sites.profile_cache import ProfileCache
+    from bids_harmony.workflows.status import ScanStatus
+
+__all__ = ["SiteProfiles", "profile_cache"]
+
+logger = logging.getLogger(__name__)
+
+
+def profile_cache(settings: Settings, *, series: bool = False) -> ProfileCache:
+    """The cache of the output folder, on the grid of images or on that of diffusion series."""
+    from bids_harmony.diffusion.features import DWI_VOXEL_MM
+    from bids_harmony.sites.profile_cache import ProfileCache
+
+    voxel_mm = DWI_VOXEL_MM if series else settings.voxel_mm
+    return ProfileCache(settings.output_dir / "models" / "banks", voxel_mm)
+
+
+class SiteProfiles(ABC):
+    """How the sites of one kind of scans become known.
+
+    Parameters
+    ----------
+    settings : Settings
+    harmonizer : Harmonizer
+        With the cache of the output folder. Tells which network the profiles are for.
+    """
+
+    #: Of the graph, and of its folder in the work folder.
+    graph: ClassVar[str]
+    #: Nothing of a site is in the cache: what is missed, with the modality in it.
+    lacking: ClassVar[str]
+
+    def __init__(self, settings: Settings, harmonizer: Harmonizer) -> None:
+        self.settings, self.harmonizer = settings, harmonizer
+
+    @property
+    @abstractmethod
+    def cache(self) -> ProfileCache:
+        """Where the profiles are."""
+
+    @abstractmethod
+    def made_of(self, key: ProfileKey) -> dict[str, Any] | None:
+        """What a profile in the cache was made of; None where there is none."""
+
+    @abstractmethod
+    def recipes(self) -> tuple[str, ...]:
+        """Hashes of all but the scans that a profile depends on; the first is that of this run."""
+
+    @abstractmethod
+    def forget(self, key: ProfileKey) -> None:
+        """Remove what must not stay although it is outdated."""
+
+    @abstractmethod
+    def prepare(
+        self, work: Sequence[Scan], everyone: Sequence[Scan], log_dir: Path
+    ) -> tuple[dict[str, Any], dict[str, ScanStatus]]:
+        """Take from scans what is needed; of those that could be used by label, and all states."""
+
+    @abstractmethod
+    def write(
+        self,
+        key: ProfileKey,
+        usable: Sequence[Scan],
+        ready: Mapping[str, Any],
+        about: dict[str, Any],
+    ) -> None:
+        """Put the profile of usable scans into the cache; `about` says what it is made of."""
+
+    def by_model(self, key: ProfileKey, *, at_all: bool) -> bool:
+        """Whether the model knows the site: by itself, or (`at_all`) also by the cache."""
+        return False
+
+    def rest_is_same(self, key: ProfileKey, made_of: Mapping[str, Any]) -> bool:
+        """Whether what else a profile was made of is as it was."""
+        return True
+
+    def encoder_and_cells(self) -> tuple[Encoder, int]:
+        """Encoder of the codes, and cells of the grid on which detail is measured."""
+        from bids_harmony.methods.profile_encoder import encoder_and_cells
+
+        return encoder_and_cells(self.harmonizer)
+
+    def is_known(self, key: ProfileKey) -> bool:
+        """Whether a profile is there, made of scans, tables and settings as they are now."""
+        given, made_of = are_given(key, self.settings), self.made_of(key)
+        if made_of is None:
+            # A profile of the model's own will do, unless images were given in its place.
+            return not given and self.by_model(key, at_all=True)
+        was_given = bool(made_of.get("given"))
+        if not given and not was_given and self.by_model(key, at_all=False):
+            return True
+        return (
+            made_of.get("recipe") in self.recipes()
+            and same_images(made_of.get("images", {}), key, self.settings, given=was_given)
+            and self.rest_is_same(key, made_of)
+        )
+
+    def make(
+        self, keys: Sequence[ProfileKey], log_dir: Path
+    ) -> dict[ProfileKey, BidsHarmonyError]:
+        """Prepare scans of the sites that are not known and put their profiles into the cache.
+
+        Other jobs of the same output folder wait and find them. A site without a usable scan gets
+        no profile; whoever needs it says so.
+
+        Parameters
+        ----------
+        keys : sequence of ProfileKey
+        log_dir : Path
+
+        Returns
+        -------
+        dict
+            Keys for which no profile could be made because all scans failed, and why they did.
+        """
+        from bids_harmony.bids.dataset import find_everyone
+        from bids_harmony.workflows.running import clear_work
+
+        unseen: dict[ProfileKey, BidsHarmonyError] = {}
+        with self.cache.locked():
+            # Another job may have made them while this one waited.
+            for key in (keys := self._unknown(keys)):
+                self.forget(key)
+            # Where given images are gone, the model's own profile counts again.
+            if not (keys := self._unknown(keys)):
+                return unseen
+            everyone = find_everyone(self.settings)
+            chosen = {key: choose_sound(key, self.settings, everyone) for key in keys}
+            work = list({s.label: s for scans in chosen.values() for s in scans}.values())
+            ready, statuses = self._prepared(work, everyone, log_dir)
+            for key, scans in chosen.items():
+                usable = [scan for scan in scans if scan.label in ready]
+                if usable:
+                    self.write(key, usable, ready, self._about(key, scans, usable))
+                    continue
+                logger.warning(self.lacking, key.modality, key.site)
+                if reason := why_unseen(key.site, [statuses[scan.label] for scan in scans]):
+                    unseen[key] = reason
+            clear_work(self.settings, self.graph, work, statuses)
+        return unseen
+
+    def _unknown(self, keys: Sequence[ProfileKey]) -> list[ProfileKey]:
+        return [key for key in keys if not self.is_known(key)]
+
+    def _prepared(
+        self, work: Sequence[Scan], everyone: Sequence[Scan], log_dir: Path
+    ) -> tuple[dict[str, Any], dict[str, ScanStatus]]:
+        if not work:
+            return {}, {}
+        inside = {scan.label for scan in everyone}
+        given = [scan for scan in work if scan.label not in inside]
+        ready, statuses = self.prepare(work, [*everyone, *given], log_dir)
+        report_references(statuses.values())
+        return ready, statuses
+
+    def _about(
+        self, key: ProfileKey, scans: Sequence[Scan], usable: Sequence[Scan]
+    ) -> dict[str, Any]:
+        given = are_given(key, self.settings)
+        # Of images that were given, also one of no use: they are compared as a whole.
+        seen = scans if given else usable
+        tables = sorted({table for scan in seen for table in scan.gradients or ()})
+        about: dict[str, Any] = {
+            "recipe": self.recipes()[0],
+            "given": given,
+            "images": image_digests((scan.path for scan in seen), self.settings),
+        }
+        return about | ({"tables": image_digests(tables, self.settings)} if tables else {})
