@@ -41,6 +41,7 @@ class Profiled:
     """
 
     name = ""
+    version = __version__
     needs_source = False
 
     def __init__(
@@ -52,7 +53,7 @@ class Profiled:
         batch_size: int = 0,
         own_profiles: bool = True,
     ) -> None:
-        self.model_dir, self.version = Path(model_dir), __version__
+        self.model_dir = Path(model_dir)
         self.device, self.batch_size = device, batch_size
         self.cache: ProfileSource | None = cache
         self.profiles: dict[tuple[str, str], ImageProfile] = {}
