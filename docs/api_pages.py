@@ -56,5 +56,5 @@ def write(folder: Path) -> None:
         (folder / f"{room}.rst").write_text("\n".join(lines), encoding="utf-8")
         entries.append(f":doc:`{title} <{room}>`\n   {first_line(room_file(room))}\n")
     toctree = [".. toctree::", "   :hidden:", "", *(f"   {room}" for room in rooms())]
-    listed = ["Rooms", "=====", "", *entries, "", *toctree, ""]
+    listed = ["Inside the program", "==================", "", *entries, "", *toctree, ""]
     (folder / "index.rst").write_text("\n".join(listed), encoding="utf-8")

@@ -32,6 +32,8 @@ extensions = [
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["gallery/*.ipynb", "gallery/*.py"]
 templates_path = ["templates"]
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 
 html_theme = "furo"
 html_title = "bids_harmony"

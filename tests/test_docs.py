@@ -64,6 +64,22 @@ def test_options_that_are_told_of_exist(page):
     assert told <= options, sorted(told - options)
 
 
+def test_tests_that_are_told_of_exist():
+    """Rows of `docs/inputs.md` and others name what holds them."""
+    files = {path: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")}
+    named = re.compile(r"`(?:([\w/]*\btest_\w+\.py)|\.\.\.)?(?:::(test_\w+))?`")
+    cases = 0
+    for page in PAGES:
+        for file, case in named.findall(page.read_text(encoding="utf-8")):
+            # Rows may leave out what the row above says: the folder, or the file.
+            meant = [path for path in files if path.as_posix().endswith(f"/{file}") or not file]
+            assert meant, f"{page.name}: {file}"
+            defined = any(f"def {case}(" in files[path] for path in meant)
+            assert defined or not case, f"{page.name}: {file}::{case}"
+            cases += bool(case)
+    assert cases > 50
+
+
 def test_every_page_is_in_the_table_of_contents():
     index = (DOCS / "index.md").read_text(encoding="utf-8")
     listed = set(re.findall(r"^([\w/]+)$", index, re.MULTILINE))

@@ -44,8 +44,8 @@ coi = profile_of_site("COI", range(20, 25))
 ge = profile_of_site("GE", range(30, 35))
 
 # %%
-# Three ways
-# ----------
+# Two methods
+# -----------
 # ``ihf`` is the method of this package. ``histogram-tissue`` maps the tissue intensities of
 # every scan onto the mean of the target site. It makes sites alike, but also people.
 
@@ -58,8 +58,8 @@ for method in ("histogram-tissue", "ihf"):
 # %%
 # What is measured
 # ----------------
-# The contrasts of grey matter and of CSF to white matter, as a logarithm: a difference of 0.01
-# is about one per cent.
+# The logarithms of grey over white matter and of CSF over white matter. A difference of 0.01 is
+# about one per cent.
 
 
 def contrasts(scan: np.ndarray) -> np.ndarray:
@@ -109,5 +109,8 @@ for number, tissue in enumerate(TISSUES):
         print(f"  {name:16s} mean difference {offset:+.3f}, correlation {correlation:+.2f}")
 
 # %%
+# Raw scans keep the person and show the site. ``histogram-tissue`` takes the site out, and with it
+# what people differ in in grey matter. ``ihf`` takes out much of the site and keeps the person.
+#
 # Eight people with voxels of 3 mm say little for sure. The same question is asked with planted
 # effects, more sites and intervals in :doc:`/biology`; the results are in :doc:`/evidence`.
