@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DOCS := $(VENV)/.installed-docs
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test faults lint docs niivue slurm-test container-test clean
+.PHONY: help demo test coverage mutants minimum faults lint docs niivue slurm-test container-test clean
 
 # The viewer of --report-3d. Not in the repository: fetched with npm.
 NIIVUE := 0.69.0
@@ -14,6 +14,9 @@ NIIVUE := 0.69.0
 help:
 	@echo "make demo   phantom cohort, harmonization, adaptation and scores in build/demo"
 	@echo "make test   the whole test suite, long end-to-end runs included"
+	@echo "make coverage  the same, and which lines and branches it reached, in build/coverage"
+	@echo "make mutants   do the tests notice small faults in the science? a night; N=mutants a room, ROOMS=..."
+	@echo "make minimum   tests with the lowest versions of the requirements, in build/minimum"
 	@echo "make faults strike runs at every place: kill -9, SIGTERM, memory, disk, I/O (an hour)"
 	@echo "make lint   ruff and mypy"
 	@echo "make docs   the documentation as web pages in build/docs, examples run"
@@ -30,6 +33,22 @@ test: export OMP_NUM_THREADS = 1
 test: export ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS = 1
 test: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadscope
+
+coverage: PYTEST_ADDOPTS = --cov --cov-report=term --cov-report=html
+coverage: export PYTEST_ADDOPTS
+coverage: test
+
+# Goes on where it was interrupted, as long as code and tests are the same.
+N ?= 300
+mutants: $(INSTALLED)
+	$(BIN)/python benchmarks/mutants.py -n $(N) $(if $(ROOMS),--rooms $(ROOMS))
+
+# Rooms that many libraries meet in, in minutes.
+minimum:
+	$(PYTHON) -m venv build/minimum
+	build/minimum/bin/python -m pip install --no-input -c constraints-minimum.txt -e . \
+	    pytest pytest-timeout hypothesis
+	build/minimum/bin/python -m pytest tests/imaging tests/sites tests/model tests/bids
 
 faults: $(INSTALLED)
 	$(BIN)/python benchmarks/faults.py
