@@ -1,17 +1,39 @@
-"""One stage of the network: squeeze, couplings and normalisation."""
+"""One stage of the network: squeeze (space to depth, exact), couplings and normalisation."""
 
 from __future__ import annotations
 
 from typing import cast
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from bids_harmony.model.coupling import IHFBlock
 from bids_harmony.model.normalization import AAN
 from bids_harmony.model.presets import NetworkConfig
-from bids_harmony.model.squeeze import squeeze, unsqueeze
 
-__all__ = ["Stage"]
+__all__ = ["Stage", "squeeze", "unsqueeze"]
+
+
+def squeeze(x: Tensor, factor: int = 2) -> Tensor:
+    """Move each `factor` x `factor` patch into channels.
+
+    Parameters
+    ----------
+    x : Tensor, (B, C, H, W)
+        H and W are multiples of `factor`.
+    factor : int
+        1 returns `x` itself.
+
+    Returns
+    -------
+    Tensor, (B, C * factor**2, H / factor, W / factor)
+    """
+    return x if factor == 1 else F.pixel_unshuffle(x, factor)
+
+
+def unsqueeze(x: Tensor, factor: int = 2) -> Tensor:
+    """Undo `squeeze`: (B, C * factor**2, h, w) to (B, C, h * factor, w * factor)."""
+    return x if factor == 1 else F.pixel_shuffle(x, factor)
 
 
 class Stage(nn.Module):

@@ -7,7 +7,7 @@ import torch
 
 from bids_harmony.exceptions import UsageError
 from bids_harmony.model.coupling import IHFBlock
-from bids_harmony.model.squeeze import squeeze, unsqueeze
+from bids_harmony.model.stage import squeeze, unsqueeze
 
 
 def block(splits=4, *, seed=0, **switches) -> IHFBlock:
