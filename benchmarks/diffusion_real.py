@@ -29,7 +29,8 @@ from bids_harmony.diffusion.maps import world_directions
 from bids_harmony.diffusion.series import mean_b0, open_series
 from bids_harmony.interfaces.diffusion_fits import FitNoddi, FitTensor
 from bids_harmony.quality.diffusion import diffusion_tissues, map_row, signal_row
-from bids_harmony.reports.planes import PLANES, Sheet, cut, in_ras, voxel_sizes
+from bids_harmony.reports import paper
+from bids_harmony.reports.planes import PLANES, Cell, cut, in_ras, voxel_sizes
 
 RESULTS = Path(__file__).resolve().parent / "results"
 _COLUMNS = ("mean b=0", "FA", "colour FA", "MD", "NDI", "ODI")
@@ -44,7 +45,7 @@ _FIGURES = {
     "ratio_above_one_share": "S/S0 > 1",
     "negative_share": "S < 0",
 }
-_ROW_INCHES, _LEFT, _HEAD = 1.0, 1.2, 0.75
+_LAYOUT = paper.Layout(1.0, 0.04, left=1.2, right=0.1, foot=0.3, heading=(9, 0.1))
 
 
 def main() -> None:
@@ -140,30 +141,23 @@ def _slices(
 
 
 def _draw(pictures: dict[str, dict[str, np.ndarray]], path: Path) -> None:
-    largest = max(max(np.multiply(p["FA"].shape, p["voxel"][::-1])) for p in pictures.values())
-    step = _ROW_INCHES + 0.04
-    sheet = Sheet(_LEFT + len(_COLUMNS) * step + 0.1, _HEAD + len(pictures) * step + 0.3)
-    sheet.text(0.12, sheet.height - 0.22, "Real diffusion series as they came", size=12)
-    for i, (name, slices) in enumerate(pictures.items()):
-        bottom = sheet.height - _HEAD - (i + 1) * step
-        sheet.text(_LEFT - 0.1, bottom + step / 2, name.replace("_", "\n"), size=8, ha="right")
-        for j, column in enumerate(_COLUMNS):
-            x = _LEFT + j * step
-            if i == 0:
-                middle = x + _ROW_INCHES / 2
-                sheet.text(middle, sheet.height - _HEAD + 0.1, column, ha="center")
-            if column not in slices:
+    rows = []
+    for slices in pictures.values():
+        row: list[Cell | None] = []
+        for column in _COLUMNS:
+            image = slices.get(column)
+            if image is None:
+                row.append(None)
                 continue
-            image = slices[column]
             top = _WINDOWS.get(column) or float(np.percentile(image[image > 0], 98))
-            sheet.draw(
-                sheet.panel(x, bottom, _ROW_INCHES, _ROW_INCHES),
-                np.clip(image, 0, 1) if image.ndim == 3 else image,
-                (float(slices["voxel"][0]), float(slices["voxel"][1])),
-                {"cmap": "gray", "vmin": 0.0, "vmax": top},
-                letters=PLANES[0].letters if i == 0 else None,
-                inch_per_mm=_ROW_INCHES / largest,
-            )
+            image = np.clip(image, 0, 1) if image.ndim == 3 else image
+            pixel = float(slices["voxel"][0]), float(slices["voxel"][1])
+            row.append(Cell(image, pixel, paper.grey(top), None if rows else PLANES[0].letters))
+        rows.append(row)
+    sheet = paper.draw_table(
+        rows, _LAYOUT, title="Real diffusion series as they came", headings=_COLUMNS,
+        labels=[name.replace("_", "\n") for name in pictures],
+    )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path)
     # A palette is enough, and a third of the file.

@@ -34,7 +34,7 @@ from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.shipped import SHIPPED_MODEL
 from bids_harmony.quality.distributions import wasserstein
 from bids_harmony.quality.image_metrics import nyquist_share
-from bids_harmony.reports.figures import mosaic_figure
+from bids_harmony.reports.mosaic import mosaic_figure
 from bids_harmony.sites.image_profile import build_profile
 from bids_harmony.sites.profile_cache import ProfileCache
 

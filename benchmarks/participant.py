@@ -88,7 +88,7 @@ def measure_stages(
         from bids_harmony.methods import load_harmonizer
         from bids_harmony.methods.conditioned import condition_scan, predict_change
         from bids_harmony.quality.changes import quality_row
-        from bids_harmony.reports.figures import subject_figure
+        from bids_harmony.reports.change import Comparison, subject_figure
         from bids_harmony.sites.profile_cache import ProfileCache
     torch.set_num_threads(THREADS)
     with meter.stage("load model"):
@@ -141,11 +141,11 @@ def measure_stages(
         )  # fmt: skip
         row["bytes"] = 2 * volume.data.nbytes + harmonized.nbytes
     with meter.stage("figure"):
-        subject_figure(
-            prepared.data, harmonized, target.mean_image, prepared.mask,
-            harmonized - prepared.data, grid.affine, folder / "figure.png",
-            target_quantiles=target.quantiles,
+        comparison = Comparison(
+            prepared.data, harmonized, target.mean_image, prepared.mask, grid.affine,
+            target.quantiles, TARGET,
         )  # fmt: skip
+        subject_figure(comparison, folder / "figure.png", scan.name, "")
     with meter.stage("write") as row:
         image, _ = to_native(volume, native.data)
         write_image(image, folder / "harmonized.nii.gz")

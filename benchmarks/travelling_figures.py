@@ -8,13 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from bids_harmony.reports.planes import BLACK, FAINT, INK, Sheet
+from bids_harmony.reports.paper import BLACK, BLUE, FAINT, INK, SITES, VERMILION, Sheet, plain_axes
 
 __all__ = ["Dot", "densities_figure", "methods_figure", "sites_figure"]
 
-# Okabe and Ito's colours, told apart by all readers; markers and strokes differ as well.
-_BLUE, _VERMILION, _GREEN, _PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-_SITE_COLOURS = (_BLUE, _VERMILION, _GREEN, _PURPLE, "#E69F00", "#56B4E9")
 _STROKES = ("-", "--", ":")
 _ROW = 0.19  # inches per method
 _LEAST_WIDTH = 6.0  # inches, of the key below
@@ -112,8 +109,8 @@ def densities_figure(curves: Mapping[str, Any], title: str, path: Path) -> None:
             panel.plot(
                 grid,
                 curves[when][site],
-                color=_SITE_COLOURS[number % len(_SITE_COLOURS)],
-                linestyle=_STROKES[number // len(_SITE_COLOURS) % len(_STROKES)],
+                color=SITES[number % len(SITES)],
+                linestyle=_STROKES[number // len(SITES) % len(_STROKES)],
                 linewidth=1.1,
                 label=site,
                 zorder=2,
@@ -123,9 +120,13 @@ def densities_figure(curves: Mapping[str, Any], title: str, path: Path) -> None:
         panel.set_xlabel("intensity / robust maximum of the brain", fontsize=9, color=INK)
         if index == 0:
             panel.set_ylabel("density", fontsize=9, color=INK)
-        _plain(panel)
+        plain_axes(panel)
     panel.legend(
-        frameon=False, fontsize=8, labelcolor=INK, loc="upper left", bbox_to_anchor=(1.0, 1.03)
+        frameon=False,
+        fontsize=8,
+        labelcolor=INK,
+        loc="upper left",
+        bbox_to_anchor=(1.0, 1.03),
     )
     sheet.save(path)
 
@@ -147,7 +148,7 @@ def _draw_dots(
 ) -> None:
     for method, variant, seeds in dots:
         y = lines.index((method, variant))
-        colour = _VERMILION if method == "ihf" else FAINT if method in _REFERENCES else _BLUE
+        colour = VERMILION if method == "ihf" else FAINT if method in _REFERENCES else BLUE
         marker = "D" if method == "ihf" else "s" if method in _REFERENCES else "o"
         if len(seeds) > 1:
             panel.plot(seeds, [y] * len(seeds), "|", color=colour, markersize=7, alpha=0.7)
@@ -164,7 +165,7 @@ def _draw_dots(
     panel.set_ylim(len(lines) - 0.4, -0.6)
     panel.grid(color="#E5E5E5", linewidth=0.6)
     panel.set_axisbelow(True)
-    _plain(panel)
+    plain_axes(panel)
 
 
 def _key(sheet: Sheet) -> None:
@@ -176,9 +177,3 @@ def _key(sheet: Sheet) -> None:
         size=8,
         colour=FAINT,
     )
-
-
-def _plain(panel: Any) -> None:
-    panel.tick_params(labelsize=8, colors=INK, width=0.6, length=3)
-    for side, spine in panel.spines.items():
-        spine.set(visible=side in ("bottom", "left"), color=FAINT, linewidth=0.6)

@@ -208,7 +208,7 @@ def _middle(images: dict[str, np.ndarray], mask: np.ndarray) -> dict[str, np.nda
 
 
 def _picture(folder: Path, pictures: dict[str, dict[str, np.ndarray]]) -> None:
-    from bids_harmony.reports.figures import mosaic_figure
+    from bids_harmony.reports.mosaic import mosaic_figure
 
     (folder / "figures").mkdir(exist_ok=True)
     names = {

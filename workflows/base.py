@@ -172,8 +172,8 @@ def run_train(settings: Settings, scans: Sequence[Scan], *, log_dir: Path) -> Ex
     ExitCode
         As for `run_participant`. When some scans failed, a model was trained on the others.
     """
-    from bids_harmony.reports.training import write_training_report
     from bids_harmony.training.fit import fit_method
+    from bids_harmony.training.report import write_training_report
 
     ready, statuses = prepare_scans(settings, scans, scans, name="train_wf", log_dir=log_dir)
     write_status(log_dir, list(statuses.values()))

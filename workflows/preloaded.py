@@ -24,8 +24,7 @@ _MODULES = [
     "bids_harmony.interfaces.summaries",
     "bids_harmony.quality.changes",
     "bids_harmony.quality.summarize",
-    "bids_harmony.reports.figures",
-    "bids_harmony.reports.pictures",
+    "bids_harmony.reports.change",
 ]
 
 

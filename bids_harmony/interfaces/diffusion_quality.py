@@ -81,7 +81,7 @@ class CompareFits(Adapter):
 
         figures = folder / "maps.png", folder / "densities.png"
         maps_figure(
-            source, harmonized, fitted, series.affine, figures[0], inputs.title, note=inputs.note
+            source, harmonized, fitted, series.affine, figures[0], inputs.title, inputs.note
         )
         named = {"white matter": tissues == 2, "grey matter": tissues == 1}
         outputs = {"quality_file": str(folder / "quality.json"), "maps_figure": str(figures[0])}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,12 @@ from nipype.interfaces.base import (
     File,
     OutputMultiPath,
     TraitedSpec,
-    isdefined,
     traits,
 )
 
 from bids_harmony.interfaces.base import Adapter
 
 __all__ = ["DrawChange", "DrawSeriesChange"]
-
-UNITS = "fraction of the scan's scale"
 
 
 class DrawChange(Adapter):
@@ -30,61 +28,41 @@ class DrawChange(Adapter):
         quality_file = File(exists=True, mandatory=True)
         title = traits.Str(mandatory=True)
         target_site = traits.Str(mandatory=True)
-        in_file = File(exists=True, desc="the scan, to show its mask on it")
-        mask_file = File(exists=True, desc="brain mask on the scan's grid")
+        in_file = File(exists=True, mandatory=True, desc="the scan, to show its mask on it")
+        mask_file = File(exists=True, mandatory=True, desc="brain mask on the scan's grid")
 
     class output_spec(TraitedSpec):
         out_file = File(exists=True)
         picture_files = OutputMultiPath(File(exists=True), desc="of the subject page")
 
     def _adapt(self, folder: Path) -> dict:
-        from bids_harmony.reports.figures import subject_figure
-        from bids_harmony.reports.pictures import draw_scanner_settings
+        from bids_harmony.reports.change import Comparison, page_pictures, subject_figure
 
-        quality = json.loads(Path(self.inputs.quality_file).read_text())["quality"]
-        shown = {"rmse_brain": "change (RMSE)", "wasserstein_source": "distance to target before"}
-        shown["wasserstein_harmonized"] = "after"
-        note = ", ".join(
-            f"{t} {quality[k]:.4f}" for k, t in shown.items() if quality.get(k) is not None
+        note = _note(
+            self.inputs.quality_file,
+            {
+                "rmse_brain": "change (RMSE)",
+                "wasserstein_source": "distance to target before",
+                "wasserstein_harmonized": "after",
+            },
         )
-        with np.load(self.inputs.comparison_file) as comparison:
-            arrays = {name: comparison[name] for name in comparison.files}
-        source, harmonized, target = (
-            arrays[n].astype(np.float32) for n in ("source", "harmonized", "target")
-        )
+        with np.load(self.inputs.comparison_file) as arrays:
+            source, affine = arrays["source"], arrays["affine"]
+            shown = Comparison(
+                source, arrays["harmonized"], arrays["target"], arrays["mask"], affine,
+                arrays["quantiles"], self.inputs.target_site,
+            )  # fmt: skip
         subject_figure(
-            source,
-            harmonized,
-            target,
-            arrays["mask"],
-            harmonized - source,
-            arrays["affine"],
-            folder / "figure.png",
-            title=self.inputs.title,
-            target_quantiles=arrays["quantiles"],
-            target_name=self.inputs.target_site,
-            note=f"Brain on the reference grid. {note}",
-            units=UNITS,
+            shown, folder / "figure.png", self.inputs.title, f"Brain on the reference grid. {note}"
         )
-        pictures = draw_scanner_settings(
-            source,
-            harmonized,
-            target,
-            arrays["mask"],
-            arrays["affine"],
-            folder,
-            target_name=self.inputs.target_site,
-            target_quantiles=arrays["quantiles"],
-            units=UNITS,
-        )
-        pictures += self._outlines(source, arrays["affine"], folder)
+        pictures = page_pictures(shown, folder) + self._outlines(source, affine, folder)
         return {
             "out_file": str(folder / "figure.png"),
             "picture_files": [str(picture) for picture in pictures],
         }
 
     def _outlines(self, source: np.ndarray, affine: np.ndarray, folder: Path) -> list[Path]:
-        """The scan with its mask, and on the reference grid with the template's outlines."""
+        """The scan on the reference grid with the template's outlines, and with its mask."""
         from bids_harmony.imaging.mask import read_brain
         from bids_harmony.imaging.reference import (
             reference_grid,
@@ -92,20 +70,19 @@ class DrawChange(Adapter):
             reference_tissues,
         )
         from bids_harmony.imaging.volume import read_volume
-        from bids_harmony.reports.pictures import BRAIN_COLOUR, WHITE_MATTER_COLOUR, draw_outlines
+        from bids_harmony.reports.change import draw_outlines
+        from bids_harmony.reports.paper import ON_GREY, ORANGE
 
-        drawn = [folder / "registration.png"]
         grid = reference_grid(float(np.abs(affine[0, 0])))
         template = {
-            BRAIN_COLOUR: reference_mask(grid),
-            WHITE_MATTER_COLOUR: reference_tissues(grid)[1] > 0.5,
+            ON_GREY: reference_mask(grid),
+            ORANGE: reference_tissues(grid)[1] > 0.5,
         }
+        drawn = [folder / "registration.png", folder / "mask.png"]
         draw_outlines(source, template, affine, drawn[0])
-        if isdefined(self.inputs.in_file) and isdefined(self.inputs.mask_file):
-            volume = read_volume(self.inputs.in_file)
-            brain = read_brain(self.inputs.mask_file).data
-            drawn.append(folder / "mask.png")
-            draw_outlines(volume.data, {BRAIN_COLOUR: brain}, volume.affine, drawn[1])
+        volume = read_volume(self.inputs.in_file)
+        brain = read_brain(self.inputs.mask_file).data
+        draw_outlines(volume.data, {ON_GREY: brain}, volume.affine, drawn[1])
         return drawn
 
 
@@ -123,19 +100,16 @@ class DrawSeriesChange(Adapter):
         out_file = File(exists=True)
 
     def _adapt(self, folder: Path) -> dict:
-        from bids_harmony.reports.series import series_figure
+        from bids_harmony.reports.diffusion import series_figure
 
-        quality = json.loads(Path(self.inputs.quality_file).read_text())["quality"]
-        shown = {
-            "b0_rmse_brain": "change of b=0 (RMSE)",
-            "b_scale": "gradients relative to the target's",
-            "noise_share": "noise",
-            "target_noise_share": "target's noise",
-        }
-        note = ", ".join(
-            f"{text} {quality[key]:.4f}"
-            for key, text in shown.items()
-            if quality.get(key) is not None
+        note = _note(
+            self.inputs.quality_file,
+            {
+                "b0_rmse_brain": "change of b=0 (RMSE)",
+                "b_scale": "gradients relative to the target's",
+                "noise_share": "noise",
+                "target_noise_share": "target's noise",
+            },
         )
         with np.load(self.inputs.comparison_file) as comparison:
             series_figure(
@@ -149,3 +123,13 @@ class DrawSeriesChange(Adapter):
                 note=f"On the series' own grid. {note}",
             )
         return {"out_file": str(folder / "figure.png")}
+
+
+def _note(quality_file: str, shown: Mapping[str, str]) -> str:
+    """Quality numbers in words, those that are there."""
+    quality = json.loads(Path(quality_file).read_text())["quality"]
+    return ", ".join(
+        f"{words} {quality[key]:.4f}"
+        for key, words in shown.items()
+        if quality.get(key) is not None
+    )

@@ -1,6 +1,6 @@
-"""Pictures of what harmonization did to the maps of a diffusion series.
+"""Pictures of what harmonization did to a diffusion series and to the maps fitted to it.
 
-Pure drawing, as in `figures`: arrays in, one PNG out, the same bytes for the same input.
+Pure drawing, as in `change`: arrays in, one PNG out, the same bytes for the same input.
 """
 
 from __future__ import annotations
@@ -16,19 +16,10 @@ from bids_harmony.diffusion.maps import world_directions
 from bids_harmony.exceptions import DataError
 from bids_harmony.quality.diffusion import angle_between
 from bids_harmony.quality.distributions import density_curve
-from bids_harmony.reports.figures import BLUE, VERMILION, draw_densities
-from bids_harmony.reports.planes import (
-    FAINT,
-    INK,
-    PLANES,
-    Picture,
-    Sheet,
-    cut,
-    in_ras,
-    voxel_sizes,
-)
+from bids_harmony.reports import paper
+from bids_harmony.reports.planes import PLANES, Cell, check_one_grid, cut, in_ras, voxel_sizes
 
-__all__ = ["map_distributions_figure", "maps_figure"]
+__all__ = ["map_distributions_figure", "maps_figure", "series_figure"]
 
 Maps = Mapping[str, NDArray]
 
@@ -53,8 +44,86 @@ _SHOWN = {
 _COLOUR = "colour FA"
 _LARGEST_ANGLE = 30.0
 _THINNEST_MM = 40.0
-_COLUMN, _GAP = 1.45, 0.05  # inches
 _STAGES = ("source", "harmonized", "harmonized − source")
+_MAPS = paper.Layout(
+    1.45, 0.05, left=0.85, right=0.95, after_group=0.2, fitted=True, heading=(11, 0.12),
+    bar=(0.28, 0.1, 0.08),
+)  # fmt: skip
+_SERIES = paper.Layout(
+    2.0, left=0.2, head=1.0, after_group=0.8, heading=(9, 0.044), bar=(0.1, 0.11, 0.1)
+)
+# Rounding to integers shall not pass for a change.
+_SMALLEST_RANGE = 0.01
+
+
+def series_figure(
+    b0: tuple[NDArray, NDArray],
+    shell: tuple[NDArray, NDArray],
+    mask: NDArray[np.bool_],
+    affine: NDArray,
+    path: str | Path,
+    *,
+    shell_name: str,
+    title: str,
+    note: str,
+) -> None:
+    """Draw mean b=0 and mean S/S0 of a shell in three planes: source, harmonized, change.
+
+    Both images of a pair share one grey window, 0 to the larger 99.5th percentile inside the mask;
+    S/S0 is drawn inside the mask alone, because outside it is noise over noise. Changes are drawn
+    around zero up to their 99.5th percentile inside the mask, at least to 0.01.
+
+    Parameters
+    ----------
+    b0 : pair of (X, Y, Z) arrays
+        Mean b=0 of source and harmonized series, in units of the source's scale.
+    shell : pair of (X, Y, Z) arrays
+        Mean S/S0 over the volumes of one shell.
+    mask : (X, Y, Z) bool array
+        The brain; its outline is drawn.
+    affine : (4, 4) array
+        Voxel to world, RAS+ mm; arrays in another voxel order are turned for drawing.
+    path : path-like
+        The PNG; its folder must exist.
+    shell_name : str
+        Such as ``b = 1000 s/mm²``.
+    title, note : str
+        First and second line.
+
+    Raises
+    ------
+    DataError
+        If shapes differ or the mask is empty.
+    """
+    check_one_grid(mask, *b0, *shell, where=path)
+    inside = in_ras(np.asarray(mask, bool), affine)
+    images: list[tuple[NDArray, dict[str, Any], str]] = []
+    for pair, shown in ((b0, True), (shell, inside)):
+        before, after = (in_ras(np.asarray(a, np.float32), affine) * shown for a in pair)
+        change, window = after - before, paper.grey(paper.bright(inside, before, after))
+        signed = paper.around_zero(max(paper.strongest(change, inside), _SMALLEST_RANGE))
+        images += [
+            (before, window, paper.ON_GREY),
+            (after, window, paper.ON_GREY),
+            (change, signed, paper.ON_COLOURS),
+        ]
+    picture = cut(inside, images[0][0] > 0.1 * images[0][1]["vmax"], voxel_sizes(affine))
+    sheet = paper.draw_table(
+        [
+            [picture.cell(data, plane, style, {line: inside}) for data, style, line in images]
+            for plane in PLANES
+        ],
+        _SERIES,
+        title=title,
+        note=note,
+        groups=("mean b = 0", f"S/S0 at {shell_name}"),
+        headings=("source", "harmonized", "change") * 2,
+        bars=[
+            paper.Bar(0, 2, "fraction of the scale", images[2][0]),
+            paper.Bar(0, 5, "S/S0", images[5][0]),
+        ],
+    )
+    sheet.save(path)
 
 
 def maps_figure(
@@ -63,9 +132,8 @@ def maps_figure(
     mask: NDArray[np.bool_],
     affine: NDArray,
     path: str | Path,
-    title: str = "",
-    *,
-    note: str = "",
+    title: str,
+    note: str,
 ) -> None:
     """Draw the maps of a series before and after harmonization, and their difference.
 
@@ -94,52 +162,45 @@ def maps_figure(
     DataError
         No map in common, an empty mask, or shapes that differ.
     """
-    rows = [n for n in _SHOWN if n in source and n in harmonized]
-    _check(rows, source, harmonized, mask, str(path))
-    own = cut(in_ras(mask, affine), in_ras(mask, affine), voxel_sizes(affine))
+    names = [n for n in _SHOWN if n in source and n in harmonized]
+    if not names:
+        raise DataError("No map that both series have", where=str(path))
+    check_one_grid(mask, *(maps[n] for maps in (source, harmonized) for n in names), where=path)
+    inside = in_ras(mask, affine)
+    picture = cut(inside, inside, voxel_sizes(affine))
     # Across a thin slab there is nothing to see; its slices get the room.
-    planes = [p for p in PLANES if p.normal == 2 or own.size(2) > _THINNEST_MM]
-    column = _COLUMN if len(planes) > 1 else 1.8 * _COLUMN
-    inch_per_mm = column / max(own.size(axis) for p in planes for axis in (p.right, p.up))
-    widths = [own.size(p.right) * inch_per_mm for p in planes]
-    high = max(own.size(p.up) for p in planes) * inch_per_mm
-    coloured = "v1" in source and "v1" in harmonized and "fa" in rows
-    drawn_rows = [*([_COLOUR] if coloured else []), *rows]
+    planes = [p for p in PLANES if p.normal == 2 or picture.size(2) > _THINNEST_MM]
+    rows: list[list[Cell]] = []
+    labels, bars = [], []
 
-    left, head, group = 0.85, 1.0 if note else 0.75, 0.2
-    step = sum(widths) + len(planes) * _GAP + group
-    sheet = Sheet(left + 3 * step + 0.95, head + len(drawn_rows) * (high + _GAP) + 0.35)
-    sheet.text(0.15, sheet.height - 0.25, title, size=13)
-    sheet.text(0.15, sheet.height - 0.5, note, colour=FAINT)
-    for stage, words in enumerate(_STAGES):
-        middle = left + stage * step + (step - group) / 2
-        sheet.text(middle, sheet.height - head + 0.12, words, size=11, ha="center")
-    for index, name in enumerate(drawn_rows):
-        bottom = sheet.height - head - (index + 1) * (high + _GAP)
-        words = name if name == _COLOUR else _SHOWN[name].words
-        sheet.text(left - 0.12, bottom + high / 2, words.replace(" ", "\n"), ha="right")
-        images, label = (
-            _coloured(source, harmonized, mask, affine)
-            if name == _COLOUR
-            else _scalar(name, source[name], harmonized[name], mask)
+    def add(words: str, bar: str, *images: tuple[NDArray, dict[str, Any]]) -> None:
+        turned = [(in_ras(image, affine), style) for image, style in images]
+        cells = [picture.cell(data, plane, style) for data, style in turned for plane in planes]
+        bars.append(paper.Bar(len(rows), len(cells) - 1, bar, images[-1][0]))
+        rows.append([c._replace(letters=None) for c in cells] if rows else cells)
+        labels.append(words.replace(" ", "\n"))
+
+    if "v1" in source and "v1" in harmonized and "fa" in names:
+        colours = [
+            (_directions(maps, mask, affine), paper.grey(1.0)) for maps in (source, harmonized)
+        ]
+        angle = np.nan_to_num(angle_between(source["v1"], harmonized["v1"]))
+        # Directions of round tensors are noise.
+        angle = np.where(mask & (source["fa"] > 0.2), angle, 0)
+        add(_COLOUR, "turn where FA > 0.2 (°)", *colours, (angle, paper.grey(_LARGEST_ANGLE)))
+    for name in names:
+        shown = _SHOWN[name]
+        before, after = (
+            np.where(mask, maps[name], 0) * shown.times for maps in (source, harmonized)
         )
-        for stage, (image, style) in enumerate(images):
-            data = in_ras(image, affine)
-            x = left + stage * step
-            for plane, width in zip(planes, widths, strict=True):
-                drawn = sheet.draw(
-                    sheet.panel(x, bottom, width, high),
-                    _plane(own, data, plane),
-                    (float(own.voxel[plane.right]), float(own.voxel[plane.up])),
-                    style,
-                    letters=plane.letters if index == 0 else None,
-                    inch_per_mm=inch_per_mm,
-                )
-                x += width + _GAP
-        signed = images[2][1]["vmin"] < 0
-        beyond = signed and bool(np.abs(images[2][0]).max() > images[2][1]["vmax"])
-        box = (sheet.width - 0.92, bottom + 0.08, 0.1, high - 0.16)
-        sheet.colour_bar(drawn, box, label, beyond=beyond)
+        change, window = after - before, paper.grey(shown.window)
+        signed = paper.around_zero(paper.strongest(change, mask, percentile=99) or 0.01)
+        add(shown.words, "change", (before, window), (after, window), (change, signed))
+    layout = _MAPS if len(planes) > 1 else _MAPS._replace(column=1.8 * _MAPS.column)
+    sheet = paper.draw_table(
+        rows, layout, title=title, note=note, groups=("",) * len(_STAGES), headings=_STAGES,
+        labels=labels, bars=bars,
+    )  # fmt: skip
     sheet.save(path)
 
 
@@ -148,10 +209,7 @@ def map_distributions_figure(
     harmonized: Maps,
     tissues: Mapping[str, NDArray[np.bool_]],
     path: str | Path,
-    title: str = "",
-    *,
-    target: Maps | None = None,
-    target_name: str = "target site",
+    title: str,
 ) -> None:
     """Draw the distribution of each map in each tissue, before and after harmonization.
 
@@ -164,10 +222,6 @@ def map_distributions_figure(
     path : path-like
         The PNG; its folder must exist.
     title : str
-    target : mapping of parameter to array, optional
-        Values at the target in the same kind of tissue, by ``<parameter>/<tissue>``.
-    target_name : str
-        For the legend.
 
     Raises
     ------
@@ -179,7 +233,9 @@ def map_distributions_figure(
     if not columns or not filled:
         raise DataError("Nothing to draw the distribution of", where=str(path))
     wide, high, left, head = 2.7, 1.55, 0.95, 0.65
-    sheet = Sheet(left + len(columns) * (wide + 0.25), head + len(filled) * (high + 0.62) + 0.3)
+    sheet = paper.Sheet(
+        left + len(columns) * (wide + 0.25), head + len(filled) * (high + 0.62) + 0.3
+    )
     sheet.text(0.15, sheet.height - 0.25, title, size=13)
     for i, (tissue, where) in enumerate(filled.items()):
         bottom = sheet.height - head - (i + 1) * (high + 0.62) + 0.55
@@ -187,19 +243,12 @@ def map_distributions_figure(
         for j, name in enumerate(columns):
             shown = _SHOWN[name]
             grid = np.linspace(0, shown.axis, 300)
-            curves = [
-                (stage, density_curve(maps[name][where] * shown.times, grid), colour, stroke)
-                for stage, maps, colour, stroke in (
-                    ("source", source, BLUE, "--"),
-                    ("harmonized", harmonized, VERMILION, "-"),
-                )
-            ]
-            values = (target or {}).get(f"{name}/{tissue}")
-            if values is not None and values.size:
-                density = density_curve(values * shown.times, grid)
-                curves.append((target_name, density, INK, ":"))
+            before, after = (
+                density_curve(maps[name][where] * shown.times, grid)
+                for maps in (source, harmonized)
+            )
             panel = sheet.panel(left + j * (wide + 0.25), bottom, wide, high)
-            draw_densities(panel, grid, curves, shown.words)
+            paper.draw_densities(panel, grid, paper.before_and_after(before, after), shown.words)
             panel.locator_params(axis="x", nbins=5)
             panel.get_legend().remove()
             if j:
@@ -210,52 +259,7 @@ def map_distributions_figure(
     sheet.save(path)
 
 
-def _scalar(
-    name: str, source: NDArray, harmonized: NDArray, mask: NDArray[np.bool_]
-) -> tuple[list[tuple[NDArray, dict[str, Any]]], str]:
-    """A map before, after and their difference, each with its style; label
-    of the colour bar."""
-    shown = _SHOWN[name]
-    before, after = (np.where(mask, a, 0) * shown.times for a in (source, harmonized))
-    change = after - before
-    limit = float(np.percentile(np.abs(change[mask]), 99)) or float(np.abs(change).max()) or 0.01
-    grey = {"cmap": "gray", "vmin": 0.0, "vmax": shown.window}
-    colours = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
-    return [(before, grey), (after, grey), (change, colours)], "change"
-
-
-def _coloured(
-    source: Maps, harmonized: Maps, mask: NDArray[np.bool_], affine: NDArray
-) -> tuple[list[tuple[NDArray, dict[str, Any]]], str]:
-    """Colour FA before and after, and the angle between the main directions, dimmed by FA."""
-    grey = {"cmap": "gray", "vmin": 0.0, "vmax": 1.0}
-    images = []
-    for maps in (source, harmonized):
-        weight = np.where(mask, maps["fa"] / _SHOWN["fa"].window, 0)[..., None]
-        images.append((np.abs(world_directions(maps["v1"], affine)) * weight, grey))
-    angle = np.nan_to_num(angle_between(source["v1"], harmonized["v1"]))
-    # Directions of round tensors are noise.
-    angle = np.where(mask & (source["fa"] > 0.2), angle, 0)
-    style = {"cmap": "gray", "vmin": 0.0, "vmax": _LARGEST_ANGLE}
-    return [*images, (angle, style)], "turn where FA > 0.2 (°)"
-
-
-def _plane(picture: Picture, data: NDArray, plane: Any) -> NDArray:
-    """A plane of a scalar or of a coloured volume, (up, right) or (up, right, 3)."""
-    if data.ndim == 3:
-        return picture.plane(data, plane)
-    parts = [picture.plane(data[..., i], plane) for i in range(3)]
-    return np.clip(np.stack(parts, axis=-1), 0, 1)
-
-
-def _check(
-    names: list[str], source: Maps, harmonized: Maps, mask: NDArray[np.bool_], where: str
-) -> None:
-    if not names:
-        raise DataError("No map that both series have", where=where)
-    if not mask.any():
-        raise DataError("The mask is empty", where=where, expected="at least one voxel")
-    shapes = {maps[n].shape for maps in (source, harmonized) for n in names} | {mask.shape}
-    if len(shapes) > 1:
-        got = ", ".join(map(str, sorted(shapes)))
-        raise DataError("Maps are not on one grid", where=where, got=got)
+def _directions(maps: Maps, mask: NDArray[np.bool_], affine: NDArray) -> NDArray:
+    """Red, green and blue of the main directions, as bright as FA."""
+    weight = np.where(mask, maps["fa"] / _SHOWN["fa"].window, 0)[..., None]
+    return np.clip(np.abs(world_directions(maps["v1"], affine)) * weight, 0, 1)

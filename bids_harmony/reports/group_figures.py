@@ -10,8 +10,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bids_harmony.quality.distributions import density_of_quantiles
-from bids_harmony.reports.figures import BLUE, VERMILION, mosaic_figure
-from bids_harmony.reports.planes import BLACK, FAINT, INK, Sheet
+from bids_harmony.reports.mosaic import mosaic_figure
+from bids_harmony.reports.paper import (
+    BLACK,
+    BLUE,
+    FAINT,
+    GREEN,
+    INK,
+    SITES,
+    VERMILION,
+    Sheet,
+    plain_axes,
+)
 
 __all__ = [
     "STATE_STYLES",
@@ -22,14 +32,14 @@ __all__ = [
     "pairs_figure",
 ]
 
-# Okabe and Ito's colours and four strokes: 28 sites are told apart, by colour-blind readers too.
-_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#999999")
+# With four strokes, 28 sites are told apart, by colour-blind readers too.
+_COLOURS = (*SITES, "#999999")
 _STROKES = ("-", "--", "-.", ":")
 #: Words, colour and mark of every state.
 STATE_STYLES = {
     "source": ("before", BLUE, "o"),
     "harmonized": ("after", VERMILION, "D"),
-    "combat": ("before, with ComBat", "#009E73", "s"),
+    "combat": ("before, with ComBat", GREEN, "s"),
 }
 _POINTS = 300
 
@@ -82,7 +92,7 @@ def densities_figure(
             highest = max(highest, float(curve.max()))
         panel.set_title(heading, fontsize=11, color=INK)
         panel.set_xlabel("intensity, fraction of each scan's scale", fontsize=9, color=INK)
-        _plain_axes(panel)
+        plain_axes(panel)
         panel.set(xlim=(0, top), yticks=[])
         panels.append(panel)
     for panel in panels:
@@ -143,7 +153,7 @@ def forest_figure(
     panel.set_xlabel(label, fontsize=9, color=INK)
     if limits is not None:
         panel.set_xlim(*limits)
-    _plain_axes(panel)
+    plain_axes(panel)
     if len(shown) > 1:
         panel.legend(
             shown.values(), shown, frameon=False, fontsize=8, labelcolor=INK, ncol=len(shown),
@@ -169,13 +179,7 @@ def changes_figure(changes: Mapping[str, NDArray], path: Path) -> None:
             "upper axial": change[:, :, int(0.6 * z)],
             "coronal": change[:, y],
         }
-    mosaic_figure(
-        rows,
-        path,
-        diverging=("lower axial", "upper axial", "coronal"),
-        diverging_label="mean change (fraction of scale)",
-        voxel_mm=(4.0, 4.0),
-    )
+    mosaic_figure(rows, path, change_label="mean change (fraction of scale)", pixel_mm=4.0)
 
 
 def pairs_figure(
@@ -205,7 +209,7 @@ def pairs_figure(
     panel.set_xlim(-0.15, 1.25)
     panel.set_ylim(bottom=0)
     panel.set_ylabel(label, fontsize=9, color=INK)
-    _plain_axes(panel)
+    plain_axes(panel)
     handles, labels = panel.get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
     sheet.figure.legend(
@@ -220,9 +224,3 @@ def _mean_density(scans: Sequence[ArrayLike], grid: NDArray) -> NDArray[np.float
 
 def _line(index: int) -> tuple[str, str]:
     return _COLOURS[index % len(_COLOURS)], _STROKES[index // len(_COLOURS) % len(_STROKES)]
-
-
-def _plain_axes(panel: Any) -> None:
-    panel.tick_params(labelsize=8, colors=INK, width=0.6, length=3)
-    for side, spine in panel.spines.items():
-        spine.set(visible=side in ("bottom", "left"), color=FAINT, linewidth=0.6)

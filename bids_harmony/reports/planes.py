@@ -1,41 +1,27 @@
-"""Orthogonal planes of a volume on paper: where to cut, at what scale, and how to draw them.
-
-Everything is laid out in inches and drawn in millimetres, so that voxels of any shape look right
-and all panels of a figure share one scale. Matplotlib is used through its objects (no pyplot, no
-global state) and imported when the first figure is made.
-"""
+"""Orthogonal planes of a volume: where to cut, and slices as they go on paper."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from bids_harmony.io.atomic import write_atomically
+from bids_harmony.exceptions import DataError
 
 __all__ = [
-    "BLACK",
-    "FAINT",
-    "INK",
     "PLANES",
+    "Cell",
     "Picture",
     "Plane",
-    "Sheet",
+    "check_one_grid",
     "cut",
     "in_ras",
     "voxel_sizes",
 ]
-
-FOOTER = "bids_harmony: research software, not for diagnosis"
-INK, FAINT, BLACK = "#222222", "#666666", "#000000"
-_DPI = 110
-_OUTLINE = {"gray": "#56B4E9", "RdBu_r": "#555555"}  # sky blue on grey, dark grey on colours
 
 
 class Plane(NamedTuple):
@@ -56,6 +42,38 @@ PLANES = (
 )
 
 
+class Cell(NamedTuple):
+    """A slice on paper.
+
+    Attributes
+    ----------
+    image : (up, right) or (up, right, 3) array
+        Values, or red, green and blue from 0 to 1.
+    pixel : (float, float)
+        Edges to the right and up, mm.
+    style : mapping
+        Keywords of matplotlib's ``imshow``.
+    letters : (str, str), optional
+        At the upper corners.
+    outlines : mapping of colour to (up, right) bool array
+        Regions whose borders are drawn.
+    stroke : float
+        Width of the borders, points.
+    """
+
+    image: NDArray
+    pixel: tuple[float, float]
+    style: Mapping[str, Any]
+    letters: tuple[str, str] | None = PLANES[0].letters
+    outlines: Mapping[str, NDArray[np.bool_]] = {}
+    stroke: float = 0.7
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Extent to the right and up, mm."""
+        return self.image.shape[1] * self.pixel[0], self.image.shape[0] * self.pixel[1]
+
+
 @dataclass(frozen=True)
 class Picture:
     """A grid in RAS order with its voxel size (mm), the voxel to cut at and the box that is
@@ -66,19 +84,37 @@ class Picture:
     box: tuple[slice, ...]
 
     def plane(self, data: NDArray, plane: Plane) -> NDArray:
-        """A plane of an array on this grid, within the box, as (up, right)."""
+        """A plane of an array on this grid, within the box, as (up, right) or (up, right, 3)."""
         index: list[Any] = list(self.box)
         index[plane.normal] = self.centre[plane.normal]
-        return data[tuple(index)].T
+        return data[tuple(index)].swapaxes(0, 1)
+
+    def cell(
+        self,
+        data: NDArray,
+        plane: Plane,
+        style: Mapping[str, Any],
+        outlines: Mapping[str, NDArray[np.bool_]] | None = None,
+    ) -> Cell:
+        """A plane as it goes on paper, with the borders of regions on the same grid."""
+        regions = {colour: self.plane(r, plane) for colour, r in (outlines or {}).items()}
+        pixel = float(self.voxel[plane.right]), float(self.voxel[plane.up])
+        return Cell(self.plane(data, plane), pixel, style, plane.letters, regions)
 
     def size(self, axis: int) -> float:
         """Extent of the box along an axis, mm."""
         return (self.box[axis].stop - self.box[axis].start) * float(self.voxel[axis])
 
-    @property
-    def flat(self) -> bool:
-        """A single axial slice: there are no other planes to cut."""
-        return self.size(2) == 0 or self.box[2].stop - self.box[2].start == 1
+
+def check_one_grid(mask: ArrayLike, *images: ArrayLike, where: object) -> None:
+    """Raise DataError unless images and mask have one three-dimensional shape and the mask has a
+    voxel."""
+    shapes = [np.shape(array) for array in (*images, mask)]
+    if len(set(shapes)) > 1 or len(shapes[0]) != 3:
+        got = ", ".join(map(str, shapes))
+        raise DataError("A figure needs volumes on one grid", where=str(where), got=got)
+    if not np.any(mask):
+        raise DataError("The mask is empty", where=str(where), expected="at least one voxel")
 
 
 def in_ras(data: NDArray, affine: NDArray) -> NDArray:
@@ -112,136 +148,3 @@ def cut(brain: NDArray[np.bool_], shown: NDArray[np.bool_], voxel: NDArray[np.fl
         margin = round(4 / float(voxel[axis]))
         box.append(slice(max(0, int(first) - margin), min(length, int(last) + 1 + margin)))
     return Picture(voxel, tuple(centre), tuple(box))
-
-
-class Sheet:
-    """A white sheet, measured in inches from its lower left corner.
-
-    Parameters
-    ----------
-    width, height : float
-        Inches.
-    footer : str
-        Small words at the lower right; none in a picture whose page says them.
-    """
-
-    def __init__(self, width: float, height: float, footer: str = FOOTER) -> None:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-        self.width, self.height = width, height
-        self.figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
-        FigureCanvasAgg(self.figure)
-        self.text(width - 0.1, 0.15, footer, size=8, colour=FAINT, ha="right")
-
-    def text(
-        self,
-        x: float,
-        y: float,
-        words: str,
-        *,
-        size: float = 9,
-        colour: str = INK,
-        ha: str = "left",
-    ) -> None:
-        """Write at a point."""
-        self.figure.text(
-            x / self.width, y / self.height, words, fontsize=size, color=colour, ha=ha, va="center"
-        )
-
-    def panel(self, x: float, y: float, width: float, height: float) -> Any:
-        """Axes whose lower left corner is at a point."""
-        return self.figure.add_axes(
-            (x / self.width, y / self.height, width / self.width, height / self.height)
-        )
-
-    def draw(
-        self,
-        panel: Any,
-        image: NDArray,
-        pixel: tuple[float, float],
-        style: Mapping[str, Any],
-        *,
-        outline: NDArray[np.bool_] | None = None,
-        letters: tuple[str, str] | None = None,
-        inch_per_mm: float,
-    ) -> Any:
-        """Draw an (up, right) image into the middle of a panel at a given scale.
-
-        Returns
-        -------
-        matplotlib image
-            For the colour bar.
-        """
-        from matplotlib.patheffects import withStroke
-
-        height, width = image.shape[0] * pixel[1] / 2, image.shape[1] * pixel[0] / 2
-        extent = (-width, width, -height, height)
-        drawn = panel.imshow(
-            image, origin="lower", extent=extent, interpolation="nearest", aspect="equal", **style
-        )
-        grey = style["cmap"] == "gray"
-        panel.set_facecolor("black" if grey else drawn.cmap(0.5))
-        if outline is not None:
-            self.outline(panel, outline, pixel, _OUTLINE[style["cmap"]])
-        # The panel as laid out: matplotlib shrinks the active position to the aspect of the image.
-        place = panel.get_position(original=True)
-        x_reach = place.width * self.width / inch_per_mm / 2
-        y_reach = place.height * self.height / inch_per_mm / 2
-        panel.set(xlim=(-x_reach, x_reach), ylim=(-y_reach, y_reach), xticks=[], yticks=[])
-        for spine in panel.spines.values():
-            spine.set(color="black" if grey else "#BBBBBB", linewidth=0.6)
-        ink, halo = ("white", "black") if grey else (INK, "white")
-        for x, letter in zip((0.03, 0.97), letters or (), strict=False):
-            panel.text(
-                x,
-                0.97,
-                letter,
-                transform=panel.transAxes,
-                ha="left" if x < 0.5 else "right",
-                va="top",
-                fontsize=10,
-                fontweight="bold",
-                color=ink,
-                path_effects=[withStroke(linewidth=2, foreground=halo)],
-            )
-        return drawn
-
-    def outline(
-        self,
-        panel: Any,
-        inside: NDArray[np.bool_],
-        pixel: tuple[float, float],
-        colour: str,
-        width: float = 0.7,
-    ) -> None:
-        """Draw the border of an (up, right) mask over an image of its shape; `width` in points."""
-        if not inside.any() or inside.all():
-            return
-        up, right = inside.shape[0] * pixel[1] / 2, inside.shape[1] * pixel[0] / 2
-        panel.contour(
-            inside.astype(float),
-            levels=[0.5],
-            extent=(-right, right, -up, up),
-            colors=colour,
-            linewidths=width,
-        )
-
-    def colour_bar(
-        self, drawn: Any, box: tuple[float, float, float, float], label: str, *, beyond: bool
-    ) -> None:
-        """Colour bar of a drawn image, in a box (x, y, width, height); pointed if values lie
-        beyond."""
-        bar = self.figure.colorbar(
-            drawn, cax=self.panel(*box), extend="both" if beyond else "neither", extendfrac=0.04
-        )
-        bar.set_label(label, fontsize=8, color=INK)
-        bar.ax.tick_params(labelsize=8, colors=INK, width=0.6, length=3)
-        bar.outline.set(linewidth=0.6, edgecolor=FAINT)
-
-    def save(self, path: str | Path) -> None:
-        """Write the PNG atomically; the same sheet gives the same bytes."""
-        buffer = io.BytesIO()
-        # The version of the drawing library is no part of the picture.
-        self.figure.savefig(buffer, format="png", metadata={"Software": None})
-        write_atomically(path, buffer.getvalue())

@@ -20,6 +20,12 @@ def draw(path: Path, seed: int = 0) -> None:
     Image.fromarray(pixels).save(path)
 
 
+def pixels(path: Path) -> np.ndarray:
+    """Pixels of a picture, (rows, columns, 3) from 0 to 1."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"), np.float64) / 255
+
+
 def write(path: Path, record: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(record if isinstance(record, str) else json.dumps(record))

@@ -1,4 +1,4 @@
-"""Figures of diffusion maps: what is drawn where, in which colours."""
+"""Figures of a diffusion series and its maps: what is drawn where, in which colours."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from bids_harmony.exceptions import DataError
-from bids_harmony.reports import diffusion
-from bids_harmony.reports.diffusion import map_distributions_figure, maps_figure
-from bids_harmony.reports.planes import Sheet
+from bids_harmony.reports import paper
+from bids_harmony.reports.diffusion import map_distributions_figure, maps_figure, series_figure
+from bids_harmony.reports.paper import Sheet
+from tests.reports.conftest import pixels
 
 SHAPE = (30, 36, 28)
 AFFINE = np.diag([-2.0, 2.0, 2.0, 1.0])  # stored from right to left
@@ -38,9 +39,9 @@ def drawn(monkeypatch):
     kept = []
     draw = Sheet.draw
 
-    def keep(self, panel, image, pixel, style, **how):
-        kept.append((np.asarray(image), style))
-        return draw(self, panel, image, pixel, style, **how)
+    def keep(self, panel, cell, inch_per_mm):
+        kept.append((np.asarray(cell.image), cell.style))
+        return draw(self, panel, cell, inch_per_mm)
 
     monkeypatch.setattr(Sheet, "draw", keep)
     return kept
@@ -48,7 +49,7 @@ def drawn(monkeypatch):
 
 def test_rows_planes_and_windows(maps, mask, drawn, tmp_path):
     after = dict(maps, fa=np.where(mask, 0.7, 0).astype(np.float32))
-    maps_figure(maps, after, mask, AFFINE, tmp_path / "maps.png", "sub-01")
+    maps_figure(maps, after, mask, AFFINE, tmp_path / "maps.png", "sub-01", "")
     assert len(drawn) == 5 * 9
     fa, md = drawn[9:18], drawn[18:27]
     assert fa[0][1] == {"cmap": "gray", "vmin": 0.0, "vmax": 0.8}
@@ -62,7 +63,7 @@ def test_rows_planes_and_windows(maps, mask, drawn, tmp_path):
 def test_colours_are_directions_in_the_scanners_frame(maps, mask, drawn, tmp_path):
     turned = maps["v1"].copy()
     turned[:15] = [-np.cos(np.radians(12)), 0, np.sin(np.radians(12))]
-    maps_figure(maps, dict(maps, v1=turned), mask, AFFINE, tmp_path / "maps.png")
+    maps_figure(maps, dict(maps, v1=turned), mask, AFFINE, tmp_path / "maps.png", "t", "")
     axial, angle = drawn[0][0], drawn[6][0]
     # (up, right): the stored first half lies on the right-hand side of the picture.
     row, (left, right) = axial.shape[0] // 2, (axial.shape[1] // 3, 2 * axial.shape[1] // 3)
@@ -72,51 +73,50 @@ def test_colours_are_directions_in_the_scanners_frame(maps, mask, drawn, tmp_pat
     # An image whose first axis runs from the inside up: blue.
     upward = np.array([[0, 0, -2.0, 0], [0, 2, 0, 0], [2, 0, 0, 0], [0, 0, 0, 1]])
     drawn.clear()
-    maps_figure(maps, maps, mask, upward, tmp_path / "maps.png")
+    maps_figure(maps, maps, mask, upward, tmp_path / "maps.png", "t", "")
     colours = drawn[0][0].reshape(-1, 3)
     assert colours[:, 2].max() == pytest.approx(1) and not colours[:, 0].any()
 
 
 def test_a_tensor_alone_and_a_thin_slab(maps, mask, drawn, tmp_path):
     one = {n: a[:, :, 13:15] for n, a in maps.items() if n in ("fa", "md")}
-    maps_figure(one, maps | one, mask[:, :, 13:15], AFFINE, tmp_path / "maps.png")
+    maps_figure(one, maps | one, mask[:, :, 13:15], AFFINE, tmp_path / "maps.png", "t", "")
     assert len(drawn) == 2 * 3  # one plane, no colours without directions
 
 
 def test_figures_are_the_same_bytes_again(maps, mask, tmp_path):
     for name in ("a.png", "b.png"):
-        maps_figure(maps, maps, mask, AFFINE, tmp_path / name, "t", note="n")
+        maps_figure(maps, maps, mask, AFFINE, tmp_path / name, "t", "n")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_maps_that_do_not_go_together_are_refused(maps, mask, tmp_path):
     with pytest.raises(DataError, match="No map"):
-        maps_figure(maps, {}, mask, AFFINE, tmp_path / "maps.png")
+        maps_figure(maps, {}, mask, AFFINE, tmp_path / "maps.png", "t", "")
     with pytest.raises(DataError, match="empty"):
-        maps_figure(maps, maps, np.zeros_like(mask), AFFINE, tmp_path / "maps.png")
+        maps_figure(maps, maps, np.zeros_like(mask), AFFINE, tmp_path / "maps.png", "t", "")
     with pytest.raises(DataError, match="one grid"):
-        maps_figure(maps, dict(maps, fa=maps["fa"][1:]), mask, AFFINE, tmp_path / "maps.png")
+        maps_figure(
+            maps, dict(maps, fa=maps["fa"][1:]), mask, AFFINE, tmp_path / "maps.png", "t", ""
+        )
     assert not list(tmp_path.iterdir())
 
 
 def test_distributions_are_those_of_each_tissue(maps, mask, tmp_path, monkeypatch):
     panels = []
-    monkeypatch.setattr(
-        diffusion, "draw_densities", _keeping(diffusion.draw_densities, panels.append)
-    )
+    monkeypatch.setattr(paper, "draw_densities", _keeping(paper.draw_densities, panels.append))
     white = mask & (np.indices(SHAPE)[0] < 15)
     after = dict(maps, fa=maps["fa"] - 0.4 * white)
     tissues = {"white matter": white, "grey matter": mask & ~white, "CSF": np.zeros_like(mask)}
-    target = {"fa/white matter": np.full(50, 0.2)}
     path = tmp_path / "densities.png"
-    map_distributions_figure(maps, after, tissues, path, "sub-01", target=target)
+    map_distributions_figure(maps, after, tissues, path, "sub-01")
     assert [label for _, _, label in panels] == ["FA", "MD (µm²/ms)", "NDI", "ODI"] * 2
     grid, curves, _ = panels[0]
     tops = {name: grid[np.argmax(density)] for name, density, *_ in curves}
-    assert tops == pytest.approx({"source": 0.8, "harmonized": 0.4, "target site": 0.2}, abs=0.01)
+    assert tops == pytest.approx({"source": 0.8, "harmonized": 0.4}, abs=0.01)
     assert {name for name, *_ in panels[4][1]} == {"source", "harmonized"}
     with pytest.raises(DataError, match="Nothing to draw"):
-        map_distributions_figure(maps, after, {"CSF": np.zeros_like(mask)}, path)
+        map_distributions_figure(maps, after, {"CSF": np.zeros_like(mask)}, path, "t")
 
 
 def _keeping(draw, keep):
@@ -125,3 +125,60 @@ def _keeping(draw, keep):
         draw(panel, grid, curves, label)
 
     return drawing
+
+
+@pytest.fixture
+def images():
+    at = np.indices((20, 24, 18)) - np.reshape([10, 12, 9], (3, 1, 1, 1))
+    mask = np.square(at / np.reshape([8, 10, 7], (3, 1, 1, 1))).sum(axis=0) < 1
+    return np.where(mask, 0.6, 0.0).astype(np.float32), mask
+
+
+def draw_series(path, b0, shell, mask):
+    series_figure(
+        b0,
+        shell,
+        mask,
+        np.diag([-3.0, 3.0, 3.0, 1.0]),
+        path,
+        shell_name="b = 1000 s/mm²",
+        title="one",
+        note="",
+    )
+    return pixels(path)
+
+
+def coloured(picture):
+    """Share of pixels that are neither grey nor of the outline's blue: strong red or blue."""
+    red, green, blue = np.moveaxis(picture, -1, 0)
+    return np.mean((red - green > 0.2) & (red - blue > 0.2))
+
+
+def test_a_change_of_a_series_is_seen_on_its_half_alone(images, tmp_path):
+    image, mask = images
+    still = draw_series(tmp_path / "still.png", (image, image), (image, image), mask)
+    rounded = (image, np.where(mask, image + 1e-5, 0))
+    moved = draw_series(tmp_path / "moved.png", (image, 1.2 * image), rounded, mask)
+    middle = still.shape[1] // 2
+    assert moved.shape == still.shape
+    # Beside the colour bar, which is there either way.
+    assert coloured(moved[:, :middle]) > coloured(still[:, :middle]) + 0.02
+    np.testing.assert_allclose(
+        coloured(moved[:, middle:]), coloured(still[:, middle:]), atol=0.005
+    )
+
+
+def test_a_series_gives_the_same_bytes_again(images, tmp_path):
+    image, mask = images
+    for name in ("a.png", "b.png"):
+        draw_series(tmp_path / name, (image, 1.1 * image), (image, image), mask)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_a_series_that_cannot_be_drawn_is_told(images, tmp_path):
+    image, mask = images
+    with pytest.raises(DataError, match="empty"):
+        draw_series(tmp_path / "a.png", (image, image), (image, image), np.zeros_like(mask))
+    with pytest.raises(DataError, match="on one grid"):
+        draw_series(tmp_path / "a.png", (image, image[1:]), (image, image), mask)
+    assert list(tmp_path.iterdir()) == []

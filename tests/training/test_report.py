@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.image import imread
 
-from bids_harmony.reports.training import write_training_report
+from bids_harmony.training.report import write_training_report
 from bids_harmony.training.training_log import TrainingLog
 
 TWINS = {"steps": 40, "before": {"network": 0.05}, "unseen": {"network": 0.04}, "kept": True}
