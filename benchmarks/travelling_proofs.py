@@ -16,7 +16,7 @@ from travelling_run import Work
 
 from bids_harmony.imaging.reference import reference_grid, reference_tissues
 from bids_harmony.imaging.tissues import segment_tissues
-from bids_harmony.quality.site_probe import mask_features, scan_features, site_probe
+from bids_harmony.quality.site_probe import mask_features, scan_features, site_probes
 from lab.boundaries import boundary_displacement_mm, tissue_boundaries
 from lab.fingerprint import fingerprint
 from lab.lesions import Lesion, contrast_kept, insert_lesion, place_lesion
@@ -78,7 +78,9 @@ def _site_probes(
     rows = []
     for name, table in features.items():
         for classifier in ("linear", "kernel"):
-            result = site_probe(table, sites, subjects, seed=plan.seed, classifier=classifier)
+            (result,) = site_probes(
+                table, sites, subjects, seed=plan.seed, classifiers=(classifier,)
+            )
             rows.append({"proof": "probe", "method": name, **asdict(result)})
     return rows
 

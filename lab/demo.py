@@ -1,11 +1,11 @@
-"""`make demo`: a small travelling-subject cohort through the whole program, scored against twins.
+"""`make demo`: a small travelling-subject cohort through the whole program, with its scores.
 
     python -m lab.demo build/demo
 
 Makes ``FOLDER/bids`` and ``FOLDER/twins``, harmonizes travelling subjects to COI with the model in
 the package, adapts it to people scanned at one site each, and compares both with what COI would
 have seen of the travellers. Training never reads a travelling subject, and nothing but the scoring
-reads a twin.
+reads the ground truth (``FOLDER/twins``).
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def _run(folder: Path, options: argparse.Namespace) -> int:
     code = bids_harmony([*dataset, "train", "--participant-label", *training, *common, *chosen])
     if code != ExitCode.DONE:
         return code
-    print("5. Scoring against the twins", flush=True)
+    print("5. Scoring against the ground truth", flush=True)
     rows = _score(folder)
     _report(folder, rows, options)
     return ExitCode.DONE
@@ -215,7 +215,7 @@ def _picture(folder: Path, pictures: dict[str, dict[str, np.ndarray]]) -> None:
         "none": "source",
         "histogram-relative": "closed form",
         "ihf": f"harmonized to {_TARGET}",
-        "twin": f"same person at {_TARGET}",
+        "twin": f"ground truth at {_TARGET}",
     }
     table = {row: {names[k]: v for k, v in cut.items()} for row, cut in pictures.items()}
     mosaic_figure(table, folder / "figures" / "travelling.png", title="One person, every site")

@@ -22,6 +22,7 @@ __all__ = [
     "ScanRecord",
     "file_of",
     "find_units",
+    "part",
     "read_descriptions",
     "read_scans",
     "sources_of",
@@ -66,6 +67,22 @@ class ScanRecord:
     def modality(self) -> str:
         """Suffix of the image, such as T1w."""
         return file_stem(self.image).rpartition("_")[2]
+
+    @property
+    def source(self) -> Mapping[str, Any]:
+        """What the sidecar says of where the scan comes from."""
+        return part(self.sidecar, "HarmonizationSource")
+
+    @property
+    def same_site(self) -> bool:
+        """Whether the scan comes from the target site."""
+        return part(self.sidecar, "HarmonizationQuality").get("same_site") is True
+
+
+def part(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A field of a JSON file that should be an object; empty where it is not."""
+    found = record.get(name)
+    return found if isinstance(found, Mapping) else {}
 
 
 def find_units(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bids_harmony.bids.scan_records import part
 from bids_harmony.group.outputs import Output
 from bids_harmony.quality.summary import REGION_TISSUES, STAGES, ScanSummary, SeriesSummary
 
@@ -97,11 +98,8 @@ def table_of(outputs: Sequence[Output], covariates: Covariates) -> DataFrame:
         }
         row |= {name: values[index] for name, values in covariates.items() if name not in row}
         row |= _values(output)
-        quality = output.scan.sidecar.get("HarmonizationQuality")
-        if isinstance(quality, Mapping):
-            row |= {
-                k: v for k, v in quality.items() if k not in row and isinstance(v, float | int)
-            }
+        quality = part(output.scan.sidecar, "HarmonizationQuality")
+        row |= {k: v for k, v in quality.items() if k not in row and isinstance(v, float | int)}
         rows.append(row)
     return pd.DataFrame(rows)
 

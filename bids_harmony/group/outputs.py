@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,12 +144,8 @@ def _output(scan: ScanRecord, unit: Unit, output_dir: Path, bids_dir: Path) -> t
             "remove its sidecar and run the participant level again"
         )
     target = str(scan.sidecar["HarmonizationTarget"])
-    source = scan.sidecar.get("HarmonizationSource")
-    site = str(source.get("Site", "")) if isinstance(source, Mapping) else ""
-    quality = scan.sidecar.get("HarmonizationQuality")
-    if isinstance(quality, Mapping) and quality.get("same_site") is True:
-        # Spelt differently, perhaps.
-        site = target
+    # One site may be spelt in two ways.
+    site = target if scan.same_site else str(scan.source.get("Site", ""))
     files = [
         file_of(uri, output_dir if uri.startswith("bids::") else bids_dir)
         for uri in sources_of(scan.sidecar)

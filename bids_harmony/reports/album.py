@@ -4,14 +4,40 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
 
-__all__ = ["inline_pictures"]
+__all__ = ["Embedded", "embedded", "inline_pictures", "link_to"]
 
 # Widths in pixels and JPEG qualities, tried in this order. What does not fit at the last one is
 # left out: the page then names the file.
 _LADDER = ((1100, 85), (800, 80), (600, 75), (420, 70), (300, 60), (200, 50))
+
+
+class Embedded(NamedTuple):
+    """A picture of a page: its ``data:`` address, empty where there is no room, and a link to the
+    file."""
+
+    address: str
+    link: str
+
+
+def link_to(path: Path, folder: Path) -> str:
+    """Address of a file for a page in a folder."""
+    return quote(Path(os.path.relpath(path, folder)).as_posix())
+
+
+def embedded(
+    pictures: Mapping[str, Path], addresses: Mapping[Path, str], folder: Path
+) -> dict[str, Embedded]:
+    """Pictures by kind, as a page in a folder shows them."""
+    return {
+        kind: Embedded(addresses.get(path, ""), link_to(path, folder))
+        for kind, path in pictures.items()
+    }
 
 
 def inline_pictures(paths: Sequence[Path], limit: int) -> Mapping[Path, str]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+from bids_harmony.bids.scan_records import part
 from bids_harmony.quality.contrast import BRIGHT_BOUNDS, EDGE_BOUNDS
 from bids_harmony.sites.training_range import UNUSUAL
 
@@ -21,7 +22,7 @@ _LEAST_PEOPLE = 5
 
 @dataclass(frozen=True)
 class _Explained:
-    """A number: what it is called, what it means, and between which values nobody need look."""
+    """A number: what it is called, what it means, and between which values it is as expected."""
 
     name: str
     words: str
@@ -105,7 +106,7 @@ class Finding:
     name, value, words : str
     threshold : str
         Such as "at most 0.25"; empty where there is none.
-    look : bool
+    beyond : bool
         The value is beyond the threshold.
     """
 
@@ -113,20 +114,20 @@ class Finding:
     value: str
     words: str
     threshold: str = ""
-    look: bool = False
+    beyond: bool = False
 
 
 def quality_findings(
     sidecar: Mapping[str, Any],
     transform: Mapping[str, Any],
-    described: Mapping[str, Any] | None = None,
+    described: Mapping[str, Any],
 ) -> tuple[list[Finding], list[Finding]]:
     """Explain the numbers in the sidecars of a harmonized image and of its transform.
 
     Parameters
     ----------
     sidecar, transform : mapping
-    described : mapping, optional
+    described : mapping
         Descriptions of the columns of ``scans.tsv``, for numbers that are not explained here.
 
     Returns
@@ -134,14 +135,10 @@ def quality_findings(
     explained, others : list of Finding
         None and texts are left out.
     """
-    quality: dict[str, Any] = {}
-    for part in (sidecar.get("HarmonizationQuality"), sidecar.get("DiffusionQuality")):
-        quality |= part if isinstance(part, Mapping) else {}
-    quality = {key: value for key, value in quality.items() if _is_number(value)}
+    told = {**part(sidecar, "HarmonizationQuality"), **part(sidecar, "DiffusionQuality")}
+    quality = {key: value for key, value in told.items() if _is_number(value)}
     before = quality.get("wasserstein_source")
-    same = isinstance(sidecar.get("HarmonizationQuality"), Mapping) and (
-        sidecar["HarmonizationQuality"].get("same_site") is True
-    )
+    same = part(sidecar, "HarmonizationQuality").get("same_site") is True
     findings = []
     for key, explained in _EXPLAINED.items():
         highest = explained.highest
@@ -175,8 +172,7 @@ def quality_findings(
 
 def scan_warnings(sidecar: Mapping[str, Any], mask: Mapping[str, Any]) -> list[str]:
     """What a reader must know before trusting an image, in sentences; what to do at their end."""
-    source = sidecar.get("HarmonizationSource")
-    source = source if isinstance(source, Mapping) else {}
+    source = part(sidecar, "HarmonizationSource")
     told = [
         f"Statements about the site contradict each other: {text}. Taken: {source.get('Site')}. "
         "Name the right site with --source-site or --site-map if this is wrong."
@@ -190,8 +186,7 @@ def scan_warnings(sidecar: Mapping[str, Any], mask: Mapping[str, Any]) -> list[s
             f"The scan is unlike all that the model was trained on (score {score:.2f}, usual up "
             f"to {UNUSUAL:g}). Look at the image, its mask and its modality before using it."
         )
-    transform = sidecar.get("IntensityTransform")
-    clipped = transform.get("ClippedVoxels") if isinstance(transform, Mapping) else None
+    clipped = part(sidecar, "IntensityTransform").get("ClippedVoxels")
     if _is_number(clipped) and clipped > 0:
         told.append(
             f"{clipped:g} voxels did not fit the integer type of the scan and were cut off at its "
@@ -202,15 +197,14 @@ def scan_warnings(sidecar: Mapping[str, Any], mask: Mapping[str, Any]) -> list[s
             "There was no T1w scan of this person: the brain mask is that of the template. Look "
             "at its outline, or give a mask with --derivatives."
         )
-    evidence = sidecar.get("SiteEvidence")
-    evidence = evidence if isinstance(evidence, Mapping) else {}
-    for role in ("Source", "Target"):
-        few = evidence.get(f"{role}People")
+    sites = {"Source": source.get("Site"), "Target": sidecar.get("HarmonizationTarget")}
+    for role, site in sites.items():
+        few = part(sidecar, "SiteEvidence").get(f"{role}People")
         if _is_number(few) and 0 < few < _LEAST_PEOPLE:
             told.append(
-                f"The {role.lower()} site is known from {few:g} "
-                f"{'people' if few > 1 else 'person'}; with {_LEAST_PEOPLE} it is steady. Give "
-                "more scans of that site if there are any."
+                f"The profile of {site or f'the {role.lower()} site'} was made from scans of "
+                f"{few:g} {'people' if few > 1 else 'person'}; with {_LEAST_PEOPLE} it is "
+                "steady. Give more scans of that site if there are any."
             )
     return told
 
@@ -231,10 +225,8 @@ def _finding(
     )
 
 
-def _description(described: Mapping[str, Any] | None, key: str) -> str:
-    column = (described or {}).get(key)
-    if not isinstance(column, Mapping):
-        return ""
+def _description(described: Mapping[str, Any], key: str) -> str:
+    column = part(described, key)
     words, units = str(column.get("Description", "")), column.get("Units")
     return f"{words} [{units}]" if units else words
 

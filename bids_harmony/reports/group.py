@@ -17,7 +17,7 @@ from bids_harmony.bids.derivative import write_text
 from bids_harmony.group.chapter import Chapter
 from bids_harmony.group.outputs import Missing
 from bids_harmony.quality.summary import STAGES, ScanSummary
-from bids_harmony.reports.album import inline_pictures
+from bids_harmony.reports.album import Embedded, embedded, inline_pictures
 from bids_harmony.reports.group_figures import (
     STATE_STYLES,
     Estimate,
@@ -41,7 +41,7 @@ class _Shown:
 
     chapter: Chapter
     anchor: str
-    pictures: Mapping[str, Mapping[str, str]]
+    pictures: Mapping[str, Embedded]
     counts: Mapping[str, int]
 
 
@@ -68,10 +68,7 @@ def write_group_page(
         _Shown(
             chapter,
             _anchor(chapter),
-            {
-                kind: {"address": addresses.get(path, ""), "link": f"figures/{path.name}"}
-                for kind, path in figures[_anchor(chapter)].items()
-            },
+            embedded(figures[_anchor(chapter)], addresses, output_dir),
             chapter.table["site"].value_counts().to_dict(),
         )
         for chapter in chapters

@@ -7,6 +7,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from bids_harmony.bids.scan_records import part
+from bids_harmony.reports.paper import BLUE, VERMILION
+
 __all__ = ["evidence_drawing", "evidence_sentence"]
 
 _NAMES = {"GreyToWhite": "grey / white matter", "CSFToWhite": "CSF / white matter"}
@@ -21,16 +24,17 @@ def evidence_sentence(sidecar: Mapping[str, Any]) -> str:
     sidecar : mapping
         Of a harmonized image.
     """
-    evidence = sidecar.get("SiteEvidence")
-    if not isinstance(evidence, Mapping):
+    evidence = part(sidecar, "SiteEvidence")
+    if not evidence:
         return ""
     source, target = (evidence.get(name) for name in ("SourcePeople", "TargetPeople"))
     grey = _contrast(evidence, "GreyToWhite")
     raw, applied = grey.get("RawLogDifference"), grey.get("AppliedLogDifference")
     error = grey.get("StandardError")
     text = (
-        f"Its own site is known from {_people(source)}, the target site from {_people(target)}: "
-        f"their contrast of grey to white matter differs by {_percent(raw)}"
+        f"The profile of its own site was made from scans of {_people(source)}, that of the "
+        f"target site from scans of {_people(target)}: their contrast of grey to white matter "
+        f"differs by {_percent(raw)}"
     )
     text += f" (standard error {_percent(error, sign=False)})" if error is not None else ""
     text += f", of which {_percent(applied)} was applied. What this person differs in from others "
@@ -46,8 +50,8 @@ def evidence_sentence(sidecar: Mapping[str, Any]) -> str:
 
 def evidence_drawing(sidecar: Mapping[str, Any]) -> Markup:
     """Differences of the sites' contrasts with two standard errors, and what was applied: SVG."""
-    evidence = sidecar.get("SiteEvidence")
-    if not isinstance(evidence, Mapping):
+    evidence = part(sidecar, "SiteEvidence")
+    if not evidence:
         return Markup("")
     rows = [(words, _contrast(evidence, name)) for name, words in _NAMES.items()]
     rows = [(w, r) for w, r in rows if r.get("RawLogDifference") is not None]
@@ -69,10 +73,10 @@ def evidence_drawing(sidecar: Mapping[str, Any]) -> Markup:
         parts += [
             f'<text x="4" y="{y + 5}" font-size="13">{words}</text>',
             f'<line x1="{x(raw - error)}" x2="{x(raw + error)}" y1="{y}" y2="{y}" '
-            'stroke="#0072b2" stroke-width="2"/>',
-            f'<circle cx="{x(raw)}" cy="{y}" r="4" fill="#0072b2"/>',
+            f'stroke="{BLUE}" stroke-width="2"/>',
+            f'<circle cx="{x(raw)}" cy="{y}" r="4" fill="{BLUE}"/>',
             f'<rect x="{float(x(applied)) - 4:.1f}" y="{y - 4}" width="8" height="8" '
-            'fill="none" stroke="#d55e00" stroke-width="2"/>',
+            f'fill="none" stroke="{VERMILION}" stroke-width="2"/>',
         ]
     parts.append(
         f'<text x="{zero}" y="{height - 6}" font-size="12" text-anchor="middle">'
@@ -86,10 +90,7 @@ def evidence_drawing(sidecar: Mapping[str, Any]) -> Markup:
 
 
 def _contrast(evidence: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    contrasts = evidence.get("Contrasts")
-    found = contrasts.get(name) if isinstance(contrasts, Mapping) else None
-    if not isinstance(found, Mapping):
-        return {}
+    found = part(part(evidence, "Contrasts"), name)
     return {k: v for k, v in found.items() if isinstance(v, (int, float))}
 
 

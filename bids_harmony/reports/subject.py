@@ -6,18 +6,16 @@ that comes from a dataset or a run is escaped: a site may be called anything.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from bids_harmony.bids.derivative import write_text
 from bids_harmony.bids.naming import report_path, sidecar_path
 from bids_harmony.bids.run_records import RunRecord, Unit, failed_scans
 from bids_harmony.bids.scan_records import ScanRecord, read_descriptions, read_scans
-from bids_harmony.reports.album import inline_pictures
+from bids_harmony.reports.album import Embedded, embedded, inline_pictures, link_to
 from bids_harmony.reports.explanations import Finding, quality_findings, scan_warnings
 from bids_harmony.reports.methods_text import done_by_scans, methods_text
 from bids_harmony.reports.page import environment
@@ -38,14 +36,6 @@ _MASK_WORDS = {
 
 
 @dataclass(frozen=True)
-class _Picture:
-    """A picture: its ``data:`` address, empty where there is no room, and where the file is."""
-
-    address: str
-    link: str
-
-
-@dataclass(frozen=True)
 class _Shown:
     """A scan with everything that its section says."""
 
@@ -55,21 +45,17 @@ class _Shown:
     more: Sequence[Finding]
     warnings: Sequence[str]
     files: Sequence[str]
-    pictures: Mapping[str, _Picture] = field(default_factory=dict)
+    pictures: Mapping[str, Embedded] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
         return f"{self.scan.label} to {self.scan.sidecar.get('HarmonizationTarget')}"
 
     @property
-    def source(self) -> Mapping[str, Any]:
-        found = self.scan.sidecar.get("HarmonizationSource")
-        return found if isinstance(found, Mapping) else {}
-
-    @property
     def scanner(self) -> str:
-        strength = self.source.get("MagneticFieldStrength")
-        parts = [self.source.get("Vendor"), self.source.get("Model")]
+        source = self.scan.source
+        strength = source.get("MagneticFieldStrength")
+        parts = [source.get("Vendor"), source.get("Model")]
         return " ".join(
             str(part) for part in [*parts, f"{strength} T" if strength else ""] if part
         )
@@ -78,11 +64,6 @@ class _Shown:
     def target_scans(self) -> list[str]:
         found = self.scan.sidecar.get("TargetSiteScans")
         return [str(label) for label in found] if isinstance(found, list) else []
-
-    @property
-    def same_site(self) -> bool:
-        quality = self.scan.sidecar.get("HarmonizationQuality")
-        return isinstance(quality, Mapping) and quality.get("same_site") is True
 
     @property
     def evidence(self) -> str:
@@ -179,7 +160,7 @@ def _shown(number: int, scan: ScanRecord, described: Mapping[str, Any], folder: 
             "Registration was coarse (--sloppy), for quick tests only. Harmonize again without it."
         )
     return _Shown(
-        scan, f"scan-{number}", findings, more, warnings, [_link(file, folder) for file in files]
+        scan, f"scan-{number}", findings, more, warnings, [link_to(file, folder) for file in files]
     )
 
 
@@ -192,14 +173,11 @@ def _render(
     filled = [
         replace(
             one,
-            pictures={
-                kind: _Picture(addresses.get(path, ""), _link(path, folder))
-                for kind, path in one.scan.pictures.items()
-            },
+            pictures=embedded(one.scan.pictures, addresses, folder),
         )
         for one in shown
     ]
-    marks = sum(f.look for one in shown for f in one.findings)
+    marks = sum(f.beyond for one in shown for f in one.findings)
     notes = sum(len(one.warnings) for one in shown)
     return (
         environment()
@@ -208,8 +186,8 @@ def _render(
             context,
             images=[one for one in filled if one.scan.modality != "dwi"],
             series=[one for one in filled if one.scan.modality == "dwi"],
-            sites=_unique(one.source.get("Site") for one in shown),
-            to_look=", ".join(
+            sites=_unique(one.scan.source.get("Site") for one in shown),
+            to_check=", ".join(
                 f"{count} {word}{'' if count == 1 else 's'}"
                 for count, word in ((marks, "number"), (notes, "note"))
                 if count
@@ -217,10 +195,6 @@ def _render(
             or "nothing stands out",
         )
     )
-
-
-def _link(path: Path, folder: Path) -> str:
-    return quote(Path(os.path.relpath(path, folder)).as_posix())
 
 
 def _unique(values: Any) -> list[str]:

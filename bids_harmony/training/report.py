@@ -21,7 +21,7 @@ _DRAWN = ("loss", "validation", "mse_network", "mse_closed_form")
 _LEGEND = {
     "loss": "training loss",
     "validation": "held-out loss",
-    "mse_network": "squared error to the twin",
+    "mse_network": "squared error to the ground truth",
     "mse_closed_form": "the same, closed form alone",
 }
 

@@ -6,7 +6,7 @@ import json
 
 from bids_harmony.bids.run_records import Unit, read_runs, runs_of_units, unit_of
 from bids_harmony.bids.scan_records import find_units, read_scans
-from tests.reports.conftest import add_run
+from tests.output_folder import add_run
 
 
 def test_units_of_labels():

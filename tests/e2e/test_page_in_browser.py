@@ -13,7 +13,7 @@ from PIL import Image
 from bids_harmony.bids.run_records import Unit, read_runs
 from bids_harmony.reports.subject import write_subject_page
 from tests.e2e.browser import NARROW, assert_nothing_beyond, open_alone, sync_api
-from tests.reports.conftest import KINDS, add_run, add_scan
+from tests.output_folder import KINDS, add_run, add_scan
 
 pytestmark = [
     pytest.mark.e2e,

@@ -13,7 +13,7 @@ from PIL import Image
 from bids_harmony.bids.run_records import Unit
 from bids_harmony.reports.view import write_view_page
 from tests.e2e.browser import open_alone, sync_api
-from tests.reports.conftest import add_scan
+from tests.output_folder import add_scan
 
 NIIVUE = Path(__file__).resolve().parents[2] / "build" / "niivue"
 #: Milliseconds: a processor that draws for a graphics card takes its time.

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from bids_harmony.reports.album import inline_pictures
-from tests.reports.conftest import draw
+from tests.output_folder import draw
 
 
 def opened(address: str) -> Image.Image:

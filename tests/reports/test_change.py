@@ -18,7 +18,7 @@ from bids_harmony.reports.change import (
     subject_figure,
 )
 from bids_harmony.reports.paper import ON_GREY
-from tests.reports.conftest import pixels
+from tests.output_folder import pixels
 
 SHAPE = (30, 36, 28)
 AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])

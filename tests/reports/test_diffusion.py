@@ -9,7 +9,7 @@ from bids_harmony.exceptions import DataError
 from bids_harmony.reports import paper
 from bids_harmony.reports.diffusion import map_distributions_figure, maps_figure, series_figure
 from bids_harmony.reports.paper import Sheet
-from tests.reports.conftest import pixels
+from tests.output_folder import pixels
 
 SHAPE = (30, 36, 28)
 AFFINE = np.diag([-2.0, 2.0, 2.0, 1.0])  # stored from right to left

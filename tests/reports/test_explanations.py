@@ -6,9 +6,9 @@ from bids_harmony.quality.changes import DESCRIPTIONS
 from bids_harmony.reports.explanations import quality_findings, scan_warnings
 
 
-def looked_at(quality, transform=None, **more):
-    findings, _ = quality_findings({"HarmonizationQuality": quality, **more}, transform or {})
-    return {f.name for f in findings if f.look}
+def beyond(quality, transform=None, **more):
+    findings, _ = quality_findings({"HarmonizationQuality": quality, **more}, transform or {}, {})
+    return {f.name for f in findings if f.beyond}
 
 
 def test_the_numbers_of_every_image_are_explained_or_described():
@@ -19,20 +19,20 @@ def test_the_numbers_of_every_image_are_explained_or_described():
 
 
 def test_thresholds_have_two_sides():
-    assert looked_at({"rmse_brain": 0.25, "ssim_brain": 0.75, "nyquist_share": 0.05}) == set()
-    assert len(looked_at({"rmse_brain": 0.26, "ssim_brain": 0.74, "nyquist_share": 0.06})) == 3
-    assert looked_at({}, OutOfDistributionScore=2.1) == {"Novelty for the model"}
-    assert looked_at({}, {"RegistrationSimilarity": 0.8}) == {"Registration"}
-    assert looked_at({}, {"RegistrationSimilarity": 1.2}) == set()
+    assert beyond({"rmse_brain": 0.25, "ssim_brain": 0.75, "nyquist_share": 0.05}) == set()
+    assert len(beyond({"rmse_brain": 0.26, "ssim_brain": 0.74, "nyquist_share": 0.06})) == 3
+    assert beyond({}, OutOfDistributionScore=2.1) == {"Novelty for the model"}
+    assert beyond({}, {"RegistrationSimilarity": 0.8}) == {"Registration"}
+    assert beyond({}, {"RegistrationSimilarity": 1.2}) == set()
 
 
 def test_any_change_is_too_much_where_source_and_target_are_one_site():
-    assert looked_at({"rmse_brain": 0.001, "same_site": True}) == {"Change inside the brain"}
-    assert looked_at({"rmse_brain": 0.0, "same_site": True}) == set()
+    assert beyond({"rmse_brain": 0.001, "same_site": True}) == {"Change inside the brain"}
+    assert beyond({"rmse_brain": 0.0, "same_site": True}) == set()
 
 
 def test_odd_sidecars_do_no_harm():
     odd = {"HarmonizationQuality": [1], "HarmonizationSource": "GE", "IntensityTransform": "x"}
-    assert quality_findings(odd, {}) == ([], [])
+    assert quality_findings(odd, {}, {}) == ([], [])
     assert scan_warnings(odd, {}) == []
     assert "template" in scan_warnings({}, {"MaskKind": "template"})[0]

@@ -7,7 +7,7 @@ import pytest
 
 from bids_harmony.exceptions import DataError
 from bids_harmony.reports.mosaic import mosaic_figure
-from tests.reports.conftest import pixels
+from tests.output_folder import pixels
 
 
 def test_every_cell_is_drawn_and_missing_ones_stay_white(tmp_path):

@@ -12,7 +12,7 @@ from lxml import html
 from bids_harmony.bids.run_records import Unit, read_runs
 from bids_harmony.reports import subject
 from bids_harmony.reports.subject import subject_page, write_subject_page
-from tests.reports.conftest import HOSTILE, KINDS, add_run, add_scan, draw
+from tests.output_folder import HOSTILE, KINDS, add_run, add_scan, draw
 
 UNIT = Unit("01", "A")
 
@@ -92,7 +92,7 @@ def test_before_and_after_can_be_laid_over_each_other_or_seen_without_script(out
 def test_site_evidence_target_and_numbers_are_told(out):
     section = page(out).get_element_by_id("scan-2")
     text = words(section)
-    assert "GE, known from InstitutionName" in text and "GE Signa 3 T" in text
+    assert "GE, according to InstitutionName" in text and "GE Signa 3 T" in text
     assert "Change inside the brain 0.1 at most 0.25" in text
     assert "Distance to the target after 0.02 at most 0.08" in text
     assert "Registration 0.93 at least 0.85 Overlap (Dice)" in text
@@ -106,8 +106,8 @@ def test_site_evidence_target_and_numbers_are_told(out):
 def test_a_number_beyond_its_threshold_is_marked_and_counted(out):
     worse = {"wasserstein_source": 0.02, "wasserstein_harmonized": 0.08}
     add_scan(out, "T2w", HarmonizationQuality=worse)
-    (row,) = page(out).xpath("//tr[@class='look']")
-    assert words(row).startswith("Distance to the target after 0.08 at most 0.02 ▲ look")
+    (row,) = page(out).xpath("//tr[@class='beyond']")
+    assert words(row).startswith("Distance to the target after 0.08 at most 0.02 ▲ check")
     assert "1 number" in words(page(out).find(".//dl"))
 
 
@@ -123,7 +123,7 @@ def test_warnings_say_what_to_do(out):
     assert "session says COI" in notes[0] and "--site-map" in notes[0]
     assert "left as it is. It would lose contrast" in notes[1]
     assert "score 3.50" in notes[2] and "12 voxels" in notes[3]
-    assert "target site is known from 1 person" in notes[4]
+    assert "profile of COI was made from scans of 1 person" in notes[4]
     assert "5 notes" in words(page(out).find(".//dl"))
 
 

@@ -16,7 +16,7 @@ from bids_harmony.cli.main import main
 from bids_harmony.exceptions import MissingInput
 from bids_harmony.reports import view
 from bids_harmony.reports.view import read_niivue, write_view_page
-from tests.reports.conftest import add_scan
+from tests.output_folder import add_scan
 
 AFFINE = np.array([[-0.5, 0, 0, 40], [0, 1, 0, -30], [0, 0, 2, -20], [0, 0, 0, 1.0]])
 
