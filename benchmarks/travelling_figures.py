@@ -117,10 +117,8 @@ def densities_figure(curves: Mapping[str, Any], title: str, path: Path) -> None:
             )
         panel.set(xlim=(grid[0], grid[-1]), ylim=(0, top), yticks=[])
         panel.set_title(f"{when} harmonization", fontsize=10, color=INK, pad=5)
-        panel.set_xlabel("intensity / robust maximum of the brain", fontsize=9, color=INK)
-        if index == 0:
-            panel.set_ylabel("density", fontsize=9, color=INK)
-        plain_axes(panel)
+        up = "" if index else "density"
+        plain_axes(panel, "intensity / robust maximum of the brain", up)
     panel.legend(
         frameon=False,
         fontsize=8,

@@ -12,7 +12,7 @@ from bids_harmony.quality.distributions import quantile_distance
 from bids_harmony.quality.image_metrics import ms_ssim, nyquist_share, psnr, rmse, ssim_map
 from bids_harmony.resources import at_once
 
-__all__ = ["DESCRIPTIONS", "quality_row"]
+__all__ = ["DESCRIPTIONS", "finite_or_none", "quality_row"]
 
 _FRACTION = "1 (fraction of data_range_native)"
 _SCALED = "1 (fraction of the image's robust intensity scale)"
@@ -162,8 +162,8 @@ def quality_row(
     row["data_range_native"] = peak
     row["rmse_brain"] = rmse(source, harmonized, mask=mask) / peak
     row["rmse_whole"] = rmse(source, harmonized) / peak
-    row["psnr_brain_db"] = _finite(psnr(source, harmonized, data_range=peak, mask=mask))
-    row["psnr_whole_db"] = _finite(psnr(source, harmonized, data_range=peak))
+    row["psnr_brain_db"] = finite_or_none(psnr(source, harmonized, data_range=peak, mask=mask))
+    row["psnr_whole_db"] = finite_or_none(psnr(source, harmonized, data_range=peak))
     similarity, row["ms_ssim_brain"], row["ms_ssim_whole"] = at_once(
         lambda: ssim_map(source, harmonized, data_range=peak),
         lambda: ms_ssim(source, harmonized, data_range=peak, mask=mask),
@@ -183,7 +183,7 @@ def quality_row(
     row["round_trip_error"] = None if round_trip_error is None else float(round_trip_error)
     if contrast is not None:
         for name in ("gray_white", "gray_csf", "above_white"):
-            row[f"contrast_kept_{name}"] = _finite(getattr(contrast, name))
+            row[f"contrast_kept_{name}"] = finite_or_none(getattr(contrast, name))
     row["same_site"] = None if same_site is None else bool(same_site)
     return row
 
@@ -195,6 +195,6 @@ def _share_outside(change: NDArray[np.float32], mask: NDArray[np.bool_]) -> floa
     return float(size[~mask].sum(dtype=np.float64)) / total if total > 0 else 0.0
 
 
-def _finite(value: float) -> float | None:
-    """Equal images have infinite PSNR, a scan may lack a tissue: JSON has no word for either."""
-    return value if math.isfinite(value) else None
+def finite_or_none(value: float | None) -> float | None:
+    """A number as JSON can hold it: equal images have infinite PSNR, a scan may lack a tissue."""
+    return float(value) if value is not None and math.isfinite(value) else None

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bids_harmony.diffusion.gradients import Gradients
 from bids_harmony.exceptions import DataError
 from bids_harmony.imaging.tissues import TISSUE_NAMES
+from bids_harmony.quality.changes import finite_or_none
 
 __all__ = [
     "angle_between",
@@ -97,7 +98,7 @@ def map_row(
                 if name in maps and where.any():
                     levels = np.quantile(maps[name][where], list(QUANTILES.values()))
                 for quantile, level in zip(QUANTILES, levels, strict=True):
-                    row[f"{name}_{tissue}_{quantile}_{stage}"] = _number(level)
+                    row[f"{name}_{tissue}_{quantile}_{stage}"] = finite_or_none(level)
     return row
 
 
@@ -141,8 +142,8 @@ def direction_row(source: NDArray, harmonized: NDArray, tissues: NDArray) -> dic
     angles = angles[np.isfinite(angles)]
     levels = np.quantile(angles, [0.5, 0.95]) if angles.size else (None, None)
     return {
-        "v1_angle_wm_median_deg": _number(levels[0]),
-        "v1_angle_wm_p95_deg": _number(levels[1]),
+        "v1_angle_wm_median_deg": finite_or_none(levels[0]),
+        "v1_angle_wm_p95_deg": finite_or_none(levels[1]),
     }
 
 
@@ -252,11 +253,6 @@ def _describe(key: str) -> dict[str, str]:
     kind = MAPS[parts[0]]
     text = f"{_WORDS[parts[2]]} of the {kind.meaning.lower()} in {_WORDS[parts[1]]}"
     return {"Description": f"{text}, {stage}", "Units": kind.unit}
-
-
-def _number(value: float | None) -> float | None:
-    """None stands for what is not available: JSON has no NaN."""
-    return float(value) if value is not None and np.isfinite(value) else None
 
 
 def _not_one_grid(first: NDArray, second: NDArray) -> DataError:

@@ -10,6 +10,7 @@ from bids_harmony.exceptions import DataError
 __all__ = [
     "density_curve",
     "density_of_quantiles",
+    "kernel_density",
     "quantile_distance",
     "quantiles",
     "wasserstein",
@@ -126,9 +127,22 @@ def quantile_distance(
     return float(np.sum(widths * np.where(crossing, triangles, ends / 2)) / (p[-1] - p[0]))
 
 
-def density_curve(
-    values: ArrayLike, grid: ArrayLike, *, bandwidth: float | None = None
-) -> NDArray[np.float64]:
+def density_curve(values: ArrayLike, grid: ArrayLike) -> NDArray[np.float64]:
+    """Kernel density of a sample on an even grid, with the bandwidth of Silverman's rule.
+
+    The rule (Density Estimation, 1986, eq. 3.31) gives at least one grid step and 0.6 of the
+    distance of neighbouring values where these are few, as in an image of 8 bits: less would show
+    a comb. Parameters, result and errors are otherwise those of `kernel_density`.
+    """
+    sample, points = _known(values), np.asarray(grid, dtype=np.float64)
+    step = _step(points)
+    low, high = np.quantile(sample, [0.25, 0.75])
+    spread = min(float(np.std(sample, dtype=np.float64)), float(high - low) / 1.349)
+    bandwidth = max(0.9 * spread * sample.size**-0.2, step, _SMOOTH * _spacing(sample))
+    return kernel_density(sample, points, bandwidth)
+
+
+def kernel_density(values: ArrayLike, grid: ArrayLike, bandwidth: float) -> NDArray[np.float64]:
     """Kernel density of a sample on an even grid, by linear binning.
 
     Equal to a Gaussian kernel estimate within 0.3 % of the peak, and fast enough for millions of
@@ -141,10 +155,8 @@ def density_curve(
         the total but is not drawn.
     grid : (K,) array-like
         Increasing and even: where the density is wanted.
-    bandwidth : float, optional
-        Standard deviation of the kernel, in the unit of the values. By default Silverman's rule
-        (Density Estimation, 1986, eq. 3.31), at least one grid step and 0.6 of the distance of
-        neighbouring values where these are few, as in an image of 8 bits: less would show a comb.
+    bandwidth : float
+        Standard deviation of the kernel, in the unit of the values.
 
     Returns
     -------
@@ -158,15 +170,8 @@ def density_curve(
     """
     from scipy.ndimage import gaussian_filter1d
 
-    known = np.asarray(values, dtype=np.float64)
-    sample, points = _sample(known, np.isfinite(known)), np.asarray(grid, dtype=np.float64)
-    if points.size < 2:
-        raise DataError("A density needs a grid of two points or more", got=str(points.size))
-    step = (points[-1] - points[0]) / (points.size - 1)
-    if bandwidth is None:
-        low, high = np.quantile(sample, [0.25, 0.75])
-        spread = min(float(np.std(sample, dtype=np.float64)), float(high - low) / 1.349)
-        bandwidth = max(0.9 * spread * sample.size**-0.2, step, _SMOOTH * _spacing(sample))
+    sample, points = _known(values), np.asarray(grid, dtype=np.float64)
+    step = _step(points)
     # Each value is shared between its two neighbours on a lattice that is fine beside the kernel:
     # bins of a histogram would hold none or two of an image's whole numbers.
     parts = max(1, int(np.ceil(_FINE * step / bandwidth)))
@@ -192,21 +197,15 @@ def _spacing(sample: NDArray) -> float:
     return float(np.median(np.diff(values)))
 
 
-def density_of_quantiles(
-    values: ArrayLike,
-    grid: ArrayLike,
-    probabilities: ArrayLike | None = None,
-) -> NDArray[np.float64]:
+def density_of_quantiles(values: ArrayLike, grid: ArrayLike) -> NDArray[np.float64]:
     """Kernel density of a distribution that is known by its quantiles only.
 
     Parameters
     ----------
     values : (K,) array-like
-        Quantiles.
+        Quantiles at probabilities evenly from 0 to 1.
     grid : (G,) array-like
         Increasing and even: where the density is wanted.
-    probabilities : (K,) array-like, optional
-        Of the quantiles; evenly from 0 to 1 if not given.
 
     Returns
     -------
@@ -214,15 +213,21 @@ def density_of_quantiles(
         Per unit of the values.
     """
     knots = np.asarray(values, dtype=np.float64)
-    p = (
-        np.linspace(0, 1, knots.size)
-        if probabilities is None
-        else np.asarray(probabilities, float)
-    )
     # The quantile function at the middles of many equal slots is a sample without randomness.
     slots = 4096
-    middles = p[0] + (p[-1] - p[0]) * (np.arange(slots) + 0.5) / slots
-    return density_curve(np.interp(middles, p, knots), grid)
+    middles = (np.arange(slots) + 0.5) / slots
+    return density_curve(np.interp(middles, np.linspace(0, 1, knots.size), knots), grid)
+
+
+def _step(points: NDArray[np.float64]) -> float:
+    if points.size < 2:
+        raise DataError("A density needs a grid of two points or more", got=str(points.size))
+    return float(points[-1] - points[0]) / (points.size - 1)
+
+
+def _known(values: ArrayLike) -> NDArray[np.float64]:
+    data = np.asarray(values, dtype=np.float64)
+    return _sample(data, np.isfinite(data))
 
 
 def _sample(data: NDArray, mask: NDArray[np.bool_] | None) -> NDArray:

@@ -150,15 +150,10 @@ def lpips(
     return total / len(pairs)
 
 
-def shift_tolerant_lpips(weights: Path | None = None) -> PerceptualMetric:
+def shift_tolerant_lpips() -> PerceptualMetric:
     """Shift-tolerant LPIPS in its AlexNet form (Ghildyal and Liu 2022), named ``st-lpips-alex``.
 
     Only the weights of the package ``stlpips_pytorch`` are read, none of its code runs.
-
-    Parameters
-    ----------
-    weights : Path, optional
-        ``alex_shift_tolerant.pth``; by default that of the installed package.
 
     Raises
     ------
@@ -167,7 +162,7 @@ def shift_tolerant_lpips(weights: Path | None = None) -> PerceptualMetric:
     MissingInput, DataError
         If the file is not there or does not hold this network.
     """
-    path = _wheel_weights() if weights is None else weights
+    path = _wheel_weights()
     state = read_tensors(path)
 
     def conv(key: str, padding: int = 1) -> nn.Conv2d:

@@ -24,7 +24,6 @@ __all__ = [
     "block_means",
     "mask_features",
     "scan_features",
-    "site_probe",
     "site_probes",
 ]
 
@@ -72,7 +71,7 @@ def scan_features(
     stored_unit: bool = False,
     within: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
-    """Describe the look of a scan.
+    """Describe how a scan looks.
 
     Intensities are divided by their own 99.5th percentile, since stored units are arbitrary.
 
@@ -162,18 +161,6 @@ def block_means(
 
     edge: Sequence[int] = [max(1, round(block_mm / voxel_mm))] * 3
     return block_reduce(volume, tuple(edge), np.mean)
-
-
-def site_probe(
-    features: NDArray,
-    sites: ArrayLike,
-    subjects: ArrayLike,
-    *,
-    seed: int,
-    classifier: str = "linear",
-) -> ProbeResult:
-    """Train and test one classifier of sites, as `site_probes` does with several."""
-    return site_probes(features, sites, subjects, seed=seed, classifiers=(classifier,))[0]
 
 
 def site_probes(

@@ -91,8 +91,7 @@ def densities_figure(
             panel.plot(grid, curve, color=BLACK, linewidth=2.4, label=f"{target_name} (target)")
             highest = max(highest, float(curve.max()))
         panel.set_title(heading, fontsize=11, color=INK)
-        panel.set_xlabel("intensity, fraction of each scan's scale", fontsize=9, color=INK)
-        plain_axes(panel)
+        plain_axes(panel, "intensity, fraction of each scan's scale")
         panel.set(xlim=(0, top), yticks=[])
         panels.append(panel)
     for panel in panels:
@@ -150,10 +149,9 @@ def forest_figure(
         )
     panel.set_yticks(range(len(rows)), list(rows), fontsize=9, color=INK)
     panel.set_ylim(len(rows) - 0.4, -0.6)
-    panel.set_xlabel(label, fontsize=9, color=INK)
     if limits is not None:
         panel.set_xlim(*limits)
-    plain_axes(panel)
+    plain_axes(panel, label)
     if len(shown) > 1:
         panel.legend(
             shown.values(), shown, frameon=False, fontsize=8, labelcolor=INK, ncol=len(shown),
@@ -208,8 +206,7 @@ def pairs_figure(
     panel.set_xticks([0, 1], ["before", "after"], fontsize=9, color=INK)
     panel.set_xlim(-0.15, 1.25)
     panel.set_ylim(bottom=0)
-    panel.set_ylabel(label, fontsize=9, color=INK)
-    plain_axes(panel)
+    plain_axes(panel, up=label)
     handles, labels = panel.get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
     sheet.figure.legend(

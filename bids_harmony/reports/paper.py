@@ -245,14 +245,14 @@ def draw_densities(panel: Any, grid: NDArray, curves: Sequence[Curve], label: st
         panel.plot(grid, density, color=colour, linestyle=stroke, linewidth=1.6, label=name)
     panel.set(xlim=(grid[0], grid[-1]), yticks=[])
     panel.set_ylim(bottom=0)
-    panel.set_xlabel(label, fontsize=9, color=INK)
-    panel.set_ylabel("density", fontsize=9, color=INK)
-    plain_axes(panel)
+    plain_axes(panel, label, "density")
     panel.legend(frameon=False, fontsize=9, labelcolor=INK, handlelength=2.6)
 
 
-def plain_axes(panel: Any) -> None:
-    """Thin axes at the left and below, without a frame."""
+def plain_axes(panel: Any, right: str = "", up: str = "") -> None:
+    """Thin axes at the left and below, without a frame, and what they show."""
+    panel.set_xlabel(right, fontsize=9, color=INK)
+    panel.set_ylabel(up, fontsize=9, color=INK)
     panel.tick_params(labelsize=8, colors=INK, width=0.6, length=3)
     for side, spine in panel.spines.items():
         spine.set(visible=side in ("bottom", "left"), color=FAINT, linewidth=0.6)

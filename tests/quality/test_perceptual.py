@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -123,13 +124,15 @@ def test_a_missing_wheel_tells_how_to_install_it(monkeypatch):
     assert "stlpips_pytorch" in str(error.value)
 
 
-def test_wrong_files_are_named(tmp_path):
-    with pytest.raises(MissingInput, match="nowhere"):
-        shift_tolerant_lpips(tmp_path / "nowhere.pth")
+def test_wrong_files_are_named(tmp_path, monkeypatch):
     other = tmp_path / "other.safetensors"
+    wheel = SimpleNamespace(locate_file=lambda name: other)
+    monkeypatch.setattr("bids_harmony.quality.perceptual.distribution", lambda name: wheel)
+    with pytest.raises(MissingInput, match="other"):
+        shift_tolerant_lpips()
     save_file({"a": torch.zeros(1)}, other)
     with pytest.raises(DataError, match=r"net\.slice1\.0\.weight"):
-        shift_tolerant_lpips(other)
+        shift_tolerant_lpips()
     with pytest.raises(DataError, match=r"features\.0\.weight"):
         lpips_squeeze(other, other)
 

@@ -21,15 +21,17 @@ from bids_harmony.quality.site_probe import (
     ProbeResult,
     mask_features,
     scan_features,
-    site_probe,
+    site_probes,
 )
 
 
-def _probe(x, sites, subjects, *, folds=5, repeats=2, **options) -> ProbeResult:
+def _probe(
+    x, sites, subjects, *, folds=5, repeats=2, seed=0, classifier=CLASSIFIERS[0]
+) -> ProbeResult:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bids_harmony.quality.site_probe.FOLDS", folds)
         patch.setattr("bids_harmony.quality.site_probe.REPEATS", repeats)
-        return site_probe(x, sites, subjects, **({"seed": 0} | options))
+        return site_probes(x, sites, subjects, seed=seed, classifiers=(classifier,))[0]
 
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
