@@ -8,8 +8,7 @@ from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_harmony.interfaces.diffusion_fits import FitNoddi, FitTensor, WriteMaps
-from bids_harmony.interfaces.diffusion_quality import CompareFits
-from bids_harmony.interfaces.summaries import SummarizeSeries
+from bids_harmony.interfaces.diffusion_quality import CompareFits, SummarizeSeries
 
 if TYPE_CHECKING:
     from bids_harmony.bids.scan import Scan

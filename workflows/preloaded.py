@@ -23,7 +23,7 @@ _MODULES = [
     "bids_harmony.interfaces.harmonization",
     "bids_harmony.interfaces.summaries",
     "bids_harmony.quality.changes",
-    "bids_harmony.quality.summarize",
+    "bids_harmony.quality.summarize_scan",
     "bids_harmony.reports.change",
 ]
 

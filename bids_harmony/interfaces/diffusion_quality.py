@@ -18,9 +18,10 @@ from nipype.interfaces.base import (
 )
 
 from bids_harmony.interfaces.base import Adapter
+from bids_harmony.interfaces.summaries import SUMMARY_FILE, SummaryOutput
 from bids_harmony.io.names import file_stem
 
-__all__ = ["CompareFits", "read_maps"]
+__all__ = ["CompareFits", "SummarizeSeries", "read_maps"]
 
 
 class CompareFits(Adapter):
@@ -100,3 +101,39 @@ def read_maps(*lists: Sequence[str]) -> dict[str, np.ndarray]:
         image: Any = nib.load(file)
         maps[file_stem(file)] = image.get_fdata(dtype=np.float32)
     return maps
+
+
+class SummarizeSeries(Adapter):
+    """Measure the maps of a diffusion series before and after harmonization."""
+
+    class input_spec(BaseInterfaceInputSpec):
+        source_tensor = InputMultiPath(File(exists=True), mandatory=True)
+        harmonized_tensor = InputMultiPath(File(exists=True), mandatory=True)
+        source_noddi = InputMultiPath(File(exists=True), desc="where it could be fitted")
+        harmonized_noddi = InputMultiPath(File(exists=True))
+        xfm_file = File(exists=True, mandatory=True, desc="series to reference, ITK text")
+
+    output_spec = SummaryOutput
+
+    def _adapt(self, folder: Path) -> dict:
+        import nibabel as nib
+
+        from bids_harmony.diffusion.brain import SLAB_MM
+        from bids_harmony.imaging.registration import read_transform
+        from bids_harmony.quality.summarize_series import summarize_series
+        from bids_harmony.quality.summary import save_summary
+
+        inputs = self.inputs
+        image: Any = nib.load(inputs.source_tensor[0])
+        extent = np.array(image.shape) * nib.affines.voxel_sizes(image.affine)
+        world = read_transform(inputs.xfm_file)
+        # `PlaceSeries` only shifts a slab, and does not know where it belongs.
+        unknown = extent.min() < SLAB_MM and np.array_equal(world[:3, :3], np.eye(3))
+        summary = summarize_series(
+            read_maps(inputs.source_tensor, inputs.source_noddi),
+            read_maps(inputs.harmonized_tensor, inputs.harmonized_noddi),
+            image.affine,
+            None if unknown else world,
+        )
+        save_summary(folder / SUMMARY_FILE, summary)
+        return {"summary_file": str(folder / SUMMARY_FILE)}

@@ -10,7 +10,8 @@ import pytest
 
 from bids_harmony.imaging.reference import reference_grid, reference_t1w
 from bids_harmony.imaging.registration import write_transform
-from bids_harmony.interfaces.summaries import SummarizeScan, SummarizeSeries
+from bids_harmony.interfaces.diffusion_quality import SummarizeSeries
+from bids_harmony.interfaces.summaries import SummarizeScan
 from bids_harmony.quality.summary import ScanSummary, SeriesSummary, load_summary
 
 

@@ -12,7 +12,8 @@ from bids_harmony.phantom.anatomy import make_anatomy
 from bids_harmony.phantom.scanner import SITES, acquire
 from bids_harmony.quality.diffusion_sites import white_matter_blocks
 from bids_harmony.quality.site_probe import mask_features, scan_features
-from bids_harmony.quality.summarize import summarize_scan, summarize_series
+from bids_harmony.quality.summarize_scan import summarize_scan
+from bids_harmony.quality.summarize_series import summarize_series
 from bids_harmony.quality.summary import FEATURE_ROWS, STAGES, TISSUES
 
 MM = 4.0

@@ -1,43 +1,32 @@
-"""Make the summary of a harmonized image: what site effects are measured with later."""
+"""Make the summary of a harmonized structural image: what site effects are measured with later."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter
 
-from bids_harmony.diffusion.features import DWI_VOXEL_MM
-from bids_harmony.diffusion.maps import MAPS
-from bids_harmony.imaging.reference import reference_grid, reference_mask, reference_tissues
-from bids_harmony.imaging.resampling import resample_from_grid
+from bids_harmony.imaging.reference import reference_grid, reference_mask
 from bids_harmony.imaging.texture import texture
 from bids_harmony.imaging.tissues import segment_coarsely
 from bids_harmony.methods.controls import blurred
-from bids_harmony.quality.diffusion import diffusion_tissues
-from bids_harmony.quality.diffusion_sites import block_medians, white_matter_blocks
 from bids_harmony.quality.distributions import quantiles
 from bids_harmony.quality.site_probe import block_means, mask_features, scan_features
 from bids_harmony.quality.summary import (
     N_QUANTILES,
-    N_REGIONS,
-    REGION_TISSUES,
     TISSUES,
     ScanSummary,
-    SeriesSummary,
 )
 
-__all__ = ["summarize_scan", "summarize_series"]
+__all__ = ["summarize_scan"]
 
 #: Tissues are found on a lattice of this spacing at most: distributions need no more voxels.
 _LATTICE_MM = 3.0
 _CHANGE_MM = 4.0
 #: In voxels: as far as the filter of the finest detail reaches from the edge of the brain.
 _REACH = 2
-#: Tissue fraction of the template that counts as white matter.
-_WHITE = 0.5
 
 
 def summarize_scan(
@@ -85,47 +74,6 @@ def summarize_scan(
     )
 
 
-def summarize_series(
-    source: Mapping[str, NDArray],
-    harmonized: Mapping[str, NDArray],
-    affine: NDArray,
-    world: NDArray | None,
-) -> SeriesSummary:
-    """Measure the maps of a diffusion series before and after harmonization.
-
-    Parameters
-    ----------
-    source, harmonized : mapping of parameter to (X, Y, Z) float
-        Maps of one grid, ``fa`` and ``md`` (mm2/s) among them, 0 where nothing was fitted;
-        directions are passed over.
-    affine : (4, 4) float
-        Voxels of the maps to RAS+ mm.
-    world : (4, 4) float or None
-        These RAS+ mm to those of the reference; None where the place is not known.
-
-    Returns
-    -------
-    SeriesSummary
-    """
-    names = [n for n in MAPS if n in source and n in harmonized and source[n].ndim == 3]
-    stages = source, harmonized
-    fitted = (source["md"] > 0) & (harmonized["md"] > 0)
-    # By both, as `diffusion_tissues` explains.
-    fa, md = ((source[n] + harmonized[n]) / 2 for n in ("fa", "md"))
-    labels = diffusion_tissues(fa, md, fitted)
-    tissues = np.full((len(stages), len(names), len(REGION_TISSUES)), np.nan, np.float32)
-    regions = np.full((len(stages), len(names), N_REGIONS), np.nan, np.float32)
-    blocks, sizes = (None, None) if world is None else _blocks_of(fitted.shape, affine, world)
-    for i, maps in enumerate(stages):
-        for j, name in enumerate(names):
-            for k in range(len(REGION_TISSUES)):
-                if (labels == k + 1).any():
-                    tissues[i, j, k] = np.median(maps[name][labels == k + 1])
-            if blocks is not None:
-                regions[i, j] = block_medians(maps[name], blocks, fitted, sizes=sizes)
-    return SeriesSummary(tuple(names), regions, tissues)
-
-
 def _tissue_quantiles(
     source: NDArray, harmonized: NDArray, mask: NDArray[np.bool_], voxel_mm: float
 ) -> NDArray[np.float32]:
@@ -169,26 +117,3 @@ def _fine_detail(images: Iterable[NDArray], mask: NDArray[np.bool_]) -> NDArray[
     weights = inner.sum(axis=(0, 1))
     energies = [2 * texture(data, inner, 1)[:, 0, 0, 0] / np.log(10) for data in images]
     return np.average(energies, axis=1, weights=weights).astype(np.float32)
-
-
-def _blocks_of(
-    shape: tuple[int, ...], affine: NDArray, world: NDArray
-) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Blocks of the template's white matter on the grid of a series, and how large each is.
-
-    A block that the field of view cuts has fewer voxels there than its size says.
-    """
-    grid = reference_grid(DWI_VOXEL_MM)
-    labels = _template_blocks()
-    on_series = resample_from_grid(
-        labels, grid, world, affine, (shape[0], shape[1], shape[2]), order=0
-    )
-    reference_voxels = abs(np.linalg.det(world @ affine)) / DWI_VOXEL_MM**3
-    sizes = np.bincount(labels.ravel(), minlength=N_REGIONS + 1)[1:] / reference_voxels
-    return np.rint(on_series).astype(np.int32), sizes
-
-
-@lru_cache(maxsize=1)
-def _template_blocks() -> NDArray[np.int32]:
-    white = reference_tissues(reference_grid(DWI_VOXEL_MM))[1] > _WHITE
-    return white_matter_blocks(white, N_REGIONS, voxel_mm=(DWI_VOXEL_MM,) * 3)
