@@ -48,6 +48,24 @@ def test_log_ratio_maps_show_a_gain(world):
     assert np.isfinite(maps).all()
 
 
+def test_maps_know_nothing_of_what_lies_outside_the_brain(world):
+    """Neither where the scan has no brain nor where the site has none."""
+    profile, scan = world.profiles["COI"], world.scan("COI")
+    half = scan.mask.copy()
+    half[: half.shape[0] // 2] = False
+    detail = texture(scan.data, half, 4)
+    elsewhere = np.where(half, scan.data, 0.1).astype(np.float32)
+    maps, same = (
+        side_maps(data, half, profile.mean_image, detail, 5.0, 4)
+        for data in (scan.data, elsewhere)
+    )
+    assert np.array_equal(maps, same)
+    # Nothing is known of cells without brain, and they say so.
+    assert not maps[:, :, 0].any() and maps[:, -1, 3].any()
+    unknown = np.where(half, profile.mean_image, 0).astype(np.float32)
+    assert np.array_equal(maps, side_maps(scan.data, scan.mask, unknown, detail, 5.0, 4))
+
+
 def condition(world, network, source, target):
     scan = world.scan(source)
     return condition_scan(
