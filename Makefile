@@ -71,7 +71,7 @@ niivue:
 slurm-test: $(INSTALLED)
 	$(BIN)/python -m tests.slurm.array build/slurm
 
-boutiques.json: $(INSTALLED) bids_harmony/cli/*.py bids_harmony/settings*.py
+boutiques.json: $(INSTALLED) bids_harmony/cli/*.py bids_harmony/settings/*.py
 	$(BIN)/python -m bids_harmony.cli.boutiques > $@
 
 container-test:

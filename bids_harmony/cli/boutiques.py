@@ -17,14 +17,13 @@ from typing import Any
 from bids_harmony import __version__
 from bids_harmony.cli.parser import build_parser
 from bids_harmony.exceptions import ExitCode
-from bids_harmony.settings import LEVELS
+from bids_harmony.settings import LEVELS, Settings
+from bids_harmony.settings.metadata import settings_of
 
 __all__ = ["descriptor", "main"]
 
 # Options that make no sense in a description of inputs.
 _LEFT_OUT = ("help", "version")
-# Paths that the program makes; Boutiques means by a file what is there before.
-_MADE = ("output_dir", "work_dir", "write_slurm")
 
 
 def descriptor() -> dict[str, Any]:
@@ -102,10 +101,12 @@ def _input(action: argparse.Action, flag: str | None) -> dict[str, Any]:
 def _kind(action: argparse.Action) -> dict[str, Any]:
     if action.nargs == 0:
         return {"type": "Flag"}
+    known = settings_of(Settings).get(action.dest)
     kind: dict[str, Any] = {"type": "String"}
     if action.type in (int, float):
         kind = {"type": "Number", "integer": action.type is int}
-    elif action.type is Path and action.dest not in _MADE:
+    elif action.type is Path and not (known and known.option.made):
+        # Boutiques means by a file what is there before.
         kind = {"type": "File"}
     if action.dest == "analysis_level":
         kind["value-choices"] = list(LEVELS)

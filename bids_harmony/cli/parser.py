@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bids_harmony import __version__
-from bids_harmony.cli.options import add_options
-from bids_harmony.cli.training_options import TRAINING, add_training_options
+from bids_harmony.cli.options import TRAINING, add_options
 from bids_harmony.exceptions import UnknownLevel, UsageError
 from bids_harmony.settings import LEVELS, Settings, read_settings_file
 
@@ -95,7 +94,7 @@ def parse_words(argv: Sequence[str]) -> dict[str, Any]:
             got=words["analysis_level"],
         )
     config_file = words.pop("config_file", None)
-    filter_file = words.pop("bids_filter_file", None)
+    filter_file = words.pop("bids_filters", None)
     record: dict[str, Any] = read_settings_file(config_file) if config_file else {}
     training = dict(record.get("training", {}))
     training |= {k.removeprefix(TRAINING): v for k, v in words.items() if k.startswith(TRAINING)}
@@ -133,17 +132,8 @@ def build_parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
-    parser.add_argument("bids_dir", type=Path, help="BIDS dataset to read (never written)")
-    parser.add_argument("output_dir", type=Path, help="folder of the derivative dataset")
-    parser.add_argument(
-        "analysis_level",
-        metavar=f"{{{','.join(LEVELS)}}}",
-        help="participant: harmonize scans; train: fit or adapt the model to this dataset's sites;"
-        " group: what harmonization did across sites, from what participants left",
-    )
     parser.add_argument("--version", action="version", version=f"bids_harmony {__version__}")
     add_options(parser)
-    add_training_options(parser)
     return parser
 
 

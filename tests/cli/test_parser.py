@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -10,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bids_harmony.cli.option_values import parse_label, parse_memory_mb
-from bids_harmony.cli.parser import build_parser, parse_settings
+from bids_harmony.cli.parser import parse_settings
 from bids_harmony.exceptions import UnknownLevel, UsageError
 from bids_harmony.methods.registry import METHOD_NEEDS
 from bids_harmony.settings import Settings, TrainingSettings
@@ -185,36 +183,6 @@ def test_method_counts_at_both_levels():
     for level in ("train", "participant"):
         asked = parse_settings(["bids", "out", level, *words])
         assert (asked.method, asked.target_site) == ("cgan", "COI")
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [("500000K", 489), ("1K", 1), ("8000", 8000), ("8000M", 8000), ("8G", 8192), ("8GB", 8192),
-     ("8gib", 8192), ("1.5G", 1536), ("1T", 2**20), (" 2 g ", 2048)],
-)  # fmt: skip
-def test_memory(text, size):
-    assert parse_memory_mb(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "G", "-1G", "0", "8X", "8 apples"])
-def test_memory_that_is_none(text):
-    with pytest.raises(argparse.ArgumentTypeError):
-        parse_memory_mb(text)
-
-
-def test_labels():
-    assert parse_label("sub-01", "sub") == parse_label("01", "sub") == "01"
-    for bad in ("sub-", "a b", "ses-01"):
-        with pytest.raises(argparse.ArgumentTypeError):
-            parse_label(bad, "sub")
-
-
-def test_help_is_grouped_and_shows_defaults():
-    text = build_parser().format_help()
-    for group in ("Which scans", "Sites", "Harmonization", "Resources", "Running", "Training"):
-        assert f"\n{group}" in text
-    assert f"(default: {Settings.random_seed})" in text
-    assert f"(default: {TrainingSettings.bank_size})" in text
 
 
 @pytest.mark.parametrize("flag", ["--help", "--version"])
