@@ -1,4 +1,4 @@
-"""cli -> workflows -> interfaces -> api -> core: imports never point up; all is installed."""
+"""Rooms stand in one order, imports never point up, nothing goes in circles, all is installed."""
 
 from __future__ import annotations
 
@@ -8,84 +8,100 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.count import Module, graph, imported, knots, modules
+
 ROOT = Path(__file__).resolve().parents[1]
-LAYERS = ["core", "api", "interfaces", "workflows", "cli"]  # bottom first
-# Names at the top of the package; it imports them from `api` when they are asked for.
-DOOR = {"Harmonizer", "SiteProfile", "harmonize", "simulate"}
-# Neither in the core nor in what Python users import.
+FOUND = modules(ROOT)
+#: Bottom first: a room imports those before it. Modules at the top of the package that are no
+#: room stand under their own names; ``door`` is what stands in the package's own ``__init__``.
+ORDER = (
+    "exceptions", "resources", "devices", "revisions",
+    "io", "imaging", "model", "diffusion", "sites", "methods", "settings",
+    "quality", "phantom", "training", "bids", "group", "reports",
+    "api", "door", "interfaces", "workflows", "cli",
+)  # fmt: skip
+#: Neither in the core nor in what Python users import.
 NOT_IN_CORE = {"nipype", "bids", "argparse"}
-# Rooms that are neither core nor above it: they may know PyBIDS or the words of a run.
-READS_BIDS = {"bids"}
+#: The core: arrays in, arrays out. The room `bids` asks PyBIDS.
+CORE = {*ORDER[: ORDER.index("interfaces")]} - {"bids", "door"}
 
 
-def _modules() -> list[tuple[str, Path]]:
-    """All modules of the package as (dotted name, file)."""
+def room(module: Module) -> str:
+    """Room of a module, or its own name where it stands alone."""
+    return module.name.split(".")[1] if module.room == "base" else module.room
+
+
+def test_every_room_has_its_place():
+    assert {room(module) for module in FOUND.values()} - {"data"} == set(ORDER)
+
+
+def test_imports_never_point_up():
+    up = [
+        f"{name} imports {target}"
+        for name, module in FOUND.items()
+        for target in set().union(*imported(module, FOUND))
+        # The version stands at the door.
+        if target != "bids_harmony" and room(module) != "data"
+        if ORDER.index(room(FOUND[target])) > ORDER.index(room(module)) and name != "bids_harmony"
+    ]
+    assert up == []
+
+
+def test_no_module_reaches_itself():
+    at_run, _ = graph({n: m for n, m in FOUND.items() if n != "bids_harmony"})
+    assert knots(at_run) == []
+
+
+@pytest.mark.parametrize("name", ["training", "cli"])
+def test_only_their_levels_know(name):
+    """Nothing in the core or the readers' rooms needs what stands at the top of them."""
+    importers = {
+        room(module)
+        for module in FOUND.values()
+        for target in set().union(*imported(module, FOUND))
+        if room(FOUND[target]) == name
+    }
+    assert importers <= {"training": {"training", "workflows", "cli"}, "cli": {"cli"}}[name]
+
+
+def test_the_laboratory_is_not_imported():
+    for module in FOUND.values():
+        names = {
+            alias.name
+            for node in ast.walk(ast.parse(module.text))
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        } | {
+            node.module or ""
+            for node in ast.walk(ast.parse(module.text))
+            if isinstance(node, ast.ImportFrom)
+        }
+        assert not {name for name in names if name.split(".")[0] in ("lab", "tests")}, module.name
+
+
+def test_core_knows_no_nipype_pybids_or_argparse():
     found = []
-    for top, prefix in ((ROOT / "bids_harmony", ()), (ROOT / "workflows", ("bids_harmony",))):
-        for file in sorted(top.rglob("*.py")):
-            parts = (*prefix, *file.relative_to(ROOT).with_suffix("").parts)
-            found.append((".".join(p for p in parts if p != "__init__"), file))
-    return found
-
-
-def _room(module: str) -> str:
-    return module.split(".")[1] if "." in module else ""
-
-
-def _layer(module: str) -> str:
-    room = _room(module)
-    if module == "bids_harmony" or room in DOOR:
-        return "api"
-    if room == "__main__":  # `python -m bids_harmony` is the command line
-        return "cli"
-    return room if room in LAYERS else "core"
-
-
-def _imports(module: str, file: Path) -> set[str]:
-    """Dotted names imported anywhere in a file, also inside functions."""
-    names: set[str] = set()
-    package = module.split(".") if file.name == "__init__.py" else module.split(".")[:-1]
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            origin = ".".join([*base, *([node.module] if node.module else [])])
-            names |= {origin} | {f"{origin}.{alias.name}" for alias in node.names}
-    return names
-
-
-@pytest.mark.parametrize(
-    ("module", "file"), _modules(), ids=lambda v: v if isinstance(v, str) else ""
-)
-def test_imports_never_point_up(module, file):
-    height = LAYERS.index(_layer(module))
-    ours = {n for n in _imports(module, file) if n.startswith("bids_harmony.")}
-    up = {n for n in ours if LAYERS.index(_layer(n)) > height}
-    assert not up, f"{module} imports {sorted(up)}"
-
-
-@pytest.mark.parametrize(
-    ("module", "file"),
-    [(m, f) for m, f in _modules() if _layer(m) in ("core", "api") and _room(m) not in READS_BIDS],
-    ids=lambda v: v if isinstance(v, str) else "",
-)
-def test_core_knows_no_nipype_pybids_or_argparse(module, file):
-    tops = {n.split(".")[0] for n in _imports(module, file)}
-    assert not tops & NOT_IN_CORE, f"{module} imports {sorted(tops & NOT_IN_CORE)}"
+    for module in (m for m in FOUND.values() if room(m) in CORE):
+        for node in ast.walk(ast.parse(module.text)):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or ""]
+            found += [f"{module.name}: {n}" for n in names if n.split(".")[0] in NOT_IN_CORE]
+    assert found == []
 
 
 def test_setup_cfg_lists_every_package_on_disk():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     listed = config["options"]["packages"].split()
-    on_disk = set()
-    for module, file in _modules():
-        on_disk.add(module if file.name == "__init__.py" else module.rpartition(".")[0])
+    on_disk = {
+        name if module.file.name == "__init__.py" else name.rpartition(".")[0]
+        for name, module in FOUND.items()
+    }
     assert set(listed) == on_disk
     assert len(listed) == len(set(listed))
 
 
 def test_every_package_has_an_init_file():
-    folders = {file.parent for _, file in _modules()}
+    folders = {module.file.parent for module in FOUND.values()}
     assert all((folder / "__init__.py").exists() for folder in folders)
