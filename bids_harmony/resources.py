@@ -25,19 +25,14 @@ __all__ = [
 ]
 
 _MIB = 2**20
+#: Where the control groups are mounted, and where this process says which it is in.
+CGROUP_ROOT, PROC_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 # Control groups of version 1 write "no limit" as a number near 2**63, rounded to a page.
 _NO_LIMIT = 2**60
 
 
-def available_cpus(
-    *, cgroup_root: Path = Path("/sys/fs/cgroup"), proc_cgroup: Path = Path("/proc/self/cgroup")
-) -> int:
+def available_cpus() -> int:
     """Processors that this job may use: the least of affinity mask, control group and SLURM.
-
-    Parameters
-    ----------
-    cgroup_root, proc_cgroup : Path
-        Where the control groups are mounted and where this process says which it is in.
 
     Returns
     -------
@@ -48,7 +43,7 @@ def available_cpus(
         limits = [len(os.sched_getaffinity(0))]
     else:
         limits = [os.cpu_count() or 1]
-    for folder in _cgroup_folders("cpu", cgroup_root, proc_cgroup):
+    for folder in _cgroup_folders("cpu"):
         quota, period = None, None
         words = _read(folder / "cpu.max").split()
         if len(words) == 2:
@@ -64,15 +59,8 @@ def available_cpus(
     return max(1, min(limits))
 
 
-def available_memory_mb(
-    *, cgroup_root: Path = Path("/sys/fs/cgroup"), proc_cgroup: Path = Path("/proc/self/cgroup")
-) -> int:
+def available_memory_mb() -> int:
     """Memory that this job may use, in MiB: the least of the host, the control group and SLURM.
-
-    Parameters
-    ----------
-    cgroup_root, proc_cgroup : Path
-        Where the control groups are mounted and where this process says which it is in.
 
     Returns
     -------
@@ -80,7 +68,7 @@ def available_memory_mb(
         MiB, at least 1.
     """
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _MIB]
-    for folder in _cgroup_folders("memory", cgroup_root, proc_cgroup):
+    for folder in _cgroup_folders("memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
             text = _read(folder / name)
             if _is_number(text) and int(text) < _NO_LIMIT:
@@ -108,18 +96,18 @@ def started_together() -> tuple[int, int]:
     return (int(rank), int(count)) if _is_number(rank) and _is_number(count) else (0, 1)
 
 
-def _cgroup_folders(controller: str, root: Path, proc_cgroup: Path) -> Iterator[Path]:
+def _cgroup_folders(controller: str) -> Iterator[Path]:
     """Every control group folder that binds this process, up to the root: limits nest."""
-    for line in _read(proc_cgroup).splitlines():
+    for line in _read(PROC_CGROUP).splitlines():
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if controllers and controller not in controllers.split(","):
             continue
-        top = root if not controllers else root / controller
+        top = CGROUP_ROOT if not controllers else CGROUP_ROOT / controller
         group = Path(path.lstrip("/"))
         # In a container the path is often that of the host and does not exist below our own mount.
         yield from (top / group, *(top / parent for parent in group.parents))
-    yield root
-    yield root / controller
+    yield CGROUP_ROOT
+    yield CGROUP_ROOT / controller
 
 
 def _read(path: Path) -> str:

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from bids_harmony import resources
 from bids_harmony.resources import (
     at_once,
     available_cpus,
@@ -29,72 +30,74 @@ def host(tmp_path, monkeypatch):
             path = tmp_path / "fs" / name.replace("__", "/").replace("_DOT_", ".")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        return {"cgroup_root": tmp_path / "fs", "proc_cgroup": tmp_path / "self"}
+        monkeypatch.setattr(resources, "CGROUP_ROOT", tmp_path / "fs")
+        monkeypatch.setattr(resources, "PROC_CGROUP", tmp_path / "self")
 
     return write
 
 
 def test_no_limits(host):
-    where = host()
-    assert available_cpus(**where) == 16
-    assert available_memory_mb(**where) == 64 * 1024
+    host()
+    assert available_cpus() == 16
+    assert available_memory_mb() == 64 * 1024
 
 
 def test_control_group_version_2(host):
-    where = host(
+    host(
         "0::/user/job",
         user__job__cpu_DOT_max="150000 100000\n",
         user__memory_DOT_max=f"{2**31}\n",  # The parent's limit binds the child.
         user__job__memory_DOT_max="max\n",
     )
-    assert available_cpus(**where) == 2
-    assert available_memory_mb(**where) == 2048
+    assert available_cpus() == 2
+    assert available_memory_mb() == 2048
 
 
 def test_control_group_version_2_without_limit(host):
-    where = host("0::/", cpu_DOT_max="max 100000", memory_DOT_max="max")
-    assert available_cpus(**where) == 16
-    assert available_memory_mb(**where) == 64 * 1024
+    host("0::/", cpu_DOT_max="max 100000", memory_DOT_max="max")
+    assert available_cpus() == 16
+    assert available_memory_mb() == 64 * 1024
 
 
 def test_control_group_version_1(host):
-    where = host(
+    host(
         "4:cpu,cpuacct:/docker/x\n9:memory:/docker/x",  # Paths of the host, not mounted here.
         cpu__cpu_DOT_cfs_quota_us="400000",
         cpu__cpu_DOT_cfs_period_us="100000",
         memory__memory_DOT_limit_in_bytes=str(3 * 2**30),
     )
-    assert available_cpus(**where) == 4
-    assert available_memory_mb(**where) == 3072
+    assert available_cpus() == 4
+    assert available_memory_mb() == 3072
 
 
 def test_control_group_version_1_without_limit(host):
-    where = host(
+    host(
         "4:cpu,cpuacct:/\n9:memory:/",
         cpu__cpu_DOT_cfs_quota_us="-1",
         cpu__cpu_DOT_cfs_period_us="100000",
         memory__memory_DOT_limit_in_bytes="9223372036854771712",
     )
-    assert available_cpus(**where) == 16
-    assert available_memory_mb(**where) == 64 * 1024
+    assert available_cpus() == 16
+    assert available_memory_mb() == 64 * 1024
 
 
 def test_slurm(host, monkeypatch):
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")
     monkeypatch.setenv("SLURM_MEM_PER_NODE", "5000")
-    where = host("0::/", cpu_DOT_max="800000 100000")
-    assert available_cpus(**where) == 3
-    assert available_memory_mb(**where) == 5000
+    host("0::/", cpu_DOT_max="800000 100000")
+    assert available_cpus() == 3
+    assert available_memory_mb() == 5000
     monkeypatch.setenv("SLURM_MEM_PER_NODE", "0")  # All of the node.
-    assert available_memory_mb(**where) == 64 * 1024
+    assert available_memory_mb() == 64 * 1024
     monkeypatch.setenv("SLURM_MEM_PER_CPU", "1000")
     monkeypatch.setenv("SLURM_CPUS_ON_NODE", "3")
-    assert available_memory_mb(**where) == 3000
+    assert available_memory_mb() == 3000
 
 
 def test_affinity(host, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {5}, raising=False)
-    assert available_cpus(**host()) == 1
+    host()
+    assert available_cpus() == 1
 
 
 @pytest.fixture
