@@ -157,3 +157,15 @@ def test_map_of_inverted_contrast_is_flat_not_falling(rng):
 def test_map_of_a_constant_brain_is_a_gain():
     knots = intensity_map(np.full(500, 200.0), np.full(500, 300.0))
     assert np.interp(100, *knots) == pytest.approx(150)
+
+
+def test_the_border_is_as_wide_along_thick_voxels(scan, ready):
+    """Voxels are 1.5 x 1.5 x 3 mm: from 4 mm on the head has its map and nothing of the brain's."""
+    volume, mask, _ = scan
+    result = return_to_native(volume, mask, ready, ready.data + np.float32(0.1) * ready.mask)
+    mapped = np.interp(volume.data, *result.map_knots)
+    far = ndimage.distance_transform_edt(~mask.data, sampling=volume.voxel_mm)
+    known = (volume.data > 0) & (volume.data < result.map_knots[0, -1])
+    border, beyond = ((far > low) & (far < high) & known for low, high in ((0.5, 3.1), (4, 5.5)))
+    np.testing.assert_allclose(result.data[beyond], mapped[beyond], rtol=1e-4)
+    assert np.abs(result.data - mapped)[border].min() > 1 and beyond.sum() > 1000

@@ -80,3 +80,18 @@ def test_voxels_like_the_grid_are_not_smoothed():
     point[4, 4, 4] = 1
     grid = grid_of((9, 9, 9), 1.0, [0.0, 0, 0])
     assert resample_to_grid(point, np.eye(4), np.eye(4), grid).max() == pytest.approx(1, abs=1e-5)
+
+
+def test_what_is_finer_than_the_grid_is_averaged_along_its_own_axis():
+    """Stripes of one voxel along the scan's first axis, 0.5 mm, which runs up the head."""
+    affine = np.array([[0.0, 2, 0, 0], [0, 0, 2, 0], [0.5, 0, 0, 0], [0, 0, 0, 1]])
+    grid = grid_of((12, 12, 12), 2.0, [8.0, 8, 8])
+    shape = (96, 20, 20)
+    stripes = np.zeros(shape, np.float32)
+    stripes[::2] = 100
+    assert np.abs(resample_to_grid(stripes, affine, np.eye(4), grid) - 50).max() < 3
+    # Along the others voxels are as large as the grid's: nothing is blurred.
+    stripes = np.zeros(shape, np.float32)
+    stripes[:, ::2] = 100
+    kept = resample_to_grid(stripes, affine, np.eye(4), grid)
+    assert np.allclose(kept[::2], 100, atol=0.1) and np.allclose(kept[1::2], 0, atol=0.1)
