@@ -24,10 +24,11 @@ from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.imaging.registration import register_to_reference
 from bids_harmony.imaging.volume import read_volume
 from bids_harmony.io.atomic import write_atomically
-from bids_harmony.phantom import anatomy, label_maps, people, real_anatomy
+from bids_harmony.phantom import anatomy, people
 from bids_harmony.phantom.anatomy import Anatomy, make_anatomy
 from bids_harmony.phantom.people import AS_IT_IS, SourceMaps, Variety, draw_person
 from bids_harmony.phantom.scanner import SITES, acquire
+from lab import label_maps, real_anatomy
 
 __all__ = ["KINDS", "REAL_SCANS", "load_people", "source_names"]
 

@@ -22,9 +22,10 @@ from travelling_cohort import TARGET, Group, Plan, scan_at, twin_of, write_train
 from travelling_people import FIRST_TEST_MAP, mixed_people
 
 from bids_harmony.imaging.reference import reference_grid
-from bids_harmony.phantom import anatomy, biology, label_maps, pathology, people, scanner
+from bids_harmony.phantom import anatomy, biology, pathology, people, scanner
 from bids_harmony.phantom.anatomy import Anatomy
 from bids_harmony.phantom.biology import LOCAL_VARIATION, Biology, draw_biology, with_biology
+from lab import label_maps
 
 __all__ = [
     "PLANTED",

@@ -10,7 +10,8 @@ from typing import Any, get_origin
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-sys.path.insert(0, str(HERE))
+# `lab` lies at the top of the repository: an example simulates a dataset with it.
+sys.path[:0] = [str(HERE), str(ROOT)]
 
 import api_pages  # noqa: E402
 

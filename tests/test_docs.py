@@ -64,6 +64,20 @@ def test_options_that_are_told_of_exist(page):
     assert told <= options, sorted(told - options)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_that_are_told_of_exist(page):
+    text = page.read_text(encoding="utf-8")
+    targets = re.findall(
+        r"^([\w.-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    for target in re.findall(r"`make ([\w-]+(?:\.json)?)`|^    make (\w+)", text, re.MULTILINE):
+        assert max(target) in targets, target
+    for script in re.findall(r"python ((?:benchmarks|containers)/\w+\.py)", text):
+        assert (ROOT / script).exists(), script
+    for module in re.findall(r"-m (bids_harmony(?:\.\w+)+)", text):
+        assert importlib.util.find_spec(module), module
+
+
 def test_tests_that_are_told_of_exist():
     """Rows of `docs/inputs.md` and others name what holds them."""
     files = {path: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")}

@@ -27,7 +27,7 @@ from bids_harmony.reports.group_figures import (
     pairs_figure,
 )
 from bids_harmony.reports.methods_text import group_methods_text
-from bids_harmony.reports.page import environment
+from bids_harmony.reports.page import filled
 
 __all__ = ["GROUP_PAGE_BYTES", "write_group_page"]
 
@@ -73,16 +73,13 @@ def write_group_page(
         )
         for chapter in chapters
     ]
-    text = (
-        environment()
-        .get_template("group.html")
-        .render(
-            shown=shown,
-            missing=missing,
-            states={state: words for state, (words, *_) in STATE_STYLES.items()},
-            version=__version__,
-            methods=group_methods_text(),
-        )
+    text = filled(
+        "group.html",
+        shown=shown,
+        missing=missing,
+        states={state: words for state, (words, *_) in STATE_STYLES.items()},
+        version=__version__,
+        methods=group_methods_text(),
     )
     path = Path(output_dir) / "group.html"
     write_text(path, text)

@@ -18,7 +18,7 @@ from bids_harmony.bids.scan_records import ScanRecord, read_descriptions, read_s
 from bids_harmony.reports.album import Embedded, embedded, inline_pictures, link_to
 from bids_harmony.reports.explanations import Finding, quality_findings, scan_warnings
 from bids_harmony.reports.methods_text import done_by_scans, methods_text
-from bids_harmony.reports.page import environment
+from bids_harmony.reports.page import filled
 from bids_harmony.reports.site_evidence import evidence_drawing, evidence_sentence
 
 __all__ = ["PAGE_BYTES", "subject_page", "write_subject_page"]
@@ -97,24 +97,12 @@ def write_subject_page(
     Path
     """
     path = report_path(output_dir, unit.subject, unit.session, level=level)
-    write_text(path, subject_page(output_dir, unit, runs, folder=path.parent))
+    write_text(path, subject_page(output_dir, unit, runs, path.parent))
     return path
 
 
-def subject_page(
-    output_dir: Path, unit: Unit, runs: Sequence[RunRecord], *, folder: Path | None = None
-) -> str:
-    """The page as text, at most `PAGE_BYTES` long.
-
-    Parameters
-    ----------
-    output_dir : Path
-    unit : Unit
-    runs : sequence of RunRecord
-    folder : Path, optional
-        Where the page will lie; its links are relative to it. By default the output folder.
-    """
-    folder = folder or Path(output_dir)
+def subject_page(output_dir: Path, unit: Unit, runs: Sequence[RunRecord], folder: Path) -> str:
+    """The page as text, at most `PAGE_BYTES` long; its links are relative to `folder`."""
     scans = read_scans(output_dir, unit, runs)
     described = read_descriptions(output_dir, unit)
     shown = [_shown(n, scan, described, folder) for n, scan in enumerate(scans, start=1)]
@@ -170,30 +158,20 @@ def _render(
     addresses: Mapping[Path, str],
     folder: Path,
 ) -> str:
-    filled = [
-        replace(
-            one,
-            pictures=embedded(one.scan.pictures, addresses, folder),
-        )
-        for one in shown
+    whole = [
+        replace(one, pictures=embedded(one.scan.pictures, addresses, folder)) for one in shown
     ]
     marks = sum(f.beyond for one in shown for f in one.findings)
     notes = sum(len(one.warnings) for one in shown)
-    return (
-        environment()
-        .get_template("subject.html")
-        .render(
-            context,
-            images=[one for one in filled if one.scan.modality != "dwi"],
-            series=[one for one in filled if one.scan.modality == "dwi"],
-            sites=_unique(one.scan.source.get("Site") for one in shown),
-            to_check=", ".join(
-                f"{count} {word}{'' if count == 1 else 's'}"
-                for count, word in ((marks, "number"), (notes, "note"))
-                if count
-            )
-            or "nothing stands out",
-        )
+    counts = ((marks, "number"), (notes, "note"))
+    told = ", ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in counts if n)
+    return filled(
+        "subject.html",
+        **context,
+        images=[one for one in whole if one.scan.modality != "dwi"],
+        series=[one for one in whole if one.scan.modality == "dwi"],
+        sites=_unique(one.scan.source.get("Site") for one in shown),
+        to_check=told or "nothing stands out",
     )
 
 

@@ -21,7 +21,7 @@ from bids_harmony.bids.run_records import RunRecord, Unit
 from bids_harmony.bids.scan_records import ScanRecord, read_scans
 from bids_harmony.exceptions import MissingInput
 from bids_harmony.imaging.volume import Volume, read_volume
-from bids_harmony.reports.page import environment
+from bids_harmony.reports.page import filled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,15 +97,12 @@ def write_view_page(
     scans = [scan for scan in read_scans(output_dir, unit, runs) if scan.modality != "dwi"]
     if not scans:
         return None
-    text = (
-        environment()
-        .get_template("view.html")
-        .render(
-            unit=unit.label,
-            program=program,
-            scans=_embedded(scans, bids_dir),
-            labels=[scan.label for scan in scans],
-        )
+    text = filled(
+        "view.html",
+        unit=unit.label,
+        program=program,
+        scans=_embedded(scans, bids_dir),
+        labels=[scan.label for scan in scans],
     )
     page = report_path(output_dir, unit.subject, unit.session, level=level)
     path = page.with_name(f"{page.stem}_view.html")

@@ -17,6 +17,10 @@ Everything in this example is simulated. Research software, not for diagnosis.
 # the simulated GE scanner are 4 % stronger than its table of b-values says, and it has more
 # noise than COI. Voxels are 6 mm wide, with ten directions per shell. That is enough to see how
 # it works and far too little for a study.
+#
+# The simulator of datasets is in the folder ``lab`` of the repository and not in the package: run
+# this script from the top of a checkout (``python -m examples.gallery.plot_3_diffusion``). With
+# data of your own you do not need it.
 
 import tempfile
 from pathlib import Path

@@ -18,7 +18,7 @@ UNIT = Unit("01", "A")
 
 
 def page(out: Path) -> html.HtmlElement:
-    return html.fromstring(subject_page(out, UNIT, read_runs(out)))
+    return html.fromstring(subject_page(out, UNIT, read_runs(out), out))
 
 
 def words(element: html.HtmlElement) -> str:
@@ -48,12 +48,12 @@ def test_all_tags_are_closed(out):
         def handle_endtag(self, tag):
             assert stack.pop() == tag, self.getpos()
 
-    Check().feed(subject_page(out, UNIT, read_runs(out)))
+    Check().feed(subject_page(out, UNIT, read_runs(out), out))
     assert not stack
 
 
 def test_nothing_is_loaded_from_elsewhere(out):
-    text = subject_page(out, UNIT, read_runs(out))
+    text = subject_page(out, UNIT, read_runs(out), out)
     tree = html.fromstring(text)
     loaded = tree.xpath("//@src | //@srcset | //@poster | //@data | //link/@href")
     assert len(loaded) == 2 * len(KINDS) + 1
@@ -70,7 +70,7 @@ def test_nothing_is_loaded_from_elsewhere(out):
 
 
 def test_what_comes_from_a_run_stays_text(out):
-    text = subject_page(out, UNIT, read_runs(out))
+    text = subject_page(out, UNIT, read_runs(out), out)
     assert HOSTILE not in text and "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     tree = html.fromstring(text)
     assert len(tree.xpath("//script")) == 1
@@ -143,7 +143,7 @@ def test_a_failed_scan_has_its_reason_and_where_to_look(out):
 def test_a_person_of_whom_every_scan_failed_has_a_page(out):
     label = "sub-02_T1w"
     add_run(out, "run3", {label: {"state": "failed", "message": "No site.", "exit_code": 65}})
-    tree = html.fromstring(subject_page(out, Unit("02"), read_runs(out)))
+    tree = html.fromstring(subject_page(out, Unit("02"), read_runs(out), out))
     assert "No site." in words(tree.get_element_by_id("failed"))
     assert "0 harmonized, 1 not" in words(tree.find(".//dl"))
 
@@ -170,11 +170,11 @@ def test_pictures_that_are_gone_are_said_to_be(out):
 
 @pytest.mark.parametrize("limit", [150_000, 40_000])
 def test_the_page_stays_small_and_names_what_it_leaves_out(out, monkeypatch, limit):
-    whole = len(subject_page(out, UNIT, read_runs(out)))
+    whole = len(subject_page(out, UNIT, read_runs(out), out))
     assert whole > limit
     monkeypatch.setattr(subject, "PAGE_BYTES", limit)
     monkeypatch.setattr(subject, "_SLACK", 5_000)
-    text = subject_page(out, UNIT, read_runs(out))
+    text = subject_page(out, UNIT, read_runs(out), out)
     assert len(text.encode()) <= limit
     tree = html.fromstring(text)
     shown, named = tree.xpath("//img"), tree.xpath("//p[@class='left-out']/code/text()")
