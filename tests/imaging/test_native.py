@@ -160,7 +160,7 @@ def test_map_of_a_constant_brain_is_a_gain():
 
 
 def test_the_border_is_as_wide_along_thick_voxels(scan, ready):
-    """Voxels are 1.5 x 1.5 x 3 mm: from 4 mm on the head has its map and nothing of the brain's."""
+    """Voxels are 1.5 x 1.5 x 3 mm: from 4 mm on the head has its map, nothing of the brain."""
     volume, mask, _ = scan
     result = return_to_native(volume, mask, ready, ready.data + np.float32(0.1) * ready.mask)
     mapped = np.interp(volume.data, *result.map_knots)
