@@ -6,8 +6,6 @@ are seen, and every number stands for as many voxels as any other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -16,7 +14,6 @@ from bids_harmony.exceptions import DataError
 __all__ = [
     "block_medians",
     "coefficient_of_variation",
-    "truth_row",
     "white_matter_blocks",
 ]
 
@@ -151,29 +148,3 @@ def coefficient_of_variation(values: ArrayLike) -> NDArray[np.float64]:
         within = np.sqrt(variance.sum(axis=0) / people)
         mean = (own_mean * usable).sum(axis=0) / people
         return np.where(people > 0, within / np.abs(mean), np.nan)
-
-
-def truth_row(
-    maps: Mapping[str, NDArray], truth: Mapping[str, NDArray], where: NDArray[np.bool_]
-) -> dict[str, float]:
-    """Error of maps against the truth of a phantom.
-
-    Parameters
-    ----------
-    maps, truth : mapping of parameter to (X, Y, Z) float
-        Compared where both have a parameter.
-    where : (X, Y, Z) bool
-
-    Returns
-    -------
-    dict
-        ``<parameter>_rmse`` and ``<parameter>_bias`` (map minus truth), in the unit of the map.
-    """
-    from bids_harmony.quality.image_metrics import rmse
-
-    row = {}
-    for name in maps.keys() & truth.keys():
-        row[f"{name}_rmse"] = rmse(truth[name], maps[name], mask=where)
-        error = maps[name][where].astype(np.float64) - truth[name][where]
-        row[f"{name}_bias"] = float(error.mean())
-    return dict(sorted(row.items()))

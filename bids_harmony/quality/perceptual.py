@@ -25,7 +25,7 @@ from bids_harmony.quality.image_metrics import check_data_range, checked_mask, c
 from bids_harmony.quality.slices import foreground_slices
 from bids_harmony.resources import one_torch_thread
 
-__all__ = ["PerceptualMetric", "lpips", "lpips_squeeze", "shift_tolerant_lpips"]
+__all__ = ["PerceptualMetric", "lpips", "shift_tolerant_lpips"]
 
 _SHIFT = (-0.030, -0.088, -0.188)  # Zhang et al.'s input scaling, for images in [-1, 1]
 _SCALE = (0.458, 0.448, 0.450)
@@ -44,7 +44,7 @@ class PerceptualMetric:
     Attributes
     ----------
     name : str
-        Variant, recorded with results: ``st-lpips-alex`` or ``lpips-squeeze``.
+        Variant, recorded with results: ``st-lpips-alex``.
     stages : sequence of modules
         Their outputs, one after the other, are the depths that are compared.
     heads : sequence of (1, C, 1, 1) tensors
@@ -166,7 +166,7 @@ def shift_tolerant_lpips() -> PerceptualMetric:
     state = read_tensors(path)
 
     def conv(key: str, padding: int = 1) -> nn.Conv2d:
-        return _convolution(state, key, path, stride=1, padding=padding)
+        return _convolution(state, key, path, padding=padding)
 
     def blur(channels: int) -> nn.Module:
         return _Blur(channels)
@@ -180,48 +180,6 @@ def shift_tolerant_lpips() -> PerceptualMetric:
     )
     heads = [_tensor(state, f"lin{k}.model.1.weight", path) for k in range(len(stages))]
     return PerceptualMetric("st-lpips-alex", stages, heads)
-
-
-def lpips_squeeze(backbone: Path, heads: Path) -> PerceptualMetric:
-    """Classical LPIPS 0.1 on SqueezeNet 1.1, named ``lpips-squeeze``.
-
-    Parameters
-    ----------
-    backbone : Path
-        SqueezeNet 1.1 under torchvision's names (``features.N...``).
-    heads : Path
-        The seven channel weights (``linK.model.1.weight``).
-
-    Raises
-    ------
-    MissingInput, DataError
-        If a file is not there or does not hold its part.
-    """
-    state, lines = read_tensors(backbone), read_tensors(heads)
-
-    def fire(number: int) -> nn.Module:
-        return _Fire(
-            *(
-                _convolution(state, f"features.{number}.{part}", backbone, padding=padding)
-                for part, padding in (("squeeze", 0), ("expand1x1", 0), ("expand3x3", 1))
-            )
-        )
-
-    def pool() -> nn.Module:
-        return nn.MaxPool2d(3, 2, ceil_mode=True)
-
-    first = _convolution(state, "features.0", backbone, stride=2, padding=0)
-    stages = (
-        nn.Sequential(first, nn.ReLU()),
-        nn.Sequential(pool(), fire(3), fire(4)),
-        nn.Sequential(pool(), fire(6), fire(7)),
-        nn.Sequential(pool(), fire(9)),
-        fire(10),
-        fire(11),
-        fire(12),
-    )
-    weights = [_tensor(lines, f"lin{k}.model.1.weight", heads) for k in range(len(stages))]
-    return PerceptualMetric("lpips-squeeze", stages, weights)
 
 
 class _Blur(nn.Module):
@@ -239,29 +197,13 @@ class _Blur(nn.Module):
         )
 
 
-class _Fire(nn.Module):
-    """SqueezeNet's module: few channels, then 1 x 1 and 3 x 3 filters side by side."""
-
-    def __init__(self, squeeze: nn.Conv2d, narrow: nn.Conv2d, wide: nn.Conv2d) -> None:
-        super().__init__()
-        self.squeeze, self.narrow, self.wide = squeeze, narrow, wide
-
-    def forward(self, features: Tensor) -> Tensor:
-        features = self.squeeze(features).relu()
-        return torch.cat([self.narrow(features).relu(), self.wide(features).relu()], dim=1)
-
-
 def _unit(features: Tensor) -> Tensor:
     return features / (features.square().sum(dim=1, keepdim=True).sqrt() + _EPSILON)
 
 
-def _convolution(
-    state: Mapping[str, Tensor], key: str, path: Path, *, stride: int = 1, padding: int = 1
-) -> nn.Conv2d:
+def _convolution(state: Mapping[str, Tensor], key: str, path: Path, *, padding: int) -> nn.Conv2d:
     weight, bias = (_tensor(state, f"{key}.{part}", path) for part in ("weight", "bias"))
-    layer = nn.Conv2d(
-        weight.shape[1], weight.shape[0], int(weight.shape[2]), stride=stride, padding=padding
-    )
+    layer = nn.Conv2d(weight.shape[1], weight.shape[0], int(weight.shape[2]), padding=padding)
     layer.load_state_dict({"weight": weight, "bias": bias})
     return layer.eval().requires_grad_(False)
 

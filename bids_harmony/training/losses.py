@@ -25,7 +25,6 @@ __all__ = [
     "balance_losses",
     "channel_statistics",
     "identity_loss",
-    "smoothness",
     "straight_through_clamp",
 ]
 
@@ -268,29 +267,6 @@ def identity_loss(output: Tensor, source: Tensor, same_site: Tensor) -> Tensor:
     per_sample = (output - source).abs().flatten(1).mean(dim=1)
     weights = same_site.to(per_sample)
     return (per_sample * weights).sum() / weights.sum().clamp(min=1)
-
-
-def smoothness(output: Tensor, target: Tensor) -> Tensor:
-    """Gradients of the output where the target has none (StyleFlow, arXiv 2207.01909; weight 0 by
-    default).
-
-    Mean over pixels, summed over both directions, of ``|grad y| exp(-10 box3(|grad t|))`` on
-    channel means.
-
-    Parameters
-    ----------
-    output, target : (B, C, H, W) tensors
-
-    Returns
-    -------
-    () tensor
-    """
-    grey, goal = output.mean(dim=1, keepdim=True), target.detach().mean(dim=1, keepdim=True)
-    total = output.new_zeros(())
-    for dim in (2, 3):
-        edges = F.avg_pool2d(goal.diff(dim=dim).abs(), 3, 1, 1, count_include_pad=False)
-        total = total + (grey.diff(dim=dim).abs() * torch.exp(-10 * edges)).mean()
-    return total
 
 
 class _StraightThroughClamp(torch.autograd.Function):

@@ -9,7 +9,6 @@ from bids_harmony.exceptions import DataError
 from bids_harmony.quality.diffusion_sites import (
     block_medians,
     coefficient_of_variation,
-    truth_row,
     white_matter_blocks,
 )
 
@@ -63,15 +62,3 @@ def test_variation_across_sites_finds_the_spread_that_was_put_in(rng):
     people = rng.normal(0.5, 0.1, (400, 1, 3))  # who they are does not count
     sites = people * (1 + rng.normal(0, 0.06, (400, 8, 3)))
     np.testing.assert_allclose(coefficient_of_variation(sites), 0.06, rtol=0.06)
-
-
-def test_error_against_the_truth():
-    truth = {"fa": np.full((3, 3, 3), 0.5), "md": np.ones((3, 3, 3))}
-    where = np.zeros((3, 3, 3), bool)
-    where[0, 0] = [True, True, False]
-    fa = truth["fa"].copy()
-    fa[0, 0] = [0.6, 0.8, 9]
-    row = truth_row({"fa": fa, "odi": fa}, truth, where)
-    assert row.keys() == {"fa_rmse", "fa_bias"}
-    assert row["fa_rmse"] == pytest.approx(np.sqrt((0.1**2 + 0.3**2) / 2))
-    assert row["fa_bias"] == pytest.approx(0.2)

@@ -16,7 +16,6 @@ from bids_harmony.exceptions import DataError, MissingInput, MissingProgram
 from bids_harmony.quality.perceptual import (
     PerceptualMetric,
     lpips,
-    lpips_squeeze,
     shift_tolerant_lpips,
 )
 
@@ -47,24 +46,6 @@ def test_shift_tolerant_form_gives_the_published_numbers(shared_weights, shift_t
     assert both[0].item() == pytest.approx(0.7777554988861084, abs=1e-6)
     assert both[1].item() == pytest.approx(0.13202153, abs=1e-6)
     assert shift_tolerant(ref, ref).item() == 0
-
-
-def test_squeezenet_form_gives_the_published_numbers(shared_weights):
-    metric = lpips_squeeze(
-        shared_weights / "squeezenet1_1.fp16.safetensors",
-        shared_weights / "lpips_v0.1_lin_squeeze.safetensors",
-    )
-    ref, p0, p1 = (_example(shared_weights, n) for n in ("ref", "p0", "p1"))
-    assert metric.name == "lpips-squeeze"
-    assert metric(ref, p0).item() == pytest.approx(0.7112, abs=5e-5)
-    assert metric(ref, p1).item() == pytest.approx(0.1479, abs=5e-5)
-    assert metric(ref, ref).item() == 0
-    # torchvision's pooling keeps an incomplete last window; 64 pixels have none, 40 have.
-    features, sides = torch.zeros(1, 3, 40, 40), []
-    for stage in metric.stages:
-        features = stage(features)
-        sides.append(features.shape[-1])
-    assert sides == [19, 9, 4, 2, 2, 2, 2]
 
 
 def test_distance_of_two_flat_images_is_known(mean_difference):
@@ -133,8 +114,6 @@ def test_wrong_files_are_named(tmp_path, monkeypatch):
     save_file({"a": torch.zeros(1)}, other)
     with pytest.raises(DataError, match=r"net\.slice1\.0\.weight"):
         shift_tolerant_lpips()
-    with pytest.raises(DataError, match=r"features\.0\.weight"):
-        lpips_squeeze(other, other)
 
 
 def test_bad_images_are_named(mean_difference):

@@ -14,7 +14,6 @@ from bids_harmony.training.losses import (
     balance_losses,
     channel_statistics,
     identity_loss,
-    smoothness,
     straight_through_clamp,
 )
 
@@ -243,18 +242,6 @@ def test_identity_loss_counts_same_site_samples_only():
     y = x + torch.tensor([1.0, 2.0, 4.0]).view(3, 1, 1, 1)
     assert float(identity_loss(y, x, torch.tensor([True, False, True]))) == pytest.approx(2.5)
     assert float(identity_loss(y, x, torch.tensor([False] * 3))) == 0
-
-
-def test_smoothness_forgives_edges_of_the_target():
-    y = torch.zeros((1, 3, 8, 8))
-    y[..., 4:] = 0.5
-    flat, edge = torch.zeros_like(y), torch.zeros_like(y)
-    edge[..., 4:] = 1.0
-    # One column of seven steps by 0.5; none along the other direction.
-    assert float(smoothness(y, flat)) == pytest.approx(0.5 / 7)
-    # The box spreads the target's step over three pixels.
-    assert float(smoothness(y, edge)) == pytest.approx(0.5 / 7 * math.exp(-10 / 3))
-    assert float(smoothness(flat, edge)) == 0
 
 
 def test_bad_settings_are_named():
