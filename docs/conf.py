@@ -116,7 +116,8 @@ def not_ours(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any)
 
 def setup(app: Any) -> None:
     """Register what is done before pages are read."""
-    app.connect("builder-inited", lambda app: api_pages.write(HERE / "api" / "rooms"))
+    # Before autosummary reads them: pages of an earlier build may tell of modules that are gone.
+    app.connect("config-inited", lambda app, config: api_pages.write(HERE / "api" / "rooms"))
     app.connect("source-read", page_read)
     app.connect("include-read", file_included)
     app.connect("autodoc-skip-member", not_ours)
