@@ -14,7 +14,14 @@ from bids_harmony.bids.inventory import check_dataset
 from bids_harmony.bids.naming import harmonized_description
 from bids_harmony.settings import Settings
 
-__all__ = ["BIDS_VERSION", "generated_by", "source_datasets", "source_link", "write_dataset_files"]
+__all__ = [
+    "BIDS_VERSION",
+    "generated_by",
+    "source_datasets",
+    "source_link",
+    "target_description",
+    "write_dataset_files",
+]
 
 BIDS_VERSION = "1.11.0"
 
@@ -67,7 +74,7 @@ def write_dataset_files(settings: Settings, targets: Mapping[str, str] | None = 
     }
     if settings.target_site:
         label = harmonized_description(settings.target_site)
-        labels[label] = f"Harmonized to site {settings.target_site} (method {settings.method})"
+        labels[label] = f"{target_description(settings.target_site)} (method {settings.method})"
     labels |= targets or {}
     rows = [{"desc_id": f"desc-{label}", "description": text} for label, text in labels.items()]
     merge_table(output / "descriptions.tsv", rows, key="desc_id")
@@ -78,6 +85,11 @@ def write_dataset_files(settings: Settings, targets: Mapping[str, str] | None = 
             "description": {"Description": "What images with this label are"},
         },
     )
+
+
+def target_description(target: str) -> str:
+    """What ``descriptions.tsv`` says first of images harmonized to a site."""
+    return f"Harmonized to site {target}"
 
 
 def generated_by() -> dict[str, str]:

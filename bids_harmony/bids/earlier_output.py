@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from bids_harmony.bids.dataset import Problem, ScanSelection
+from bids_harmony.bids.dataset_files import target_description
 from bids_harmony.bids.derivative import read_table
 from bids_harmony.bids.naming import (
+    harmonized_description,
     harmonized_path,
     mask_path,
     raw_layout_path,
@@ -21,7 +23,7 @@ from bids_harmony.bids.naming import (
 )
 from bids_harmony.bids.scan import Scan
 from bids_harmony.bids.table import scans_tables, sessions_tables
-from bids_harmony.exceptions import BidsHarmonyError
+from bids_harmony.exceptions import BidsHarmonyError, CannotCreateOutput
 from bids_harmony.imaging.reference import REFERENCE
 from bids_harmony.io.pointers import check_content, is_named
 from bids_harmony.settings import Settings
@@ -37,12 +39,25 @@ def check_dataset_files(settings: Settings, target: str) -> None:
     MissingInput
         When the content of one was not fetched.
     CannotCreateOutput
-        When a table is none that rows can be added to.
+        When a table is none that rows can be added to, or images of another site have the names
+        that the run would give.
     """
     output = settings.output_dir
     for name in ("dataset_description.json", "README.md", ".bidsignore", "descriptions.json"):
         _check(output / name)
-    read_table(output / "descriptions.tsv", "desc_id")
+    path = output / "descriptions.tsv"
+    label = f"desc-{harmonized_description(target)}"
+    told = read_table(path, "desc_id").get(label, {}).get("description", "")
+    # The second one was written up to version 0.1.0.
+    own = (target_description(target), f"Harmonized to the look of site {target}")
+    if told and not told.startswith(tuple(f"{words} (method " for words in own)):
+        raise CannotCreateOutput(
+            "Images harmonized to this site would have the names of another's",
+            where=str(path),
+            expected=f"{label} for {target}",
+            got=told,
+            hint="Choose another output folder, or give the site another name with --site-map.",
+        )
     if settings.output_layout == "raw":
         root = raw_layout_root(output, target)
         for name in ("dataset_description.json", "README.md", "sessions.json", "scans.json"):

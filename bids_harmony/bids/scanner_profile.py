@@ -26,7 +26,7 @@ class Profile:
     Attributes
     ----------
     serial, station, institution : str or None
-        As written, cleaned.
+        As written, cleaned; of a serial number in capitals.
     vendor, model : str or None
         In one spelling.
     field_strength : float or None
@@ -62,7 +62,7 @@ def read_profile(metadata: Mapping[str, Any]) -> tuple[Profile, Scanner]:
     serial = said(metadata.get("DeviceSerialNumber"))
     return Profile(
         # A spreadsheet drops leading zeros, some converters write a number.
-        name_key(serial).casefold() if serial and serial.isdecimal() else serial,
+        name_key(serial).upper() if serial else None,
         said(metadata.get("StationName")),
         said(metadata.get("InstitutionName")),
         scanner.vendor,

@@ -12,7 +12,7 @@ from bids_harmony.sites.names import alphanumeric
 
 __all__ = ["Note", "notes_on_names", "notes_on_scanners"]
 
-_SHOWN = 5
+_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,9 @@ def notes_on_names(
     for name, scanners in names.items():
         if len(scanners) < 2:
             continue
-        held = ", ".join(f"{words} ({_scans(len(files))})" for words, files in scanners.items())
+        held = ", ".join(
+            f"{words} ({_scans(len(files))})" for words, files in list(scanners.items())[:_SHOWN]
+        ) + (", ..." if len(scanners) > _SHOWN else "")
         end = (
             "each is a site of its own (--site-means institution makes them one)"
             if site_means == "scanner"
@@ -98,7 +100,8 @@ def notes_on_names(
 
 
 def _counted(counter: Mapping[str, int]) -> str:
-    return ", ".join(f"{value} ({_scans(n)})" for value, n in sorted(counter.items()))
+    listed = [f"{value} ({_scans(n)})" for value, n in sorted(counter.items())]
+    return ", ".join([*listed[:_SHOWN], *(["..."] if len(listed) > _SHOWN else [])])
 
 
 def _scans(number: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from bids_harmony.io.pointers import is_named
 from bids_harmony.settings import Settings
 from bids_harmony.sites.names import canonical_site, name_key
 
-__all__ = ["SITE_COLUMNS", "SiteTables", "Told", "read_site_map", "read_tables", "site_column"]
+__all__ = ["SITE_COLUMNS", "SiteTables", "Told", "read_site_map", "read_tables", "site_columns"]
 
 SITE_COLUMNS = ("site", "site_id", "center", "centre", "scanner")
 # A column of such a name may have been meant.
@@ -143,19 +143,19 @@ def read_site_map(path: Path) -> dict[tuple[str, str | None], str]:
     return table
 
 
-def site_column(row: Mapping[str, object]) -> str | None:
-    """The column of a table that names the site, by `SITE_COLUMNS` (``Site ID`` is site_id)."""
+def site_columns(row: Mapping[str, object]) -> list[str]:
+    """Columns of a table that name sites, as `SITE_COLUMNS` has them; ``Site ID`` is site_id."""
     by_name: dict[str, str] = {}
     for name in row:
         by_name.setdefault(re.sub(r"[^a-z0-9]+", "_", name.casefold()), name)
-    return next((by_name[name] for name in SITE_COLUMNS if name in by_name), None)
+    return [by_name[name] for name in SITE_COLUMNS if name in by_name]
 
 
 def _read_site_map(
     path: Path,
 ) -> tuple[dict[tuple[str, str | None], str], dict[str, BidsHarmonyError]]:
     rows = keyed_rows(path, "participant_id")
-    if rows and site_column(rows[0]) is None:
+    if rows and not site_columns(rows[0]):
         raise DataError(
             "The site map lacks a column",
             where=str(path),
@@ -168,12 +168,13 @@ def _read_site_map(
 
 
 def _by_person(
-    rows: Iterable[Mapping[str, str]], where: str, errors: dict[str, BidsHarmonyError]
+    rows: Sequence[Mapping[str, str]], where: str, errors: dict[str, BidsHarmonyError]
 ) -> dict[tuple[str, str | None], Told]:
     """Sites by subject and session; who has two of them gets an error and no site."""
     table: dict[tuple[str, str | None], Told] = {}
+    column = _told_column(rows)
     for row in rows:
-        hit = _stated(row)
+        hit = _stated(row, column)
         if hit is None:
             continue
         subject = label_of(row["participant_id"], "sub")
@@ -192,8 +193,10 @@ def _by_person(
 
 def _sessions(subject: str, path: Path) -> dict[tuple[str, str], Told]:
     table = {}
-    for row in keyed_rows(path, "session_id"):
-        if hit := _stated(row):
+    rows = keyed_rows(path, "session_id")
+    column = _told_column(rows)
+    for row in rows:
+        if hit := _stated(row, column):
             table[subject, label_of(row["session_id"], "ses")] = hit
     return table
 
@@ -202,14 +205,23 @@ def _scans(path: Path, root: Path) -> dict[str, Told]:
     # Joined as text: a row may say "/etc" or "..", and then names no scan.
     within = path.parent.relative_to(root).as_posix()
     table = {}
-    for row in keyed_rows(path, "filename"):
-        if hit := _stated(row):
+    rows = keyed_rows(path, "filename")
+    column = _told_column(rows)
+    for row in rows:
+        if hit := _stated(row, column):
             table[f"{within}/{row['filename']}"] = hit
     return table
 
 
-def _stated(row: Mapping[str, str]) -> Told | None:
-    column = site_column(row)
+def _told_column(rows: Sequence[Mapping[str, str]]) -> str | None:
+    """The first column of sites in which anything is said."""
+    for name in site_columns(rows[0]) if rows else ():
+        if any(canonical_site(row[name]) for row in rows):
+            return name
+    return None
+
+
+def _stated(row: Mapping[str, str], column: str | None) -> Told | None:
     site = canonical_site(row[column]) if column else None
     return (column, site) if column and site else None
 
@@ -220,7 +232,7 @@ def _people(rows: Sequence[Mapping[str, str]]) -> list[str]:
 
 def _unread_columns(rows: Sequence[Mapping[str, str]], name: str) -> list[str]:
     """Columns that seem to name a site where none has a name that is read."""
-    if not rows or site_column(rows[0]):
+    if not rows or site_columns(rows[0]):
         return []
     meant = [n for n in rows[0] if _LIKE_A_SITE.search(n.casefold())]
     if not any(canonical_site(row[n]) for row in rows for n in meant):

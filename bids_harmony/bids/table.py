@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -29,9 +30,8 @@ def _visible(paths: Iterable[Path]) -> list[Path]:
 
 
 def label_of(cell: str, entity: str) -> str:
-    """The label in a cell, with or without its entity before it, ``sub-01`` or ``SUB-01``."""
-    text, prefix = cell.strip(), f"{entity}-"
-    return text[len(prefix) :] if text[: len(prefix)].casefold() == prefix else text
+    """The label in a cell, with or without its entity: ``01``, ``sub-01``, ``SUB_01``."""
+    return re.sub(rf"^{entity}[-_]", "", cell.strip(), flags=re.IGNORECASE)
 
 
 def read_tsv(path: Path) -> list[dict[str, str]]:

@@ -88,4 +88,6 @@ class _Spellings:
 
     @staticmethod
     def _plain(label: str) -> str:
-        return re.sub(r"[^a-z0-9]|(?<![0-9])0+(?=[0-9])", "", label.casefold())
+        # "sub01" without the sign that would make it an entity.
+        label = re.sub(r"^(?:sub|ses)(?=\d)", "", label.casefold())
+        return re.sub(r"[^a-z0-9]|(?<![0-9])0+(?=[0-9])", "", label)

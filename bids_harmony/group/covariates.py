@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bids_harmony.bids.carried import is_of_people
 from bids_harmony.bids.covariates import MISSING, MOST_LEVELS, column_numbers, session_rows
-from bids_harmony.bids.site_tables import site_column
+from bids_harmony.bids.site_tables import site_columns
 from bids_harmony.group.outputs import Output
 
 __all__ = ["Covariates", "read_covariates"]
@@ -55,7 +55,7 @@ def read_covariates(
     found: dict[str, Sequence[float] | Sequence[str]] = {}
     left_out = []
     for name in names:
-        if name.lower() in _NOT_ABOUT_PEOPLE or site_column({name: ""}):
+        if name.lower() in _NOT_ABOUT_PEOPLE or site_columns({name: ""}):
             continue
         if not (is_of_people(name) or name in named):
             left_out.append(name)

@@ -38,6 +38,17 @@ def test_no_writer_replaces_what_is_not_here(tmp_path, kind):
         assert _state(path) == before
 
 
+def test_two_sites_of_one_label(cohort):
+    """Names of files hold letters and digits alone: that of the second site is taken."""
+    settings = cohort.settings(target_site="UCL 1-1")
+    write_dataset_files(settings)
+    check_dataset_files(settings, "UCL 1-1")
+    check_dataset_files(settings, "UCL 12")
+    with pytest.raises(CannotCreateOutput, match="site UCL 1-1") as caught:
+        check_dataset_files(settings, "UCL 11")
+    assert "--site-map" in str(caught.value)
+
+
 @pytest.mark.parametrize("text", ["name\tx\nold\t5\n", "id\tx\na\tb\tc\n", "\x00\xff\n"])
 def test_a_table_of_another_kind_is_left_as_it_is(tmp_path, text):
     path = tmp_path / "a.tsv"

@@ -106,6 +106,13 @@ def test_one_serial_number_of_two_machines():
     assert groups_of(see(serial="1", model="Trio"), see(serial="1", model="TrioTim")) == [[0, 1]]
 
 
+def test_serial_numbers_as_converters_write_them():
+    written = ["0067060", 67060, 67060.0, " 67060 "], ["858355gem", "858355GEM"]
+    for several in written:
+        sidecars = [{"DeviceSerialNumber": serial} for serial in several]
+        assert len(set(sites_of(sidecars))) == 1
+
+
 def test_stations_of_two_institutions_are_two():
     scans = [see(station="MR1", institution=name) for name in "AB"]
     assert groups_of(*scans) == [[0], [1]]

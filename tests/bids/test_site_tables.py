@@ -163,6 +163,27 @@ def test_a_column_that_is_not_read_is_told(people):
     assert not notes(people)
 
 
+def test_the_first_column_that_says_anything(people):
+    people.table("participants.tsv", "participant_id scanner site", "sub-01 A n/a", "sub-02 B n/a")
+    assert sites(people) == ["A", "B"]
+    people.table("participants.tsv", "participant_id scanner site", "sub-01 A n/a", "sub-02 B S2")
+    assert sites(people) == ["Siemens-Prisma", "S2"]
+
+
+def test_prefixes_as_people_write_them(people):
+    people.table("participants.tsv", "participant_id site", "SUB-01 S1", "sub_02 S2")
+    assert sites(people) == ["S1", "S2"] and not notes(people)
+    people.table("participants.tsv", "participant_id site", "sub01 S1", "sub2 S2")
+    assert "'sub01' (sub-01?), 'sub2' (sub-02?)" in notes(people)
+
+
+def test_a_row_of_scans_tsv_about_another_ending_is_told(people):
+    people.table("sub-01/sub-01_scans.tsv", "filename site", "anat/sub-01_T1w.nii S1")
+    assert "sub-01/anat/sub-01_T1w.nii (sub-01/anat/sub-01_T1w.nii.gz?)" in notes(people)
+    people.table("sub-01/sub-01_scans.tsv", "filename site", "func/sub-01_bold.nii S1")
+    assert not notes(people)
+
+
 def test_an_empty_table_is_told(people):
     write(people, "")
     assert notes(people) == "participants.tsv has no rows"
