@@ -25,7 +25,8 @@ from measure import provenance
 from bids_harmony.imaging.intensity import robust_scale
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.phantom.anatomy import TISSUES, make_anatomy
-from bids_harmony.phantom.scanner import SITES, Scanner, acquire, random_scanner
+from bids_harmony.phantom.random_scanner import random_scanner
+from bids_harmony.phantom.scanner import SITES, Scanner, acquire
 from bids_harmony.sites.contrast_law import WITHOUT_WEIGHTING, deviation_gain
 from bids_harmony.sites.tissue_profile import contrasts, tissue_profile
 

@@ -34,7 +34,8 @@ from bids_harmony.model.encoder import (
     save_mri_encoder,
 )
 from bids_harmony.phantom.anatomy import make_anatomy
-from bids_harmony.phantom.scanner import acquire, random_scanner
+from bids_harmony.phantom.random_scanner import random_scanner
+from bids_harmony.phantom.scanner import acquire
 
 MODALITIES = ("T1w", "T2w", "FLAIR")
 CROP = 96

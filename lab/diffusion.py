@@ -12,7 +12,7 @@ from numpy.polynomial.legendre import leggauss, legval, legvander
 from scipy.ndimage import gaussian_filter
 
 from bids_harmony.phantom.anatomy import TISSUES, Anatomy
-from bids_harmony.phantom.scanner import bias_field
+from bids_harmony.phantom.image_chain import bias_field
 from lab.diffusion_scanner import (
     DIFFUSION_SITES,
     DiffusionScanner,

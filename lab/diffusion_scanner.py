@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from bids_harmony.phantom.scanner import SITES, Sequence
+from bids_harmony.phantom.scanner import SITES
+from bids_harmony.phantom.sequences import Sequence
 
 __all__ = [
     "DIFFUSION_SITES",

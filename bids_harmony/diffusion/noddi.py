@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -230,6 +231,9 @@ def _evaluation(amico: Any, scheme: _Scheme) -> Any:
 
 def _import_amico() -> Any:
     try:
+        with _logger_class_kept():
+            # Before AMICO, which imports it: loggers made by its other imports are plain then.
+            import_module("dicelib.ui")
         import amico
         import amico.lut
     except ImportError as error:
@@ -243,6 +247,16 @@ def _import_amico() -> Any:
             hint="Run `pip install bids_harmony[noddi]`; its licence allows research only.",
         ) from error
     return amico
+
+
+@contextlib.contextmanager
+def _logger_class_kept() -> Iterator[None]:
+    """dicelib makes its own class of loggers everybody's, and that ends the process at `error`."""
+    kept = logging.getLoggerClass()
+    try:
+        yield
+    finally:
+        logging.setLoggerClass(kept)
 
 
 @lru_cache(maxsize=1)

@@ -1,86 +1,24 @@
-"""Simulated scanners: sequence physics, receive field, sharpness, noise and gain.
+"""Simulated scanners: what they are, the twelve sites of cohorts, and their images.
 
 A scanner turns an `Anatomy` into the image that it would deliver. Contrast comes from the signal
-equations of the sequences (Bernstein, King and Zhou 2004, Handbook of MRI Pulse Sequences), the
-field strength from T1 ~ B0^(1/3) (Bottomley et al. 1984), noise is Rician (Gudbjartsson and Patz
-1995).
+equations of `sequences`, the field strength from T1 ~ B0^(1/3) (Bottomley et al. 1984), noise is
+Rician (Gudbjartsson and Patz 1995).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from bids_harmony.imaging.legendre import legendre_products
-from bids_harmony.phantom.anatomy import TISSUES, Anatomy, Tissue, fibre_directions
+from bids_harmony.phantom.anatomy import TISSUES, Anatomy, fibre_directions
+from bids_harmony.phantom.image_chain import bias_field, sharpen, thicken
+from bids_harmony.phantom.sequences import Sequence
 
-__all__ = [
-    "SITES",
-    "Scanner",
-    "Sequence",
-    "acquire",
-    "bias_field",
-    "random_scanner",
-    "without_fields",
-]
+__all__ = ["SITES", "Scanner", "acquire", "without_fields"]
 
 Array = np.ndarray
-
-#: Full width at half maximum of a Gaussian, in standard deviations.
-_FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
-
-
-@dataclass(frozen=True)
-class Sequence:
-    """One pulse sequence; times in ms, flip angle in degrees.
-
-    `kind` is "mprage" (inversion-prepared), "spgr" (spoiled gradient echo), "tse"
-    (spin echo, with an inversion when `inversion_ms` is above 0) or "epi" (spin echo, with
-    diffusion weighting `b_value` in s/mm2, which vendors store without an intensity curve).
-    """
-
-    kind: str
-    repetition_ms: float
-    echo_ms: float
-    inversion_ms: float = 0.0
-    flip_deg: float = 90.0
-    b_value: float = 0.0
-
-    def signal(
-        self,
-        t1: Array | float,
-        t2: Array | float,
-        density: Array | float,
-        flip_factor: Array | float,
-    ) -> Array:
-        """Evaluate the signal equation; relaxation times in ms, result in arbitrary units."""
-        flip = np.deg2rad(self.flip_deg) * flip_factor
-        if self.kind == "spgr":
-            e1 = np.exp(-self.repetition_ms / t1)
-            steady = np.sin(flip) * (1 - e1) / (1 - np.cos(flip) * e1)
-            return density * steady * np.exp(-self.echo_ms / (0.6 * t2))
-        recovered = 1 - np.exp(-self.repetition_ms / t1)
-        if self.inversion_ms > 0:
-            # Inversion recovery in its steady state, magnitude image.
-            recovered = np.abs(
-                1 - 2 * np.exp(-self.inversion_ms / t1) + np.exp(-self.repetition_ms / t1)
-            )
-        if self.kind == "mprage":
-            return density * recovered * np.sin(flip) * np.exp(-self.echo_ms / (0.6 * t2))
-        return density * recovered * np.exp(-self.echo_ms / t2)
-
-    def attenuation(self, tissue: Tissue, along: Array | float) -> Array | float:
-        """Share of the signal that diffusion weighting leaves (Stejskal and Tanner 1965).
-
-        `along` is the squared cosine between fibres and gradient.
-        """
-        axial, radial = tissue.diffusivity
-        # um2/ms are 1e-3 mm2/s.
-        return np.exp(-1e-3 * self.b_value * (radial + (axial - radial) * along))
 
 
 @dataclass(frozen=True)
@@ -138,6 +76,9 @@ class Scanner:
 
 def _t1w(kind: str, tr: float, te: float, ti: float, flip: float) -> Sequence:
     return Sequence(kind, tr, te, ti, flip)
+
+
+#: Twelve sites in the manner of the vendors; parameters are round numbers, not any real protocol.
 
 
 #: Twelve sites in the manner of the vendors; parameters are round numbers, not any real protocol.
@@ -281,70 +222,6 @@ def without_fields(scanner: Scanner) -> Scanner:
     return replace(scanner, bias_log_sd=0.0, flip_spread=0.0)
 
 
-def random_scanner(seed: int) -> Scanner:
-    """Draw a scanner from wide ranges, for training: never one of `SITES`.
-
-    Parameters
-    ----------
-    seed : int
-        The same seed gives the same scanner.
-    """
-    rng = np.random.default_rng([seed, 0x5C])
-    u = rng.uniform
-    if u() < 0.65:
-        t1w = Sequence("mprage", u(1600, 2700), u(2, 4.5), u(650, 1200), u(7, 16))
-    else:
-        t1w = Sequence("spgr", u(6, 22), u(2, 5), 0, u(17, 30))
-    # A quarter of the scanners have next to no receive field: the model must also learn that.
-    amplitude = 0.0 if u() < 0.15 else u(0.02, 0.26)
-    scanner = Scanner(
-        f"R{seed:04d}",
-        "Simulated",
-        "Random",
-        float(rng.choice([1.5, 3.0])),
-        {
-            "T1w": t1w,
-            "T2w": Sequence("tse", u(2200, 6500), u(70, 130)),
-            "FLAIR": Sequence("tse", u(7000, 12000), u(80, 140), u(2000, 2900)),
-        },
-        bias_log_sd=float(amplitude),
-        scan_bias=float(u(0.1, 0.4)),
-        bias_seed=int(seed) + 1000,
-        noise=float(u(0.01, 0.07)),
-        sharpness_mm=float(u(-0.6, 1.0)),
-        gamma=float(u(0.88, 1.14)),
-        gain=float(np.exp(u(np.log(100), np.log(3000)))),
-        flip_spread=float(u(0.0, 0.12)),
-    )
-    epi = Sequence("epi", u(3000, 12000), u(60, 110))
-    sequences = {**scanner.sequences, "b0": epi, "dwi": replace(epi, b_value=u(700, 1300))}
-    thick = float(u(1.5, 4.0)) if u() < 0.3 else 0.0
-    return replace(scanner, sequences=sequences, thick_mm=thick, thick_axis=int(rng.integers(3)))
-
-
-def bias_field(grid_shape: tuple[int, int, int], mask: Array, seed: list[int]) -> Array:
-    """Draw a smooth log-field: Legendre polynomials of total degree 1 to 3, unit variance in mask.
-
-    Parameters
-    ----------
-    grid_shape : (3,) int
-    mask : (X, Y, Z) bool
-    seed : list of int
-
-    Returns
-    -------
-    (X, Y, Z) float32
-        Zero mean and unit standard deviation inside the mask; no unit.
-    """
-    rng = np.random.default_rng(seed)
-    total = np.zeros(grid_shape, dtype=np.float32)
-    for degree, product in legendre_products(grid_shape, 3):
-        if degree > 0:
-            total += rng.normal() / degree * product
-    inside = total[mask]
-    return (total - inside.mean()) / (inside.std() + 1e-9)
-
-
 def acquire(
     anatomy: Anatomy,
     scanner: Scanner,
@@ -401,10 +278,8 @@ def acquire(
     image = np.zeros(shape, dtype=np.float32)
     gamma = 1.0 if sequence.kind == "epi" else scanner.gamma
     image[mask] = np.power(np.maximum(signal / unit, 0), gamma)
-    image = _sharpen(image, scanner.sharpness_mm, anatomy.grid.voxel_mm)
-    if scanner.thick_mm > 0:
-        across = scanner.thick_mm / _FWHM / anatomy.grid.voxel_mm
-        image = gaussian_filter1d(image, across, axis=scanner.thick_axis, truncate=3.0)
+    image = sharpen(image, scanner.sharpness_mm, anatomy.grid.voxel_mm)
+    image = thicken(image, scanner.thick_mm, scanner.thick_axis, anatomy.grid.voxel_mm)
     image[~mask] = 0
 
     log_field = scanner.bias_log_sd * bias_field(shape, mask, [scanner.bias_seed, 7])[mask]
@@ -428,12 +303,3 @@ def _along_gradient(anatomy: Anatomy, scan_seed: int) -> Array:
     direction = np.random.default_rng([scan_seed, 0xD1]).standard_normal(3).astype(np.float32)
     direction /= np.linalg.norm(direction)
     return np.square(np.tensordot(direction, fibre_directions(anatomy), axes=1))
-
-
-def _sharpen(image: Array, sharpness_mm: float, voxel_mm: float) -> Array:
-    if math.isclose(sharpness_mm, 0.0, abs_tol=1e-3):
-        return image
-    if sharpness_mm > 0:
-        return gaussian_filter(image, sharpness_mm / voxel_mm * 1.3, truncate=3.0)
-    blurred = gaussian_filter(image, 1.0 / min(voxel_mm, 1.5), truncate=3.0)
-    return np.maximum(image + abs(sharpness_mm) * (image - blurred), 0)

@@ -25,7 +25,8 @@ from bids_harmony.model.presets import NetworkConfig
 from bids_harmony.phantom.anatomy import Anatomy, make_anatomy
 from bids_harmony.phantom.biology import LOCAL_VARIATION, Biology, draw_biology, with_biology
 from bids_harmony.phantom.people import SourceMaps, Variety, draw_person
-from bids_harmony.phantom.scanner import Scanner, acquire, random_scanner
+from bids_harmony.phantom.random_scanner import random_scanner
+from bids_harmony.phantom.scanner import Scanner, acquire
 from bids_harmony.sites.image_profile import ImageProfile, build_profile
 
 __all__ = [

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 
 import nibabel as nib
@@ -183,6 +184,37 @@ def test_amico_that_cannot_be_loaded_for_lack_of_memory_is_not_missing(
     monkeypatch.setattr(sys, "meta_path", [Full(), *sys.meta_path])
     with pytest.raises(TryAgain, match="Out of memory"):
         fit_noddi(*noisy, multishell, tmp_path)
+
+
+def test_loggers_stay_what_they_were(amico):
+    script = """
+import logging
+from bids_harmony.diffusion.noddi import _import_amico
+
+def everything():
+    root = logging.getLogger()
+    return logging.getLoggerClass(), root.level, list(root.handlers)
+
+class Own(logging.Logger):
+    pass
+
+logging.setLoggerClass(Own)
+before = everything()
+_import_amico()
+assert everything() == before, everything()
+changed = [
+    name for name in logging.root.manager.loggerDict
+    if type(logging.getLogger(name)).__module__.startswith("dicelib") and name != "ui"
+]
+assert not changed, changed
+logging.getLogger("somebody").error("%s of %d", "one", 2)
+print("still there")
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stdout) == (0, "still there\n"), run.stderr
+    assert run.stderr.splitlines()[-1] == "one of 2"
 
 
 def test_nothing_to_fit_is_refused_before_amico_starts(noisy, multishell, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from bids_harmony.imaging.reference import reference_grid, reference_mask, refer
 from bids_harmony.imaging.smoothing import masked_smooth
 from bids_harmony.methods.closed_form import low_order_fit, ratio_field, relative_map
 from bids_harmony.methods.site_forms import closed_form
-from bids_harmony.phantom.scanner import bias_field
+from bids_harmony.phantom.image_chain import bias_field
 
 
 def rmse(a, b, mask):

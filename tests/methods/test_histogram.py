@@ -13,7 +13,7 @@ from bids_harmony.methods.histogram import match_distribution
 from bids_harmony.methods.histogram_n4 import without_bias
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.method_files import write_method
-from bids_harmony.phantom.scanner import bias_field
+from bids_harmony.phantom.image_chain import bias_field
 from bids_harmony.sites.image_profile import build_profile
 from bids_harmony.sites.profile_files import write_profiles
 

@@ -4,7 +4,8 @@ import pytest
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.phantom.anatomy import fibre_directions, make_anatomy
 from bids_harmony.phantom.pathology import T1_TIMES, T2_TIMES, with_lesions
-from bids_harmony.phantom.scanner import acquire, random_scanner
+from bids_harmony.phantom.random_scanner import random_scanner
+from bids_harmony.phantom.scanner import acquire
 
 
 @pytest.fixture(scope="module")

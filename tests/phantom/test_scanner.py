@@ -7,14 +7,10 @@ import pytest
 
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.phantom.anatomy import make_anatomy
-from bids_harmony.phantom.scanner import (
-    SITES,
-    Sequence,
-    acquire,
-    bias_field,
-    random_scanner,
-    without_fields,
-)
+from bids_harmony.phantom.image_chain import bias_field
+from bids_harmony.phantom.random_scanner import random_scanner
+from bids_harmony.phantom.scanner import SITES, acquire, without_fields
+from bids_harmony.phantom.sequences import Sequence
 
 GRID = reference_grid(4.0)
 CLEAN = replace(SITES["COI"], bias_log_sd=0.0, flip_spread=0.0, sharpness_mm=0.0, noise=0.0)
