@@ -23,15 +23,13 @@ from biology_apply import CEILING, TRUTH, Part, apply_parts, fitted, program_key
 from biology_people import read_cohort
 from measure import provenance
 
-from bids_harmony.methods.registry import METHOD_NEEDS
+from bids_harmony.methods.registry import REGISTRY
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PARTS = ("cohort", "apply", "volumes", "report")
 #: Supervised methods need travelling subjects; N4 takes 17 s of processor for each scan.
-_USUAL = tuple(
-    m for m, needs in METHOD_NEEDS.items() if not needs.supervised and m != "histogram-n4"
-)
+_USUAL = tuple(m for m, needs in REGISTRY.items() if not needs.supervised and m != "histogram-n4")
 _QUICK = {"seeds": [0], "people": 10, "methods": ["none", "histogram-tissue", "ihf"]}
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "antspyx")
 

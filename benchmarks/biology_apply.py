@@ -29,7 +29,7 @@ import bids_harmony
 from bids_harmony.io.atomic import write_atomically
 from bids_harmony.methods import load_harmonizer
 from bids_harmony.methods.base import Harmonizer
-from bids_harmony.methods.registry import METHOD_NEEDS
+from bids_harmony.methods.registry import REGISTRY
 from bids_harmony.sites.prepared_scans import TrainingScan
 
 __all__ = [
@@ -139,9 +139,9 @@ def fitted(folder: Path, methods: Sequence[str], workers: int) -> dict[str, tupl
     everyone = {s.subject for s in scans}
     models = {}
     # Most methods have nothing but the profiles, and the shipped network takes them, too.
-    groups = [[m for m in METHOD_NEEDS if m == "ihf" or not METHOD_NEEDS[m].trained]]
+    groups = [[m for m in REGISTRY if m == "ihf" or not REGISTRY[m].trained]]
     groups[0].sort(key=lambda m: m != "none")
-    groups += [[m] for m in METHOD_NEEDS if m not in groups[0]]
+    groups += [[m] for m in REGISTRY if m not in groups[0]]
     for group in groups:
         if not set(group) & set(methods):
             continue

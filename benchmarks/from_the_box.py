@@ -26,7 +26,7 @@ import bids_harmony
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.methods import load_harmonizer
-from bids_harmony.methods.registry import METHOD_NEEDS
+from bids_harmony.methods.registry import REGISTRY
 from bids_harmony.model.encoder import Encoder, load_encoder
 from bids_harmony.model.presets import DEFAULT_PRESET, preset
 from bids_harmony.model.shipped import SHIPPED_MODEL
@@ -42,7 +42,7 @@ Sites = Mapping[str, Sequence[tuple[str, Prepared]]]
 #: The shipped model and every method that needs no more than profiles; ``none`` comes first.
 BOX_METHODS = (
     "none",
-    *(m for m, needs in METHOD_NEEDS.items() if m != "none" and not needs.trained),
+    *(m for m, needs in REGISTRY.items() if m != "none" and not needs.trained),
     "ihf",
 )
 

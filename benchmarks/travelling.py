@@ -28,7 +28,7 @@ from travelling_real import real_pairs
 from travelling_report import write_report
 from travelling_run import Work, draw_folder, fit_models, score_methods
 
-from bids_harmony.methods.registry import METHOD_NEEDS
+from bids_harmony.methods.registry import REGISTRY
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -49,7 +49,7 @@ def main() -> None:
     size.add_argument("--quick", dest="form", action="store_const", const="quick")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--seeds", type=int, nargs="+")
-    parser.add_argument("--methods", nargs="+", choices=list(METHOD_NEEDS))
+    parser.add_argument("--methods", nargs="+", choices=list(REGISTRY))
     parser.add_argument("--label", help="name of the rows of a single method; part varied only")
     parser.add_argument("--steps", type=int, help="optimizer steps of every choice and loss")
     parser.add_argument("--paired-steps", type=int, help="slices shown to cgan and simix")
@@ -104,7 +104,7 @@ def _methods(
     seeds: Sequence[int],
     record: dict[str, Any],
 ) -> dict[str, Any]:
-    names = options.methods or [m for m in METHOD_NEEDS if m != "ihf"] + ["ihf"]
+    names = options.methods or [m for m in REGISTRY if m != "ihf"] + ["ihf"]
     rows = _other_rows(record, form, _made_with(names), seeds)
     for seed in seeds:
         for fields in (True, False):
@@ -129,7 +129,7 @@ def _varied(
     record: dict[str, Any],
 ) -> dict[str, Any]:
     """People who differ as real people do; another build of the program may add its rows."""
-    names = options.methods or [m for m in form.without_fields if not METHOD_NEEDS[m].supervised]
+    names = options.methods or [m for m in form.without_fields if not REGISTRY[m].supervised]
     made_now = {options.label} if options.label else _made_with(names)
     old = {"form": record.get("form"), "rows": record.get("varied", [])}
     rows = _other_rows(old, form, made_now, seeds)

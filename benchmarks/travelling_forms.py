@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from anatomies import source_names
 from travelling_cohort import Plan
 
-from bids_harmony.methods.registry import METHOD_NEEDS
+from bids_harmony.methods.registry import REGISTRY
 from bids_harmony.phantom.scanner import SITES
 
 __all__ = ["FORMS", "Form"]
 
 #: Whether label maps and real scans are there; the benchmark runs without.
 HAS_DATA = bool(source_names("labels"))
-_SUPERVISED = tuple(m for m in METHOD_NEEDS if METHOD_NEEDS[m].supervised)
+_SUPERVISED = tuple(m for m in REGISTRY if REGISTRY[m].supervised)
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class Form:
         return [part for part in parts if part[0]]
 
 
-_ALL = tuple(METHOD_NEEDS)
+_ALL = tuple(REGISTRY)
 _FAST = tuple(m for m in _ALL if m not in ("histogram-n4", *_SUPERVISED))
 _SITES = tuple(SITES)
 _NETWORK = ("affine net", "recursion", "AAN", "grid", "closed form", "encoder")

@@ -19,7 +19,7 @@ from travelling_cohort import TARGET, Case, Plan, cases, write_training_scans
 from travelling_methods import images
 from travelling_people import people_of
 
-from bids_harmony.methods.registry import METHOD_NEEDS
+from bids_harmony.methods.registry import REGISTRY
 from bids_harmony.model.shipped import SHIPPED_MODEL
 from bids_harmony.quality.image_metrics import gain_free_rmse, ms_ssim, nyquist_share, psnr, rmse
 from bids_harmony.quality.perceptual import PerceptualMetric, lpips, shift_tolerant_lpips
@@ -120,9 +120,9 @@ def fit_scans(
     Models go to ``folder/models``. As `fit_models` otherwise.
     """
     fitted: dict[str, tuple[str, Path]] = {}
-    profiled = next((m for m in methods if not METHOD_NEEDS[m].trained), "")
+    profiled = next((m for m in methods if not REGISTRY[m].trained), "")
     for method in methods:
-        needs = METHOD_NEEDS[method]
+        needs = REGISTRY[method]
         if not needs.trained and profiled in fitted:
             # Those without a fit of their own need the site profiles only.
             fitted[method] = (method, fitted[profiled][1])

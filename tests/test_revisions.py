@@ -26,7 +26,7 @@ from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.imaging.registration import register_to_reference
 from bids_harmony.imaging.volume import from_image
 from bids_harmony.methods import load_harmonizer
-from bids_harmony.methods.registry import METHOD_NEEDS
+from bids_harmony.methods.registry import REGISTRY
 from bids_harmony.methods.series import harmonize_series
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.shipped import SHIPPED_MODEL
@@ -115,7 +115,7 @@ def harmonization() -> Numbers:
                 cache.write(profile, {})
         # Far from others: what becomes of a person's own deviation counts.
         person = with_biology(make_anatomy(GRID, 400), Biology(grey_t1=0.1, csf_density=0.2))
-        for method, needs in METHOD_NEEDS.items():
+        for method, needs in REGISTRY.items():
             if needs.trained and method != "ihf":
                 continue
             harmonizer = load_harmonizer(method, SHIPPED_MODEL, cache)

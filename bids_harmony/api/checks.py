@@ -12,7 +12,7 @@ from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.io.pointers import is_named
 from bids_harmony.methods import learns_sites
 from bids_harmony.methods.profile_encoder import encoder_and_cells
-from bids_harmony.methods.registry import METHOD_NEEDS
+from bids_harmony.methods.registry import REGISTRY
 
 __all__ = ["check_fits", "check_method", "check_on_ood", "check_target"]
 
@@ -26,12 +26,12 @@ def check_method(method: str) -> None:
     ------
     UsageError
     """
-    if method not in METHOD_NEEDS or not learns_sites(method):
-        trained = method in METHOD_NEEDS
+    if method not in REGISTRY or not learns_sites(method):
+        trained = method in REGISTRY
         raise UsageError(
             f"The method {method} needs a training of its own" if trained else "Unknown method",
             where="method",
-            expected=", ".join(name for name in METHOD_NEEDS if learns_sites(name)),
+            expected=", ".join(name for name in REGISTRY if learns_sites(name)),
             got=repr(method),
             hint="Train and apply it with the command line." if trained else "",
         )

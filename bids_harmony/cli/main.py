@@ -30,7 +30,7 @@ from bids_harmony.resources import one_blas_thread, started_together
 from bids_harmony.settings import Settings
 
 if TYPE_CHECKING:
-    from bids_harmony.bids.derivative import RunLog
+    from bids_harmony.bids.run_log import RunLog
 
 __all__ = ["main"]
 
@@ -74,8 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(settings: Settings, words: Sequence[str]) -> int:
-    from bids_harmony.bids.derivative import finish_run, start_run
     from bids_harmony.bids.inventory import check_dataset
+    from bids_harmony.bids.run_log import finish_run, start_run
     from bids_harmony.cli.folders import check_folders
 
     run_log = None

@@ -11,7 +11,7 @@ from bids_harmony.bids.dataset_files import write_dataset_files
 from bids_harmony.cli.participant import find_target
 from bids_harmony.cli.plan import format_plan, record_problems, report_problems, worst_code
 from bids_harmony.exceptions import ExitCode, NothingSelected
-from bids_harmony.methods.registry import METHOD_NEEDS
+from bids_harmony.methods.registry import REGISTRY
 from bids_harmony.settings import Settings
 
 __all__ = ["follow", "run"]
@@ -34,7 +34,7 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
         `DONE` when the model was written and every selected scan could be used.
     """
     selection = _without_series(find_scans(settings))
-    if METHOD_NEEDS[settings.method].target_at_training:
+    if REGISTRY[settings.method].target_at_training:
         settings = replace(settings, target_site=find_target(settings, selection))
     if settings.dry_run:
         print(format_plan(settings, selection))

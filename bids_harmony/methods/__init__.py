@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_harmony.exceptions import UsageError
-from bids_harmony.methods.registry import METHOD_NEEDS, find_method
+from bids_harmony.methods.registry import REGISTRY, find_method
 
 if TYPE_CHECKING:
     from bids_harmony.methods.base import Harmonizer as Harmonizer
@@ -31,7 +31,7 @@ def check_method_for_series(method: str) -> None:
         raise UsageError(
             f"The method {method} does not harmonize diffusion series",
             where="--method",
-            expected=", ".join(name for name in METHOD_NEEDS if learns_sites(name)),
+            expected=", ".join(name for name in REGISTRY if learns_sites(name)),
             got=method,
             hint="It knows only what it was trained with; leave the series out with --modalities.",
         )
@@ -51,7 +51,7 @@ def load_harmonizer(
     Parameters
     ----------
     method : str
-        Name in `registry.METHOD_NEEDS`. Methods that are not trained use the site profiles of any
+        Name in `registry.REGISTRY`. Methods that are not trained use the site profiles of any
         model folder.
     model_dir : Path
     cache : ProfileSource, optional

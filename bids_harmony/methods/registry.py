@@ -18,7 +18,7 @@ from typing import Any
 
 from bids_harmony.exceptions import UsageError
 
-__all__ = ["METHOD_NEEDS", "Method", "check_training_target", "find_method"]
+__all__ = ["REGISTRY", "Method", "check_training_target", "find_method"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ _DIFFERENCE = (
 )
 
 #: Every method of ``--method``; the first is the default.
-METHOD_NEEDS: Mapping[str, Method] = MappingProxyType(
+REGISTRY: Mapping[str, Method] = MappingProxyType(
     {
         "ihf": Method(
             "bids_harmony.methods.ihf:IHF",
@@ -148,9 +148,9 @@ def find_method(name: str) -> Method:
     UsageError
         There is no such method.
     """
-    if name not in METHOD_NEEDS:
-        raise UsageError("Unknown method", expected=", ".join(METHOD_NEEDS), got=repr(name))
-    return METHOD_NEEDS[name]
+    if name not in REGISTRY:
+        raise UsageError("Unknown method", expected=", ".join(REGISTRY), got=repr(name))
+    return REGISTRY[name]
 
 
 def check_training_target(method: str, target_site: str | None) -> None:

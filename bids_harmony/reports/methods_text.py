@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bids_harmony import __version__
 from bids_harmony.bids.derivative import write_text
 from bids_harmony.imaging.reference import REFERENCE
-from bids_harmony.methods.registry import METHOD_NEEDS
+from bids_harmony.methods.registry import REGISTRY
 from bids_harmony.reports.bibliography import Reference, bibtex, references
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def _cited(paragraphs: Sequence[str]) -> MethodsText:
 
 def _sentence(method: str) -> str:
     """What a method does; sidecars may name one of another version."""
-    known = METHOD_NEEDS.get(method)
+    known = REGISTRY.get(method)
     return known.sentence if known else "see the documentation of this method"
 
 

@@ -26,7 +26,7 @@ def fit_method(
     Parameters
     ----------
     method : str
-        Name in `registry.METHOD_NEEDS`; `settings.method` is not looked at.
+        Name in `registry.REGISTRY`; `settings.method` is not looked at.
     scans : sequence of TrainingScan
         Never of somebody who will be scored. Supervised methods learn from those whose subject is
         also there at the target site.

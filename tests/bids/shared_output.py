@@ -6,13 +6,8 @@ import gzip
 from pathlib import Path
 
 from bids_harmony.bids.dataset_files import write_dataset_files
-from bids_harmony.bids.derivative import (
-    finish_run,
-    merge_table,
-    start_run,
-    write_json,
-    write_scans_rows,
-)
+from bids_harmony.bids.derivative import merge_table, write_json, write_scans_rows
+from bids_harmony.bids.run_log import finish_run, start_run
 from bids_harmony.settings import Settings
 
 ROUNDS = 3

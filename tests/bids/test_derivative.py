@@ -9,15 +9,14 @@ import os
 import pytest
 
 from bids_harmony.bids.derivative import (
-    finish_run,
     is_complete,
     merge_table,
     resume_hash,
-    start_run,
     write_json,
     write_scans_rows,
     write_text,
 )
+from bids_harmony.bids.run_log import finish_run, start_run
 from bids_harmony.bids.table import read_tsv
 from bids_harmony.exceptions import CannotCreateOutput, TryAgain
 from bids_harmony.settings import read_settings_file

@@ -12,15 +12,9 @@ import pytest
 
 from bids_harmony.bids.dataset import find_scans
 from bids_harmony.bids.dataset_files import write_dataset_files
-from bids_harmony.bids.derivative import (
-    finish_run,
-    resume_hash,
-    start_run,
-    write_json,
-    write_scans_rows,
-    write_text,
-)
+from bids_harmony.bids.derivative import resume_hash, write_json, write_scans_rows, write_text
 from bids_harmony.bids.naming import harmonized_path, mask_path, sidecar_path, transform_path
+from bids_harmony.bids.run_log import finish_run, start_run
 from bids_harmony.bids.scan import SiteEvidence
 from bids_harmony.bids.sidecar import derived_sidecar, harmonized_sidecar, site_record
 from bids_harmony.imaging.reference import REFERENCE

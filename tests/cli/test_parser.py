@@ -11,7 +11,7 @@ import pytest
 
 from bids_harmony.cli.parser import parse_settings
 from bids_harmony.exceptions import UnknownLevel, UsageError
-from bids_harmony.methods.registry import METHOD_NEEDS
+from bids_harmony.methods.registry import REGISTRY
 from bids_harmony.settings import Settings, TrainingSettings
 
 BASE = ["bids", "out", "participant", "--target-site", "COI"]
@@ -82,7 +82,7 @@ def test_defaults_are_those_of_the_settings():
         ("--skull-strip", "skull_strip", True),
         ("--n4", "n4", True),
         ("--bank-size 3 --keep 0.5", "training", TrainingSettings(bank_size=3, keep=0.5)),
-        *[(f"--method {name}", "method", name) for name in METHOD_NEEDS],
+        *[(f"--method {name}", "method", name) for name in REGISTRY],
         ("--paired-steps 9 --paired-width 8 --cgan-epochs 2", "training",
          TrainingSettings(paired_steps=9, paired_width=8, cgan_epochs=2)),
         ("--simix-epochs 3 --simix-mixing 0.2 --paired-per-site --ssimh-corner 4", "training",

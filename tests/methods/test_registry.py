@@ -11,15 +11,15 @@ import pytest
 from bids_harmony.exceptions import UsageError
 from bids_harmony.methods import learns_sites, load_harmonizer
 from bids_harmony.methods.profiled import Profiled
-from bids_harmony.methods.registry import METHOD_NEEDS, check_training_target, find_method
+from bids_harmony.methods.registry import REGISTRY, check_training_target, find_method
 from bids_harmony.settings import METHODS
 
 
 def test_the_settings_know_the_same_methods_and_the_default_comes_first():
-    assert METHODS == tuple(METHOD_NEEDS) and METHODS[0] == "ihf"
+    assert METHODS == tuple(REGISTRY) and METHODS[0] == "ihf"
 
 
-@pytest.mark.parametrize("method", METHOD_NEEDS)
+@pytest.mark.parametrize("method", REGISTRY)
 def test_an_entry_names_code_that_is_there(method):
     entry = find_method(method)
     applied_by = entry.harmonizer_class()
@@ -30,15 +30,15 @@ def test_an_entry_names_code_that_is_there(method):
 
 
 def test_who_learns_from_twins_is_trained_for_a_target():
-    for needs in METHOD_NEEDS.values():
+    for needs in REGISTRY.values():
         assert needs.trained or not (needs.supervised or needs.target_at_training)
         assert needs.target_at_training or not needs.supervised
         assert needs.trained or needs.learns_sites
-    assert {name for name, needs in METHOD_NEEDS.items() if needs.supervised} == {"cgan", "simix"}
+    assert {name for name, needs in REGISTRY.items() if needs.supervised} == {"cgan", "simix"}
     assert learns_sites("ihf") and not learns_sites("histogram-n4")
 
 
-@pytest.mark.parametrize("method", METHOD_NEEDS)
+@pytest.mark.parametrize("method", REGISTRY)
 def test_the_target_is_asked_for_where_it_is_needed(method):
     check_training_target(method, "COI")
     if method in ("ssimh", "cgan", "simix"):
@@ -64,8 +64,8 @@ import bids_harmony.methods.registry as registry
 from bids_harmony.methods.registry import Method
 
 # The one place: the entry. It stands in the table before anything else looks at it.
-registry.METHOD_NEEDS = {
-    **registry.METHOD_NEEDS,
+registry.REGISTRY = {
+    **registry.REGISTRY,
     "toy": Method("toy:Toy", "scans were halved [@n4]", trained_by="toy:train"),
 }
 folder = Path(sys.argv[1])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import bids_harmony
-from bids_harmony.methods.registry import METHOD_NEEDS
+from bids_harmony.methods.registry import REGISTRY
 from bids_harmony.reports.bibliography import bibtex, references
 from bids_harmony.reports.methods_text import Done, methods_text, planned, write_citation
 from bids_harmony.settings import Settings
@@ -16,7 +16,7 @@ from bids_harmony.settings import Settings
 BIB = Path(bids_harmony.__file__).parent / "data" / "bibliography.bib"
 
 
-@pytest.mark.parametrize("method", METHOD_NEEDS)
+@pytest.mark.parametrize("method", REGISTRY)
 def test_every_method_is_described_and_cited(method):
     text = methods_text(Done((method,), ("COI",), ("T1w",), n4=True))
     whole = text.markdown()

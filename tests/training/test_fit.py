@@ -9,7 +9,7 @@ from bids_harmony.exceptions import DataError, MissingInput, UsageError
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.methods import load_harmonizer
-from bids_harmony.methods.registry import METHOD_NEEDS
+from bids_harmony.methods.registry import REGISTRY
 from bids_harmony.settings import Settings, TrainingSettings
 from bids_harmony.sites.prepared_scans import TrainingScan
 from bids_harmony.training import cgan as room
@@ -56,13 +56,13 @@ def quick_bias(monkeypatch):
         monkeypatch.setattr(f"{place}.without_bias", lambda data, mask, grid: data / 2)
 
 
-@pytest.mark.parametrize("method", [m for m in METHOD_NEEDS if m != "ihf"])
+@pytest.mark.parametrize("method", [m for m in REGISTRY if m != "ihf"])
 def test_what_is_fitted_can_be_applied(method, scans, settings, tmp_path):
     extra = fit_method(method, scans, settings, tmp_path / "m")
     assert extra["version"]
     model = load_harmonizer(method, tmp_path / "m")
     assert model.sites("T1w") == ("A", "B") and model.name == method
-    needs = METHOD_NEEDS[method]
+    needs = REGISTRY[method]
     assert model.targets("T1w") == (("B",) if needs.target_at_training else ("A", "B"))
     prepared = Prepared(image(3, "A"), MASK, 1.0, np.eye(4), GRID)
     asked = {"modality": "T1w", "source_site": "A", "target_site": "B"}
