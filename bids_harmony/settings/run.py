@@ -98,8 +98,8 @@ class Settings:
 
     # --- sites
     target_site: str | None = _sites(None, "site to which the scans are harmonized", usage="SITE")
-    target_images: tuple[Path, ...] = _sites((), "images that show the target look instead of a "
-        "site's own scans; each named by its modality, as in my_T1w.nii.gz (then --target-site is "
+    target_images: tuple[Path, ...] = _sites((), "images that show the target site instead of its "
+        "own scans; each named by its modality, as in my_T1w.nii.gz (then --target-site is "
         "only their name); a my_dwi.nii.gz has its .bval and .bvec beside it",
         usage="--target-image FILE")
     # With 20 its contrast is known within half a percent, and each takes seconds.
