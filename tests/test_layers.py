@@ -105,3 +105,36 @@ def test_setup_cfg_lists_every_package_on_disk():
 def test_every_package_has_an_init_file():
     folders = {module.file.parent for module in FOUND.values()}
     assert all((folder / "__init__.py").exists() for folder in folders)
+
+
+def test_tests_do_not_reach_into_private_names():
+    """What a test needs of a module is public there."""
+    found = []
+    for file in sorted((ROOT / "tests").rglob("*.py")):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        ours = {
+            alias.asname or alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bids_harmony")
+            for alias in node.names
+        }
+        for node in ast.walk(tree):
+            told = ""
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bids_harmony"):
+                told = " ".join(alias.name for alias in node.names if _is_private(alias.name))
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                told = node.attr if node.value.id in ours and _is_private(node.attr) else ""
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                last = node.value.rpartition(".")[2]
+                dotted = node.value.startswith("bids_harmony.") and last.isidentifier()
+                told = last if dotted and _is_private(last) else ""
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".setattr"):
+                of, name = (ast.unparse(word) for word in node.args[:2])
+                told = name if of in ours and name.startswith("'_") and name[2] != "_" else ""
+            if told and "_adapt" not in told:  # what every interface fills in
+                found.append(f"{file.name}:{node.lineno} {told}")
+    assert found == []
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")

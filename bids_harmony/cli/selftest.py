@@ -42,8 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder: Path = parser.parse_args(argv).folder.absolute()
     start = time.monotonic()
     try:
-        _simulate(folder)
-        code = _harmonize(folder)
+        simulate(folder)
+        code = harmonize(folder)
         if code != ExitCode.DONE:
             print(f"self-test: FAILED, the program ended with exit code {code}", file=sys.stderr)
             return code
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return ExitCode.DONE if passed else ExitCode.UNSPECIFIED
 
 
-def _simulate(folder: Path) -> None:
+def simulate(folder: Path) -> None:
     from bids_harmony.phantom.cohort import CohortPlan, write_cohort
 
     if folder.exists() and any(folder.iterdir()):
@@ -80,7 +80,7 @@ def _simulate(folder: Path) -> None:
     write_cohort(folder, plan)
 
 
-def _harmonize(folder: Path) -> int:
+def harmonize(folder: Path) -> int:
     from bids_harmony.cli.main import main as bids_harmony
 
     return bids_harmony(

@@ -141,8 +141,8 @@ def fit_noddi(
     # AMICO starts from the tensor of all volumes; without one its directions would be noise.
     tensor_volumes(gradients, highest_b=np.inf)
     fitted = fittable_voxels(data, mask, gradients)
-    amico = _import_amico()
-    _say_licence()
+    amico = import_amico()
+    say_licence()
 
     where = np.argwhere(fitted)
     # AMICO squeezes arrays and fails on a single voxel: parts of equal size leave none over, and
@@ -160,11 +160,11 @@ def fit_noddi(
             evaluation = _evaluation(amico, scheme)
             for part in parts:
                 at = tuple(part.T)
-                signals, lost = _completed(data[at], gradients)
+                signals, lost = completed(data[at], gradients)
                 incomplete += lost
                 _load_voxels(evaluation, signals, folder)
                 evaluation.model.scheme = evaluation.scheme
-                evaluation.KERNELS, evaluation.htable = _kernels(scheme)
+                evaluation.KERNELS, evaluation.htable = kernels(scheme)
                 evaluation.fit()
                 order = [evaluation.model.maps_name.index(n) for n in ("NDI", "ODI", "FWF")]
                 maps[at] = evaluation.RESULTS["MAPs"][:, 0, 0][:, order]
@@ -173,7 +173,7 @@ def fit_noddi(
     return NoddiMaps(ndi, odi, fwf, fitted, 1 if alone and incomplete else incomplete)
 
 
-def _completed(signals: np.ndarray, gradients: Gradients) -> tuple[np.ndarray, int]:
+def completed(signals: np.ndarray, gradients: Gradients) -> tuple[np.ndarray, int]:
     """Signals (V, N) with means for what was not measured, and the number of such voxels."""
     measured = measured_signals(signals, gradients)
     if measured.all():
@@ -201,13 +201,13 @@ class _Scheme:
 
 
 @lru_cache(maxsize=1)
-def _kernels(scheme: _Scheme) -> tuple[Any, Any]:
+def kernels(scheme: _Scheme) -> tuple[Any, Any]:
     """Responses of the model's compartments, and AMICO's table of directions.
 
     Built once for a scheme in each process: the series before and after harmonization share it.
     Kept in memory, for what lies in a folder AMICO would take for any other scheme as well.
     """
-    amico = _import_amico()
+    amico = import_amico()
     # Not amico.setup(): that computes, in minutes, what other numbers of directions need.
     amico.lut.precompute_rotation_matrices(HARMONICS, DIRECTIONS)
     evaluation = _evaluation(amico, scheme)
@@ -229,7 +229,7 @@ def _evaluation(amico: Any, scheme: _Scheme) -> Any:
     return evaluation
 
 
-def _import_amico() -> Any:
+def import_amico() -> Any:
     try:
         with _logger_class_kept():
             # Before AMICO, which imports it: loggers made by its other imports are plain then.
@@ -260,7 +260,7 @@ def _logger_class_kept() -> Iterator[None]:
 
 
 @lru_cache(maxsize=1)
-def _say_licence() -> None:
+def say_licence() -> None:
     """Once in each process."""
     _log.warning(
         "NODDI is fitted by AMICO (Daducci et al., NeuroImage 2015), whose licence allows "

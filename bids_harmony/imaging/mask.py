@@ -153,7 +153,7 @@ def brain_mask(volume: Volume, *, device: str = "cpu") -> BrainMask:
 
 
 @lru_cache(maxsize=2)
-def _extractor(no_gpu: bool) -> Any:
+def extractor(no_gpu: bool) -> Any:
     with contextlib.redirect_stdout(io.StringIO()):
         from deepbet import BrainExtraction
 
@@ -164,7 +164,7 @@ def _extract(volume: Volume, device: str) -> np.ndarray:
     image = nib.Nifti1Image(volume.data, volume.affine)
     try:
         with one_torch_thread(), contextlib.redirect_stdout(io.StringIO()):
-            _, mask, _ = _extractor(device == "cpu").run(image)
+            _, mask, _ = extractor(device == "cpu").run(image)
     except (AssertionError, ValueError) as error:
         # Its bounding box network found no foreground, or the mask came out empty.
         raise ImageError(

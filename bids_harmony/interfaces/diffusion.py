@@ -194,7 +194,7 @@ class HarmonizeSeries(Adapter):
             mode=inputs.mode,
         )
         inside = native_order(read_volume(inputs.mask_file), brain.data)
-        raw = _without_head(series, result.raw, inside) if inputs.skull_strip else result.raw
+        raw = without_head(series, result.raw, inside) if inputs.skull_strip else result.raw
         write_series(series, raw, folder / "harmonized.nii.gz")
 
         scale = robust_scale(result.before, inside)
@@ -283,7 +283,7 @@ def _about_signal(series: Series) -> dict[str, Any]:
     return {"UnmeasuredVoxels": {"Value": value, "Voxels": count}}
 
 
-def _without_head(series: Series, raw: np.ndarray, inside: np.ndarray) -> np.ndarray:
+def without_head(series: Series, raw: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """Stored voxels whose signal is 0, or the nearest that can be stored, outside the brain."""
     nothing = (0.0 - series.intercept) / series.slope
     if raw.dtype.kind in "iu":

@@ -237,9 +237,7 @@ class AAN(nn.Module):
         z = z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
         shown = z if window is None else window.cut(z)
         mu, sigma = statistics(shown)
-        ds, db = (
-            self._spread(cells, z, window) for cells in self.modulation(z, embedding, window)
-        )
+        ds, db = (self.spread(cells, z, window) for cells in self.modulation(z, embedding, window))
         if self.config.mode == "residual":
             return torch.expm1(ds) * (z - mu) + sigma * db
         sigma_ref, mu_ref = (b[None, :, None, None] for b in (self.sigma_ref, self.mu_ref))
@@ -249,7 +247,7 @@ class AAN(nn.Module):
         """Modulated features of an unpadded map."""
         return z + self.change(z, embedding)
 
-    def _spread(self, cells: Tensor, z: Tensor, window: Window | None) -> Tensor:
+    def spread(self, cells: Tensor, z: Tensor, window: Window | None) -> Tensor:
         if self.config.grid == 1:
             return cells
         height, width = int(z.shape[-2]), int(z.shape[-1])

@@ -25,7 +25,7 @@ __all__ = ["PAGE_BYTES", "subject_page", "write_subject_page"]
 
 PAGE_BYTES = 5_000_000
 # What the frame of a picture that is there takes more than that of one that was left out.
-_SLACK = 50_000
+SLACK = 50_000
 _MASK_WORDS = {
     "deepbet": "made by deepbet",
     "skull-stripped": "the scan's own foreground",
@@ -109,7 +109,7 @@ def subject_page(output_dir: Path, unit: Unit, runs: Sequence[RunRecord], folder
     paths = [path for scan in scans for path in scan.pictures.values()]
     context = _context(unit, scans, runs)
     bare = _render(context, shown, {}, folder)
-    addresses = inline_pictures(paths, PAGE_BYTES - len(bare.encode()) - _SLACK)
+    addresses = inline_pictures(paths, PAGE_BYTES - len(bare.encode()) - SLACK)
     return _render(context, shown, addresses, folder)
 
 

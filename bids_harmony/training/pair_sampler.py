@@ -25,7 +25,7 @@ __all__ = ["Pairing", "Pairs", "UnpairedSampler"]
 Array = np.ndarray
 _Z_JITTER = 2
 #: Conditioned scans kept in memory; one 1 mm brain takes about 40 MB.
-_KEPT = 24
+KEPT = 24
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class UnpairedSampler:
     voxel_mm: float
     use_closed_form: bool
     pairing: Pairing
-    _conditioned: dict[tuple[str, str], Conditioned] = field(default_factory=dict)
+    conditioned: dict[tuple[str, str], Conditioned] = field(default_factory=dict)
     _walk: tuple[int, list[tuple[PreparedScan, Array]]] | None = None
 
     @property
@@ -155,7 +155,7 @@ class UnpairedSampler:
 
     def part(self, step: int, part: int = 0, parts: int = 1) -> Pairs:
         """Draw one of the parts of a step's batch."""
-        rows = self._rows(step)
+        rows = self.rows(step)
         own = [rows[i] for i in np.array_split(np.arange(len(rows)), parts)[part]]
         share = len(own) / len(rows)
         # More parts than slices: a slice without weight keeps the graph in shape.
@@ -192,7 +192,7 @@ class UnpairedSampler:
         sites = sorted(site for kind, site in self._scans_of if kind == source.modality)
         return [s for s in sites if s != source.site and self._goals(source, s)]
 
-    def _rows(self, step: int) -> list[_Row]:
+    def rows(self, step: int) -> list[_Row]:
         epoch, place = divmod(step, self.steps_per_epoch)
         if self._walk is None or self._walk[0] != epoch:
             self._walk = epoch, self._groups_of(epoch)
@@ -226,10 +226,10 @@ class UnpairedSampler:
 
     def _condition(self, source: PreparedScan, target_site: str) -> Conditioned:
         key = (source.label, target_site)
-        if key not in self._conditioned:
-            while len(self._conditioned) >= _KEPT:
-                self._conditioned.pop(next(iter(self._conditioned)))
-            self._conditioned[key] = condition_scan(
+        if key not in self.conditioned:
+            while len(self.conditioned) >= KEPT:
+                self.conditioned.pop(next(iter(self.conditioned)))
+            self.conditioned[key] = condition_scan(
                 source.data,
                 source.mask,
                 self.profiles[source.site, source.modality],
@@ -238,7 +238,7 @@ class UnpairedSampler:
                 config=self.config,
                 use_closed_form=self.use_closed_form,
             )
-        return self._conditioned[key]
+        return self.conditioned[key]
 
 
 def _runs(rows: Sequence[_Row]) -> list[list[_Row]]:

@@ -34,20 +34,20 @@ class TargetStatistics:
 
     def __init__(self, encoder: Encoder, kept: int = _KEPT) -> None:
         self.encoder, self.kept = encoder, kept
-        self._slices: dict[tuple[str, int], ChannelStatistics] = {}
+        self.slices: dict[tuple[str, int], ChannelStatistics] = {}
         self._sites: dict[tuple[str, str, int], ChannelStatistics] = {}
 
     def of_slices(self, scan: PreparedScan, heights: Iterable[int]) -> ChannelStatistics:
         """ChannelStatistics of slices of a scan, one row per height."""
         wanted = [int(k) for k in heights]
-        known = {k: self._slices.get((scan.label, k)) for k in wanted}
+        known = {k: self.slices.get((scan.label, k)) for k in wanted}
         found = {k: statistics for k, statistics in known.items() if statistics is not None}
         # One by one: the last bits of a convolution depend on what else is in its batch, and a
         # training that was cut off draws in another order.
         for k in (k for k in known if k not in found):
-            found[k] = self._slices[scan.label, k] = self._encode(scan, k)
-        while len(self._slices) > self.kept:
-            self._slices.pop(next(iter(self._slices)))
+            found[k] = self.slices[scan.label, k] = self._encode(scan, k)
+        while len(self.slices) > self.kept:
+            self.slices.pop(next(iter(self.slices)))
         return together([found[k] for k in wanted])
 
     def of_site(self, scans: Sequence[PreparedScan], heights: Iterable[int]) -> ChannelStatistics:

@@ -19,13 +19,13 @@ Array = np.ndarray
 #: A new pair costs as much as a step. Its slices come back later, among those of other pairs.
 _STEPS_PER_PAIR = 4
 #: Pairs that wait before the first step.
-_FIRST_PAIRS = 32
+FIRST_PAIRS = 32
 #: What kept pairs may take: some 390 brains at 2 mm, 49 at 1 mm.
-_KEPT_BYTES = 2 << 30
+KEPT_BYTES = 2 << 30
 
 
 @dataclass(frozen=True, eq=False)
-class _Pair:
+class Pair:
     """A conditioned scan and its twin, in half precision, cropped to the slices that count."""
 
     image: Array
@@ -68,21 +68,21 @@ class TwinStream:
     ) -> None:
         self.pool, self.config, self.use_closed_form = pool, config, use_closed_form
         self.slices, self.seed = slices, seed
-        self._pairs: dict[int, _Pair] = {}
+        self.pairs: dict[int, Pair] = {}
 
     def part(self, step: int, part: int = 0, parts: int = 1) -> Batch:
         """Draw one of the parts of a step's batch."""
-        last = _FIRST_PAIRS + step // _STEPS_PER_PAIR
+        last = FIRST_PAIRS + step // _STEPS_PER_PAIR
         first = max(0, last - self._kept())
-        for number in [n for n in self._pairs if not first <= n < last]:
-            del self._pairs[number]
+        for number in [n for n in self.pairs if not first <= n < last]:
+            del self.pairs[number]
         rng = np.random.default_rng([self.seed, step, 1])
         drawn = rng.integers(first, last, self.slices)
         # The newest pair is made even where it was not drawn: every step costs the same.
         for number in {*drawn.tolist(), last - 1}:
-            if number not in self._pairs:
-                self._pairs[number] = self._make(number)
-        cut: list[Batch] = [self._cut(self._pairs[number], rng) for number in drawn.tolist()]
+            if number not in self.pairs:
+                self.pairs[number] = self._make(number)
+        cut: list[Batch] = [self.cut(self.pairs[number], rng) for number in drawn.tolist()]
         own = np.array_split(np.arange(len(cut)), parts)[part].tolist()
         brain = sum(int(piece.mask.sum()) for piece in cut)
         share = sum(int(cut[i].mask.sum()) for i in own) / brain
@@ -94,9 +94,9 @@ class TwinStream:
     def _kept(self) -> int:
         """How many pairs fit; a whole brain of the grid as measure."""
         voxels = int(np.prod(self.pool.grid.shape))
-        return max(_FIRST_PAIRS, _KEPT_BYTES // (6 * voxels))
+        return max(FIRST_PAIRS, KEPT_BYTES // (6 * voxels))
 
-    def _make(self, number: int) -> _Pair:
+    def _make(self, number: int) -> Pair:
         rng = np.random.default_rng([self.seed, number])
         scanners = self.pool.training_scanners
         a, b = rng.choice(len(scanners), 2, replace=False)
@@ -112,7 +112,7 @@ class TwinStream:
             config=self.config,
             use_closed_form=self.use_closed_form,
         )
-        return _Pair(
+        return Pair(
             image=conditioned.image.astype(np.float16),
             twin=twin.astype(np.float16),
             mask=conditioned.mask,
@@ -124,7 +124,7 @@ class TwinStream:
         )
 
     @staticmethod
-    def _cut(pair: _Pair, rng: np.random.Generator) -> Batch:
+    def cut(pair: Pair, rng: np.random.Generator) -> Batch:
         """One slice, left-right flipped every other time: nobody's scanner knows the side."""
         k = int(rng.choice(pair.tall))
         flip = slice(None, None, -1) if rng.random() < 0.5 else slice(None)

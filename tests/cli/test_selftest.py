@@ -26,14 +26,14 @@ def test_a_result_that_is_no_nearer_to_the_truth_fails(tmp_path, capsys, monkeyp
         shutil.copy(folder / "bids" / SCAN.format(""), made)
         return ExitCode.DONE
 
-    monkeypatch.setattr(selftest, "_harmonize", leave_as_it_is)
+    monkeypatch.setattr(selftest, "harmonize", leave_as_it_is)
     assert selftest.main([str(tmp_path)]) == ExitCode.UNSPECIFIED
     assert "self-test: FAILED" in capsys.readouterr().out
 
 
 def test_the_exit_code_of_the_program_is_passed_on(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(selftest, "_simulate", lambda folder: None)
-    monkeypatch.setattr(selftest, "_harmonize", lambda folder: int(ExitCode.INPUT_OUTPUT))
+    monkeypatch.setattr(selftest, "simulate", lambda folder: None)
+    monkeypatch.setattr(selftest, "harmonize", lambda folder: int(ExitCode.INPUT_OUTPUT))
     assert selftest.main([str(tmp_path)]) == ExitCode.INPUT_OUTPUT
     assert "exit code 74" in capsys.readouterr().err
 

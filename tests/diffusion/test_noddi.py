@@ -104,7 +104,7 @@ def test_kernels_are_shared_by_fits_of_one_scheme_only(
     turned = Gradients(multishell.bvals, multishell.bvecs[:, [1, 2, 0]] * [1, -1, 1])
     other = fit_noddi(data, mask, turned, tmp_path)
     assert len(built) == 1
-    noddi._kernels.cache_clear()
+    noddi.kernels.cache_clear()
     anew = fit_noddi(data, mask, turned, tmp_path)
     for name in MAPS:
         np.testing.assert_array_equal(getattr(again, name), getattr(ours[0], name))
@@ -141,7 +141,7 @@ def test_a_volume_that_was_not_measured_leaves_the_maps_as_they_are(
 def test_dark_signals_of_zero_are_what_is_left_of_water(multishell):
     signals = np.tile(tensor_signal(multishell, np.diag([3e-3] * 3)), (2, 1)).astype(np.float32)
     signals[1, 20] = 0  # at b=2500 its neighbours are at 5e-4 of the b=0
-    completed, lost = noddi._completed(signals, multishell)
+    completed, lost = noddi.completed(signals, multishell)
     assert lost == 0
     np.testing.assert_array_equal(completed, signals)
 
@@ -154,7 +154,7 @@ def test_an_exit_of_amico_is_an_error_with_its_words(
     def give_up(self, *_, **__):
         ERROR("the kernels are gone")
 
-    noddi._kernels.cache_clear()
+    noddi.kernels.cache_clear()
     monkeypatch.setattr(amico.lut, "precompute_rotation_matrices", lambda *_: None)
     monkeypatch.setattr(amico.Evaluation, "generate_kernels", give_up)
     before = amico.lut.dipy_home, amico.get_verbose()
@@ -189,7 +189,7 @@ def test_amico_that_cannot_be_loaded_for_lack_of_memory_is_not_missing(
 def test_loggers_stay_what_they_were(amico):
     script = """
 import logging
-from bids_harmony.diffusion.noddi import _import_amico
+from bids_harmony.diffusion.noddi import import_amico
 
 def everything():
     root = logging.getLogger()
@@ -200,7 +200,7 @@ class Own(logging.Logger):
 
 logging.setLoggerClass(Own)
 before = everything()
-_import_amico()
+import_amico()
 assert everything() == before, everything()
 changed = [
     name for name in logging.root.manager.loggerDict

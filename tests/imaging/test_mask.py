@@ -73,7 +73,7 @@ def test_no_brain_is_an_error(found, rng, monkeypatch):
             crumb[:2, :2, :2] = 1
             return image, nib.Nifti1Image(crumb, image.affine), 0.0
 
-    monkeypatch.setattr("bids_harmony.imaging.mask._extractor", lambda no_gpu: Extractor())
+    monkeypatch.setattr("bids_harmony.imaging.mask.extractor", lambda no_gpu: Extractor())
     data = rng.normal(100, 5, (20, 20, 20)).astype(np.float32)
     volume = from_image(nib.Nifti1Image(data, np.eye(4)))
     with pytest.raises(ImageError, match="no brain was found"):

@@ -12,7 +12,7 @@ import pytest
 from bids_harmony.diffusion.series import open_series
 from bids_harmony.exceptions import DataError, ExitCode, ImageError
 from bids_harmony.interfaces.base import read_failure
-from bids_harmony.interfaces.diffusion import BrainFromB0, MeanB0, _without_head
+from bids_harmony.interfaces.diffusion import BrainFromB0, MeanB0, without_head
 
 AFFINE = np.array([[0, -4.0, 0, 60], [4.0, 0, 0, -60], [0, 0, 4.0, -40], [0, 0, 0, 1]])
 
@@ -69,6 +69,6 @@ def test_outside_the_brain_the_signal_is_zero_or_the_nearest(series, slope, inte
     path, inside = series
     found = replace(open_series(path), slope=slope, intercept=intercept)
     half = inside & (np.indices(inside.shape)[0] < 18)
-    raw = _without_head(found, found.raw, half)
+    raw = without_head(found, found.raw, half)
     assert raw.dtype == found.raw.dtype
     assert np.array_equal(raw[half], found.raw[half]) and (raw[~half] == nothing).all()

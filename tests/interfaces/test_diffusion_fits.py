@@ -225,10 +225,10 @@ def test_without_amico_the_statement_names_the_extra(phantom, tmp_path, monkeypa
 
 
 def test_the_licence_is_told_once(caplog):
-    noddi._say_licence.cache_clear()
+    noddi.say_licence.cache_clear()
     with caplog.at_level(logging.WARNING, logger="bids_harmony.diffusion.noddi"):
-        noddi._say_licence()
-        noddi._say_licence()
+        noddi.say_licence()
+        noddi.say_licence()
     assert caplog.text.count("research and education only") == 1
 
 

@@ -120,7 +120,7 @@ def test_cells_cover_the_image_and_not_its_padding():
     made = aan(PRESETS["local"].aan, grid=2)
     cells = torch.zeros(1, CHANNELS, 2, 2)
     cells[..., 0, 0] = 1.0
-    spread = made._spread(cells, torch.zeros(1, CHANNELS, 9, 12), window)
+    spread = made.spread(cells, torch.zeros(1, CHANNELS, 9, 12), window)
     assert spread.shape == (1, CHANNELS, 9, 12)
     expected = F.interpolate(cells, size=(5, 7), mode="bilinear", align_corners=False)
     torch.testing.assert_close(window.cut(spread), expected)

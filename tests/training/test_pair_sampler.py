@@ -11,7 +11,7 @@ from tests.training.unpaired_scans import sampler, scan, scans
 
 
 def drawn(made, steps):
-    return [row for step in range(steps) for row in made._rows(step)]
+    return [row for step in range(steps) for row in made.rows(step)]
 
 
 @pytest.mark.parametrize("slices_per_pair", [1, 3])
@@ -19,7 +19,7 @@ def test_an_epoch_draws_every_source_slice_once(slices_per_pair):
     made = sampler(slices_per_pair=slices_per_pair)
     for epoch in range(2):
         steps = range(epoch * made.steps_per_epoch, (epoch + 1) * made.steps_per_epoch)
-        rows = [row for step in steps for row in made._rows(step)]
+        rows = [row for step in steps for row in made.rows(step)]
         count = Counter((row.source.label, row.height) for row in rows)
         wanted = {(s.label, int(k)) for s in scans() for k in s.tall}
         assert set(count) == wanted and set(count.values()) == {1}
@@ -38,7 +38,7 @@ def test_targets_are_other_people_of_the_contrast_at_matched_height():
 
 
 def test_a_batch_mixes_contrasts_and_sites():
-    rows = sampler(batch=12)._rows(0)
+    rows = sampler(batch=12).rows(0)
     assert {(r.source.modality, r.source.site) for r in rows} == {
         (m, s) for m in ("T1w", "T2w") for s in "AB"
     }
@@ -72,7 +72,7 @@ def test_parts_make_up_the_batch(parts):
 def test_the_target_is_the_slice_or_the_mean_of_its_site():
     for name in ("slice", "prototype"):
         made = sampler(art_target=name)
-        rows, pairs = made._rows(0), made.part(0)
+        rows, pairs = made.rows(0), made.part(0)
         for i, row in enumerate(rows):
             site = [s for s in made.scans if (s.site, s.modality) ==
                     (row.target_site, row.source.modality)]  # fmt: skip
@@ -93,11 +93,11 @@ def test_nothing_is_possible_within_one_site_or_one_person():
 
 
 def test_conditioned_scans_kept_in_memory_do_not_grow(monkeypatch):
-    monkeypatch.setattr("bids_harmony.training.pair_sampler._KEPT", 3)
+    monkeypatch.setattr("bids_harmony.training.pair_sampler.KEPT", 3)
     made = sampler()
     for step in range(made.steps_per_epoch):
         made.part(step)
-        assert len(made._conditioned) <= 3
+        assert len(made.conditioned) <= 3
 
 
 def test_pairs_move_as_a_whole():

@@ -44,7 +44,7 @@ def test_a_slice_is_encoded_once():
 def test_what_is_kept_is_bounded():
     statistics = TargetStatistics(encoder(), kept=4)
     look = statistics.of_slices(scan("A0", "A"), range(1, 9))
-    assert len(look[0][0]) == 8 and len(statistics._slices) == 4
+    assert len(look[0][0]) == 8 and len(statistics.slices) == 4
 
 
 def test_the_look_of_a_site_is_the_mean_of_its_scans():

@@ -67,13 +67,13 @@ def test_a_flip_turns_image_twin_mask_and_maps_together():
     cells = np.zeros((3, 6, 2, 2), np.float32)
     cells[:, :, 1] = 1  # more on the side where the ramp is high
     codes = np.zeros((3, 4), np.float32)
-    pair = twin_stream._Pair(
+    pair = twin_stream.Pair(
         ramp, 2 * ramp, ramp > 0.5, (ramp > 0.7).astype(np.uint8), 1.0,
         (cells, cells), (codes, codes), np.arange(3),
     )  # fmt: skip
     flipped = set()
     for seed in range(8):
-        batch = TwinStream._cut(pair, np.random.default_rng(seed))
+        batch = TwinStream.cut(pair, np.random.default_rng(seed))
         rising = bool(batch.stack[0, 1, -1, 0] > batch.stack[0, 1, 0, 0])
         assert torch.equal(batch.twin, 2 * batch.stack)
         assert torch.equal(batch.mask, batch.stack > 0.5)
@@ -85,12 +85,12 @@ def test_a_flip_turns_image_twin_mask_and_maps_together():
 
 
 def test_old_pairs_are_let_go(pool, monkeypatch):
-    monkeypatch.setattr(twin_stream, "_FIRST_PAIRS", 3)
-    monkeypatch.setattr(twin_stream, "_KEPT_BYTES", 1)
+    monkeypatch.setattr(twin_stream, "FIRST_PAIRS", 3)
+    monkeypatch.setattr(twin_stream, "KEPT_BYTES", 1)
     source = stream(pool)
     for step in range(24):
         source.part(step)
-    assert sorted(source._pairs) == [5, 6, 7]
+    assert sorted(source.pairs) == [5, 6, 7]
 
 
 def test_a_preset_without_maps_gets_none(pool):
