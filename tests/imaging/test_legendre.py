@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.polynomial.legendre import legvander3d
 
-from bids_harmony.imaging.legendre import legendre_products
+from bids_harmony.imaging.legendre import FIELD_TERMS, legendre_at, legendre_products
 
 
 def test_products_are_those_of_numpy():
@@ -15,3 +15,19 @@ def test_products_are_those_of_numpy():
     assert degrees == tuple(total[total <= degree])
     assert np.allclose(np.stack(products, axis=-1), expected, atol=1e-6)
     assert all(product.dtype == np.float32 for product in products)
+
+
+def test_products_at_voxels_are_those_of_the_grid(rng):
+    mask = rng.random((4, 7, 5)) > 0.4
+    products = [product[mask] for _, product in legendre_products(mask.shape, 3)]
+    found = legendre_at(mask)
+    assert found.shape == (np.count_nonzero(mask), FIELD_TERMS)
+    assert np.allclose(found, np.stack(products, axis=1), atol=1e-6)
+
+
+def test_an_axis_of_one_voxel_has_its_lower_end():
+    found = legendre_at(np.ones((1, 2, 3), bool))
+    # Terms 1, 4 and 10 are z, y and x.
+    assert found[:, 1].tolist() == [-1, 0, 1] * 2
+    assert found[:, 4].tolist() == [-1] * 3 + [1] * 3
+    assert found[:, 10].tolist() == [-1] * 6

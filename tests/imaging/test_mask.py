@@ -12,6 +12,7 @@ from bids_harmony.imaging.mask import (
     BrainMask,
     brain_mask,
     is_skull_stripped,
+    read_brain,
     template_mask,
     transfer_mask,
 )
@@ -132,3 +133,66 @@ def test_a_real_head_gets_a_brain_of_the_right_size(shared_data):
     assert mask.data.sum() * abs(np.linalg.det(volume.affine)) / 1e3 == pytest.approx(
         1635, rel=0.05
     )
+
+
+VOXEL_MM = np.array([3.0, 4.0, 5.0])
+
+
+def shapes(*parts, size=(80, 60, 48)):
+    """Ellipsoids (radii, centre; mm from the middle of the image) of one intensity each."""
+    data = np.zeros(size, np.float32)
+    at = (np.indices(size) - (np.reshape(size, (3, 1, 1, 1)) - 1) / 2) * VOXEL_MM[
+        :, None, None, None
+    ]
+    for number, (radii, centre) in enumerate(parts):
+        away = (at - np.reshape(centre, (3, 1, 1, 1))) / np.reshape(radii, (3, 1, 1, 1))
+        data[np.square(away).sum(axis=0) < 1] = 100 + number
+    return from_image(nib.Nifti1Image(data, np.diag([*VOXEL_MM, 1])))
+
+
+MIDDLE = (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("parts", "alone"),
+    [
+        ([((60, 80, 55), MIDDLE)], True),
+        # 90 and 120 ml.
+        ([((28, 28, 27.4), MIDDLE)], False),
+        ([((31, 31, 30), MIDDLE)], True),
+        # 2.06 and 2.39 litres, neither too thick.
+        ([((55, 105, 85), MIDDLE)], True),
+        ([((57, 112, 89), MIDDLE)], False),
+        # Too thick: the radius of the largest ball inside.
+        ([((56, 90, 56), MIDDLE)], True),
+        ([((63, 66, 66), MIDDLE)], False),
+        # Cut by a face: a little, and by more than a seventh of its section.
+        ([((55, 80, 50), (70, 0, 0))], False),
+        ([((55, 80, 50), (0, 60, 0))], False),
+        ([((55, 80, 50), (0, 0, -85))], False),
+        # A second piece of 1 % and of 4 %.
+        ([((55, 55, 50), MIDDLE), ((12, 12, 11), (90, 90, 80))], True),
+        ([((55, 55, 50), MIDDLE), ((20, 18, 18), (90, 90, 80))], False),
+    ],
+)
+def test_a_brain_alone_has_its_size_thickness_and_one_piece(parts, alone):
+    assert is_skull_stripped(shapes(*parts)) is alone
+
+
+def test_the_background_is_the_commonest_value_of_the_corners():
+    volume = shapes(((55, 80, 50), MIDDLE))
+    data = np.where(volume.data == 0, np.float32(7), volume.data)
+    data[0, 0, 0] = data[-1, 0, 0] = data[-1, -1, -1] = 3
+    # Three odd corners are pieces of next to no size.
+    found = brain_mask(replace(volume, data=data))
+    assert found.kind == "skull-stripped"
+    np.testing.assert_array_equal(found.data, volume.data > 0)
+
+
+def test_a_mask_from_disk_is_what_is_above_one_half(tmp_path):
+    data = np.zeros((4, 5, 6), np.float32)
+    data[1, 2, 3], data[2, 2, 2], data[3, 3, 3] = 1, 0.5, 0.6
+    nib.save(nib.Nifti1Image(data, np.diag([2.0, 2, 2, 1])), tmp_path / "mask.nii.gz")
+    found, made = (read_brain(tmp_path / "mask.nii.gz", *kind) for kind in ((), ("deepbet",)))
+    np.testing.assert_array_equal(found.data, data > 0.5)
+    assert (found.kind, made.kind) == ("given", "deepbet")

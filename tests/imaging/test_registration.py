@@ -91,3 +91,63 @@ def test_rigid_between_contrasts_with_thick_slices(brain_at_2mm):
     np.testing.assert_allclose(found.world[:3, :3] @ found.world[:3, :3].T, np.eye(3), atol=1e-5)
     assert np.linalg.det(found.world) == pytest.approx(1, abs=1e-5)
     assert error_mm(found.world, world, scan, mask[:, :, ::2]) < 1.0
+
+
+@pytest.fixture(scope="module")
+def head(brain_at_2mm):
+    """The brain in a skull and a scalp, with a neck, moved."""
+    volume, mask = brain_at_2mm
+    room = ((10, 10), (10, 10), (24, 12))
+    wide = np.pad(mask, room)
+    distance = ndimage.distance_transform_edt(~wide, sampling=2.0)
+    data = np.where(wide, np.pad(volume.data, room), np.where(distance < 5, 60.0, 500.0))
+    x, y, _ = (np.indices(wide.shape) - np.reshape(wide.shape, (3, 1, 1, 1)) / 2) * 2.0
+    neck = (x**2 + (y + 20) ** 2 < 50**2) & (np.indices(wide.shape)[2] < 40)
+    data = np.where((distance < 10) | (neck & ~wide), data, 0).astype(np.float32)
+    affine = volume.affine.copy()
+    affine[:3, 3] -= volume.affine[:3, :3] @ [10, 10, 24]
+    world = rigid((6, -4, 5), (8, 20, -25))
+    return moved_to(Volume(data, affine, volume.source, None), world), wide, world
+
+
+def test_a_head_without_a_mask_finds_the_templates_brain(head):
+    scan, brain, world = head
+    found = register_to_reference(scan, None, modality="T1w", sloppy=True)
+    assert found.kind == "affine"
+    assert error_mm(found.world, world, scan, brain) < 3.0
+    # Normalized mutual information is 1 for images that say nothing of each other.
+    assert 1.1 < found.similarity <= 2
+
+
+def test_masks_of_both_scans_are_compared_after_a_rigid_registration(brain_at_2mm):
+    volume, mask = brain_at_2mm
+    world = rigid((3, -2, 4), (4, -6, 5))
+    scan, own = moved_to(volume, world), BrainMask(mask, "given")
+    found = register_rigid(scan, own, volume, own, sloppy=True)
+    assert error_mm(found.world, world, scan, mask) < 0.5
+    assert 0.97 < found.similarity <= 1
+    half = mask.copy()
+    half[: half.shape[0] // 2] = False
+    less = register_rigid(scan, BrainMask(half, "given"), volume, own, sloppy=True)
+    np.testing.assert_array_equal(less.world, found.world)
+    share = half.sum() / mask.sum()
+    assert less.similarity == pytest.approx(2 * share / (1 + share), abs=0.02)
+
+
+def test_a_person_who_was_moved_far_is_found_from_the_centres(brain_at_2mm):
+    volume, mask = brain_at_2mm
+    world = rigid((2, 3, -2), (90, -70, 80))
+    scan = moved_to(volume, world)
+    found = register_rigid(scan, None, volume, None, sloppy=True)
+    assert error_mm(found.world, world, scan, mask) < 1.0
+    assert 1.2 < found.similarity <= 2
+
+
+def test_a_scaling_that_no_head_has_is_refused(brain_at_2mm):
+    """Of a brain twice as long along each axis."""
+    volume, mask = brain_at_2mm
+    scan = replace(volume, affine=np.diag([1.5, 1.5, 1.5, 1]) @ volume.affine)
+    with pytest.raises(
+        ImageError, match=r"T2w scan could not be registered to MNI152NLin2009aSym"
+    ):
+        register_to_reference(scan, BrainMask(mask, "given"), modality="T2w", sloppy=True)

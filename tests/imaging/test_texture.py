@@ -1,7 +1,9 @@
 """Local maps: pooling as torch does it, and maps that tell field, detail and cover."""
 
 import numpy as np
+import pytest
 import torch
+from scipy.ndimage import gaussian_filter1d
 
 from bids_harmony.imaging.texture import N_MAPS, pool_cells, side_maps, texture
 from bids_harmony.methods.conditioned import Conditioned, condition_scan, predict_change
@@ -108,3 +110,58 @@ def test_threads_share_the_slices_and_do_not_show(rng):
         torch.set_num_threads(before)
     assert found[0][5].any() and found[0][10].any()
     assert np.array_equal(found[0], found[1])
+
+
+@pytest.mark.parametrize(
+    ("own", "site", "ratio", "level"),
+    [
+        (0.6, 0.3, np.log(2), np.log(0.3)),
+        (0.2, 0.4, -np.log(2), np.log(0.4)),
+        # Beyond these a ratio and a level tell nothing more.
+        (0.9, 0.01, 1.5, -3),
+        (0.1, 4.0, -1.5, 1),
+    ],
+)
+def test_each_map_says_what_its_place_is_for(own, site, ratio, level):
+    """Log ratio, its size, the site's level, a quarter of two bands of detail, cover."""
+    shape, cells = (16, 16, 3), 4
+    mask = np.zeros(shape, bool)
+    mask[:9] = True
+    detail = np.broadcast_to(np.array([-2.0, 6.0])[None, :, None, None], (3, 2, cells, cells))
+    maps = side_maps(
+        np.full(shape, own, np.float32), mask, np.full(shape, site, np.float32), detail, 4.0, cells
+    )
+    assert maps.shape == (3, N_MAPS, cells, cells) and maps.dtype == np.float32
+    inside = [ratio, abs(ratio), level, -0.5, 1.5, 1]
+    assert np.allclose(maps[:, :, :2], np.reshape(inside, (1, 6, 1, 1)), atol=1e-3)
+    # A quarter of the third row of cells has brain, and none of the fourth.
+    assert np.allclose(maps[:, :, 2], np.reshape([*inside[:5], 0.25], (1, 6, 1)), atol=1e-3)
+    assert not maps[:, :, 3].any()
+
+
+def test_detail_is_the_energy_of_its_band_in_the_plane():
+    """A checkerboard of amplitude 0.2 is fine detail; stripes from slice to slice are none."""
+    shape, cells = (40, 40, 4), 2
+    mask = np.ones(shape, bool)
+    sign = (-1.0) ** np.indices(shape)
+    board = (1 + 0.2 * sign[0] * sign[1]).astype(np.float32)
+    energy = texture(board, mask, cells)
+    assert energy.shape == (4, 2, cells, cells)
+    line = gaussian_filter1d((-1.0) ** np.arange(60), 0.8, truncate=3.0)[30]
+    expected = 0.5 * np.log((0.2 * (1 - line**2)) ** 2 + 1e-6)
+    assert np.allclose(energy[:, 0], expected, atol=0.02)
+    # Squares of four voxels have more of the second band.
+    assert (energy[:, 1] < energy[:, 0] - 2).all()
+    squares = (1 + 0.2 * (-1.0) ** (np.indices(shape)[:2] // 4).sum(axis=0)).astype(np.float32)
+    assert (texture(squares, mask, cells)[:, 1] > energy[:, 1] + 2).all()
+    stripes = (1 + 0.2 * sign[2]).astype(np.float32)
+    assert np.allclose(texture(stripes, mask, cells), 0.5 * np.log(1e-6), atol=1e-3)
+
+
+def test_cells_without_weight_hold_nothing_and_light_ones_their_mean():
+    data = np.full((4, 4, 1), 3, np.float32)
+    weight = np.zeros(data.shape, np.float32)
+    weight[0, 0], weight[3, 3] = 0.1, 1e-4
+    mean, cover = pool_cells(data, weight, 2)
+    assert np.allclose(mean[0], [[3, 0], [0, 0]])
+    assert np.allclose(cover[0], [[0.025, 0], [0, 2.5e-5]])

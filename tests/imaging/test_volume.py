@@ -18,7 +18,10 @@ from bids_harmony.exceptions import (
 )
 from bids_harmony.imaging.volume import (
     from_image,
+    native_order,
+    ras_order,
     read_volume,
+    stored_voxels,
     to_native,
     write_array,
     write_image,
@@ -342,3 +345,62 @@ def test_data_of_another_shape_or_not_finite_are_refused(oriented):
     with pytest.raises(ValueError, match="finite"):
         to_native(volume, np.full_like(volume.data, np.nan))
     assert replace(volume, data=volume.data).voxel_mm == pytest.approx((1, 1, 3))
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "AIR", "SPL"])
+def test_orders_are_told_there_and_back(codes, oriented, lopsided):
+    """What belongs to a scan's file, here its own voxels, stands where the scan's stand."""
+    volume = from_image(oriented(codes))
+    stored = np.asarray(volume.source.dataobj)
+    np.testing.assert_array_equal(ras_order(volume, stored), lopsided[0])
+    np.testing.assert_array_equal(ras_order(volume, stored[..., None]), lopsided[0])
+    np.testing.assert_array_equal(native_order(volume, lopsided[0]), stored)
+    assert ras_order(volume, stored).flags.c_contiguous
+
+
+@pytest.mark.parametrize(("given", "code"), [({}, 1), ({"code": 4}, 4)])
+def test_arrays_say_in_which_space_they_are(given, code, lopsided, tmp_path):
+    data, affine = lopsided
+    write_array(data, affine, tmp_path / "a.nii", **given)
+    header = nib.load(tmp_path / "a.nii").header
+    assert (header["sform_code"], header["qform_code"]) == (code, code)
+    np.testing.assert_allclose(header.get_qform(), affine, atol=1e-5)
+    np.testing.assert_allclose(header.get_sform(), affine)
+    assert header.get_xyzt_units() == ("mm", "sec")
+    assert np.isnan(header["scl_slope"]) or header["scl_slope"] == 1
+
+
+def test_what_is_read_knows_its_file(oriented, tmp_path):
+    image = oriented("RAS")
+    nib.save(image, tmp_path / "a.nii")
+    assert read_volume(tmp_path / "a.nii").path == tmp_path / "a.nii"
+    assert from_image(image, str(tmp_path / "b.nii")).path == tmp_path / "b.nii"
+    volume = from_image(image)
+    assert volume.path is None and volume.nothing is None
+    with pytest.raises(ImageError, match=r"b\.nii"):
+        from_image(nib.Nifti1Image(np.ones((3, 3)), np.eye(4)), tmp_path / "b.nii")
+    with pytest.raises(ImageError, match="image in memory"):
+        from_image(nib.Nifti1Image(np.ones((3, 3)), np.eye(4)))
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64, np.int8])
+def test_whole_numbers_end_where_their_type_ends(dtype):
+    limits = np.iinfo(dtype)
+    signal = np.array([-1e30, -1e3, 0, 1e30])
+    stored, clipped = stored_voxels(signal, np.dtype(dtype), 1.0, 0.0)
+    low = limits.min if limits.min > -1000 else -1000
+    assert stored.tolist() == [limits.min, low, 0, limits.max]
+    assert clipped == (2 if limits.min == -(2**63) else 3)
+    edge, clipped = stored_voxels(np.array([-128.0, 127.0]), np.dtype(np.int8), 1.0, 0.0)
+    assert edge.tolist() == [-128, 127] and clipped == 0
+
+
+def test_names_of_persons_stay_only_where_asked(oriented, tmp_path):
+    image = oriented("RAS")
+    image.header["db_name"] = b"Jane Doe"
+    nib.save(image, tmp_path / "a.nii")
+    read, kept = (
+        read_volume(tmp_path / "a.nii", keep_header=keep).source.header["db_name"].item()
+        for keep in (False, True)
+    )
+    assert read == b"" and kept == b"Jane Doe"

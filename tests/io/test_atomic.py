@@ -8,8 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from bids_harmony.exceptions import CannotCreateOutput, TryAgain
-from bids_harmony.io.atomic import link_atomically
+from bids_harmony.exceptions import CannotCreateOutput, InputOutputError, TryAgain
+from bids_harmony.io.atomic import (
+    link_atomically,
+    open_atomically,
+    remove_leftovers,
+    write_atomically,
+    write_with_folder,
+)
 
 
 @pytest.fixture
@@ -72,3 +78,69 @@ def test_failures_say_what_they_are_and_leave_nothing(image, tmp_path, monkeypat
     with pytest.raises(TryAgain):
         link_atomically(image, tmp_path / "other")
     assert [p.name for p in tmp_path.iterdir()] == ["image"]
+
+
+def test_what_is_written_is_there_whole_and_alone(tmp_path):
+    path = tmp_path / "a" / "b" / "record.json"
+    write_with_folder(path, b"first, and longer")
+    write_with_folder(path, b"second")
+    assert path.read_bytes() == b"second"
+    assert [p.name for p in path.parent.iterdir()] == ["record.json"]
+    with pytest.raises(CannotCreateOutput, match="record"):
+        write_atomically(tmp_path / "none" / "record.json", b"")
+
+
+def test_half_of_a_file_never_takes_the_place_of_a_whole_one(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"whole")
+    with pytest.raises(RuntimeError), open_atomically(path) as handle:
+        handle.write(b"ha")
+        raise RuntimeError
+    assert path.read_bytes() == b"whole" and [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        (errno.ENOSPC, TryAgain),
+        (errno.EDQUOT, TryAgain),
+        (errno.EACCES, CannotCreateOutput),
+        (errno.EROFS, CannotCreateOutput),
+        (errno.EIO, InputOutputError),
+    ],
+)
+def test_each_failure_has_its_class_and_names_the_file(number, error, tmp_path, monkeypatch):
+    def refuse(source, target):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(error) as caught:
+        write_atomically(tmp_path / "a.txt", b"content")
+    assert type(caught.value) is error and caught.value.where == str(tmp_path / "a.txt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_jobs_left_goes_and_what_is_written_now_stays(tmp_path, monkeypatch):
+    names = []
+
+    def die(source, target):
+        names.append(Path(source).name)
+        raise OSError(errno.EIO, "killed")
+
+    folder = tmp_path / "out" / "sub-01"
+    folder.mkdir(parents=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", die)
+        for name in ("a.nii.gz", "b.json"):
+            with pytest.raises(InputOutputError):
+                write_atomically(folder / name, b"")
+    assert len(set(names)) == 2
+    others = [folder / "a.tmp", folder / ".hidden.tmp", folder / names[0].lstrip(".")]
+    for path in [*(folder / name for name in names), *others]:
+        path.touch()
+    ancient = 1e9
+    for path in [folder / names[0], *others]:
+        os.utime(path, (ancient, ancient))
+    assert remove_leftovers([tmp_path / "out", tmp_path / "none"]) == 1
+    assert not (folder / names[0]).exists() and (folder / names[1]).exists()
+    assert all(path.exists() for path in others)

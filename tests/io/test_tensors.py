@@ -9,7 +9,7 @@ from safetensors.torch import save
 from torch import nn
 
 from bids_harmony.exceptions import DataError
-from bids_harmony.io.tensors import fill, parse_tensors, read_described
+from bids_harmony.io.tensors import build, fill, parse_tensors, read_described
 
 WHERE = Path("some/weights.safetensors")
 
@@ -46,3 +46,37 @@ def test_only_the_file_that_was_described_is_read(tmp_path):
 def test_weights_of_another_network(state):
     with pytest.raises(DataError, match=r"do not fit.*weights\.safetensors"):
         fill(nn.Linear(2, 2), state, WHERE)
+
+
+def test_a_module_of_the_described_size_is_made_and_filled():
+    wanted = nn.Linear(3, 2)
+    made = build(lambda: nn.Linear(3, 2), wanted.state_dict(), WHERE)
+    assert torch.equal(made.weight, wanted.weight) and torch.equal(made.bias, wanted.bias)
+
+
+def test_a_module_of_another_size_is_never_made():
+    places = []
+
+    def make():
+        module = nn.Linear(4, 2)
+        places.append(module.weight.device.type)
+        return module
+
+    with pytest.raises(DataError, match=r"do not fit the network \[some/weights") as caught:
+        build(make, nn.Linear(3, 2).state_dict(), WHERE)
+    assert places == ["meta"]
+    assert "Expected: weight (2, 4). Got: weight (2, 3)." in str(caught.value)
+    with pytest.raises(DataError, match=r"Expected: bias \(2,\)\. Got: bias not there"):
+        build(lambda: nn.Linear(3, 2), {"weight": torch.zeros(2, 3)}, WHERE)
+    with pytest.raises(DataError, match=r"Expected: more not there\. Got: more \(1,\)"):
+        build(
+            lambda: nn.Linear(3, 2),
+            {**nn.Linear(3, 2).state_dict(), "more": torch.zeros(1)},
+            WHERE,
+        )
+
+
+@pytest.mark.parametrize("size", [-1, "wide", None])
+def test_a_network_that_cannot_be_built_is_told(size):
+    with pytest.raises(DataError, match=r"cannot be built \[some\].*Error: "):
+        build(lambda: nn.Linear(3, size), {}, WHERE)

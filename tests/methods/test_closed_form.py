@@ -97,8 +97,9 @@ def test_closed_form_beats_the_raw_scan_by_far(world):
     assert not result[~scan.mask].any()
 
 
-def test_a_lesion_is_no_field():
-    """Plain least squares would be 0.09 off on average, and 0.37 in the lesion."""
+@pytest.mark.parametrize("left", [0.2, 0.75])
+def test_a_lesion_is_no_field(left):
+    """Plain least squares would be 0.09 off on average, and 0.37 in a lesion of a fifth."""
     grid = reference_grid(4.0)
     mask = reference_mask(grid)
     site = np.where(mask, np.maximum(reference_t1w(grid), 0.1), 0).astype(np.float32)
@@ -108,6 +109,94 @@ def test_a_lesion_is_no_field():
     place = np.indices(mask.shape) - np.reshape(mask.shape, (3, 1, 1, 1)) // 2
     place[0] -= 8
     lesion = mask & (np.square(place).sum(axis=0) < 36)
-    scan = np.where(lesion, 0.2 * site * field, site * field).astype(np.float32)
+    scan = np.where(lesion, left * site * field, site * field).astype(np.float32)
     error = np.abs(np.log(low_order_fit(scan, site, mask) / field))[mask]
     assert error.mean() < 0.005 and error.max() < 0.03
+
+
+@pytest.fixture(scope="module")
+def two_looks():
+    """Mean images of two sites: the target's is the square root of the source's, in a field."""
+    grid = reference_grid(5.0)
+    mask = reference_mask(grid)
+    source = np.where(mask, np.clip(reference_t1w(grid), 0.05, 1), 0).astype(np.float32)
+    coefficients = np.zeros(FIELD_TERMS)
+    coefficients[[1, 4]] = 0.12, -0.1
+    field = np.exp(log_field(coefficients, source.shape))
+    return source, (np.sqrt(source) * field).astype(np.float32), field, mask
+
+
+def test_the_map_and_the_field_between_two_sites_are_told_apart(two_looks):
+    source, target, field, mask = two_looks
+    ends = landmarks(source, mask), landmarks(target, mask)
+    mapped, found = relative_map(ends[0], source, ends[1], target, mask, 5.0)
+    assert found.dtype == np.float32 and (found[~mask] == 1).all() and mapped.shape == (11,)
+    # A gain is neither's alone: one number divides the field and multiplies the map.
+    gain = np.median((found / field)[mask])
+    assert gain == pytest.approx(1, abs=0.05)
+    assert np.abs(np.log(found / field / gain))[mask].mean() < 0.03
+    assert mapped[1:-1] * gain == pytest.approx(np.sqrt(ends[0])[1:-1], rel=0.05)
+    made = landmark_map(source, ends[0], mapped) * found
+    plain = landmark_map(source, *ends)
+    assert rmse(made, target, mask) < 0.4 * rmse(plain, target, mask)
+
+
+@pytest.mark.parametrize("same", ["landmarks", "images"])
+def test_sites_that_share_one_thing_alone_are_two(two_looks, same):
+    source, target, _, mask = two_looks
+    ends = landmarks(source, mask), landmarks(target, mask)
+    if same == "landmarks":
+        _, field = relative_map(ends[0], source, ends[0], target, mask, 5.0)
+        assert np.abs(field - 1)[mask].mean() > 0.05
+    else:
+        mapped, field = relative_map(ends[0], source, 2 * ends[0], source, mask, 5.0)
+        assert mapped == pytest.approx(2 * ends[0] * (mapped / (2 * ends[0])))
+        assert mapped[5] > 1.2 * ends[0][5] and np.median(field[mask]) < 0.8
+
+
+def test_a_ratio_has_bounds_and_is_1_outside():
+    mask = np.zeros((12, 12, 12), bool)
+    mask[3:9, 3:9, 3:9] = True
+    one = np.ones(mask.shape, np.float32)
+    for top, bottom, ratio in ((3, 2, 1.5), (9, 1, 5), (1, 9, 0.2), (1, 0, 5)):
+        field = ratio_field(top * one, bottom * one, mask, 5.0)
+        assert field.dtype == np.float32
+        assert field[mask] == pytest.approx(ratio, rel=1e-5) and (field[~mask] == 1).all()
+
+
+def test_a_field_is_smooth_over_12_mm_whatever_the_voxels():
+    """The ratio of an edge: what 12 mm away is left of it is a sixth."""
+    for voxel_mm in (2.0, 4.0):
+        shape = (int(160 / voxel_mm), 12, 12)
+        top = np.ones(shape, np.float32)
+        top[shape[0] // 2 :] = 2
+        field = ratio_field(top, np.ones_like(top), np.ones(shape, bool), voxel_mm)
+        line = field[:, 6, 6] - 1
+        at = shape[0] // 2 + int(12 / voxel_mm)
+        assert line[at] == pytest.approx(0.84, abs=0.04)
+        assert line[shape[0] // 2 - 1 : shape[0] // 2 + 1].mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_field_of_low_order_is_found_exactly_and_bounded(two_looks):
+    source, _, _, mask = two_looks
+    coefficients = np.zeros(FIELD_TERMS)
+    coefficients[[0, 1, 10]] = 0.05, 0.1, -0.2
+    field = np.exp(log_field(coefficients, source.shape))
+    found = low_order_fit(source * field, source, mask)
+    assert found.dtype == np.float32 and (found[~mask] == 1).all()
+    # The pull towards no field takes a hundredth.
+    assert np.abs(np.log(found / field))[mask].max() < 0.02
+    much = low_order_fit(source * np.exp(1.4), source, mask)
+    assert much[mask] == pytest.approx(np.exp(1), rel=1e-4)
+    assert low_order_fit(source * np.exp(-1.4), source, mask)[mask].max() == pytest.approx(
+        np.exp(-1), rel=1e-4
+    )
+
+
+def test_too_few_voxels_determine_no_field(two_looks):
+    source, _, _, mask = two_looks
+    few = np.zeros_like(mask)
+    few[tuple(np.argwhere(mask)[:999].T)] = True
+    assert (low_order_fit(1.2 * source, source, few) == 1).all()
+    few[tuple(np.argwhere(mask)[999:1002].T)] = True
+    assert (low_order_fit(1.2 * source, source, few) > 1).any()

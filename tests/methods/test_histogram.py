@@ -5,12 +5,19 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+from bids_harmony.imaging.grid import ReferenceGrid
 from bids_harmony.imaging.landmarks import landmark_map, landmarks
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.methods import load_harmonizer
 from bids_harmony.methods.histogram import match_distribution
 from bids_harmony.methods.histogram_n4 import without_bias
+from bids_harmony.methods.site_forms import (
+    closed_form,
+    low_order_form,
+    ratio_matched,
+    tissue_match,
+)
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.method_files import write_method
 from bids_harmony.phantom.image_chain import bias_field
@@ -91,3 +98,68 @@ def test_bias_is_taken_out_before_landmarks_are_matched(tmp_path, rng):
     assert np.allclose(landmarks(result, mask), goal, atol=1e-3) and not result[~mask].any()
     plain = landmark_map(data, landmarks(data, mask), goal)
     assert np.std((result - clean)[mask]) < 0.5 * np.std((plain - clean)[mask])
+
+
+def applied(method, world, folder, source, target):
+    scan = world.scan("GE")
+    made = load_harmonizer(method, folder).apply(
+        scan, modality="T1w", source_site=source, target_site=target
+    )
+    assert made.data.dtype == np.float32 and made.round_trip_error == 0
+    assert not made.data[~scan.mask].any() and made.data.min() >= 0
+    return scan, made.data
+
+
+def test_landmarks_become_the_targets_whatever_the_source(world, folder):
+    scan, data = applied("histogram", world, folder, "GE", "COI")
+    wanted = world.profiles["COI"].landmarks
+    assert np.allclose(landmarks(data, scan.mask), wanted, atol=0.01)
+    assert np.array_equal(applied("histogram", world, folder, "COI", "COI")[1], data)
+
+
+@pytest.mark.parametrize(
+    ("method", "form"),
+    [
+        ("histogram-ratio", ratio_matched),
+        ("histogram-fit", low_order_form),
+        ("histogram-tissue", tissue_match),
+        ("histogram-relative", closed_form),
+    ],
+)
+def test_a_form_between_sites_is_applied_from_source_to_target(method, form, world, folder):
+    scan, data = applied(method, world, folder, "GE", "COI")
+    loaded = load_harmonizer(method, folder)
+    sites = (loaded.profile("T1w", site) for site in ("GE", "COI"))
+    expected = form(scan.data, scan.mask, *sites, 5.0)
+    assert np.allclose(data, np.maximum(expected, 0) * scan.mask, atol=1e-6)
+    assert loaded.needs_source
+    # It brings the scan nearer to what the target's scanner makes of this person.
+    twin = world.twin("COI")[scan.mask]
+    before, after = (np.abs(image[scan.mask] - twin).mean() for image in (scan.data, data))
+    assert after < 0.8 * before
+
+
+@pytest.mark.parametrize("method", ["histogram-fit", "histogram-tissue", "histogram-relative"])
+def test_a_scan_of_the_target_is_left_alone(method, world, folder):
+    scan, data = applied(method, world, folder, "GE", "GE")
+    assert np.array_equal(data, scan.data)
+
+
+@pytest.mark.parametrize(
+    ("voxel_mm", "shrink"), [(0.5, 4), (1.0, 4), (2.0, 2), (2.5, 2), (4.0, 1), (6.0, 1)]
+)
+def test_the_bias_is_estimated_on_about_4_mm(voxel_mm, shrink, monkeypatch, rng):
+    asked = {}
+
+    def note(volume, mask, *, shrink_factor):
+        asked.update(volume=volume, mask=mask, shrink=shrink_factor)
+        return volume
+
+    monkeypatch.setattr("bids_harmony.methods.histogram_n4.correct_bias", note)
+    affine = np.diag([voxel_mm, voxel_mm, voxel_mm, 1.0])
+    data = rng.random((4, 5, 6)).astype(np.float32)
+    mask = data > 0.3
+    found = without_bias(data, mask, ReferenceGrid("test", data.shape, affine, voxel_mm))
+    assert found is data and asked["shrink"] == shrink
+    assert asked["volume"].voxel_mm == pytest.approx([voxel_mm] * 3)
+    assert np.array_equal(asked["mask"].data, mask)
