@@ -10,10 +10,11 @@
   the room ``base``; ``__init__.py`` is ``door``, ``__main__.py`` belongs to ``cli``.
 * ``knots``: rooms (and modules) that reach each other in a circle by imports at run time; none
   where imports go one way.
-* ``scan_modules``: modules of ours in a worker that harmonizes one scan: those that
-  ``bids_harmony.workflows.preloaded`` imports, with those that `bids_harmony.harmonize` adds for a
-  small simulated scan. The simulation runs in another process. In a checkout without the public
-  functions, the preloaded ones alone.
+* ``scan_modules``: modules of ours on a scan's way: ``scan``, those that are loaded when
+  `bids_harmony.harmonize` has harmonized a small simulated scan (the simulation runs in another
+  process); ``preloaded``, those that a worker of the command line holds before its scan, for
+  figures, summaries and files as well; ``both``. In a checkout without the public functions, the
+  preloaded ones alone.
 
 ``--before`` counts other checkouts the same way; both stand in ``benchmarks/results/count.json``.
 The checkouts share this environment's libraries.
@@ -192,11 +193,16 @@ def scan_modules(root: Path) -> dict[str, Any]:
     preloaded = _run(root, _PRELOADED + _SHOW)
     has_door = '"harmonize"' in (root / PACKAGE / "__init__.py").read_text(encoding="utf-8")
     if not has_door:
-        return {"preloaded": len(preloaded), "scan": None, "names": preloaded}
+        return {"scan": None, "preloaded": len(preloaded), "both": None, "names": preloaded}
     with tempfile.TemporaryDirectory() as folder:
         _run(root, _SIMULATE + _SHOW, folder)
-        both = _run(root, _PRELOADED + _HARMONIZE + _SHOW, folder)
-    return {"preloaded": len(preloaded), "scan": len(both), "names": both}
+        scan = _run(root, _HARMONIZE + _SHOW, folder)
+    return {
+        "scan": len(scan),
+        "preloaded": len(preloaded),
+        "both": len({*scan, *preloaded}),
+        "names": scan,
+    }
 
 
 def _run(root: Path, code: str, *words: str) -> list[str]:
@@ -264,6 +270,7 @@ def table(sides: Sequence[Mapping[str, Any]]) -> str:
     if all(ways):
         rows.append(["modules of a worker before its scan", *(w["preloaded"] for w in ways)])
         rows.append(["modules on a scan's way", *(w["scan"] or "no API" for w in ways)])
+        rows.append(["modules of both", *(w["both"] or "no API" for w in ways)])
     rows = [[row[0], *(v if isinstance(v, str) else f"{v:,}" for v in row[1:])] for row in rows]
     return _markdown(["", *head], rows) + "\n" + _matrix(sides[-1])
 

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from nibabel.spatialimages import SpatialImage
 
-from bids_harmony.bids.naming import file_stem
 from bids_harmony.exceptions import DataError, UsageError
-from bids_harmony.settings import MODALITIES
+from bids_harmony.io.names import MODALITIES, file_stem
 
 __all__ = [
     "STRUCTURAL",

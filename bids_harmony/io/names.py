@@ -1,10 +1,13 @@
-"""Names of files."""
+"""Names of files, and the suffixes of those that are worked on."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["file_stem"]
+__all__ = ["MODALITIES", "file_stem"]
+
+#: BIDS suffixes of images that can be harmonized.
+MODALITIES = ("T1w", "T2w", "FLAIR", "dwi")
 
 
 def file_stem(path: str | Path) -> str:

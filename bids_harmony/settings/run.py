@@ -15,6 +15,7 @@ from typing import Any
 
 from bids_harmony import resources
 from bids_harmony.exceptions import UsageError
+from bids_harmony.io.names import MODALITIES
 from bids_harmony.methods.registry import REGISTRY, check_training_target
 from bids_harmony.settings.metadata import Group, Option, check_values, setting, settings_of
 from bids_harmony.settings.toml import plain_dict, toml_table, typed_fields
@@ -35,7 +36,6 @@ from bids_harmony.settings.values import (
 __all__ = ["DWI_MODES", "LEVELS", "METHODS", "MODALITIES", "REPORT_LEVELS", "Settings"]
 
 LEVELS = ("participant", "train", "group")
-MODALITIES = ("T1w", "T2w", "FLAIR", "dwi")
 METHODS = tuple(REGISTRY)
 # Those of diffusion.features, whose libraries are not loaded for --help; a test compares them.
 DWI_MODES = ("rish", "attenuation", "volume")
