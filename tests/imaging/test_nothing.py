@@ -13,7 +13,7 @@ from bids_harmony.exceptions import ImageError
 from bids_harmony.imaging.grid import ReferenceGrid
 from bids_harmony.imaging.mask import brain_mask, is_skull_stripped
 from bids_harmony.imaging.native import return_to_native
-from bids_harmony.imaging.nothing import find_nothing
+from bids_harmony.imaging.nothing import Nothing, find_nothing
 from bids_harmony.imaging.prepared import prepare
 from bids_harmony.imaging.volume import from_image, read_volume, to_native, write_image
 
@@ -94,6 +94,10 @@ def test_padding_round_a_head_is_found_in_any_corner():
     assert found.record() == {"Value": -1024.0, "Voxels": 1600}
     data[0, :2] = np.nan
     assert np.count_nonzero(find_nothing(data).where) == 1680
+    data[-1] = 1
+    found = find_nothing(data)
+    assert found.value is None and found.record() == {"Value": "NaN", "Voxels": 80}
+    assert Nothing(data < 0, -0.5).record() == {"Value": -0.5, "Voxels": 0}
 
 
 @pytest.mark.parametrize(
