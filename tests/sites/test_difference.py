@@ -221,3 +221,19 @@ def test_every_number_of_a_difference_is_what_it_was(modality, by_part, contrast
     assert found.contrasts == pytest.approx(contrasts, rel=1e-6)
     assert found.field[[1, 2, 3]] == pytest.approx(field, rel=1e-6)
     assert (*seen, *found.repeat_sd) == pytest.approx(others, rel=1e-6)
+
+
+def test_a_sidecar_names_every_part(rng):
+    found = compare_sites(looks(rng, 6), looks(rng, 7), "T1w")
+    found = replace(found, by_part=(0.1, 0.2, 0.3), scan_field=0.12345)
+    told = found.for_sidecar()
+    assert told["ProbabilityByPart"] == {"Contrasts": 0.1, "Field": 0.2, "Detail": 0.3}
+    assert told["ScanFieldShare"] == 0.1234 or told["ScanFieldShare"] == 0.1235
+    assert set(told["Contrasts"]) == {"GreyToWhite", "CSFToWhite"} and told["Covariates"] == {}
+    for own, name in zip(found.by_contrast, ("GreyToWhite", "CSFToWhite"), strict=True):
+        assert told["Contrasts"][name]["RawLogDifference"] == pytest.approx(own.raw, abs=1e-5)
+        assert told["Contrasts"][name]["BetweenPeopleSD"] == pytest.approx(
+            own.residual_sd, abs=1e-5
+        )
+        # Nobody was scanned twice.
+        assert told["Contrasts"][name]["RepeatSD"] is None
