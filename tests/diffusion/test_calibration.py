@@ -1,11 +1,14 @@
 """Noise and gradient strength are found in the series itself, as they were put in."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bids_harmony.diffusion.calibration import (
     QUANTILES,
     SeriesMeasures,
+    free_water_diffusivity,
     measure_series,
     noise_sd,
     shell_order,
@@ -117,3 +120,41 @@ def test_one_shell_tells_no_bend():
 @pytest.mark.parametrize(("count", "order"), [(6, 0), (9, 2), (17, 2), (18, 4), (90, 4)])
 def test_few_directions_carry_low_orders(count, order):
     assert shell_order(Shell(1000.0, np.arange(count), 0.0)) == order
+
+
+def test_a_gain_of_a_whole_volume_is_no_noise(rng):
+    level = np.array([1.0, 0.7, 1.4, 1.1])
+    bright = 1000 + rng.normal(0, 20, (40_000, 4))
+    assert noise_sd((bright * level).astype(np.float32)) == pytest.approx(
+        20 * level.mean(), rel=0.02
+    )
+
+
+def test_dark_voxels_do_not_tell_the_noise(rng):
+    bright = 1000 + rng.normal(0, 20, (20_000, 3))
+    dark = np.abs(rng.normal(0, 200, (15_000, 3)))
+    both = np.concatenate([bright, dark]).astype(np.float32)
+    assert noise_sd(both) == pytest.approx(20, rel=0.03)
+
+
+@pytest.mark.parametrize(("corner", "pure"), [(False, True), (True, False)])
+def test_water_is_pure_where_all_26_neighbours_are_water(corner, pure):
+    """A grid of tissue voxels of which each block of water touches one at a corner, or none."""
+    gradients = make_gradients(shells=(1000.0,))
+    series, mask = make_series(gradients)
+    b = gradients.bvals
+    raw = np.rint(30_000 * np.broadcast_to(np.exp(-b * WATER), (*mask.shape, len(b))))
+    tissue = np.zeros(mask.shape, bool)
+    if corner:
+        # One voxel in eight: every other voxel has one among its neighbours.
+        tissue[::2, ::2, ::2] = True
+    else:
+        tissue[0] = True
+    raw[tissue] = np.rint(30_000 * np.exp(-b * 0.7e-3))
+    made = replace(series, raw=raw.astype(np.int16))
+    b0 = made.signal(np.s_[..., 0])
+    every = np.ones_like(mask)
+    found = free_water_diffusivity(made, gradients, every, b0[every], 0.0)
+    assert np.isfinite(found) == pure
+    if pure:
+        assert found == pytest.approx(WATER, rel=1e-3)

@@ -169,7 +169,7 @@ def test_lengths_of_the_root_of_b_are_made_unit(files, caplog, jitter):
     ("bvals", "lengths", "words"),
     [
         (BVALS, np.r_[0, BVALS[1:] / 4000], "Neither unit nor proportional"),  # b, not its root
-        (BVALS, np.full(5, 0.5), "one factor"),
+        (BVALS, np.full(5, 0.5), r" All are off by one factor: make them unit, after checking"),
         (np.r_[0, np.full(4, 1000.0)], np.full(5, 0.5), "one factor"),  # b=1000, or 250?
         (np.r_[0, np.full(4, 4000.0)], ROOTS, "write that into the b-values"),
         (BVALS, np.r_[0, 1, 1, 0.7, 1], "Neither"),

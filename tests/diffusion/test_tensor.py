@@ -224,3 +224,9 @@ def test_nothing_to_fit_is_refused(noisy, multishell):
         fit_tensor(data, np.zeros_like(mask), multishell)
     with pytest.raises(ImageError, match="none with signal"):
         fit_tensor(np.zeros_like(data), mask, multishell)
+
+
+def test_eight_volumes_are_enough_for_a_robust_tensor(noisy):
+    gradients = scheme((1000, 7), n_b0=1)
+    data, mask = noisy
+    assert fit_tensor(data[..., :8], mask, gradients, "RESTORE").fitted.any()
