@@ -17,7 +17,7 @@ from bids_harmony.io.checks import (
     check_shape,
     check_values,
 )
-from bids_harmony.io.header import apart_mm, is_sound, orientation_note
+from bids_harmony.io.header import apart_mm, is_sound, itk_affine, orientation_note
 from bids_harmony.io.header_check import check_header
 
 AFFINE = np.diag([2.0, 2, 2, 1])
@@ -173,3 +173,21 @@ def test_images_that_show_nothing(data, words):
     with pytest.raises(ImageError, match=words):
         check_values(np.array(data, np.float32), "a.nii")
     check_values(np.array([-5, 0, 1], np.float32), "a.nii")
+
+
+def test_a_header_check_leaves_remarks_to_who_reads_the_voxels(tmp_path, caplog):
+    scan, other = image(), AFFINE.copy()
+    other[1, 3] += 7
+    scan.set_sform(AFFINE, 1)
+    scan.set_qform(other, 1)
+    nib.save(scan, tmp_path / "a.nii")
+    with caplog.at_level(logging.DEBUG):
+        assert check_header(tmp_path / "a.nii") == (4, 5, 6)
+    assert not caplog.records
+
+
+def test_without_any_orientation_itk_takes_the_patients_axes():
+    header = nib.Nifti1Header()
+    header.set_data_shape((4, 5, 6))
+    header["pixdim"][1:4] = 1, 2, 3
+    np.testing.assert_array_equal(itk_affine(header), np.diag([-1.0, -2, 3, 1]))

@@ -198,3 +198,13 @@ def test_where_there_are_no_locks_the_job_goes_on_and_says_so(tmp_path, monkeypa
     with caplog.at_level(logging.WARNING), locked(tmp_path / ".lock"):
         done.append(1)
     assert done == [1] and f"No locks in {tmp_path}" in caplog.text
+
+
+def test_a_file_has_a_name_in_messages_whatever_it_holds(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"\xff")
+    for read, name in ((read_text, "file"), (read_json, "JSON file")):
+        with pytest.raises(DataError, match=f"^the {name} is not UTF-8"):
+            read(path)
+        with pytest.raises(MissingInput, match=f"^a folder where a {name} should be"):
+            read(tmp_path)
