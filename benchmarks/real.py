@@ -27,6 +27,8 @@ from real_sites import ixi_rows, lgg_rows
 from real_slices import SLICES
 from travelling_tables import markdown
 
+from bids_harmony.io.atomic import write_atomically
+
 matplotlib.use("Agg")
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -69,34 +71,49 @@ NOTES = {
 
 
 def main() -> None:
-    """Measure all sets, or some."""
+    """Measure all sets, or some; every row is kept as soon as it is there."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument(
-        "--sets", nargs="+", choices=SETS, default=list(SETS), help="the others' rows are kept"
-    )
+        "--sets", nargs="*", choices=SETS, default=list(SETS),
+        help="the rows of others are taken from the folder of work",
+    )  # fmt: skip
     parser.add_argument("--voxel-mm", type=float, choices=(1.0, 2.0), default=2.0)
+    parser.add_argument("--work", type=Path, default=Path("build/real"))
     options = parser.parse_args()
     if not SLICES.is_dir():
         raise SystemExit("not run: the shared data are not beside the repository")
-    before, minutes = os.getloadavg(), {}
-    rows: list[dict[str, Any]] = []
+    options.work.mkdir(parents=True, exist_ok=True)
     for name in options.sets:
-        start = time.monotonic()
-        found = SETS[name](options.voxel_mm, SEED)
-        rows += [row | {"voxel_mm": options.voxel_mm} for row in found]
-        minutes[name] = round((time.monotonic() - start) / 60, 1)
-    file = RESULTS / "real.json"
-    kept = json.loads(file.read_text()) if file.is_file() else {"rows": [], "minutes": {}}
-    rows += [row for row in kept["rows"] if row["set"] in SETS and row["set"] not in minutes]
-    rows = sorted(rows, key=lambda row: list(SETS).index(row["set"])) + list(cited(RESULTS))
+        start, rows = time.monotonic(), []
+        for row in SETS[name](options.voxel_mm, SEED):
+            rows.append(_rounded(row | {"voxel_mm": options.voxel_mm}))
+            _keep(options.work, name, rows, start, finished=False)
+        _keep(options.work, name, rows, start, finished=True)
+    report(options.work)
+
+
+def _keep(
+    work: Path, name: str, rows: list[dict[str, Any]], start: float, *, finished: bool
+) -> None:
+    part = {
+        "minutes": round((time.monotonic() - start) / 60, 1), "finished": finished,
+        "load_average": os.getloadavg(),
+        **provenance(("torch", "numpy", "scipy", "scikit-learn", "scikit-image")), "rows": rows,
+    }  # fmt: skip
+    write_atomically(work / f"{name}.json", json.dumps(part, indent=1).encode())
+
+
+def report(work: Path) -> None:
+    """Write the result of all sets that are in the folder of work, with what is cited."""
+    files = {name: work / f"{name}.json" for name in SETS}
+    parts = {k: json.loads(file.read_text()) for k, file in files.items() if file.is_file()}
+    rows = [row for part in parts.values() for row in part.pop("rows")]
+    rows += [_rounded(row) for row in cited(RESULTS)]
     record = {
         "name": "real", "command": "python benchmarks/real.py", "seeds": [SEED],
-        "minutes": kept["minutes"] | minutes,
-        **provenance(("torch", "numpy", "scipy", "scikit-learn", "scikit-image")),
-        "load_average": {"before": before, "after": os.getloadavg()},
-        "notes": NOTES, "rows": [_rounded(row) for row in rows],
+        "made_by": parts, "notes": NOTES, "rows": rows,
     }  # fmt: skip
-    file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    (RESULTS / "real.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     text = page(record)
     (RESULTS / "real.md").write_text(text, encoding="utf-8")
     figure(rows, RESULTS / "figures" / "real.png")
@@ -133,11 +150,15 @@ def cited(results: Path) -> Iterator[dict[str, Any]]:
 
 def page(record: dict[str, Any]) -> str:
     """The result as a page."""
+    made = [
+        f"{name}: commit {part['commit'][:10]}, {part['date']}, {part['machine']['processor']}, "
+        f"{part['minutes']} minutes" + ("" if part["finished"] else ", **not finished**")
+        for name, part in record["made_by"].items()
+    ]
     lines = [
         "# Real scans of several scanners", "",
-        f"`{record['command']}`, commit {record['commit'][:10]}, {record['date']}, "
-        f"{record['machine']['processor']}, {sum(record['minutes'].values()):.0f} minutes. The "
-        "shipped model, not trained on any of these. Research software, not for diagnosis.", "",
+        f"`{record['command']}` ({'; '.join(made)}). The shipped model, not trained on any of "
+        "these. Research software, not for diagnosis.", "",
         "`none` is before. Site probe: balanced accuracy of the stronger of two classifiers, "
         "trained on the very images of the row (intensities and fine detail), on people it was "
         "not trained on; beside it the same of the mask alone, which no method can change. *Left "

@@ -36,7 +36,7 @@ def tissue_ratios(data: Array, mask: Array, modality: str, *, seed: int = 0) -> 
     from sklearn.mixture import GaussianMixture
 
     values = data[mask].astype(np.float64)[:, None] / np.percentile(data[mask], 99.5)
-    fitted = GaussianMixture(3, random_state=seed, n_init=2).fit(values)
+    fitted = GaussianMixture(3, random_state=seed).fit(values)
     means = np.sort(fitted.means_.ravel())
     csf, grey, white = means if modality == "T1w" else means[::-1]
     labels = np.zeros(mask.shape, np.uint8)

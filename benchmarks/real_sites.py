@@ -95,7 +95,8 @@ def ixi_rows(voxel_mm: float, seed: int) -> Iterator[Row]:
             kept[modality, method, target] = ratios
             yield {
                 "set": "ixi", "modality": modality, "method": method, "n": len(scans),
-                "target": target, **_probe(scans, voxel_mm, seed), **_anova(scans, ratios),
+                "target": target, **_anova(scans, ratios),
+                **_probe(scans, voxel_mm, seed, before=not target),
                 "left_unchanged": left if method != "none" else None,
             }  # fmt: skip
     place = {s.person: s.site for s in cohort.scans}
@@ -132,7 +133,7 @@ def lgg_rows(voxel_mm: float, seed: int) -> Iterator[Row]:
         healthy = [replace(s, mask=s.mask & ~s.tumour) for s in scans if s.tumour is not None]
         yield {
             "set": "lgg", "modality": "FLAIR", "method": method, "n": len(scans),
-            "target": target, **_probe(healthy, voxel_mm, seed),
+            "target": target, **_probe(healthy, voxel_mm, seed, before=not target),
             "lesion_contrast_kept": float(np.median(kept)),
             "lesion_contrast_range": [round(float(v), 3) for v in np.quantile(kept, (0.05, 0.95))],
             "tumours": len(kept),
@@ -149,10 +150,10 @@ def _tumour(scan: Scan) -> float:
 def _ways(cohort: Cohort, what: str) -> Iterator[tuple[str, str]]:
     targets = sorted({s.site for s in cohort.scans})
     yield "none", ""
-    yield from tqdm([(method, target) for method in METHODS for target in targets], what)
+    yield from tqdm([(method, target) for target in targets for method in METHODS], what)
 
 
-def _probe(scans: Sequence[Scan], voxel_mm: float, seed: int) -> Row:
+def _probe(scans: Sequence[Scan], voxel_mm: float, seed: int, *, before: bool) -> Row:
     """The stronger of two classifiers of the site, trained on these very scans.
 
     They see intensities and fine detail, not the blocks of the image: slices are no one anatomy.
@@ -171,8 +172,10 @@ def _probe(scans: Sequence[Scan], voxel_mm: float, seed: int) -> Row:
         "probe_accuracy": seen.balanced_accuracy,
         "probe_interval": [round(seen.low, 3), round(seen.high, 3)],
         "probe_chance": seen.chance,
-        "probe_of_mask": best(lambda s: mask_features(s.mask, voxel_mm)).balanced_accuracy,
-    }
+    } | (
+        {"probe_of_mask": best(lambda s: mask_features(s.mask, voxel_mm)).balanced_accuracy}
+        if before else {}
+    )  # fmt: skip
 
 
 def _anova(scans: Sequence[Scan], ratios: Ratios) -> Row:
