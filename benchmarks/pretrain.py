@@ -59,6 +59,9 @@ def main() -> None:
     parser.add_argument("--pool-threads", type=int, default=2, help="profiles side by side")
     parser.add_argument("--scanners", type=int, default=72, help="simulated training sites")
     parser.add_argument(
+        "--scanners-like", choices=("wide", "real"), default="wide", help="see TwinPlan"
+    )
+    parser.add_argument(
         "--continue", dest="go_on", action="store_true", help="from the shipped weights"
     )
     parser.add_argument("--small", action="store_true", help="few people and scanners")
@@ -77,6 +80,7 @@ def main() -> None:
         validation_scanners=4 if options.small else 10,
         modalities=("T1w", "T2w") if options.small else MODALITIES,
         coded=1,
+        scanners_like=options.scanners_like,
         seed=options.seed,
     )
     maps = sorted(options.labels.glob("*.nii*"))[:TRAINING_MAPS] if options.labels else []

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from bids_harmony.phantom.anatomy import TISSUES, Anatomy, fibre_directions
+from bids_harmony.phantom.anatomy import TISSUES, Anatomy, Tissue, fibre_directions
+from bids_harmony.phantom.file_effects import FileEffects, filtered, stored
 from bids_harmony.phantom.image_chain import bias_field, sharpen, thicken
+from bids_harmony.phantom.relaxation import relaxation_factors
 from bids_harmony.phantom.sequences import Sequence
 
 __all__ = ["SITES", "Scanner", "acquire", "without_fields"]
@@ -53,6 +55,11 @@ class Scanner:
         Thickness of two-dimensional slices, which blurs across them; 0 for isotropic scans.
     thick_axis : int
         Array axis across those slices.
+    effects : FileEffects, optional
+        What the vendor's software and the file do to the image; None does nothing.
+    measured_relaxation : bool
+        Relaxation times at the field strength as they were measured (`relaxation`), not by the
+        cube root.
     """
 
     site: str
@@ -72,6 +79,21 @@ class Scanner:
     serial: str = field(default="")
     thick_mm: float = 0.0
     thick_axis: int = 2
+    effects: FileEffects | None = None
+    measured_relaxation: bool = False
+
+    def relaxation(self, tissue: str) -> tuple[float, float]:
+        """T1 and T2 of a tissue at this field strength, over those at 3 T."""
+        if self.measured_relaxation:
+            return relaxation_factors(tissue, self.field_tesla)
+        # T1 scales with the cube root of the field strength (Bottomley 1984).
+        return (1.0 if tissue == "CSF" else (self.field_tesla / 3.0) ** (1 / 3)), 1.0
+
+    def signal_of(self, tissue: Tissue, modality: str) -> float:
+        """Signal of a pure tissue, before the intensity curve; arbitrary units."""
+        t1, t2 = self.relaxation(tissue.name)
+        sequence = self.sequences[modality]
+        return float(sequence.signal(tissue.t1_ms * t1, tissue.t2_ms * t2, tissue.density, 1.0))
 
 
 def _t1w(kind: str, tr: float, te: float, ti: float, flip: float) -> Sequence:
@@ -255,26 +277,26 @@ def acquire(
     mask, shape = anatomy.mask, anatomy.grid.shape
     b1_shape = bias_field(shape, mask, [scanner.bias_seed, 3])[mask]
     flip = 1 + scanner.flip_spread * np.clip(b1_shape, -2.5, 2.5)
-    # T1 scales with the cube root of the field strength (Bottomley 1984); tissues are given at 3
-    # T.
-    field_scale = (scanner.field_tesla / 3.0) ** (1 / 3)
     t1, t2, density = (
-        anatomy.t1_factor[mask] * field_scale,
-        anatomy.t2_factor[mask],
-        anatomy.density_factor[mask],
+        factor[mask] for factor in (anatomy.t1_factor, anatomy.t2_factor, anatomy.density_factor)
     )
     along: Array | float = 0.0
     if sequence.b_value > 0:
         along = _along_gradient(anatomy, scan_seed)[mask]
     signal = np.zeros(t1.shape, dtype=np.float32)
     for tissue, fraction in zip(TISSUES, anatomy.fractions, strict=True):
-        t1_tissue = np.float32(tissue.t1_ms) * (t1 if tissue.name != "CSF" else np.ones_like(t1))
+        t1_scale, t2_scale = scanner.relaxation(tissue.name)
+        t1_tissue = np.float32(tissue.t1_ms) * (
+            t1 * t1_scale if tissue.name != "CSF" else np.ones_like(t1)
+        )
         seen = fraction[mask] * sequence.attenuation(tissue, along)
         signal += seen * sequence.signal(
-            t1_tissue, np.float32(tissue.t2_ms) * t2, np.float32(tissue.density) * density, flip
+            t1_tissue,
+            np.float32(tissue.t2_ms) * (t2 * t2_scale),
+            np.float32(tissue.density) * density,
+            flip,
         )
-    white = TISSUES[1]
-    unit = float(sequence.signal(white.t1_ms * field_scale, white.t2_ms, white.density, 1.0))
+    unit = scanner.signal_of(TISSUES[1], modality)
     image = np.zeros(shape, dtype=np.float32)
     gamma = 1.0 if sequence.kind == "epi" else scanner.gamma
     image[mask] = np.power(np.maximum(signal / unit, 0), gamma)
@@ -294,6 +316,14 @@ def acquire(
         real = values + sigma * rng.standard_normal(values.shape, dtype=np.float32)
         imaginary = sigma * rng.standard_normal(values.shape, dtype=np.float32)
         values = np.hypot(real, imaginary)
+    effects = scanner.effects
+    if effects is not None:
+        values = values * np.exp(-effects.bias_correction * log_field)
+        image[mask] = values
+        image = filtered(image, effects)
+        image[~mask] = 0
+        image = stored(image, 1.0, effects)
+        values = image[mask]
     image[mask] = scanner.gain * values
     return image
 

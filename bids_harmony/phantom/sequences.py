@@ -1,6 +1,7 @@
 """Pulse sequences: what a tissue's relaxation gives as signal.
 
-Signal equations after Bernstein, King and Zhou 2004 (Handbook of MRI Pulse Sequences).
+Signal equations after Bernstein, King and Zhou 2004 (Handbook of MRI Pulse Sequences), the train
+of readouts of an MPRAGE after Marques et al. 2010 (NeuroImage 49:1271).
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ class Sequence:
     `kind` is "mprage" (inversion-prepared), "spgr" (spoiled gradient echo), "tse"
     (spin echo, with an inversion when `inversion_ms` is above 0) or "epi" (spin echo, with
     diffusion weighting `b_value` in s/mm2, which vendors store without an intensity curve).
+
+    With `views`, an "mprage" is a train of so many spoiled readouts, `spacing_ms` apart, in its
+    steady state; `centre` is the share of the train that lies before the centre of k-space, which
+    is `inversion_ms` after the inversion. Without, the readouts are taken for one.
     """
 
     kind: str
@@ -31,6 +36,9 @@ class Sequence:
     inversion_ms: float = 0.0
     flip_deg: float = 90.0
     b_value: float = 0.0
+    views: int = 0
+    spacing_ms: float = 0.0
+    centre: float = 0.5
 
     def signal(
         self,
@@ -45,6 +53,8 @@ class Sequence:
             e1 = np.exp(-self.repetition_ms / t1)
             steady = np.sin(flip) * (1 - e1) / (1 - np.cos(flip) * e1)
             return density * steady * np.exp(-self.echo_ms / (0.6 * t2))
+        if self.kind == "mprage" and self.views:
+            return density * self._train(t1, flip) * np.exp(-self.echo_ms / (0.6 * t2))
         recovered = 1 - np.exp(-self.repetition_ms / t1)
         if self.inversion_ms > 0:
             # Inversion recovery in its steady state, magnitude image.
@@ -54,6 +64,22 @@ class Sequence:
         if self.kind == "mprage":
             return density * recovered * np.sin(flip) * np.exp(-self.echo_ms / (0.6 * t2))
         return density * recovered * np.exp(-self.echo_ms / t2)
+
+    def _train(self, t1: Array | float, flip: Array | float) -> Array:
+        """Magnitude at the centre of k-space for unit density, without the echo's decay."""
+        before = round(self.centre * self.views)
+        first = self.inversion_ms - before * self.spacing_ms
+        last = self.repetition_ms - first - self.views * self.spacing_ms
+        kept = np.cos(flip) * np.exp(-self.spacing_ms / t1)
+        steady = (1 - np.exp(-self.spacing_ms / t1)) / (1 - kept)
+        e_first, e_last = np.exp(-first / t1), np.exp(-last / t1)
+        # From the end of one repetition to the end of the next, m becomes offset - slope m.
+        slope = e_first * kept**self.views * e_last
+        after_inversion = 1 - e_first
+        offset = (steady + (after_inversion - steady) * kept**self.views - 1) * e_last + 1
+        reached = offset / (1 + slope)
+        start = after_inversion - reached * e_first
+        return np.abs(np.sin(flip) * (steady + (start - steady) * kept**before))
 
     def attenuation(self, tissue: Tissue, along: Array | float) -> Array | float:
         """Share of the signal that diffusion weighting leaves (Stejskal and Tanner 1965).

@@ -26,6 +26,7 @@ from bids_harmony.phantom.anatomy import Anatomy, make_anatomy
 from bids_harmony.phantom.biology import LOCAL_VARIATION, Biology, draw_biology, with_biology
 from bids_harmony.phantom.people import SourceMaps, Variety, draw_person
 from bids_harmony.phantom.random_scanner import random_scanner
+from bids_harmony.phantom.real_scanners import real_scanner
 from bids_harmony.phantom.scanner import Scanner, acquire
 from bids_harmony.sites.image_profile import ImageProfile, build_profile
 
@@ -47,6 +48,8 @@ _PEOPLE, _SCANNERS = 7_000_000, 7_000_000
 #: scanners of a pair differs by so much: the transfer must hold for whom a study is made, too.
 _ILL_SD = {"grey_t1": 0.04, "white_t1": 0.04, "grey_t2": 0.04, "white_t2": 0.04, "deep_t2": 0.1}
 _ILL_LESIONS_ML = 4.0
+#: Where a plan may draw scanners from.
+_DRAWS = {"wide": random_scanner, "real": real_scanner}
 #: A tissue's mean is taken over voxels that hold so much of it.
 _PURE = 0.8
 
@@ -74,6 +77,9 @@ class TwinPlan:
         Spacing of the reference grid.
     coded : int
         Scans per profile that are encoded.
+    scanners_like : {"wide", "real"}
+        Where scanners are drawn from: wide ranges (`phantom.random_scanner`; the shipped weights
+        were trained on them) or a distribution fitted to real ones (`phantom.real_scanners`).
     seed : int
     """
 
@@ -87,6 +93,7 @@ class TwinPlan:
     modalities: tuple[str, ...] = ("T1w", "T2w")
     voxel_mm: float = 2.0
     coded: int = 2
+    scanners_like: str = "wide"
     seed: int = 0
 
 
@@ -189,7 +196,7 @@ def make_pool(
     )
     bankers = [with_biology(p, _biology(p.seed, ill=False)) for p in bankers]
     scanners = [
-        random_scanner(_SCANNERS + plan.seed * 10_000 + i)
+        _DRAWS[plan.scanners_like](_SCANNERS + plan.seed * 10_000 + i)
         for i in range(plan.training_scanners + plan.validation_scanners)
     ]
 

@@ -13,6 +13,8 @@ from bids_harmony.model.presets import preset
 from bids_harmony.phantom.anatomy import make_anatomy
 from bids_harmony.phantom.cohort import CohortPlan
 from bids_harmony.phantom.people import SourceMaps
+from bids_harmony.phantom.random_scanner import random_scanner
+from bids_harmony.phantom.real_scanners import real_scanner
 from bids_harmony.phantom.scanner import SITES
 from bids_harmony.training.pretrain import TwinLoss, score_twins, twin_loss
 from bids_harmony.training.twin_stream import TwinStream
@@ -58,6 +60,13 @@ def test_training_scanners_are_neither_validation_scanners_nor_the_named_sites(p
     training = {s.bias_seed for s in pool.training_scanners}
     assert not training & {s.bias_seed for s in pool.validation_scanners}
     assert not training & {s.bias_seed for s in SITES.values()}
+
+
+def test_scanners_can_be_drawn_as_real_ones_differ_and_are_not_unless_asked(pool, encoder):
+    real = make_pool(replace(PLAN, scanners_like="real"), encoder, cells=2)
+    seeds = [7_000_000 + i for i in range(5)]
+    assert list(real.scanners) == [real_scanner(s) for s in seeds]
+    assert list(pool.scanners) == [random_scanner(s) for s in seeds]
 
 
 def test_nobody_of_a_phantom_cohort_is_among_the_people(pool):
