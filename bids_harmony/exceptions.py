@@ -95,6 +95,8 @@ class BidsHarmonyError(Exception):
         self.what, self.where, self.hint = what, where, hint
         self.expected, self.got = expected, got
         parts = [f"{what} [{where}]" if where else what]
+        if not where and (expected or got or hint) and what[-1:].isalnum():
+            parts[0] += "."
         if expected:
             parts.append(f"Expected: {expected}.")
         if got:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from bids_harmony.exceptions import from_system
+from bids_harmony.exceptions import UsageError, from_system
 
 # What CPython 3.11 raises where it finds no memory for a frame.
 DAMAGED = (
@@ -17,7 +17,7 @@ DAMAGED = (
 _ASK = """
 import resource
 from pathlib import Path
-from bids_harmony.exceptions import from_system
+from bids_harmony.exceptions import UsageError, from_system
 
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 # The end of memory leaves some scraps.
@@ -39,3 +39,10 @@ def test_any_error_without_memory_is_one_of_memory(error):
 @pytest.mark.parametrize("error", DAMAGED, ids=lambda e: type(e).__name__)
 def test_with_memory_the_same_error_is_a_fault_of_the_program(error):
     assert from_system(error) is None
+
+
+def test_sentences_end_before_the_next_begins():
+    assert str(UsageError("No images", expected="one")) == "No images. Expected: one."
+    assert str(UsageError("Which?", hint="Say.")) == "Which? Say."
+    assert str(UsageError("No images")) == "No images"
+    assert str(UsageError("No images", where="a", got="0")) == "No images [a] Got: 0."

@@ -80,7 +80,7 @@ def prepare_scan(
     if n4:
         volume = correct_bias(volume, mask)
     prepared = prepare(volume, mask, world, reference_grid(voxel_mm))
-    check_brain(prepared, str(volume.path or "image in memory"))
+    check_brain(prepared, volume.where)
     return volume, prepared
 
 

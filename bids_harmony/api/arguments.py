@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ __all__ = [
     "check_count",
     "check_modality",
     "check_name",
+    "checked_covariates",
+    "checked_seed",
+    "checked_spacing",
     "is_image",
     "is_single",
-    "picked",
 ]
 
 #: What the Python door takes; diffusion series need tables beside them.
@@ -133,28 +136,68 @@ def check_count(images: Sequence[Any]) -> None:
         raise DataError("There are no images", expected="one and more", got="none")
 
 
-def picked(
-    what: str, values: Sequence[Any] | None, rows: Sequence[int], count: int
-) -> list[Any] | None:
-    """Values of some of the scans.
-
-    Parameters
-    ----------
-    what : str
-        Named in messages.
-    values : sequence, optional
-        One for each scan; None gives None.
-    rows : sequence of int
-        Which of them.
-    count : int
-        Scans.
+def checked_covariates(
+    covariates: Mapping[str, Sequence[float]] | None, count: int
+) -> dict[str, list[float]]:
+    """Numbers for each scan, by name, of a mapping or a table (None: of none).
 
     Raises
     ------
     UsageError
-        Another number of values than of scans.
+        No mapping, another number of values than of scans, or words.
     """
-    if values is None:
-        return None
-    found = as_many(values, count, what)
-    return [found[i] for i in rows]
+    if covariates is None:
+        return {}
+    if not hasattr(covariates, "items"):
+        raise UsageError(
+            "Covariates must have names",
+            where="covariates",
+            expected="a mapping, such as {'age': [31, 54]}",
+            got=type(covariates).__name__,
+        )
+    found = {}
+    for name, values in covariates.items():
+        numbers = as_many(values, count, str(name))
+        try:
+            found[str(name)] = [float(number) for number in numbers]
+        except (TypeError, ValueError) as error:
+            raise UsageError(
+                "Covariates must be numbers",
+                where=str(name),
+                got=str(error),
+                hint="Write a category of two as 0 and 1, and NaN where it is not known.",
+            ) from error
+    return found
+
+
+def checked_spacing(voxel_mm: Any) -> float:
+    """Spacing of the reference grid, mm.
+
+    Raises
+    ------
+    UsageError
+        No number, or not above 0.
+    """
+    if not isinstance(voxel_mm, Real) or not 0 < float(voxel_mm) < np.inf:
+        raise UsageError(
+            "This is no spacing", where="voxel_mm", expected="mm, above 0", got=repr(voxel_mm)
+        )
+    return float(voxel_mm)
+
+
+def checked_seed(random_state: Any) -> int:
+    """Seed of what is random: results are the same each time, so None is refused.
+
+    Raises
+    ------
+    UsageError
+        No whole number, or below 0.
+    """
+    if not isinstance(random_state, Integral) or random_state < 0:
+        raise UsageError(
+            "This is no seed",
+            where="random_state",
+            expected="a whole number from 0",
+            got=repr(random_state),
+        )
+    return int(random_state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,6 +61,14 @@ def check_target(target: Any, names: Sequence[str]) -> None:
     ------
     UsageError, SiteError
     """
+    if isinstance(target, str | os.PathLike) and str(target).endswith(".safetensors"):
+        raise UsageError(
+            "The target is the file of a profile",
+            where="target",
+            expected="the profile itself",
+            got=str(target),
+            hint="Read it with SiteProfile.load.",
+        )
     if isinstance(target, str):
         if target not in names and not is_named(target):
             raise SiteError(
@@ -75,6 +84,9 @@ def check_target(target: Any, names: Sequence[str]) -> None:
             expected="a SiteProfile, a path, a nibabel image"
             + (", or the name of one of the sites" if names else ""),
             got=type(target).__name__,
+            hint="Several scans: make a profile of them with SiteProfile.from_images."
+            if isinstance(target, list | tuple)
+            else "",
         )
 
 

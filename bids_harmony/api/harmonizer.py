@@ -9,7 +9,13 @@ from typing import Any
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from bids_harmony.api.arguments import as_affines, as_many, check_count, is_single, picked
+from bids_harmony.api.arguments import (
+    as_affines,
+    as_many,
+    check_count,
+    checked_covariates,
+    is_single,
+)
 from bids_harmony.api.learnt import Learnt, learn, settle
 from bids_harmony.api.profile import SiteProfile, profile_of
 from bids_harmony.api.ready import Location, Ready
@@ -153,6 +159,8 @@ class Harmonizer(TransformerMixin, BaseEstimator):
             sloppy=self.sloppy,
             names=names,
         )
+        people = None if people is None else as_many(people, count, "people")
+        known_of = checked_covariates(covariates, count)
         known = self.target.name if isinstance(self.target, SiteProfile) else ""
         rows = zip(
             images,
@@ -178,11 +186,8 @@ class Harmonizer(TransformerMixin, BaseEstimator):
             rows_of = [i for i, own in enumerate(names) if own == name]
             profiles[name] = profile_of(
                 name, scans, recipe,
-                people=picked("people", people, rows_of, count),
-                covariates={
-                    key: picked(key, values, rows_of, count) or ()
-                    for key, values in (covariates or {}).items()
-                },
+                people=None if people is None else [people[i] for i in rows_of],
+                covariates={k: [values[i] for i in rows_of] for k, values in known_of.items()},
             )  # fmt: skip
         self._keep(learn(self.target, self.method, profiles, recipe))
         self._seen = seen

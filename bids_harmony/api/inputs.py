@@ -110,13 +110,20 @@ def given_image(
             where=label,
             expected="a path, a nibabel image or an array",
             got=type(image).__name__,
+            hint="Several scans: call it for each, or use Harmonizer."
+            if isinstance(image, list | tuple)
+            else "",
         )
     array = _plain(image, label)
     if affine is None:
         return _slices(array, voxel_mm, heights, label)
     if heights is not None:
         raise UsageError("heights are for slices on the reference grid", where=label)
-    return Given(label, from_image(nib.Nifti1Image(array, _affine(affine, label))), as_array=True)
+    return Given(
+        label,
+        from_image(nib.Nifti1Image(array, _affine(affine, label)), label=label),
+        as_array=True,
+    )
 
 
 def given_mask(mask: Any, given: Given) -> BrainMask:
@@ -132,7 +139,7 @@ def given_mask(mask: Any, given: Given) -> BrainMask:
     ------
     UsageError, MissingInput, InputOutputError
     ImageError
-        It has another shape or grid, or is empty.
+        It has another shape or grid, is empty, or has no plain numbers.
     """
     if not is_image(mask):
         raise UsageError(
@@ -149,7 +156,15 @@ def given_mask(mask: Any, given: Given) -> BrainMask:
     if isinstance(mask, SpatialImage):
         affine = mask.affine
         mask = mask.get_fdata(dtype=np.float32, caching="unchanged")
-    inside = np.asarray(mask) > 0.5
+    mask = np.asarray(mask)
+    if mask.dtype.kind not in "biuf":
+        raise ImageError(
+            "the brain mask has no plain numbers",
+            where=where,
+            expected="booleans, integers or real numbers",
+            got=str(mask.dtype),
+        )
+    inside = mask > 0.5
     scan = given.volume.source if given.volume is not None else given.slices
     assert scan is not None  # one of both is there
     shape, wanted = _without_ones(inside.shape), _without_ones(scan.shape)
@@ -206,7 +221,7 @@ def _volume(image: Any, label: str) -> Volume:
         where = image.get_filename() or label
         if not isinstance(image, nib.Nifti1Image):
             image = nib.Nifti1Image.from_image(image)
-        return from_image(sound_orientation(image, where), image.get_filename())
+        return from_image(sound_orientation(image, where), image.get_filename(), label=label)
     if not is_named(image):
         raise MissingInput("no such file", where=str(image))
     return read_volume(image)
@@ -230,12 +245,14 @@ def _affine(affine: Any, label: str) -> Array:
         found = np.asarray(affine, dtype=np.float64)
     except (TypeError, ValueError):
         found = np.empty(0)
-    if found.shape != (4, 4):
+    if found.shape != (4, 4) or not np.isfinite(found).all() or not np.linalg.det(found[:3, :3]):
         raise UsageError(
             "This is not an affine",
             where=label,
             expected="(4, 4) numbers: voxel indices to RAS+ mm",
-            got=f"{type(affine).__name__} of shape {np.shape(affine)}",
+            got="values that are not finite, or axes that coincide"
+            if found.shape == (4, 4)
+            else f"{type(affine).__name__} of shape {np.shape(affine)}",
         )
     return found
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bids_harmony.api.apply import apply_method
-from bids_harmony.api.arguments import check_modality
+from bids_harmony.api.arguments import check_modality, checked_seed, checked_spacing
 from bids_harmony.api.checks import check_fits, check_method, check_on_ood, check_target
 from bids_harmony.api.inputs import Given
 from bids_harmony.api.profile import SiteProfile, profile_of
@@ -57,10 +57,13 @@ def settle(
     profile = target if isinstance(target, SiteProfile) else None
     modality = modality or (profile.modality if profile else "T1w")
     check_modality(modality)
-    voxel_mm = float(voxel_mm or (profile.voxel_mm if profile else 1.0))
+    if voxel_mm is None:
+        voxel_mm = profile.voxel_mm if profile else 1.0
+    voxel_mm = checked_spacing(voxel_mm)
+    seed = checked_seed(random_state)
     if profile is not None:
         check_fits(profile, modality, voxel_mm, "target")
-    return Recipe(modality, voxel_mm, str(resolve_device(device)), random_state, sloppy)
+    return Recipe(modality, voxel_mm, str(resolve_device(device)), seed, sloppy)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,11 +17,14 @@ from bids_harmony.api.arguments import (
     as_many,
     check_count,
     check_modality,
+    checked_covariates,
+    checked_seed,
+    checked_spacing,
     is_single,
 )
 from bids_harmony.api.ready import Ready, Recipe
 from bids_harmony.devices import resolve_device
-from bids_harmony.exceptions import ImageError, MissingInput, UsageError
+from bids_harmony.exceptions import ImageError, MissingInput
 from bids_harmony.imaging.intensity import to_half
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.io.pointers import is_named
@@ -127,8 +130,14 @@ class SiteProfile:
         check_count(images)
         count = len(images)
         recipe = Recipe(
-            modality, float(voxel_mm), str(resolve_device(device)), random_state, sloppy
+            modality,
+            checked_spacing(voxel_mm),
+            str(resolve_device(device)),
+            checked_seed(random_state),
+            sloppy,
         )
+        people = None if people is None else as_many(people, count, "people")
+        known = checked_covariates(covariates, count)
         ready = []
         rows = zip(
             images,
@@ -139,7 +148,7 @@ class SiteProfile:
         for number, (image, mask, affine) in enumerate(rows):
             given = recipe.given(image, f"image {number + 1}", affine=affine)
             ready.append(recipe.ready(given, mask))
-        return profile_of(name, ready, recipe, people=people, covariates=covariates)
+        return profile_of(name, ready, recipe, people=people, covariates=known)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the profile, whole or not at all; folders are made.
@@ -225,12 +234,10 @@ def profile_of(
     people: Sequence[str] | None = None,
     covariates: Mapping[str, Sequence[float]] | None = None,
 ) -> SiteProfile:
-    """Measure scans that are on the reference grid.
+    """Measure scans that are on the reference grid; `people` and `covariates` are one for each.
 
     Raises
     ------
-    UsageError
-        People or covariates that are not one for each scan.
     ImageError
         Slices of a part of the brain.
     """
@@ -241,15 +248,9 @@ def profile_of(
                 where=scan.given.where,
                 expected=f"{scan.prepared.data.shape[2]} slices",
                 got=str(len(scan.given.heights)) if scan.given.heights is not None else "",
+                hint="To harmonize slices, give the profile of their site as `source`.",
             )
     count = len(scans)
-    for what, values in (("people", people), *(covariates or {}).items()):
-        if values is not None and len(values) != count:
-            raise UsageError(
-                f"There must be one entry of {what} for each image",
-                expected=str(count),
-                got=str(len(values)),
-            )
     labels = [scan.given.label for scan in scans]
     if len(set(labels)) < count:
         labels = [f"{label} ({number + 1})" for number, label in enumerate(labels)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 from bids_harmony.exceptions import UsageError
@@ -64,7 +65,7 @@ def simulate(
     from bids_harmony.phantom.cohort import ORIENTATIONS, draw_pose, place, scan_image
     from bids_harmony.phantom.scanner import SITES, acquire
 
-    if scanner not in SITES:
+    if not isinstance(scanner, str) or scanner not in SITES:
         raise UsageError("Unknown simulated scanner", expected=", ".join(SITES), got=repr(scanner))
     machine = SITES[scanner]
     if modality not in machine.sequences:
@@ -72,16 +73,16 @@ def simulate(
             "Unknown modality", expected=", ".join(machine.sequences), got=repr(modality)
         )
     low, high = _SCALES
-    if not low <= voxel_scale <= high:
+    if not isinstance(voxel_scale, Real) or not low <= float(voxel_scale) <= high:
         raise UsageError(
             "A scale of voxels out of range",
             where="voxel_scale",
             expected=f"{low:g} to {high:g}",
-            got=f"{voxel_scale:g}",
+            got=repr(voxel_scale),
         )
-    if person < 0 or scan < 0:
+    if not all(isinstance(n, Integral) and n >= 0 for n in (person, scan)):
         raise UsageError(
-            "People and scans are numbered from 0", got=f"person={person}, scan={scan}"
+            "People and scans are numbered from 0", got=f"person={person!r}, scan={scan!r}"
         )
     number = [person, list(SITES).index(scanner), list(machine.sequences).index(modality), scan]
     rng = np.random.default_rng([*number, 0x51])

@@ -35,7 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv : sequence of str, optional
         The folder, new or empty; default `sys.argv`.
     """
-    parser = argparse.ArgumentParser(prog="selftest", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m bids_harmony.cli.selftest", description=__doc__.split("\n")[0]
+    )
     parser.add_argument(
         "folder", type=Path, help="new or empty; bids, twins, work and out are made in it"
     )

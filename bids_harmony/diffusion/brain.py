@@ -66,7 +66,7 @@ def brain_of_b0(volume: Volume) -> BrainMask:
     if millilitres < SMALLEST_BRAIN_ML and inside.mean() < SLAB_SHARE:
         raise ImageError(
             "no brain was found in the mean b=0 image",
-            where=str(volume.path or "volume"),
+            where=volume.where,
             expected=f"a brain of {SMALLEST_BRAIN_ML:g} ml and more, or a slab that it fills by "
             f"{SLAB_SHARE:.0%}",
             got=f"{millilitres:.0f} ml, {inside.mean():.0%}",

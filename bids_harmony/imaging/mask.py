@@ -167,19 +167,17 @@ def _extract(volume: Volume, device: str) -> np.ndarray:
             _, mask, _ = extractor(device == "cpu").run(image)
     except (AssertionError, ValueError) as error:
         # Its bounding box network found no foreground, or the mask came out empty.
-        raise ImageError(
-            "no brain was found", where=str(volume.path or "volume"), got=str(error)
-        ) from error
+        raise ImageError("no brain was found", where=volume.where, got=str(error)) from error
     data = np.asarray(mask.dataobj).reshape(volume.data.shape) > 0
     millilitres = np.count_nonzero(data) * abs(np.linalg.det(volume.affine[:3, :3])) / 1e3
     if millilitres < SMALLEST_BRAIN_ML:
         raise ImageError(
             "no brain was found",
-            where=str(volume.path or "volume"),
+            where=volume.where,
             expected=f"a brain of {SMALLEST_BRAIN_ML:g} ml and more",
             got=f"{millilitres:.0f} ml",
-            hint="Give a brain mask with --derivatives; brains of animals and fetuses are too "
-            "small for the template.",
+            hint="Give a brain mask (--derivatives, in Python mask); brains of animals and "
+            "fetuses are too small for the template.",
         )
     return data
 
@@ -258,7 +256,7 @@ def _mask_from_grid(
     if not (carried >= 0.5).any():
         raise ImageError(
             "a brain mask that lies outside the scan",
-            where=str(volume.path or "volume"),
+            where=volume.where,
             hint="Look at the registration and at the orientation in the header.",
         )
     return carried >= 0.5

@@ -79,7 +79,7 @@ def prepare(
         The mask is empty, holds no signal or much that is negative, or lies outside the reference
         grid.
     """
-    where = str(volume.path or "volume")
+    where = volume.where
     native = _without_holes(volume, mask)
     below = check_not_negative(native[mask.data], where)
     if below > WORTH_SAYING:

@@ -127,7 +127,7 @@ def register_to_reference(
             _check_size(volume, mask, np.count_nonzero(brain) * grid.voxel_mm**3 / 1e3)
         raise ImageError(
             f"the {modality} scan could not be registered to {grid.name}",
-            where=str(volume.path or "volume"),
+            where=volume.where,
             expected=f"a Dice overlap with the template's brain of {LEAST_OVERLAP} and more, "
             f"and a change of volume of {VOLUME_RATIO[0]} to {VOLUME_RATIO[1]}",
             got=f"{overlap:.2f} and {scaling:.2f}",
@@ -143,7 +143,7 @@ def _check_size(volume: Volume, mask: BrainMask, reference_ml: float) -> None:
     if millilitres < least:
         raise ImageError(
             "the brain is too small for the template",
-            where=str(volume.path or "volume"),
+            where=volume.where,
             expected=f"{least:.0f} ml and more inside the brain mask",
             got=f"{millilitres:.0f} ml",
             hint="An infant's or an animal's brain, a mask or field of view that holds a part of "

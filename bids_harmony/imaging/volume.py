@@ -62,6 +62,8 @@ class Volume:
     nothing : Nothing or None
         Voxels that are NaN or padding in the file, and 0 in `data`; in RAS+ order. What is
         written from this volume has there what the file has.
+    label : str
+        What messages call a scan that has no path.
     """
 
     data: np.ndarray
@@ -69,6 +71,12 @@ class Volume:
     source: nib.Nifti1Image
     path: Path | None
     nothing: Nothing | None = None
+    label: str = "image in memory"
+
+    @property
+    def where(self) -> str:
+        """The scan, for messages: its file, else what it is called."""
+        return str(self.path) if self.path is not None else self.label
 
     @property
     def voxel_mm(self) -> tuple[float, float, float]:
@@ -105,7 +113,12 @@ def read_volume(path: str | os.PathLike[str], *, keep_header: bool = False) -> V
     return from_image(parse_nifti(read_content(path), path, keep_header=keep_header), path)
 
 
-def from_image(image: nib.Nifti1Image, path: str | os.PathLike[str] | None = None) -> Volume:
+def from_image(
+    image: nib.Nifti1Image,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    label: str = Volume.label,
+) -> Volume:
     """Check an image in memory and reorder its voxels to RAS+.
 
     Parameters
@@ -114,6 +127,8 @@ def from_image(image: nib.Nifti1Image, path: str | os.PathLike[str] | None = Non
         Three dimensions, or more with a length of one.
     path : path-like, optional
         Named in messages.
+    label : str
+        Named where there is no path.
 
     Returns
     -------
@@ -124,7 +139,7 @@ def from_image(image: nib.Nifti1Image, path: str | os.PathLike[str] | None = Non
     ImageError
         As `read_volume`.
     """
-    where = str(path) if path is not None else "image in memory"
+    where = str(path) if path is not None else label
     if not is_proxy(image.dataobj):
         # Once through the disk format, so that data type and slope are those of a file.
         image = type(image).from_bytes(image.to_bytes())
@@ -138,7 +153,7 @@ def from_image(image: nib.Nifti1Image, path: str | os.PathLike[str] | None = Non
         data = np.where(nothing.where, np.float32(0), data)
     check_values(data, where)
     affine = image.affine @ orientations.inv_ornt_aff(to_ras, image.shape[:3])
-    return Volume(data, affine, image, Path(path) if path is not None else None, nothing)
+    return Volume(data, affine, image, Path(path) if path is not None else None, nothing, label)
 
 
 def to_native(
@@ -172,7 +187,7 @@ def to_native(
         raise ValueError(
             f"shape must be that of the volume, {volume.data.shape}; got {data.shape}"
         )
-    check_finite(data, str(volume.path or "image in memory"))
+    check_finite(data, volume.where)
     source = volume.source
     if float_output:
         header = source.header.copy()

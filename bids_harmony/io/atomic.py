@@ -24,7 +24,8 @@ __all__ = [
     "write_with_folder",
 ]
 
-_NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
+_NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR,
+                errno.EEXIST}  # fmt: skip
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp")
 # A file is written in seconds; who has not touched it for so long was killed. Process numbers say
@@ -53,7 +54,8 @@ def write_atomically(path: str | os.PathLike[str], payload: bytes) -> None:
 
 def write_with_folder(path: Path, payload: bytes) -> None:
     """Write bytes as `write_atomically` does; the folder is made where it is not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, payload)
 
 
@@ -126,8 +128,19 @@ def _moved_into_place(path: Path) -> Iterator[Path]:
     """A temporary name in the same folder; what is made under it gets the real one at the end."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with _told(path):
+            yield temporary
+            os.replace(temporary, path)
+    finally:
+        # Also after a rename: that of a hard link onto another name of the same file does nothing.
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What the file system refuses, as an error that names the output file."""
+    try:
+        yield
     except OSError as error:
         if error.errno in _NO_SPACE:
             raise TryAgain(
@@ -140,9 +153,6 @@ def _moved_into_place(path: Path) -> Iterator[Path]:
         raise InputOutputError(
             "writing an output file failed", where=str(path), got=str(error)
         ) from error
-    finally:
-        # Also after a rename: that of a hard link onto another name of the same file does nothing.
-        temporary.unlink(missing_ok=True)
 
 
 def remove_leftovers(folders: Iterable[Path]) -> int:

@@ -96,7 +96,7 @@ def read_bytes(path: str | os.PathLike[str], *, most: int, holds: str = "file") 
 def _content(handle: int, path: str | os.PathLike[str], most: int, holds: str) -> bytes:
     state = os.fstat(handle)
     if stat.S_ISDIR(state.st_mode):
-        raise MissingInput(f"a folder where a {holds} should be", where=str(path))
+        raise MissingInput(f"a folder where the {holds} should be", where=str(path))
     if not stat.S_ISREG(state.st_mode):
         raise InputOutputError(
             f"the {holds} is no regular file", where=str(path), got="a pipe, socket or device"

@@ -227,7 +227,7 @@ def _damaged(path: Path, error: Exception) -> DataError:
         "The site profiles cannot be read",
         where=str(path),
         got=f"{type(error).__name__}: {error}",
-        hint="The file is damaged: train again, or copy the folder again.",
+        hint="The file is damaged or no profile: make it again, or copy it again.",
     )
 
 

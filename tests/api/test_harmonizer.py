@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from bids_harmony import Harmonizer, harmonize
-from bids_harmony.exceptions import DataError, OutOfRange, SiteError, UsageError
+from bids_harmony import Harmonizer, SiteProfile, harmonize
+from bids_harmony.exceptions import DataError, ImageError, OutOfRange, SiteError, UsageError
 from bids_harmony.phantom.scanner import SITES, acquire
 from tests.api.conftest import GRID, MM
 
@@ -176,6 +177,11 @@ def test_wrong_words_are_told_with_the_right_ones(on_grid, coi, ge):
         ({"voxel_mm": 3}, r"different modalities or grids.*T1w at 3 mm.*T1w at 6 mm"),
         ({"on_ood": "never"}, r"auto, warn, leave, error.*'never'"),
         ({"source": "GE"}, r"source is not a profile"),
+        ({"voxel_mm": 0}, r"spacing \[voxel_mm\].*above 0.*Got: 0"),
+        ({"voxel_mm": np.nan}, r"spacing \[voxel_mm\].*Got: nan"),
+        ({"voxel_mm": "1"}, r"spacing \[voxel_mm\].*Got: '1'"),
+        ({"random_state": -1}, r"seed \[random_state\].*Got: -1"),
+        ({"random_state": None}, r"seed \[random_state\].*Got: None"),
     ):
         with pytest.raises(UsageError, match=told):
             harmonize(scan, coi, **({"source": ge} | wrong))
@@ -187,6 +193,57 @@ def test_wrong_words_are_told_with_the_right_ones(on_grid, coi, ge):
         Harmonizer("GE", voxel_mm=MM).fit([scan], None)
     with pytest.raises(DataError, match="no images"):
         Harmonizer("GE", voxel_mm=MM).fit([], [])
+
+
+def test_several_scans_and_files_of_profiles_are_no_target(on_grid, tmp_path, coi):
+    scan = on_grid.scan(5, "GE")
+    file = tmp_path / "coi.safetensors"
+    coi.save(file)
+    for target, told in (
+        ([scan], r"neither an image nor a profile.*Got: list.*SiteProfile\.from_images"),
+        (file, r"file of a profile.*coi\.safetensors.*SiteProfile\.load"),
+        (str(file), r"file of a profile.*SiteProfile\.load"),
+    ):
+        with pytest.raises(UsageError, match=told):
+            harmonize(scan, target, voxel_mm=MM)
+    with pytest.raises(UsageError, match=r"not an image.*Got: list.*Harmonizer"):
+        harmonize([scan], coi)
+
+
+def test_the_scan_that_cannot_be_used_is_named(native):
+    """In a list of scans in memory only its place says which."""
+    good = native.image(0)
+    rng = np.random.default_rng(0)
+    for data, told in (
+        (np.zeros(good.shape, np.float32), "no contrast"),
+        (rng.normal(100, 5, good.shape).astype(np.float32), "does not look like a brain|no brain"),
+    ):
+        bad = nib.Nifti1Image(data, good.affine)
+        with pytest.raises(ImageError, match=rf"({told}) \[image 2\]"):
+            Harmonizer("COI", voxel_mm=MM, sloppy=True).fit([good, bad], ["COI", "GE"])
+        with pytest.raises(ImageError, match=rf"({told}) \[image 2\]"):
+            native.harmonizer.transform([good, data], "GE", affines=[None, good.affine])
+
+
+def test_covariates_of_a_table_and_what_is_none(on_grid):
+    scans = [on_grid.scan(i, "GE") for i in range(2)]
+    table = pd.DataFrame({"age": [20, 31.5], "sex": [0, 1]})
+    profile = SiteProfile.from_images(scans, name="GE", voxel_mm=MM, covariates=table)
+    known = profile.image_profile.scan_measures.covariates
+    assert {key: list(values) for key, values in known.items()} == {
+        "age": [20, 31.5],
+        "sex": [0, 1],
+    }
+    for wrong, told in (
+        ({"sex": ["M", "F"]}, r"must be numbers \[sex\].*'M'.*0 and 1"),
+        ([20, 30], r"must have names \[covariates\].*Got: list"),
+    ):
+        for fit in (
+            lambda given: SiteProfile.from_images(scans, voxel_mm=MM, covariates=given),
+            lambda given: Harmonizer("GE", voxel_mm=MM).fit(scans, ["GE"] * 2, covariates=given),
+        ):
+            with pytest.raises(UsageError, match=told):
+                fit(wrong)
 
 
 def test_a_scan_that_would_lose_its_contrast(on_grid, coi, ge):

@@ -29,6 +29,9 @@ def test_masks_that_cannot_be_used(scan, coi, ge):
     ):
         with pytest.raises(ImageError, match=told):
             harmonize(scan, coi, mask, source=ge)
+    for values in ("brain", 1j):
+        with pytest.raises(ImageError, match=r"no plain numbers \[mask of image\]"):
+            harmonize(scan, coi, np.full(GRID.shape, values), source=ge)
     with pytest.raises(UsageError, match=r"not a brain mask.*int"):
         harmonize(scan, coi, 3, source=ge)
 
@@ -124,8 +127,20 @@ def test_slices_elsewhere_are_refused(scan, coi, ge):
         harmonize(np.roll(scan, 12, axis=0), coi, source=ge)
 
 
+def test_affines_that_are_none(scan, coi, ge):
+    for affine, told in (
+        (np.eye(3), r"Got: ndarray of shape \(3, 3\)"),
+        (np.zeros((4, 4)), "axes that coincide"),
+        (np.full((4, 4), np.nan), "not finite"),
+    ):
+        with pytest.raises(UsageError, match=rf"not an affine \[image\].*{told}"):
+            harmonize(scan, coi, source=ge, affine=affine)
+
+
 def test_slices_need_to_know_their_site(scan, coi):
-    with pytest.raises(ImageError, match=rf"whole scans.*{GRID.shape[2]} slices.*Got: 4"):
+    with pytest.raises(
+        ImageError, match=rf"whole scans.*{GRID.shape[2]} slices.*Got: 4.*as `source`"
+    ):
         harmonize(scan[..., 10:14], coi, heights=range(10, 14))
 
 

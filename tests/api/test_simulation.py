@@ -35,6 +35,10 @@ def test_scanners_show_a_person_each_in_its_way():
         ({"voxel_scale": 0.1}, r"voxel_scale.*0.8 to 8.*0.1"),
         ({"person": -1}, "person=-1"),
         ({"scan": -1}, "scan=-1"),
+        ({"person": "1"}, "person='1'"),
+        ({"person": 1.5}, "person=1.5"),
+        ({"voxel_scale": "2"}, r"voxel_scale.*'2'"),
+        ({"scanner": ["GE"]}, r"Unknown simulated scanner.*\['GE'\]"),
     ],
 )
 def test_what_there_is_not(options, told):

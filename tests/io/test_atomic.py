@@ -144,3 +144,9 @@ def test_what_killed_jobs_left_goes_and_what_is_written_now_stays(tmp_path, monk
     assert remove_leftovers([tmp_path / "out", tmp_path / "none"]) == 1
     assert not (folder / names[0]).exists() and (folder / names[1]).exists()
     assert all(path.exists() for path in others)
+
+
+def test_a_file_where_a_folder_should_be(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(CannotCreateOutput, match=r"cannot be written \[.*file/a\]"):
+        write_with_folder(tmp_path / "file" / "a", b"1")
