@@ -173,6 +173,7 @@ def nifti_kind(content: bytes, path: Path) -> Any:
         where=str(path),
         expected="NIfTI-1 or NIfTI-2 in one file",
         got=f"a file that starts with {content[:8]!r}",
+        hint="Convert it to NIfTI; in Python, give the image that nibabel.load reads from it.",
     )
 
 
