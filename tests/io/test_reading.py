@@ -61,7 +61,7 @@ def test_a_file_is_read_up_to_its_limit_and_not_beyond(tmp_path):
 def test_what_is_no_file_is_told_apart(tmp_path):
     with pytest.raises(MissingInput, match="no such file"):
         read_bytes(tmp_path / "none", most=9)
-    with pytest.raises(MissingInput, match="a folder where a sidecar should be"):
+    with pytest.raises(MissingInput, match="a folder where the sidecar should be"):
         read_bytes(tmp_path, most=9, holds="sidecar")
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputOutputError, match=r"the table is no regular file.*pipe") as caught:
@@ -206,5 +206,5 @@ def test_a_file_has_a_name_in_messages_whatever_it_holds(tmp_path):
     for read, name in ((read_text, "file"), (read_json, "JSON file")):
         with pytest.raises(DataError, match=f"^the {name} is not UTF-8"):
             read(path)
-        with pytest.raises(MissingInput, match=f"^a folder where a {name} should be"):
+        with pytest.raises(MissingInput, match=f"^a folder where the {name} should be"):
             read(tmp_path)
