@@ -19,6 +19,7 @@ __all__ = [
     "available_cpus",
     "available_memory_mb",
     "at_once",
+    "no_rust_backtraces",
     "one_blas_thread",
     "one_torch_thread",
     "started_together",
@@ -130,6 +131,16 @@ def one_blas_thread() -> None:
     imported: its library reads the variable once.
     """
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+
+def no_rust_backtraces() -> None:
+    """Let libraries in Rust end with a message alone, in this process and all that it starts.
+
+    safetensors panics where Python has no memory left. The list of calls that ``RUST_BACKTRACE``
+    asks for needs memory as well, and the process then waits for ever (safetensors 0.8, with pyo3
+    0.28). To be called before the first panic: the variable is read once.
+    """
+    os.environ["RUST_BACKTRACE"] = "0"
 
 
 @contextmanager

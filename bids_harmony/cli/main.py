@@ -26,7 +26,7 @@ from bids_harmony.exceptions import (
     from_system,
 )
 from bids_harmony.io.remarks import tell_once
-from bids_harmony.resources import one_blas_thread, started_together
+from bids_harmony.resources import no_rust_backtraces, one_blas_thread, started_together
 from bids_harmony.settings import Settings
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         An `ExitCode`, or 130 after an interruption (SIGINT), 143 after SIGTERM.
     """
     one_blas_thread()
+    no_rust_backtraces()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         settings = parse_settings(words)

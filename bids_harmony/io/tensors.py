@@ -45,6 +45,11 @@ def parse_tensors(content: bytes, where: Path) -> dict[str, Tensor]:
             got=f"{type(error).__name__}: {error}",
             hint="The file is damaged: copy it again, or install or train again.",
         ) from error
+    except BaseException as error:
+        # What pyo3 raises where Python is out of memory; its class cannot be imported.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise MemoryError(f"while {where} was read") from error
 
 
 def read_described(path: Path, sha256: str) -> dict[str, Tensor]:

@@ -71,7 +71,7 @@ def test_of_a_failed_run_what_was_asked_for(work_after, tmp_path, keep, stays):
     assert any(path.is_file() for path in inodes(work)) == stays
 
 
-def test_looks_of_sites_leave_nothing_either(bids, trained, tmp_path):
+def test_profiles_of_sites_leave_nothing_either(bids, trained, tmp_path):
     """The scans that show a site are prepared in the work folder, and then not needed."""
     out = tmp_path / "out"
     copy_fits(trained, out, "SIEMENS01")
@@ -81,4 +81,4 @@ def test_looks_of_sites_leave_nothing_either(bids, trained, tmp_path):
     )  # fmt: skip
     assert finished.code == 0, finished.told
     left = [p.relative_to(tmp_path / "work").as_posix() for p in inodes(tmp_path / "work")]
-    assert sorted(left) == ["profiles_wf", "participant_wf"]
+    assert sorted(left) == ["participant_wf", "profiles_wf"]

@@ -80,3 +80,24 @@ def test_a_module_of_another_size_is_never_made():
 def test_a_network_that_cannot_be_built_is_told(size):
     with pytest.raises(DataError, match=r"cannot be built \[some\].*Error: "):
         build(lambda: nn.Linear(3, size), {}, WHERE)
+
+
+def test_a_library_without_memory_is_told_as_that(monkeypatch, tmp_path):
+    """What pyo3 raises is no `Exception`."""
+
+    class PanicException(BaseException):
+        pass
+
+    def load(content):
+        raise PanicException("PyObject pointer is null")
+
+    monkeypatch.setattr("bids_harmony.io.tensors.load", load)
+    with pytest.raises(MemoryError, match="weights"):
+        parse_tensors(b"", tmp_path / "weights")
+
+    def stopped(content):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bids_harmony.io.tensors.load", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        parse_tensors(b"", tmp_path / "weights")
