@@ -56,7 +56,8 @@ NOTES = {
     "mixture of three normal distributions, noise over white matter from neighbouring voxels, "
     "after smoothing to the grid; p of a one-way analysis of variance. Intensities had been "
     "scaled and quantised to about 110 levels; ages are not known, so that a difference between "
-    "hospitals may be one of people; a large p does not show that no difference is left.",
+    "hospitals may be one of people; a large p does not show that no difference is left. Slices "
+    "of the target stay as they are, so that a probe can also tell what was processed.",
     "lgg": "FLAIR of patients with glioma of four institutions, four slices each, 8 bit, skull "
     "still there: the mask is the head's outline shrunk to 0.85, heights are the slices' share of "
     "the stack, on the assumption that a stack covers the brain. Several scanners inside one "
@@ -226,7 +227,8 @@ def figure(rows: Sequence[dict[str, Any]], path: Path) -> None:
             ]  # fmt: skip
             spots = np.arange(len(groups)) + (place - len(series) / 2 + 0.5) * 0.8 / len(series)
             means = [np.mean(v) if v else np.nan for v in values]
-            axis.bar(spots, means, 0.75 / len(series), label=label)
+            colour = plt.get_cmap("tab20")(place)
+            axis.bar(spots, means, 0.75 / len(series), label=label, color=colour)
             for spot, each in zip(spots, values, strict=True):
                 axis.plot([spot] * len(each), each, "k.", markersize=3)
         axis.set_xticks(range(len(groups)), groups)
@@ -234,7 +236,7 @@ def figure(rows: Sequence[dict[str, Any]], path: Path) -> None:
         if key == "anova_p":
             axis.set_yscale("log")
             axis.axhline(0.05, color="k", linewidth=0.7)
-        axis.legend(fontsize=6, ncols=2)
+        axis.legend(fontsize=6, ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.08))
     drawn.text(0.01, 0.005, "* the target scan itself is known; points: targets", fontsize=7)
     drawn.tight_layout(rect=(0, 0.02, 1, 1))
     path.parent.mkdir(parents=True, exist_ok=True)
