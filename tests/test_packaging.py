@@ -99,6 +99,8 @@ def test_wheel(wheel, tmp_path):
 
 def test_version_is_the_tag(tmp_path, monkeypatch):
     """In a clone, and in a tarball that git makes of it."""
+    if "$Format" not in (ROOT / ".git_archival.txt").read_text(encoding="utf-8"):
+        pytest.skip("this tree is such a tarball: what git fills in is filled in")
     clone, tarball = tmp_path / "clone", tmp_path / "tarball"
     clone.mkdir()
     tarball.mkdir()
