@@ -262,7 +262,6 @@ def gradients_of(scan: Scan, settings: Settings) -> Gradients:
     """The series' gradients, from its tables and the header of its image."""
     import nibabel as nib
 
-    from bids_harmony.diffusion.gradient_files import read_gradients
     from bids_harmony.diffusion.series import open_series
 
     try:
