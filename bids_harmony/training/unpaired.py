@@ -24,6 +24,7 @@ from bids_harmony.training.losses import (
     straight_through_clamp,
 )
 from bids_harmony.training.pair_sampler import Pairs
+from bids_harmony.training.training_pass import change_with_gradients
 
 __all__ = ["UnpairedLoss", "balanced"]
 
@@ -66,7 +67,7 @@ class UnpairedLoss:
         loss : () tensor
         numbers : dict of () tensors
         """
-        output = pairs.stack + network.change(pairs.stack, pairs.condition)
+        output = pairs.stack + change_with_gradients(network, pairs.stack, pairs.condition)
         anatomical, artefact = self.terms(output, pairs)
         # Its share of the batch's slices, so that the loss of a batch is the mean of its parts'.
         identity = (
@@ -99,7 +100,7 @@ def balanced(network: IHFNetwork, loss: UnpairedLoss, pairs: Pairs) -> LossBalan
     A network that changes nothing yet is judged at a brightened image instead.
     """
     with torch.no_grad():
-        output = pairs.stack + network.change(pairs.stack, pairs.condition)
+        output = pairs.stack + change_with_gradients(network, pairs.stack, pairs.condition)
         if float((output - pairs.stack).abs().max()) < _UNCHANGED:
             output = pairs.stack.clamp(0, 1).pow(0.8)
     output.requires_grad_()
