@@ -30,9 +30,16 @@ from bids_harmony.model.presets import DEFAULT_PRESET, preset
 from bids_harmony.model.shipped import SHIPPED_MODEL
 from bids_harmony.sites.image_profile import standardize_codes
 from bids_harmony.sites.training_range import TrainingRange, fit_range, mean_code
-from bids_harmony.training.pretrain import TwinLoss, TwinScore, pretrain, score_twins
+from bids_harmony.training.pretrain import (
+    TWIN_AVERAGE,
+    TWIN_PARTS,
+    TwinLoss,
+    TwinScore,
+    pretrain,
+    score_twins,
+)
 from bids_harmony.training.start import read_start, write_shipped
-from bids_harmony.training.trainer import Schedule
+from bids_harmony.training.trainer import Schedule, TrainingResult
 from bids_harmony.training.training_log import read_log
 from bids_harmony.training.twins import TwinPlan, TwinPool, make_pool
 from lab.label_maps import labels_to_maps, read_label_map
@@ -64,6 +71,7 @@ def main() -> None:
     parser.add_argument(
         "--continue", dest="go_on", action="store_true", help="from the shipped weights"
     )
+    parser.add_argument("--precision", choices=("float32", "bf16"), default="bf16")
     parser.add_argument("--small", action="store_true", help="few people and scanners")
     parser.add_argument("--folder", type=Path, default=Path("build/pretrain"))
     parser.add_argument("--model", type=Path, default=SHIPPED_MODEL, help="where the model goes")
@@ -96,7 +104,15 @@ def main() -> None:
     fitted = pretrain(
         network,
         pool,
-        Schedule(options.steps, options.learning_rate, max_seconds=options.max_minutes * 60),
+        Schedule(
+            options.steps,
+            options.learning_rate,
+            max_seconds=options.max_minutes * 60,
+            precision=options.precision,
+            accumulate=TWIN_PARTS,
+            side_by_side=TWIN_PARTS,
+            average=TWIN_AVERAGE,
+        ),
         options.folder,
         slices=options.slices,
         seed=options.seed,
@@ -106,12 +122,13 @@ def main() -> None:
     )
     minutes = (time.monotonic() - start) / 60
     score = score_twins(network, pool, use_closed_form=True, pairs=24)
-    about = _about(options, plan, maps, score, fitted.steps, minutes)
+    about = _about(options, plan, maps, score, fitted, minutes)
     digest = write_shipped(network, encoder, _ranges(pool), about, options.model)
     record = about | {"name": "pretrain", "sha256": digest, "curve": _curve(fitted.log)}
     options.result.parent.mkdir(parents=True, exist_ok=True)
     options.result.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(record["rows"], indent=2))
+    print(fitted.speed)
     print(f"model: {options.model}\nsha256: {digest}\nresult: {options.result}")
 
 
@@ -120,13 +137,13 @@ def _about(
     plan: TwinPlan,
     maps: list[Path],
     score: TwinScore,
-    steps: int,
+    fitted: TrainingResult,
     minutes: float,
 ) -> dict[str, Any]:
     command = (
         f"python benchmarks/pretrain.py --steps {options.steps} --slices {options.slices} "
         f"--learning-rate {options.learning_rate:g} --seed {options.seed} "
-        f"--threads {options.threads}"
+        f"--threads {options.threads} --precision {options.precision}"
     )
     command += (" --labels FOLDER" if maps else "") + (" --small" if options.small else "")
     command += f" --scanners {options.scanners}" + (" --continue" if options.go_on else "")
@@ -139,7 +156,8 @@ def _about(
         "plan": asdict(plan),
         "loss": asdict(LOSS),
         "label_maps": [path.name for path in maps],
-        "rows": [{"steps": steps, "minutes": round(minutes, 1), **asdict(score)}],
+        "speed": asdict(fitted.speed) | {"share": fitted.speed.share} if fitted.speed else None,
+        "rows": [{"steps": fitted.steps, "minutes": round(minutes, 1), **asdict(score)}],
     }
 
 

@@ -35,7 +35,14 @@ from bids_harmony.sites.profile_files import write_profiles
 from bids_harmony.sites.training_range import read_ranges, write_ranges
 from bids_harmony.training.adaptation import TrainingRun, Twins, adapt
 from bids_harmony.training.distributed import Ranks, joined, local_device
-from bids_harmony.training.pretrain import TwinLoss, TwinScore, pretrain, score_twins
+from bids_harmony.training.pretrain import (
+    TWIN_AVERAGE,
+    TWIN_PARTS,
+    TwinLoss,
+    TwinScore,
+    pretrain,
+    score_twins,
+)
 from bids_harmony.training.start import read_start
 from bids_harmony.training.trainer import Schedule, TrainingResult
 from bids_harmony.training.twins import TwinPlan, TwinPool, make_pool
@@ -222,12 +229,15 @@ def _twin_stage(
 
 def _pretrain(network: IHFNetwork, pool: TwinPool, run: TrainingRun) -> TrainingResult:
     options = run.settings.training
+    on_processor = next(network.parameters()).device.type == "cpu"
     schedule = Schedule(
         options.twin_steps,
         options.twin_learning_rate,
         max_seconds=options.train_minutes * 60 if options.train_minutes else math.inf,
-        accumulate=options.accumulate,
         precision=options.precision,
+        accumulate=max(options.accumulate, TWIN_PARTS if on_processor else 1),
+        side_by_side=TWIN_PARTS,
+        average=TWIN_AVERAGE,
     )
     return pretrain(
         network,

@@ -14,10 +14,24 @@ from bids_harmony.model.network import IHFNetwork
 from bids_harmony.quality.image_metrics import gain_free_rmse
 from bids_harmony.training.distributed import Ranks
 from bids_harmony.training.trainer import Schedule, TrainingResult, fit
+from bids_harmony.training.training_pass import change_with_gradients
 from bids_harmony.training.twin_stream import TwinStream
 from bids_harmony.training.twins import Batch, TwinPool, grey_or_white, twin_pair
 
-__all__ = ["TwinLoss", "TwinScore", "pretrain", "score_twins", "twin_loss"]
+__all__ = [
+    "TWIN_AVERAGE",
+    "TWIN_PARTS",
+    "TwinLoss",
+    "TwinScore",
+    "pretrain",
+    "score_twins",
+    "twin_loss",
+]
+
+#: Halves of a batch side by side use two processors better than operations that are shared out.
+TWIN_PARTS = 2
+#: Decay of the moving average of the weights.
+TWIN_AVERAGE = 0.999
 
 
 @dataclass(frozen=True)
@@ -65,7 +79,7 @@ def twin_loss(
         Mean squared error before and after the network.
     """
     weights = weights or TwinLoss()
-    output = batch.stack + network.change(batch.stack, batch.condition)
+    output = batch.stack + change_with_gradients(network, batch.stack, batch.condition)
     error = (output - batch.twin)[batch.mask]
     squared = error.square().mean()
     before = (batch.stack - batch.twin)[batch.mask].square().mean()

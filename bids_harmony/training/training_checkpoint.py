@@ -41,6 +41,8 @@ class Progress:
         Validations since then.
     best_weights : dict
         State of the network at that step; empty before the first validation.
+    average : dict
+        Moving average of the network's state; empty where none is asked for.
     """
 
     step: int = 0
@@ -49,6 +51,7 @@ class Progress:
     best_step: int = 0
     stale: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    average: dict[str, Tensor] = field(default_factory=dict)
 
     def validated(self, value: float, network: nn.Module) -> None:
         """Take note of a validation, and of the weights if they are the best so far."""
@@ -58,6 +61,18 @@ class Progress:
             self.best_weights = {name: v.detach().cpu().clone() for name, v in state.items()}
         else:
             self.stale += 1
+
+    @torch.no_grad()
+    def average_in(self, network: nn.Module, decay: float) -> None:
+        """Take the weights after a step into the average, by `decay` or less at first."""
+        if not decay:
+            return
+        state = network.state_dict()
+        if not self.average:
+            self.average = {name: value.detach().clone() for name, value in state.items()}
+        # With n steps behind it an average of more than n / 10 would be one of the start.
+        decay = min(decay, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_([self.average[name] for name in state], [*state.values()], 1 - decay)
 
 
 class TrainingCheckpoint:
@@ -78,9 +93,10 @@ class TrainingCheckpoint:
         self, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
     ) -> None:
         """Write the file in one step."""
-        numbers = {k: v for k, v in vars(progress).items() if k != "best_weights"}
+        states = {"best": progress.best_weights, "average": progress.average}
+        numbers = {k: v for k, v in vars(progress).items() if not isinstance(v, dict)}
         about = {"fingerprint": self.fingerprint, "progress": numbers}
-        write_checkpoint(self.path, network, optimizer, about, progress.best_weights)
+        write_checkpoint(self.path, network, optimizer, about, states)
 
     def load(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
         """Fill network and optimizer, if there is a checkpoint of this training.
@@ -93,9 +109,11 @@ class TrainingCheckpoint:
         found = read_checkpoint(self.path, self.fingerprint, network, optimizer)
         if found is None:
             return Progress()
-        about, best = found
+        about, states = found
         _LOGGER.info("resuming %s at step %d", self.path.name, about["progress"]["step"])
-        return Progress(**about["progress"], best_weights=best)
+        device = next(network.parameters()).device
+        average = {name: value.to(device) for name, value in states["average"].items()}
+        return Progress(**about["progress"], best_weights=states["best"], average=average)
 
 
 def write_checkpoint(
@@ -103,7 +121,7 @@ def write_checkpoint(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
     about: Mapping[str, Any],
-    best: Mapping[str, Tensor] | None = None,
+    states: Mapping[str, Mapping[str, Tensor]] | None = None,
 ) -> None:
     """Write network and optimizer moments in one step.
 
@@ -114,11 +132,12 @@ def write_checkpoint(
     optimizer : Optimizer
     about : mapping
         Anything for JSON, among it the ``fingerprint`` of data and settings.
-    best : mapping of str to Tensor, optional
-        A second state of the network.
+    states : mapping, optional
+        Other states of the network, ``best`` and ``average``.
     """
     tensors = {f"network.{k}": v.detach().cpu() for k, v in network.state_dict().items()}
-    tensors |= {f"best.{k}": v for k, v in (best or {}).items()}
+    for kind, state in (states or {}).items():
+        tensors |= {f"{kind}.{k}": v.detach().cpu() for k, v in state.items()}
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{k}": v.detach().cpu() for k, v in state.items()}
     text = json.dumps(dict(about))
@@ -128,7 +147,7 @@ def write_checkpoint(
 
 def read_checkpoint(
     path: Path, fingerprint: str, network: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]] | None:
     """Fill network and optimizer, if there is a checkpoint of this training.
 
     Parameters
@@ -142,7 +161,7 @@ def read_checkpoint(
     Returns
     -------
     about : dict
-    best : dict of str to Tensor
+    states : dict
         As they were written; None instead of both, and nothing changed, without a checkpoint.
 
     Raises
@@ -165,7 +184,9 @@ def read_checkpoint(
     if about.get("fingerprint") != fingerprint:
         _LOGGER.info("%s belongs to another training; starting anew", path)
         return None
-    parts: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}, "optimizer": {}}
+    parts: dict[str, dict[str, Tensor]] = {
+        kind: {} for kind in ("network", "best", "average", "optimizer")
+    }
     for name, tensor in tensors.items():
         kind, rest = name.split(".", 1)
         parts[kind][rest] = tensor
@@ -176,4 +197,4 @@ def read_checkpoint(
         moments.setdefault(int(number), {})[key] = tensor
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
-    return about, parts["best"]
+    return about, {kind: parts[kind] for kind in ("best", "average")}

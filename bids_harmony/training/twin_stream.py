@@ -16,8 +16,9 @@ __all__ = ["TwinStream"]
 
 Array = np.ndarray
 
-#: A new pair costs as much as a step. Its slices come back later, among those of other pairs.
-_STEPS_PER_PAIR = 4
+#: A new pair costs as much as several steps. Its slices come back later, among those of others:
+#: with eight slices a step, each is seen once or twice.
+_STEPS_PER_PAIR = 12
 #: Pairs that wait before the first step.
 FIRST_PAIRS = 32
 #: What kept pairs may take: some 390 brains at 2 mm, 49 at 1 mm.
@@ -26,7 +27,10 @@ KEPT_BYTES = 2 << 30
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A conditioned scan and its twin, in half precision, cropped to the slices that count."""
+    """A conditioned scan and its twin, in half precision.
+
+    Slices come first, (Z, X, Y), so that a stack lies together in memory.
+    """
 
     image: Array
     twin: Array
@@ -69,6 +73,7 @@ class TwinStream:
         self.pool, self.config, self.use_closed_form = pool, config, use_closed_form
         self.slices, self.seed = slices, seed
         self.pairs: dict[int, Pair] = {}
+        self.tissues: dict[int, Array] = {}
 
     def part(self, step: int, part: int = 0, parts: int = 1) -> Batch:
         """Draw one of the parts of a step's batch."""
@@ -101,7 +106,10 @@ class TwinStream:
         scanners = self.pool.training_scanners
         a, b = rng.choice(len(scanners), 2, replace=False)
         modality = str(rng.choice(self.pool.plan.modalities))
-        person = self.pool.training[int(rng.integers(len(self.pool.training)))]
+        index = int(rng.integers(len(self.pool.training)))
+        person = self.pool.training[index]
+        if index not in self.tissues:
+            self.tissues[index] = _slices_first(pure_tissue(person))
         conditioned, _, twin = twin_pair(
             self.pool,
             person,
@@ -113,10 +121,10 @@ class TwinStream:
             use_closed_form=self.use_closed_form,
         )
         return Pair(
-            image=conditioned.image.astype(np.float16),
-            twin=twin.astype(np.float16),
-            mask=conditioned.mask,
-            tissue=pure_tissue(person),
+            image=_slices_first(conditioned.image.astype(np.float16)),
+            twin=_slices_first(twin.astype(np.float16)),
+            mask=_slices_first(conditioned.mask),
+            tissue=self.tissues[index],
             gate=conditioned.gate,
             maps=(conditioned.maps_source, conditioned.maps_target),
             codes=(conditioned.codes_source, conditioned.codes_target),
@@ -130,8 +138,8 @@ class TwinStream:
         flip = slice(None, None, -1) if rng.random() < 0.5 else slice(None)
 
         def stack(volume: Array, kind: type) -> torch.Tensor:
-            three: Array = cut_stack(volume[flip], [k]).astype(kind)
-            return torch.from_numpy(np.ascontiguousarray(three))
+            three: Array = cut_stack(np.moveaxis(volume[:, flip], 0, -1), [k])
+            return torch.from_numpy(three.astype(kind))
 
         source, target = (
             None if maps is None else torch.from_numpy(maps[k : k + 1, :, flip].copy())
@@ -152,6 +160,10 @@ class TwinStream:
             mask=stack(pair.mask, np.bool_),
             tissue=stack(pair.tissue, np.uint8),
         )
+
+
+def _slices_first(volume: Array) -> Array:
+    return np.ascontiguousarray(np.moveaxis(volume, -1, 0))
 
 
 def _joined(slices: list[Batch], share: float, tissue_share: float) -> Batch:

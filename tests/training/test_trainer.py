@@ -103,6 +103,45 @@ def test_accumulation_changes_rounding_only(tmp_path):
         assert torch.allclose(first, second, atol=1e-5)
 
 
+def test_parts_side_by_side_give_the_same_bits_as_one_after_the_other(tmp_path):
+    behind, one = train(tmp_path / "a", 6, accumulate=3)
+    beside, other = train(tmp_path / "b", 6, accumulate=3, side_by_side=2)
+    assert other.log.read_bytes() == one.log.read_bytes()
+    assert same_weights(behind, beside)
+
+
+def test_the_average_is_what_is_validated_and_what_stays(tmp_path):
+    plain, _ = train(tmp_path / "a", 8)
+    averaged, _ = train(tmp_path / "b", 8, average=0.9)
+    assert not same_weights(plain, averaged)
+    # The training itself does not follow it.
+    first, second = (tmp_path / n / "s_log.csv" for n in "ab")
+    assert first.read_bytes() == second.read_bytes()
+    model = network()
+    _, fitted = train(
+        tmp_path / "c", 8, average=0.9, model=model, validate=validation(model), validate_every=8
+    )
+    assert same_weights(averaged, model)
+    assert fitted.validation == validation(averaged)()
+
+
+def test_the_average_goes_on_to_the_same_bits(tmp_path):
+    whole, _ = train(tmp_path / "a", average=0.9)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "b", draw=interrupted_at(5), checkpoint_every=3, average=0.9)
+    resumed, _ = train(tmp_path / "b", checkpoint_every=3, average=0.9)
+    assert same_weights(whole, resumed)
+
+
+def test_a_training_tells_its_speed(tmp_path):
+    _, fitted = train(tmp_path, 4)
+    # Two convolutions a stage of so few channels are well below a billion operations.
+    assert 0 < fitted.speed.gflop_per_step < 1
+    assert fitted.speed.steps_per_second > 0 and fitted.speed.convolution_rate > 0
+    _, again = train(tmp_path, 4)
+    assert again.speed is None
+
+
 def test_half_precision_learns_in_single_precision_weights(tmp_path):
     model = network()
     seen = []
