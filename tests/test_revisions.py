@@ -32,12 +32,14 @@ from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.shipped import SHIPPED_MODEL
 from bids_harmony.phantom.anatomy import Anatomy, make_anatomy
 from bids_harmony.phantom.biology import Biology, with_biology
+from bids_harmony.phantom.contrast_fit import shown_contrasts
 from bids_harmony.phantom.scanner import SITES, acquire
 from bids_harmony.revisions import REVISIONS, revisions_of
 from bids_harmony.sites.image_profile import ImageProfile, build_profile
 from bids_harmony.sites.profile_cache import ProfileCache
 from bids_harmony.sites.series_profile import build_series_profiles
 from bids_harmony.training.cgan import CGANOptions, fit_cgan
+from bids_harmony.training.fitted_scanners import fit_scanners
 from bids_harmony.training.pairs import PairedScans
 from bids_harmony.training.simix import SiMixOptions, fit_simix
 from tests.diffusion.simple_series import make_gradients, make_series
@@ -179,7 +181,7 @@ def training() -> Numbers:
     numbers = {}
     with tempfile.TemporaryDirectory() as place:
         for stage, options in (
-            ("twins", {"twin_steps": 2, "twin_people": 2, "twin_scanners": 3}),
+            ("twins", {"twin_steps": 2, "twin_people": 2, "twin_scanners": 3, "own_twins": 0.0}),
             ("adaptation", {"adapt_steps": 3}),
         ):
             folder = Path(place) / stage
@@ -196,6 +198,14 @@ def training() -> Numbers:
         options = SiMixOptions("B", max_steps=3, width=4, blocks=1)
         encoder = load_encoder("random", widths=(2, 2, 2, 2))
         simix = fit_simix(pairs, options, Path(place), encoder=encoder)
+    site, person = profiles_of("T1w", 4)[1], make_anatomy(GRID, 310)
+    (fit,) = fit_scanners(site, 0.04, [person], count=1, voxel_mm=GRID.voxel_mm, seed=1)
+    shown = shown_contrasts(fit.scanner, "T1w")
+    numbers["fitted scanner"] = [
+        fit.scanner.noise,
+        *map(float, shown),
+        *fit.scanner.mean_field[1:4],
+    ]
     for name, made in (("cgan", cgan), ("simix", simix)):
         numbers[name] = [made["networks"][0]["l1"]]
     return numbers

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from bids_harmony.imaging.legendre import log_field as field_of
 from bids_harmony.phantom.anatomy import TISSUES, Anatomy, Tissue, fibre_directions
 from bids_harmony.phantom.file_effects import FileEffects, filtered, stored
 from bids_harmony.phantom.image_chain import bias_field, sharpen, thicken
@@ -60,6 +61,9 @@ class Scanner:
     measured_relaxation : bool
         Relaxation times at the field strength as they were measured (`relaxation`), not by the
         cube root.
+    mean_field : tuple of float
+        Coefficients of the site's mean log-field (`imaging.legendre.log_field`); empty to draw its
+        shape from `bias_seed`.
     """
 
     site: str
@@ -81,6 +85,7 @@ class Scanner:
     thick_axis: int = 2
     effects: FileEffects | None = None
     measured_relaxation: bool = False
+    mean_field: tuple[float, ...] = ()
 
     def relaxation(self, tissue: str) -> tuple[float, float]:
         """T1 and T2 of a tissue at this field strength, over those at 3 T."""
@@ -241,7 +246,7 @@ def without_fields(scanner: Scanner) -> Scanner:
     Scanner
         The same sequences, sharpness, noise, intensity curve and gain.
     """
-    return replace(scanner, bias_log_sd=0.0, flip_spread=0.0)
+    return replace(scanner, bias_log_sd=0.0, flip_spread=0.0, mean_field=())
 
 
 def acquire(
@@ -304,7 +309,10 @@ def acquire(
     image = thicken(image, scanner.thick_mm, scanner.thick_axis, anatomy.grid.voxel_mm)
     image[~mask] = 0
 
-    log_field = scanner.bias_log_sd * bias_field(shape, mask, [scanner.bias_seed, 7])[mask]
+    if scanner.mean_field:
+        log_field = field_of(np.array(scanner.mean_field), shape)[mask]
+    else:
+        log_field = scanner.bias_log_sd * bias_field(shape, mask, [scanner.bias_seed, 7])[mask]
     if scan_field and scanner.bias_log_sd > 0:
         own = bias_field(shape, mask, [scan_seed, scanner.bias_seed, 5])[mask]
         log_field = log_field + scanner.bias_log_sd * scanner.scan_bias * own

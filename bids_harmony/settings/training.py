@@ -67,6 +67,10 @@ class TrainingSettings:
     # What twins are drawn from; profiles and validation take more.
     twin_people: int = _positive(20, "simulated people {default}")
     twin_scanners: int = _positive(32, "simulated scanners {default}")
+    # Scanners are fitted to these; the rest keeps what the network knows of any scanners.
+    own_twins: float = _setting(0.75,
+        "share of the twins that are between the dataset's own sites {default}",
+        check=partial(check_share, zero=True), after="twin_scanners")
     twin_absolute: float = _setting(1.0, "weight of the absolute error to the twin {default}",
         group=None)
     twin_squared: float = _setting(4.0, "weight of the squared error to the twin {default}",

@@ -15,7 +15,7 @@ from bids_harmony.sites.priors import MEASURES, Prior, prior_of
 from bids_harmony.sites.random_effects import Difference, mean_per_person, site_difference
 from bids_harmony.sites.scan_measures import ScanMeasures
 
-__all__ = ["SiteDifference", "compare_sites"]
+__all__ = ["SiteDifference", "compare_sites", "field_rms", "scan_field_rms"]
 
 Array = np.ndarray
 
@@ -222,15 +222,37 @@ def _priors(modality: str) -> list[Prior]:
 
 
 def _scanners_share(fields: Array) -> float:
-    """Of the variance of fitted fields about their site's mean, what does not come from anatomy.
+    """Of the variance of fitted fields about their site's mean, what is not from anatomy."""
+    return max(1 - _ANATOMY_RMS**2 / _field_variance(fields), 0.0)
 
-    Mean squares over the template's brain: the terms of a field are far from orthogonal there.
+
+def scan_field_rms(fields: Array) -> float:
+    """Size of what the scanner changes in its field from scan to scan, without anatomy's part.
+
+    Parameters
+    ----------
+    fields : (N, 20) float
+        Coefficients of the logarithm of each scan's field.
+
+    Returns
+    -------
+    float
+        Root mean square over the brain; with few scans nearer to that of most sites.
     """
+    return float(np.sqrt(max(_field_variance(fields) - _ANATOMY_RMS**2, 0.0)))
+
+
+def field_rms(coefficients: Array) -> float:
+    """Root mean square over the template's brain of a log-field of (20,) coefficients."""
+    return float(np.sqrt(coefficients @ _gram() @ coefficients))
+
+
+def _field_variance(fields: Array) -> float:
+    """Mean square over the template's brain: a field's terms are far from orthogonal there."""
     deviation = fields - fields.mean(axis=0)
     squares = float(np.einsum("ni,ij,nj->", deviation, _gram(), deviation))
     seen = len(fields) - 1
-    variance = (_FIELD_PEOPLE * _FIELD_RMS**2 + squares) / (_FIELD_PEOPLE + seen)
-    return max(1 - _ANATOMY_RMS**2 / variance, 0.0)
+    return (_FIELD_PEOPLE * _FIELD_RMS**2 + squares) / (_FIELD_PEOPLE + seen)
 
 
 @lru_cache(maxsize=1)

@@ -33,6 +33,7 @@ __all__ = [
     "ImageProfile",
     "build_profile",
     "encode_heights",
+    "mean_detail",
     "standardize_codes",
 ]
 
@@ -200,7 +201,7 @@ def build_profile(
         people=tuple(people or (label for label, *_ in scans)),
         means=np.stack([profile.means for profile in profiles]),
         fields=np.stack([profile.field for profile in profiles]),
-        detail=np.stack([_mean_detail(detail) for detail in details]),
+        detail=np.stack([mean_detail(detail) for detail in details]),
         covariates={k: np.asarray(v, np.float64) for k, v in (covariates or {}).items()},
     )
     return ImageProfile(
@@ -219,8 +220,18 @@ def build_profile(
     )
 
 
-def _mean_detail(detail: Array) -> Array:
-    """Mean log-energy over the cells that hold brain, (2,)."""
+def mean_detail(detail: Array) -> Array:
+    """Average `imaging.texture.texture` over the cells that hold brain.
+
+    Parameters
+    ----------
+    detail : (Z, T, g, g) float32
+
+    Returns
+    -------
+    (2,) float
+        Log-energy of each of the bands of `DETAIL_BANDS`.
+    """
     # Cells without brain hold the floor of the logarithm.
     seen = detail > detail.min() + 1e-3
     return np.array(

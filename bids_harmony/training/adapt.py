@@ -7,7 +7,7 @@ import json
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from bids_harmony import __version__
 from bids_harmony.devices import resolve_device
 from bids_harmony.imaging.slices import cut_stack
 from bids_harmony.model.checkpoint import save_model
-from bids_harmony.model.encoder import Encoder, load_encoder
+from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import NetworkConfig, preset
 from bids_harmony.model.shipped import SHIPPED_MODEL, SHIPPED_SHA256
@@ -35,17 +35,9 @@ from bids_harmony.sites.profile_files import write_profiles
 from bids_harmony.sites.training_range import read_ranges, write_ranges
 from bids_harmony.training.adaptation import TrainingRun, Twins, adapt
 from bids_harmony.training.distributed import Ranks, joined, local_device
-from bids_harmony.training.pretrain import (
-    TWIN_AVERAGE,
-    TWIN_PARTS,
-    TwinLoss,
-    TwinScore,
-    pretrain,
-    score_twins,
-)
+from bids_harmony.training.pretrain import score_twins
 from bids_harmony.training.start import read_start
-from bids_harmony.training.trainer import Schedule, TrainingResult
-from bids_harmony.training.twins import TwinPlan, TwinPool, make_pool
+from bids_harmony.training.twin_stage import NO_TWINS, draw_pool, train_on_twins
 
 if TYPE_CHECKING:
     from bids_harmony.settings import Settings, TrainingSettings
@@ -112,7 +104,6 @@ def _train(
             old.unlink()
     ranks.wait()
 
-    pool = _pool(settings, modalities, encoder, config.aan.grid) if options.twin_steps else None
     profiles = build_profiles(
         loaded,
         encoder,
@@ -120,19 +111,20 @@ def _train(
         size=options.bank_size,
         voxel_mm=settings.voxel_mm,
     )
+    pool = draw_pool(run, modalities, profiles, config.aan.grid) if options.twin_steps else None
     network = IHFNetwork(config, encoder.code_length)
     started = options.start and read_start(network, encoder)
     if not started:
-        standardize_codes(network, [*profiles.values(), *(pool.profiles.values() if pool else ())])
+        standardize_codes(network, ({**profiles, **pool.profiles} if pool else profiles).values())
         network.calibrate(_calibration(loaded))
     network.to(device)
     _LOGGER.info("starting from %s", "the shipped weights" if started else "nothing")
-    twins = _twin_stage(network, pool, run, started) if pool is not None else None
+    twins = train_on_twins(network, pool, run, started) if pool is not None else None
     judge = None
     if twins is not None:
         judge = Twins(
             twins.kept_score.network,
-            lambda: score_twins(network, twins.pool, use_closed_form=closed_form).network,
+            lambda: score_twins(network, twins.anyone, use_closed_form=closed_form).network,
         )
     adaptation = adapt(network, run, twins=judge, whole=not (started or twins))
     _LOGGER.info("adaptation %s: %s", "kept" if adaptation.kept else "not kept", adaptation.reason)
@@ -146,7 +138,7 @@ def _train(
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
         "start": SHIPPED_SHA256 if started else None,
         "processes": ranks.count,
-        "twins": _about_twins(twins),
+        "twins": twins.about() if twins else NO_TWINS,
         "adaptation": {k: _finite(v) for k, v in asdict(adaptation).items()},
         "banks": [
             {"site": b.site, "modality": b.modality, "scans": list(b.scans)}
@@ -188,83 +180,6 @@ def network_config(options: TrainingSettings) -> NetworkConfig:
     return preset(options.preset, **changes)
 
 
-@dataclass(frozen=True, eq=False)
-class _TwinStage:
-    """What came of the first stage: scores on unseen twins, and whether its weights were kept."""
-
-    pool: TwinPool
-    fitted: TrainingResult
-    before: TwinScore | None
-    after: TwinScore
-    kept: bool
-
-    @property
-    def kept_score(self) -> TwinScore:
-        """Of the weights that the next stage starts from."""
-        return self.after if self.kept or self.before is None else self.before
-
-
-def _twin_stage(
-    network: IHFNetwork, pool: TwinPool, run: TrainingRun, started: bool
-) -> _TwinStage:
-    """Train on twins; weights that shipped ones are better than are thrown away."""
-
-    def score() -> TwinScore:
-        return score_twins(network, pool, use_closed_form=run.use_closed_form)
-
-    before = score() if started else None
-    weights = {name: value.clone() for name, value in network.state_dict().items()}
-    fitted = _pretrain(network, pool, run)
-    after = score()
-    kept = before is None or after.network <= before.network
-    if not kept:
-        network.load_state_dict(weights)
-    _LOGGER.info(
-        "unseen twins, RMSE: raw %.4f, closed form %.4f, network %s%.4f%s",
-        after.raw, after.closed_form, f"{before.network:.4f} -> " if before else "",
-        after.network, "" if kept else ", not kept",
-    )  # fmt: skip
-    return _TwinStage(pool, fitted, before, after, kept)
-
-
-def _pretrain(network: IHFNetwork, pool: TwinPool, run: TrainingRun) -> TrainingResult:
-    options = run.settings.training
-    on_processor = next(network.parameters()).device.type == "cpu"
-    schedule = Schedule(
-        options.twin_steps,
-        options.twin_learning_rate,
-        max_seconds=options.train_minutes * 60 if options.train_minutes else math.inf,
-        precision=options.precision,
-        accumulate=max(options.accumulate, TWIN_PARTS if on_processor else 1),
-        side_by_side=TWIN_PARTS,
-        average=TWIN_AVERAGE,
-    )
-    return pretrain(
-        network,
-        pool,
-        schedule,
-        run.folder,
-        slices=options.batch,
-        seed=run.settings.random_seed,
-        use_closed_form=run.use_closed_form,
-        fingerprint=run.fingerprint,
-        loss=TwinLoss(options.twin_absolute, options.twin_squared),
-        ranks=run.ranks,
-    )
-
-
-def _pool(settings: Settings, modalities: list[str], encoder: Encoder, cells: int) -> TwinPool:
-    options = settings.training
-    plan = TwinPlan(
-        training_people=options.twin_people,
-        training_scanners=options.twin_scanners,
-        modalities=tuple(modalities),
-        voxel_mm=settings.voxel_mm,
-        seed=settings.random_seed,
-    )
-    return make_pool(plan, encoder, cells=cells, threads=max(1, settings.nprocs))
-
-
 def _calibration(scans: Sequence[PreparedScan]) -> list[torch.Tensor]:
     """About sixteen slices over all scans, for the reference statistics of `replace`."""
     usable = [scan for scan in scans if len(scan.tall)]
@@ -274,18 +189,6 @@ def _calibration(scans: Sequence[PreparedScan]) -> list[torch.Tensor]:
         torch.from_numpy(cut_stack(scan.data, [scan.tall[int(share * len(scan.tall))]]))
         for scan, share in zip(chosen, shares, strict=True)
     ]
-
-
-def _about_twins(stage: _TwinStage | None) -> dict[str, Any]:
-    if stage is None:
-        return {"plan": None, "steps": 0, "before": None, "unseen": None, "kept": False}
-    return {
-        "plan": asdict(stage.pool.plan),
-        "steps": stage.fitted.steps,
-        "before": asdict(stage.before) if stage.before else None,
-        "unseen": asdict(stage.after),
-        "kept": stage.kept,
-    }
 
 
 def _fingerprint(scans: Sequence[PreparedScan], settings: Settings) -> str:

@@ -28,12 +28,12 @@ from bids_harmony.training.unpaired import UnpairedLoss, balanced
 if TYPE_CHECKING:
     from bids_harmony.settings import Settings
 
-__all__ = ["Adaptation", "TrainingRun", "Twins", "adapt"]
+__all__ = ["TWIN_TOLERANCE", "Adaptation", "TrainingRun", "Twins", "adapt"]
 
 #: Slices of held-out people that a validation looks at.
 _VALIDATION_SLICES = 96
-#: Adaptation may not cost more than this on unseen twins (relative RMSE).
-_TWIN_TOLERANCE = 0.02
+#: What a dataset's own sites gain may not cost more than this on unseen twins (relative RMSE).
+TWIN_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,7 +240,7 @@ def _judged(outcome: Adaptation, twins: Twins | None) -> Adaptation:
     if twins is None:
         return replace(outcome, kept=after < before, reason=reason)
     measured = twins.measure()
-    kept = after < before and measured <= twins.before * (1 + _TWIN_TOLERANCE)
+    kept = after < before and measured <= twins.before * (1 + TWIN_TOLERANCE)
     reason += f", unseen twins {twins.before:.4f} -> {measured:.4f}"
     return replace(
         outcome, kept=kept, reason=reason, twins_before=twins.before, twins_after=measured

@@ -165,18 +165,16 @@ def score_twins(
         Scanner pairs, spread over modalities and people.
     """
     rng = np.random.default_rng([pool.plan.seed, 0x7A])
-    scanners = pool.validation_scanners
     totals = np.zeros(3)
     device = str(next(network.parameters()).device)
     for number in range(pairs):
-        first, second = rng.choice(len(scanners), 2, replace=False)
-        modality = pool.plan.modalities[number % len(pool.plan.modalities)]
+        source, target, modality = pool.draw_unseen(rng, number)
         person = pool.validation[number % len(pool.validation)]
         conditioned, scan, twin = twin_pair(
             pool,
             person,
-            scanners[first],
-            scanners[second],
+            source,
+            target,
             modality,
             int(rng.integers(1 << 40)),
             config=network.config,

@@ -65,12 +65,16 @@ def write_training_report(folder: Path, made: Mapping[str, Any]) -> Path:
 def _stages(made: Mapping[str, Any]) -> list[str]:
     twins, adaptation = made.get("twins") or {}, made.get("adaptation") or {}
     rows = []
-    if twins.get("steps"):
-        before = twins.get("before") or {}
-        rows.append(
-            ["synthetic twins", twins["steps"], "RMSE on unseen twins", before.get("network"),
-             twins["unseen"]["network"], twins.get("kept", True), ""]
-        )  # fmt: skip
+    for old, new, whose in (
+        ("own_before", "own_unseen", "of the own sites"),
+        ("before", "unseen", "of any scanners"),
+    ):
+        if twins.get("steps") and twins.get(new):
+            before = twins.get(old) or {}
+            rows.append(
+                ["synthetic twins", twins["steps"], f"RMSE on unseen twins {whose}",
+                 before.get("network"), twins[new]["network"], twins.get("kept", True), ""]
+            )  # fmt: skip
     if adaptation.get("done"):
         rows.append(
             ["adaptation", adaptation["steps"], "loss of people held out",

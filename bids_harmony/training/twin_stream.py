@@ -103,9 +103,7 @@ class TwinStream:
 
     def _make(self, number: int) -> Pair:
         rng = np.random.default_rng([self.seed, number])
-        scanners = self.pool.training_scanners
-        a, b = rng.choice(len(scanners), 2, replace=False)
-        modality = str(rng.choice(self.pool.plan.modalities))
+        source, target, modality = self.pool.draw(rng)
         index = int(rng.integers(len(self.pool.training)))
         person = self.pool.training[index]
         if index not in self.tissues:
@@ -113,8 +111,8 @@ class TwinStream:
         conditioned, _, twin = twin_pair(
             self.pool,
             person,
-            scanners[a],
-            scanners[b],
+            source,
+            target,
             modality,
             int(rng.integers(1 << 40)),
             config=self.config,

@@ -118,6 +118,18 @@ class TwinPool:
         """Scanners that only validation sees."""
         return self.scanners[self.plan.training_scanners :]
 
+    def draw(self, rng: np.random.Generator) -> tuple[Scanner, Scanner, str]:
+        """Draw source, target and modality of a pair for training."""
+        scanners = self.training_scanners
+        first, second = rng.choice(len(scanners), 2, replace=False)
+        return scanners[first], scanners[second], str(rng.choice(self.plan.modalities))
+
+    def draw_unseen(self, rng: np.random.Generator, number: int) -> tuple[Scanner, Scanner, str]:
+        """Draw those of the pair of this number for validation; modalities in turn."""
+        first, second = rng.choice(len(self.validation_scanners), 2, replace=False)
+        modality = self.plan.modalities[number % len(self.plan.modalities)]
+        return self.validation_scanners[first], self.validation_scanners[second], modality
+
 
 @dataclass(frozen=True)
 class Batch:

@@ -24,7 +24,13 @@ from bids_harmony.training.pretrain import TwinLoss
 VOXEL_MM = 6.0
 GRID = reference_grid(VOXEL_MM)
 QUICK = TrainingSettings(
-    start=False, twin_steps=4, adapt_steps=2, twin_people=2, twin_scanners=3, batch=4
+    start=False,
+    twin_steps=4,
+    adapt_steps=2,
+    twin_people=2,
+    twin_scanners=3,
+    batch=4,
+    own_twins=0.0,
 )
 
 
@@ -131,6 +137,18 @@ def test_adaptation_is_reported_and_a_worse_one_thrown_away(scans, settings, tmp
         assert torch.equal(value, second.network.state_dict()[name])
 
 
+def test_twins_of_the_own_sites_are_trained_on_and_told(scans, settings, tmp_path):
+    asked = replace(QUICK, own_twins=1.0, adapt_steps=0)
+    told = train_model(scans, replace(settings, training=asked), tmp_path)["twins"]
+    assert [(f["site"], f["modality"]) for f in told["fits"]] == [("COI", "T1w")] * 3 + [
+        ("GE", "T1w")
+    ] * 3
+    assert told["own_unseen"]["pairs"] == 8 and told["own_unseen"] != told["unseen"]
+    assert told["own_unseen"]["closed_form"] < told["own_unseen"]["raw"]
+    none = train_model(scans, replace(settings, training=QUICK), tmp_path / "none")["twins"]
+    assert none["fits"] == [] and none["own_unseen"] is None
+
+
 def test_without_twins_a_model_is_profiles_and_adaptation(scans, settings, tmp_path):
     extra = train_model(scans, replace(settings, training=replace(QUICK, twin_steps=0)), tmp_path)
     assert extra["twins"]["unseen"] is None and extra["adaptation"]["done"]
@@ -146,7 +164,7 @@ def test_twins_are_trained_with_the_weights_of_the_settings_and_a_persons_contra
     def stop(*_, loss, **__):
         raise Stop(loss)
 
-    monkeypatch.setattr("bids_harmony.training.adapt.pretrain", stop)
+    monkeypatch.setattr("bids_harmony.training.twin_stage.pretrain", stop)
     asked = replace(QUICK, twin_absolute=2.0, twin_squared=3.0)
     with pytest.raises(Stop) as found:
         train_model(scans, replace(settings, training=asked), tmp_path)

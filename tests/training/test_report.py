@@ -7,7 +7,10 @@ from matplotlib.image import imread
 from bids_harmony.training.report import write_training_report
 from bids_harmony.training.training_log import TrainingLog
 
-TWINS = {"steps": 40, "before": {"network": 0.05}, "unseen": {"network": 0.04}, "kept": True}
+TWINS = {
+    "steps": 40, "before": {"network": 0.05}, "unseen": {"network": 0.04}, "kept": True,
+    "own_before": {"network": 0.06}, "own_unseen": {"network": 0.03},
+}  # fmt: skip
 ADAPTATION = {
     "done": True, "kept": False, "reason": "held-out loss 0.3000 -> 0.3100", "steps": 20,
     "held_out_before": 0.3, "held_out_after": 0.31,
@@ -18,7 +21,9 @@ def test_validation_before_and_after_and_what_was_kept(tmp_path):
     profiles = [{"site": "A", "modality": "T1w", "scans": ["sub-01_T1w", "sub-02_T1w"]}]
     made = {"version": "1", "twins": TWINS, "adaptation": ADAPTATION, "banks": profiles}
     text = write_training_report(tmp_path, made).read_text()
-    assert "| synthetic twins | 40 | RMSE on unseen twins | 0.0500 | 0.0400 | yes |" in text
+    twins = "| synthetic twins | 40 | RMSE on unseen twins "
+    assert f"{twins}of the own sites | 0.0600 | 0.0300 | yes |" in text
+    assert f"{twins}of any scanners | 0.0500 | 0.0400 | yes |" in text
     assert "| 0.3000 | 0.3100 | no | held-out loss 0.3000 -> 0.3100 |" in text
     assert "| A | T1w | sub-01_T1w, sub-02_T1w |" in text
     assert "not for diagnosis" in text and "training.png" not in text
