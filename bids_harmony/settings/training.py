@@ -78,7 +78,8 @@ class TrainingSettings:
 
     # --- second stage: unpaired scans of this dataset. After twins, or from the shipped weights,
     # an adaptation that is kept only if validation gets better; without either the whole training.
-    adapt_steps: int = _setting(100, "steps of adaptation to this dataset's sites {default}")
+    # From the shipped weights it gained nothing: the closed form has done what its losses ask for.
+    adapt_steps: int = _setting(0, "steps on this dataset's unpaired scans {default}")
     # An epoch: each source slice once.
     epochs: int = _setting(0, "the same in epochs, where above 0 {default}")
     # Of Adam; the fusion logits take ten times as much. Authors' repository, as the two weights.

@@ -1,4 +1,4 @@
-"""The level train: twins first, then the dataset's own scans, then the model folder."""
+"""The level train: twins first, then the dataset's own scans if asked, then the model folder."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from torch import nn
 
+from bids_harmony.settings import TrainingSettings
 from bids_harmony.training import twin_stage
 from bids_harmony.training.own_sites import OwnTwins
 from bids_harmony.training.pretrain import TwinScore
@@ -14,7 +15,10 @@ from bids_harmony.training.twins import TwinPlan, TwinPool
 
 POOL = TwinPool(TwinPlan(), None, (), (), (), {})
 OWN = OwnTwins(TwinPlan(), None, (), (), (), {}, {}, 1.0, None)
-RUN = SimpleNamespace(use_closed_form=True)
+RUN = SimpleNamespace(
+    use_closed_form=True, folder=None, fingerprint="", ranks=None,
+    settings=SimpleNamespace(training=TrainingSettings(), random_seed=0),
+)  # fmt: skip
 
 
 def score(network):
@@ -29,14 +33,14 @@ def stage(monkeypatch):
         network = nn.Linear(1, 1, bias=False)
         nn.init.ones_(network.weight)
 
-        def pretrain(network, *_):
+        def pretrain(network, *_, **__):
             nn.init.constant_(network.weight, 2.0)
             return TrainingResult(5, 5, float("nan"), None)
 
         def scored(network, of, **_):
             return score((own if of is OWN else any_scanners)[int(network.weight) - 1])
 
-        monkeypatch.setattr(twin_stage, "_pretrain", pretrain)
+        monkeypatch.setattr(twin_stage, "pretrain", pretrain)
         monkeypatch.setattr(twin_stage, "score_twins", scored)
         return twin_stage.train_on_twins(network, pool, RUN, started), float(
             network.weight.detach()
