@@ -14,7 +14,6 @@ Array = np.ndarray
 
 #: An unsharp mask works on detail finer than this, in voxels.
 _UNSHARP_VOXELS = 1.0
-_GAIN_GRID = 24
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class FileEffects:
     unsharp : float
         Strength of the vendor's filter on the finished image; 0 is none.
     saturation : float
-        Largest value that the file can hold, over white matter's; 0 is no limit.
+        Largest value that the file can hold, over the brightest tissue's; 0 is no limit.
     bits : int
         Whole numbers up to 2 to this power, from 0 to the largest value; 0 is exact.
     per_slice : bool
@@ -48,14 +47,6 @@ class FileEffects:
     saturation: float = 0.0
     bits: int = 0
     per_slice: bool = False
-
-    def noise_gain(self) -> tuple[float, float]:
-        """Give what filters make of white noise: its variance, and half that of its steps."""
-        axes = np.ix_(*[np.fft.fftfreq(_GAIN_GRID)] * 3)
-        blur = np.exp(-2 * np.square(np.pi * _UNSHARP_VOXELS) * sum(f**2 for f in axes))
-        power = np.square(_held(axes, self) * (1 + self.unsharp * (1 - blur)))
-        steps = [float((power * (1 - np.cos(2 * np.pi * f))).mean()) for f in axes]
-        return float(power.mean()), float(np.mean(steps))
 
 
 def filtered(image: Array, effects: FileEffects) -> Array:
@@ -97,15 +88,15 @@ def _held(axes: tuple[Array, ...], effects: FileEffects) -> Array:
     return held
 
 
-def stored(image: Array, white: float, effects: FileEffects) -> Array:
+def stored(image: Array, bright: float, effects: FileEffects) -> Array:
     """Clip and round an image as its file does.
 
     Parameters
     ----------
     image : (X, Y, Z) float32
         Not negative; slices are across the last axis.
-    white : float
-        White matter's value, in the units of the image.
+    bright : float
+        The brightest tissue's value, in the units of the image.
     effects : FileEffects
 
     Returns
@@ -114,7 +105,7 @@ def stored(image: Array, white: float, effects: FileEffects) -> Array:
         In the same units.
     """
     if effects.saturation:
-        image = np.minimum(image, np.float32(effects.saturation * white))
+        image = np.minimum(image, np.float32(effects.saturation * bright))
     if effects.bits:
         largest = image.max(axis=(0, 1) if effects.per_slice else None, keepdims=True)
         step = np.maximum(largest, np.finfo(np.float32).tiny) / np.float32(2**effects.bits - 1)

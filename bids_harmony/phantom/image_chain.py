@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from bids_harmony.imaging.legendre import legendre_products
 
-__all__ = ["bias_field", "sharpen", "thicken"]
+__all__ = ["Detail", "bias_field", "sharpen", "thicken"]
 
 Array = np.ndarray
 
 #: Full width at half maximum of a Gaussian, in standard deviations.
 _FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
+
+
+@dataclass(frozen=True)
+class Detail:
+    """Noise, sharpness and slices of one modality's scans.
+
+    Attributes
+    ----------
+    noise, sharpness_mm, thick_mm : float
+        As in `scanner.Scanner`.
+    """
+
+    noise: float
+    sharpness_mm: float
+    thick_mm: float = 0.0
 
 
 def bias_field(grid_shape: tuple[int, int, int], mask: Array, seed: list[int]) -> Array:

@@ -15,7 +15,7 @@ import numpy as np
 from bids_harmony.imaging.legendre import log_field as field_of
 from bids_harmony.phantom.anatomy import TISSUES, Anatomy, Tissue, fibre_directions
 from bids_harmony.phantom.file_effects import FileEffects, filtered, stored
-from bids_harmony.phantom.image_chain import bias_field, sharpen, thicken
+from bids_harmony.phantom.image_chain import Detail, bias_field, sharpen, thicken
 from bids_harmony.phantom.relaxation import relaxation_factors
 from bids_harmony.phantom.sequences import Sequence
 
@@ -64,6 +64,8 @@ class Scanner:
     mean_field : tuple of float
         Coefficients of the site's mean log-field (`imaging.legendre.log_field`); empty to draw its
         shape from `bias_seed`.
+    details : mapping of modality to Detail
+        Noise, sharpness and slices of modalities in which they differ from those above.
     """
 
     site: str
@@ -86,6 +88,12 @@ class Scanner:
     effects: FileEffects | None = None
     measured_relaxation: bool = False
     mean_field: tuple[float, ...] = ()
+    details: Mapping[str, Detail] = field(default_factory=dict)
+
+    def detail(self, modality: str) -> Detail:
+        """Noise, sharpness and slices of a modality's scans."""
+        own = Detail(self.noise, self.sharpness_mm, self.thick_mm)
+        return self.details.get(modality, own)
 
     def relaxation(self, tissue: str) -> tuple[float, float]:
         """T1 and T2 of a tissue at this field strength, over those at 3 T."""
@@ -103,9 +111,6 @@ class Scanner:
 
 def _t1w(kind: str, tr: float, te: float, ti: float, flip: float) -> Sequence:
     return Sequence(kind, tr, te, ti, flip)
-
-
-#: Twelve sites in the manner of the vendors; parameters are round numbers, not any real protocol.
 
 
 #: Twelve sites in the manner of the vendors; parameters are round numbers, not any real protocol.
@@ -305,8 +310,9 @@ def acquire(
     image = np.zeros(shape, dtype=np.float32)
     gamma = 1.0 if sequence.kind == "epi" else scanner.gamma
     image[mask] = np.power(np.maximum(signal / unit, 0), gamma)
-    image = sharpen(image, scanner.sharpness_mm, anatomy.grid.voxel_mm)
-    image = thicken(image, scanner.thick_mm, scanner.thick_axis, anatomy.grid.voxel_mm)
+    detail = scanner.detail(modality)
+    image = sharpen(image, detail.sharpness_mm, anatomy.grid.voxel_mm)
+    image = thicken(image, detail.thick_mm, scanner.thick_axis, anatomy.grid.voxel_mm)
     image[~mask] = 0
 
     if scanner.mean_field:
@@ -320,7 +326,7 @@ def acquire(
     if noise:
         rng = np.random.default_rng([scan_seed, scanner.bias_seed, 1])
         # Smaller voxels are noisier, but a site's noise level is stated for its own voxel size.
-        sigma = np.float32(scanner.noise)
+        sigma = np.float32(detail.noise)
         real = values + sigma * rng.standard_normal(values.shape, dtype=np.float32)
         imaginary = sigma * rng.standard_normal(values.shape, dtype=np.float32)
         values = np.hypot(real, imaginary)
@@ -330,7 +336,8 @@ def acquire(
         image[mask] = values
         image = filtered(image, effects)
         image[~mask] = 0
-        image = stored(image, 1.0, effects)
+        bright = max(scanner.signal_of(tissue, modality) for tissue in TISSUES) / unit
+        image = stored(image, bright**gamma, effects)
         values = image[mask]
     image[mask] = scanner.gain * values
     return image

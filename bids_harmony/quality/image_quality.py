@@ -62,7 +62,12 @@ QUALITY_MEASURES = tuple(f.name for f in fields(ImageQuality))
 
 
 def image_quality(
-    data: NDArray, mask: NDArray[np.bool_], fractions: NDArray, voxel_mm: float
+    data: NDArray,
+    mask: NDArray[np.bool_],
+    fractions: NDArray,
+    voxel_mm: float,
+    *,
+    field: NDArray | None = None,
 ) -> ImageQuality:
     """Measure one scan.
 
@@ -76,6 +81,8 @@ def image_quality(
         Grey matter, white matter and CSF, 0 to 1.
     voxel_mm : float
         Edge of the isotropic voxels.
+    field : (X, Y, Z) float, optional
+        The receive field, where it is known; `smooth_field` estimates it otherwise.
 
     Returns
     -------
@@ -86,7 +93,8 @@ def image_quality(
     DataError
         A tissue has no voxel, or white matter no signal.
     """
-    field = smooth_field(data, mask, voxel_mm)
+    if field is None:
+        field = smooth_field(data, mask, voxel_mm)
     low, middle, high = (float(v) for v in np.percentile(field[mask], [5, 50, 95]))
     corrected = data / field
     medians = []

@@ -7,7 +7,7 @@ import pytest
 
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.phantom.anatomy import make_anatomy
-from bids_harmony.phantom.image_chain import bias_field
+from bids_harmony.phantom.image_chain import Detail, bias_field
 from bids_harmony.phantom.random_scanner import random_scanner
 from bids_harmony.phantom.scanner import SITES, acquire, without_fields
 from bids_harmony.phantom.sequences import Sequence
@@ -121,6 +121,18 @@ def test_without_fields_nothing_depends_on_place(person):
     assert white.std() < 0.01 * white.mean()
     assert fielded[person.fractions[1] > 0.995].std() > 0.1 * white.mean()
     assert scanner.sequences == SITES["GE"].sequences and scanner.gamma == SITES["GE"].gamma
+
+
+def test_a_modality_may_have_noise_sharpness_and_slices_of_its_own(person):
+    plain = without_fields(replace(SITES["COI"], noise=0.0, sharpness_mm=0.0))
+    own = replace(plain, details={"T2w": Detail(0.1, 0.8, 4.0)})
+    same = (acquire(person, s, "T1w", scan_seed=1) for s in (plain, own))
+    np.testing.assert_array_equal(*same)
+    expected = replace(plain, noise=0.1, sharpness_mm=0.8, thick_mm=4.0)
+    scans = (acquire(person, s, "T2w", scan_seed=1) for s in (expected, own))
+    np.testing.assert_array_equal(*scans)
+    changed = acquire(person, plain, "T2w", scan_seed=1)
+    assert not np.array_equal(changed, acquire(person, own, "T2w", scan_seed=1))
 
 
 def test_random_scanners_are_reproducible_and_differ():
