@@ -158,23 +158,14 @@ class _Build:
         self.process.wait()
 
 
-def measure(
-    builds: dict[str, _Build], repeats: int, steps: int, curve: list[int], seeds: list[int]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of speed and of the curve, both builds by turns."""
+def measure(builds: dict[str, _Build], repeats: int, steps: int) -> list[dict[str, Any]]:
+    """Rows of speed, medians; both builds by turns."""
     made: dict[str, list[dict[str, Any]]] = {name: [] for name in builds}
     for repeat in range(repeats):
         for name, build in builds.items():
             found = build.train(seed=repeat, steps=steps, score=False)
             made[name].append(found)
             print(f"{name:7s} {found['steps_per_second']:6.2f} steps/s", flush=True)
-    points = []
-    for count in curve:
-        for seed in seeds:
-            for name, build in builds.items():
-                found = build.train(seed=seed, steps=count, score=True)
-                points.append({"build": name, "steps": count, "seed": seed} | found)
-                print(f"{name:7s} {count:5d} steps, seed {seed}: {found['rmse']:.5f}", flush=True)
     rows = []
     for name, found in made.items():
         every = {key: [one[key] for one in found] for key in found[0]}
@@ -190,7 +181,21 @@ def measure(
         done = row["steps_per_second"] * now["gflop_per_step"]
         row["gflop_s"] = round(done, 1)
         row["share_of_bf16_convolutions"] = round(done / now["convolution_gflop_s"], 3)
-    return rows, points
+    return rows
+
+
+def curve_points(
+    builds: dict[str, _Build], curve: list[int], seeds: list[int]
+) -> list[dict[str, Any]]:
+    """Errors after so many steps; both builds by turns."""
+    points = []
+    for count in curve:
+        for seed in seeds:
+            for name, build in builds.items():
+                found = build.train(seed=seed, steps=count, score=True)
+                points.append({"build": name, "steps": count, "seed": seed} | found)
+                print(f"{name:7s} {count:5d} steps, seed {seed}: {found['rmse']:.5f}", flush=True)
+    return points
 
 
 def curve_rows(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -228,7 +233,8 @@ def main() -> None:
     load = os.getloadavg()
     builds = {name: _Build(name, python) for name, python in
               (("before", options.build), ("now", sys.executable))}  # fmt: skip
-    rows, points = measure(builds, options.repeats, options.steps, options.curve, options.seeds)
+    rows = measure(builds, options.repeats, options.steps)
+    points = curve_points(builds, options.curve, options.seeds)
     for build in builds.values():
         build.close()
     about = provenance(PACKAGES)
