@@ -41,6 +41,7 @@ def _row(scanner: Scanner) -> dict[str, str]:
     numbers = {
         "field_tesla": scanner.field_tesla,
         "bias_log_sd": scanner.bias_log_sd,
+        "bias_seed": scanner.bias_seed,
         "flip_spread": scanner.flip_spread,
         "gamma": scanner.gamma,
         "noise": scanner.noise,
@@ -63,4 +64,4 @@ def _row(scanner: Scanner) -> dict[str, str]:
             if f.name != "matrix"
         },
     }
-    return {"kind": t1w.kind, **{name: f"{value:.5g}" for name, value in numbers.items()}}
+    return {"kind": t1w.kind, **{name: f"{value:.6g}" for name, value in numbers.items()}}

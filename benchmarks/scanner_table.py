@@ -109,9 +109,7 @@ def main() -> None:
             ):
                 searches[i] = found
     _report(options.rounds, searches)
-    # The last step is not simulated again here: `scanner_fit` does, with another man.
-    last = [s.best[1] if s.best[0] <= 1 else _step(s)[0] for s in searches]
-    write_rows(last)
+    write_rows([s.best[1] for s in searches])
 
 
 @lru_cache(maxsize=2)
@@ -269,8 +267,8 @@ def _slopes(searches: list[Search]) -> Array:
     return slopes
 
 
-def _step(search: Search) -> tuple[Scanner, Array]:
-    """One Newton's step."""
+def _stepped(search: Search) -> Search:
+    """One Newton's step, and what came of it."""
     missing = _even(search.wanted) - _even(search.shown)
     # Every measure counts by how near it has to be.
     at = _even(search.wanted)
@@ -278,12 +276,7 @@ def _step(search: Search) -> tuple[Scanner, Array]:
     weighed = search.slopes / near[:, None]
     step = np.linalg.solve(weighed.T @ weighed + 1e-2 * np.eye(9), weighed.T @ (missing / near))
     step = np.clip(step, -_FARTHEST_STEPS, _FARTHEST_STEPS)
-    return _turn(search.scanner, search.turned + step * _STEP, None)
-
-
-def _stepped(search: Search) -> Search:
-    """What came of a step."""
-    scanner, turned = _step(search)
+    scanner, turned = _turn(search.scanner, search.turned + step * _STEP, None)
     shown = _all_measures(scanner, search.seed)
     moved = (turned - search.turned) / _STEP
     change = _even(shown) - _even(search.shown)

@@ -48,14 +48,14 @@ def real_scanner(seed: int) -> Scanner:
     seed : int
         The same seed gives the same scanner. Consecutive seeds take consecutive rows of the table,
         so that as many as it has rows cover the distribution; those that share a row share
-        contrast, noise, sharpness and what the file holds.
+        contrast, noise, sharpness, the site's field and what the file holds.
 
     Returns
     -------
     Scanner
         T1w and T2w as the tables have them; FLAIR, of which no table tells contrasts, with the
         noise and sharpness of T1w and nulled CSF; echo-planar sequences as `random_scanner` has
-        them. Gain, shape of the field and thickness of slices of T2w and FLAIR are drawn.
+        them. Gain, share of the scan in the field and slices of T2w and FLAIR are drawn.
     """
     rows = scanner_rows()
     return scanner_of(rows[seed % len(rows)], seed)
@@ -87,6 +87,7 @@ def scanner_of(row: Mapping[str, str], seed: int) -> Scanner:
         measured_relaxation=True,
         sequences=sequences,
         bias_log_sd=number["bias_log_sd"],
+        bias_seed=int(number["bias_seed"]),
         scan_bias=float(rng.uniform(0.05, 0.25)),
         flip_spread=number["flip_spread"],
         noise=noise,
