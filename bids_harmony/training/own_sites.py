@@ -7,6 +7,7 @@ people, so that the truth is known.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -29,13 +30,18 @@ from bids_harmony.training.fitted_scanners import (
 )
 from bids_harmony.training.twins import TwinPool
 
-__all__ = ["OwnTwins", "fit_sites", "own_twins"]
+__all__ = ["MOST_BADNESS", "OwnTwins", "fit_sites", "own_twins"]
+
+_LOGGER = logging.getLogger(__name__)
 
 #: Seeds of the people whom fitted scanners scan start here: nobody trains or validates.
 _PEOPLE = 9_000_000
 _FITTED_PEOPLE = 2
 #: Scanners fitted to a site. The last is for validation.
 _SCANNERS = 3
+#: A site whose fits miss it by more (`FittedScanner.badness`) has no twins: they would teach what
+#: is not so. Good fits have 1 to 6.
+MOST_BADNESS = 20.0
 
 Fits = Mapping[tuple[str, str], tuple[FittedScanner, ...]]
 
@@ -124,7 +130,7 @@ def fit_sites(
     Returns
     -------
     mapping of (site, modality) to tuple of FittedScanner
-        Of modalities that can be simulated.
+        Of modalities that can be simulated, and of sites that simulated scanners are like.
     """
     people: list[Anatomy] = [
         # Nobody in particular: what a site shows is to be the scanner's.
@@ -144,7 +150,15 @@ def fit_sites(
     with ThreadPoolExecutor(max_workers=threads) as workers:
         made = workers.map(fit, wanted)
         fitted = list(tqdm(made, "sites fitted", len(wanted), unit="site", disable=None))
-    return dict(zip(wanted, fitted, strict=True))
+    found = dict(zip(wanted, fitted, strict=True))
+    for (site, modality), fits in found.items():
+        if max(fit.badness for fit in fits) > MOST_BADNESS:
+            _LOGGER.warning("no simulated scanner is like %s %s: no twins of it", site, modality)
+    return {
+        key: fits
+        for key, fits in found.items()
+        if max(fit.badness for fit in fits) <= MOST_BADNESS
+    }
 
 
 def own_twins(

@@ -61,6 +61,15 @@ def test_every_site_is_fitted_and_threads_change_nothing(fits, scans, profiles):
     assert max(abs(fit.contrasts[0]) for own in fits.values() for fit in own) < 0.05
 
 
+def test_a_site_that_no_scanner_is_like_has_no_twins(scans, profiles, caplog):
+    odd = profiles["GE", "T1w"]
+    # Grey matter far brighter than white in T1w, as no sequence of that name shows it.
+    profile = replace(odd, tissue_means=odd.tissue_means * [4.0, 1.0, 1.0])
+    key = ("GE", "T1w")
+    assert key not in fit_sites({key: profile}, scans, GRID, seed=1)
+    assert "no simulated scanner is like GE T1w" in caplog.text
+
+
 def test_pairs_lead_from_any_site_to_the_target_and_never_to_themselves(pool, profiles, fits):
     own = own_twins(pool, profiles, fits, share=1.0, target="GE")
     assert own.modalities == ["T1w"]
