@@ -17,8 +17,8 @@ __all__ = ["TwinStream"]
 Array = np.ndarray
 
 #: A new pair costs as much as several steps. Its slices come back later, among those of others:
-#: with eight slices a step, each is seen once or twice.
-_STEPS_PER_PAIR = 12
+#: with eight slices a step, each is seen about once.
+_STEPS_PER_PAIR = 8
 #: Pairs that wait before the first step.
 FIRST_PAIRS = 32
 #: What kept pairs may take: some 390 brains at 2 mm, 49 at 1 mm.

@@ -90,7 +90,7 @@ def test_old_pairs_are_let_go(pool, monkeypatch):
     source = stream(pool)
     for step in range(25):
         source.part(step)
-    assert sorted(source.pairs) == [2, 3, 4]
+    assert sorted(source.pairs) == [3, 4, 5]
 
 
 def test_a_preset_without_maps_gets_none(pool):
