@@ -11,6 +11,7 @@ from bids_harmony.methods.closed_form import low_order_fit, ratio_field, relativ
 from bids_harmony.methods.tissue_form import match_tissues, relate_tissues
 from bids_harmony.sites.difference import SiteDifference, compare_sites
 from bids_harmony.sites.image_profile import ImageProfile
+from bids_harmony.sites.same_head import same_head
 from bids_harmony.sites.tissue_profile import tissue_profile
 
 __all__ = ["closed_form", "low_order_form", "ratio_matched", "site_evidence", "tissue_match"]
@@ -21,7 +22,12 @@ Array = np.ndarray
 @lru_cache(maxsize=64)
 def site_evidence(source: ImageProfile, target: ImageProfile) -> SiteDifference:
     """The difference of two sites and how well it is known, `sites.difference.compare_sites`."""
-    return compare_sites(source.scan_measures, target.scan_measures, target.modality)
+    return compare_sites(
+        source.scan_measures,
+        target.scan_measures,
+        target.modality,
+        same_person=same_head(source, target),
+    )
 
 
 def closed_form(
@@ -52,6 +58,7 @@ def closed_form(
         target.scan_measures,
         site_evidence(source, target),
         target.modality,
+        voxel_mm,
     )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from bids_harmony.imaging.legendre import log_field
+from bids_harmony.imaging.sharpness import blur_edges
 from bids_harmony.sites.contrast_law import deviation_gain
 from bids_harmony.sites.difference import SiteDifference
 from bids_harmony.sites.scan_measures import ScanMeasures
@@ -30,7 +31,9 @@ _END_SLOPES = (0.25, 2.0)
 #: Most that `relate_tissues` may stretch or squeeze contrast, relative to the gain: between
 #: tissues, whose contrast several people of both sites show; beyond the brightest, where no tissue
 #: says anything; and everywhere, where one or two people show a site.
-_KNOWN, _UNKNOWN, _UNSUPPORTED = 3.0, 1.25, 1.1
+_KNOWN, _UNKNOWN, _UNSUPPORTED = 3.0, 1.25, 1.5
+#: Most that the bend may stretch or squeeze on top of that.
+_BENT = 2.5
 #: Standard deviation of the logarithm of a slope between tissues, over pairs of scanners.
 _LOG_SLOPE_SD = 0.5
 #: A scan whose log contrast is farther than this from its site's was not segmented well: beyond
@@ -69,12 +72,15 @@ def relate_tissues(
     target: ScanMeasures,
     difference: SiteDifference,
     modality: str,
+    voxel_mm: float,
 ) -> Array:
     """Apply the difference of two sites to a scan; the person's own deviation stays.
 
     The scanner's share of the scan's field goes out. Intensities are mapped piecewise linearly
-    from the scan's own tissues to what these would be at the target (`goal_means`). The sites'
-    mean field is exchanged. The whole change is scaled by the probability that the sites differ.
+    from the scan's own tissues to what these would be at the target (`goal_means`), and bent
+    between and beyond them as the sites differ (`Bend`). Where the target is smoother, the scan is
+    blurred. The sites' mean field is exchanged. The whole change is scaled by the probability that
+    the sites differ.
 
     Parameters
     ----------
@@ -87,6 +93,8 @@ def relate_tissues(
     difference : SiteDifference
         Of the two.
     modality : str
+    voxel_mm : float
+        Spacing of the reference grid.
 
     Returns
     -------
@@ -98,8 +106,17 @@ def relate_tissues(
     flat = data * np.exp(-log_field(leaves, data.shape))
     start, goal = goal_means(own.means, source, target, difference, modality)
     gain = float(goal[1] / start[1])
-    anchors = _anchors(start, goal, _slopes(gain, _KNOWN, difference.support))
-    mapped = _piecewise(flat, anchors, _slopes(gain, _UNKNOWN, difference.support))
+    support, bend = difference.support, difference.bend
+    # Where the sites show tissues in another order, no line through all of them is increasing.
+    used = list(bend.tissues) if bend is not None and len(bend.tissues) == 1 else [0, 1, 2]
+    anchors = _anchors(start[used], goal[used], _slopes(gain, _KNOWN, support))
+    mapped = _piecewise(flat, anchors, _slopes(gain, _UNKNOWN, support))
+    if bend is not None:
+        there = np.interp(start, *anchors)
+        bounds = _slopes(1, _BENT, support), _slopes(1, _UNKNOWN, support)
+        mapped = bend.apply(mapped, there, *bounds)
+    # Sharpening is left to the network: undoing a blur made noise stronger, and every score worse.
+    mapped = blur_edges(mapped, mask, np.maximum(difference.blur, 0), voxel_mm)
     result = _in_field(mapped, site_field + difference.field, mask)
     share = np.float32(difference.probability)
     return np.where(mask, data + share * (result - data), 0).astype(np.float32)
@@ -162,7 +179,8 @@ def _from_contrasts(white: float, logs: Array) -> Array:
 
 def _slopes(gain: float, most: float, support: float) -> tuple[float, float]:
     """Bounds of the map's slope, between those of no support and `most`."""
-    stretch = _UNSUPPORTED * (most / _UNSUPPORTED) ** support
+    least = min(_UNSUPPORTED, most)
+    stretch = least * (most / least) ** support
     return gain / stretch, gain * stretch
 
 

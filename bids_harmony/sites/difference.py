@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -11,9 +10,16 @@ import numpy as np
 
 from bids_harmony.imaging.legendre import FIELD_DEGREES, log_field
 from bids_harmony.imaging.reference import reference_grid, reference_tissues
+from bids_harmony.sites.curve_difference import Bend, curve_difference
 from bids_harmony.sites.priors import MEASURES, Prior, prior_of
-from bids_harmony.sites.random_effects import Difference, mean_per_person, site_difference
+from bids_harmony.sites.random_effects import (
+    Difference,
+    mean_per_person,
+    site_difference,
+    widening,
+)
 from bids_harmony.sites.scan_measures import ScanMeasures
+from bids_harmony.sites.sharpness_difference import sharpness_difference
 
 __all__ = ["SiteDifference", "compare_sites", "field_rms", "scan_field_rms"]
 
@@ -33,6 +39,9 @@ _SLOPE_RESIDUALS = 2.0
 #: counts for so many people.
 _FIELD_RMS, _ANATOMY_RMS, _FIELD_PEOPLE = 0.040, 0.022, 4
 _COARSE_MM = 4.0
+#: Where one person stands for both sites, so much of the scatter between repeats is left: what is
+#: asked for is the difference of these very scans.
+_SAME_PERSON = 0.5
 #: People of the site that is known worse.
 _TOO_FEW, _ENOUGH = 2, 5
 
@@ -66,6 +75,12 @@ class SiteDifference:
     separation : tuple of float
         Of each covariate, difference of the sites' means in pooled standard deviations within
         sites; infinite where it does not vary within them.
+    blur : (3,) float64
+        Variance to add to the blur along each axis, mm^2, of two scanners; negative to take away.
+    bend : Bend, optional
+        How intensities differ beyond the tissues' means; None where it is not known.
+    same_person : bool
+        One person stands for both sites: what the person differs in from others cancels.
     """
 
     probability: float
@@ -78,20 +93,28 @@ class SiteDifference:
     people: tuple[int, int]
     covariates: tuple[str, ...]
     separation: tuple[float, ...]
+    blur: Array
+    bend: Bend | None = None
+    same_person: bool = False
 
     @property
     def support(self) -> float:
         """How far the people seen can tell a scanner's contrast from their own, 0 to 1.
 
         One or two people may be ill, or segmented badly, and nobody there would contradict them:
-        0. Five of either site and more: 1.
+        0. Five of either site and more, or one person who was at both: 1.
         """
-        return float(np.clip((min(self.people) - _TOO_FEW) / (_ENOUGH - _TOO_FEW), 0, 1))
+        return float(np.clip((self._worth - _TOO_FEW) / (_ENOUGH - _TOO_FEW), 0, 1))
 
     @property
     def condition_share(self) -> float:
         """How much of the way to the target's condition the evidence supports, 0 to 1."""
-        return self.probability * float(np.clip(min(self.people) / _ENOUGH, 0, 1))
+        return self.probability * float(np.clip(self._worth / _ENOUGH, 0, 1))
+
+    @property
+    def _worth(self) -> int:
+        """As many people of the site that is known worse."""
+        return _ENOUGH if self.same_person else min(self.people)
 
     def for_sidecar(self) -> dict[str, Any]:
         """Numbers for people: how well the sites are known and what was shrunk by how much."""
@@ -118,6 +141,8 @@ class SiteDifference:
             },
             "Contrasts": contrast,
             "ScanFieldShare": round(self.scan_field, 4),
+            "BlurVarianceDifference": [round(float(v) * self.probability, 3) for v in self.blur],
+            "SamePerson": self.same_person,
             "Covariates": {
                 name: _finite(apart)
                 for name, apart in zip(self.covariates, self.separation, strict=True)
@@ -125,13 +150,17 @@ class SiteDifference:
         }
 
 
-def compare_sites(source: ScanMeasures, target: ScanMeasures, modality: str) -> SiteDifference:
+def compare_sites(
+    source: ScanMeasures, target: ScanMeasures, modality: str, *, same_person: bool = False
+) -> SiteDifference:
     """Estimate the difference of two sites from single scans of both.
 
     Parameters
     ----------
     source, target : ScanMeasures
     modality : str
+    same_person : bool
+        Both sites are known from scans of one and the same person.
 
     Returns
     -------
@@ -148,7 +177,7 @@ def compare_sites(source: ScanMeasures, target: ScanMeasures, modality: str) -> 
             own[:, column],
             other[:, column],
             between_sites_sd=wider * prior.between_sites_sd,
-            residual_sd=prior.residual_sd,
+            residual_sd=_SAME_PERSON * prior.repeat_sd if same_person else prior.residual_sd,
             prior_people=prior.people,
             source_covariates=x_own if adjusted else None,
             target_covariates=x_other if adjusted else None,
@@ -167,7 +196,7 @@ def compare_sites(source: ScanMeasures, target: ScanMeasures, modality: str) -> 
     )
     wider = np.ones(len(priors))
     for part in (of_contrasts, of_field, of_detail):
-        wider[part] = _wider(found[part], priors[part])
+        wider[part] = widening(found[part], [p.between_sites_sd for p in priors[part]])
     found = [
         differ(column, prior, adjusted=column < of_contrasts.stop, wider=float(wider[column]))
         for column, prior in enumerate(priors)
@@ -191,21 +220,10 @@ def compare_sites(source: ScanMeasures, target: ScanMeasures, modality: str) -> 
         people=(len(own_people), len(other_people)),
         covariates=names,
         separation=tuple(float(v) for v in _separation(x_own, x_other)),
+        blur=sharpness_difference(source, target, modality, same_person=same_person),
+        bend=curve_difference(source, target, modality, same_person=same_person),
+        same_person=same_person,
     )
-
-
-def _wider(found: Sequence[Difference], priors: Sequence[Prior]) -> float:
-    """How much more than most two scanners these two differ, from all measures of a part.
-
-    The prior of each measure is widened by it: an unusual scanner is not pulled to the usual ones
-    (empirical Bayes by the method of moments, as ComBat's over its measures).
-    """
-    expected = [
-        2 * prior.between_sites_sd**2 + min(own.standard_error, 1.0) ** 2
-        for own, prior in zip(found, priors, strict=True)
-    ]
-    ratios = [own.raw**2 / e for own, e in zip(found, expected, strict=True)]
-    return max(sum(ratios) / len(ratios), 1.0) ** 0.5
 
 
 def _probability(log_odds: float) -> float:

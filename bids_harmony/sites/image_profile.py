@@ -203,6 +203,8 @@ def build_profile(
         fields=np.stack([profile.field for profile in profiles]),
         detail=np.stack([mean_detail(detail) for detail in details]),
         covariates={k: np.asarray(v, np.float64) for k, v in (covariates or {}).items()},
+        curves=np.stack([np.asarray(profile.curve) for profile in profiles]),
+        blur=np.stack([np.asarray(profile.blur) for profile in profiles]),
     )
     return ImageProfile(
         site=site,

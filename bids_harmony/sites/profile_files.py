@@ -49,6 +49,8 @@ _STORED = {
     "field": np.float64,
 }
 _OF_SCANS = ("means", "fields", "detail")
+#: Profiles of earlier versions have none of these.
+_MORE_OF_SCANS = ("curves", "blur")
 
 
 def write_profiles(folder: Path, profiles: Iterable[ImageProfile], voxel_mm: float) -> None:
@@ -174,6 +176,8 @@ def profile_digest(profile: ImageProfile) -> str:
 
 def _measures_tensors(measures: ScanMeasures) -> dict[str, np.ndarray]:
     arrays = {name: getattr(measures, name) for name in _OF_SCANS}
+    more = {name: getattr(measures, name) for name in _MORE_OF_SCANS}
+    arrays |= {name: array for name, array in more.items() if array is not None}
     arrays |= {f"covariate.{name}": values for name, values in sorted(measures.covariates.items())}
     return {name: np.ascontiguousarray(array, np.float64) for name, array in arrays.items()}
 
@@ -205,6 +209,9 @@ def _pack(profiles: Sequence[ImageProfile], about: Mapping[str, Any]) -> bytes:
             order = [*_OF_SCANS, *(f"covariate.{name}" for name in names)]
             for column, name in enumerate(order):
                 tensors[f"{number}.single.{column}"] = single[name]
+            for name in _MORE_OF_SCANS:
+                if name in single:
+                    tensors[f"{number}.single.{name}"] = single[name]
         index.append(about_profile)
     # Site names may hold any character: they travel as JSON, not as tensor names.
     text = json.dumps({**about, "banks": index}, sort_keys=True)
@@ -246,6 +253,7 @@ def _single(
         fields=fields,
         detail=detail,
         covariates=dict(zip(names, covariates, strict=True)),
+        **{name: tensors.get(f"{number}.single.{name}") for name in _MORE_OF_SCANS},
     )
 
 

@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bids_harmony.exceptions import DataError
 
-__all__ = ["Difference", "mean_per_person", "site_difference"]
+__all__ = ["Difference", "mean_per_person", "site_difference", "widening"]
 
 _Array = NDArray[np.float64]
 
@@ -158,6 +158,31 @@ def site_difference(
         log_odds_different=float(log_odds),
         residual_sd=float(np.sqrt(variance)),
     )
+
+
+def widening(found: Sequence[Difference], between_sites_sd: Sequence[float]) -> float:
+    """How much more than most two sites these two differ, from several measures of one kind.
+
+    The prior of each measure is to be widened by it: an unusual scanner is not pulled to the usual
+    ones (empirical Bayes by the method of moments, as ComBat's over its measures).
+
+    Parameters
+    ----------
+    found : sequence of Difference
+    between_sites_sd : sequence of float
+        That each was estimated with.
+
+    Returns
+    -------
+    float
+        1 or more.
+    """
+    expected = [
+        2 * sd**2 + min(own.standard_error, 1.0) ** 2
+        for own, sd in zip(found, between_sites_sd, strict=True)
+    ]
+    ratios = [own.raw**2 / e for own, e in zip(found, expected, strict=True)]
+    return float(max(sum(ratios) / len(ratios), 1.0) ** 0.5)
 
 
 def _stacked(

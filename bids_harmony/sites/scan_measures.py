@@ -34,6 +34,11 @@ class ScanMeasures:
         Log-energy of fine detail, mean over the brain, two bands.
     covariates : mapping of str to (N,) float64
         What is known of the people; NaN where it is not.
+    curves : (N, K) float64, optional
+        Quantiles of each scan's intensities (`TissueProfile.curve`); None where they were not
+        kept.
+    blur : (N, 3) float64, optional
+        Variance of the edges' blur along each axis, mm^2; NaN where it could not be measured.
     """
 
     people: tuple[str, ...]
@@ -41,6 +46,8 @@ class ScanMeasures:
     fields: Array
     detail: Array
     covariates: Mapping[str, Array] = field(default_factory=dict)
+    curves: Array | None = None
+    blur: Array | None = None
 
     @classmethod
     def from_average(
