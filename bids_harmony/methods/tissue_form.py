@@ -28,12 +28,12 @@ _CLOSEST = 0.03
 #: Slope of `match_tissues` between and beyond anchors.
 _SLOPES = (0.1, 8.0)
 _END_SLOPES = (0.25, 2.0)
-#: Most that `relate_tissues` may stretch or squeeze contrast, relative to the gain: between
-#: tissues, whose contrast several people of both sites show; beyond the brightest, where no tissue
-#: says anything; and everywhere, where one or two people show a site.
-_KNOWN, _UNKNOWN, _UNSUPPORTED = 3.0, 1.25, 1.5
-#: Most that the bend may stretch or squeeze on top of that.
-_BENT = 2.5
+#: Most that `relate_tissues` may stretch or squeeze contrast, relative to the gain, where one or
+#: two people show a site, who may be ill or segmented badly, and where five and more do: between
+#: tissues; beyond the brightest, where no tissue says anything; and the bend on top of the first.
+_BETWEEN, _BEYOND, _BENT = (1.1, 3.0), (1.1, 1.25), (1.1, 2.5)
+#: A blur of more than this, mm^2, would take small lesions away with the edges.
+_MOST_BLUR = 1.5
 #: Standard deviation of the logarithm of a slope between tissues, over pairs of scanners.
 _LOG_SLOPE_SD = 0.5
 #: A scan whose log contrast is farther than this from its site's was not segmented well: beyond
@@ -79,8 +79,8 @@ def relate_tissues(
     The scanner's share of the scan's field goes out. Intensities are mapped piecewise linearly
     from the scan's own tissues to what these would be at the target (`goal_means`), and bent
     between and beyond them as the sites differ (`Bend`). Where the target is smoother, the scan is
-    blurred. The sites' mean field is exchanged. The whole change is scaled by the probability that
-    the sites differ.
+    blurred as far as people support it. The sites' mean field is exchanged. The whole change is
+    scaled by the probability that the sites differ.
 
     Parameters
     ----------
@@ -109,14 +109,15 @@ def relate_tissues(
     support, bend = difference.support, difference.bend
     # Where the sites show tissues in another order, no line through all of them is increasing.
     used = list(bend.tissues) if bend is not None and len(bend.tissues) == 1 else [0, 1, 2]
-    anchors = _anchors(start[used], goal[used], _slopes(gain, _KNOWN, support))
-    mapped = _piecewise(flat, anchors, _slopes(gain, _UNKNOWN, support))
+    anchors = _anchors(start[used], goal[used], _slopes(gain, _BETWEEN, support))
+    mapped = _piecewise(flat, anchors, _slopes(gain, _BEYOND, support))
     if bend is not None:
         there = np.interp(start, *anchors)
-        bounds = _slopes(1, _BENT, support), _slopes(1, _UNKNOWN, support)
+        bounds = _slopes(1, _BENT, support), _slopes(1, _BEYOND, support)
         mapped = bend.apply(mapped, there, *bounds)
     # Sharpening is left to the network: undoing a blur made noise stronger, and every score worse.
-    mapped = blur_edges(mapped, mask, np.maximum(difference.blur, 0), voxel_mm)
+    added = support * np.clip(difference.blur, 0, _MOST_BLUR)
+    mapped = blur_edges(mapped, mask, added, voxel_mm)
     result = _in_field(mapped, site_field + difference.field, mask)
     share = np.float32(difference.probability)
     return np.where(mask, data + share * (result - data), 0).astype(np.float32)
@@ -177,10 +178,9 @@ def _from_contrasts(white: float, logs: Array) -> Array:
     return np.array([white * np.exp(logs[0]), white, white * np.exp(logs[1])])
 
 
-def _slopes(gain: float, most: float, support: float) -> tuple[float, float]:
-    """Bounds of the map's slope, between those of no support and `most`."""
-    least = min(_UNSUPPORTED, most)
-    stretch = least * (most / least) ** support
+def _slopes(gain: float, most: tuple[float, float], support: float) -> tuple[float, float]:
+    """Bounds of the map's slope, between those of no support and of full support."""
+    stretch = most[0] * (most[1] / most[0]) ** support
     return gain / stretch, gain * stretch
 
 

@@ -27,6 +27,7 @@ __all__ = ["Bend", "curve_difference"]
 
 Array = np.ndarray
 
+_CSF = 2
 #: Knots closer than this (white matter is 1) are one.
 _KNOTS_APART = 0.01
 #: Below so little signal there are no brains, and the map ends at 0.
@@ -66,7 +67,8 @@ class Bend:
         slopes : tuple of float
             Least and most slope of the change.
         beyond : tuple of float
-            The same beyond the brightest tissue, where no tissue says anything.
+            The same where it is brighter than grey and white matter: lesions lie there, and little
+            else that is not partly fluid.
 
         Returns
         -------
@@ -86,12 +88,13 @@ class Bend:
         self, slopes: tuple[float, float], beyond: tuple[float, float]
     ) -> tuple[Array, Array]:
         """Knots apart from each other, and where they go without too steep or flat a map."""
+        brain = max(a for a, t in zip(self.anchors, self.tissues, strict=True) if t != _CSF)
         knots, moved = [0.0], [0.0]
         for place, change in zip(self.places, self.change, strict=True):
             step = place - knots[-1]
             if step < (_DARK if len(knots) == 1 else _KNOTS_APART):
                 continue
-            least, most = beyond if place > self.anchors[-1] else slopes
+            least, most = beyond if place > brain else slopes
             goal = min(max(place + change, moved[-1] + least * step), moved[-1] + most * step)
             knots.append(float(place))
             moved.append(float(goal))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -93,7 +94,7 @@ class SiteDifference:
     people: tuple[int, int]
     covariates: tuple[str, ...]
     separation: tuple[float, ...]
-    blur: Array
+    blur: Array = dataclasses.field(default_factory=lambda: np.zeros(3))
     bend: Bend | None = None
     same_person: bool = False
 
@@ -202,8 +203,8 @@ def compare_sites(
         for column, prior in enumerate(priors)
     ]
     means = np.array([d.mean for d in found])
-    field = means[of_field]
-    field[0] = 0
+    of_sites = means[of_field]
+    of_sites[0] = 0
     repeats = (
         np.nanmean(np.stack([own_repeat, other_repeat]), axis=0)
         if (np.isfinite(own_repeat).any() or np.isfinite(other_repeat).any())
@@ -213,7 +214,7 @@ def compare_sites(
         probability=float(1 - np.prod(1 - np.array(by_part))),
         by_part=by_part,
         contrasts=means[of_contrasts],
-        field=field,
+        field=of_sites,
         scan_field=_scanners_share(source.fields),
         by_contrast=tuple(found[of_contrasts]),
         repeat_sd=np.sqrt(repeats[of_contrasts]),

@@ -149,7 +149,14 @@ def test_beyond_the_brightest_tissue_contrast_is_kept(profiles, people):
     lit = data + 0.3 * spot
     own = tissue_profile(data, person.mask, 4.0)
     pair = profiles["SKYRA"], profiles["COI"]
-    arguments = (own, pair[0].scan_measures, pair[1].scan_measures, site_evidence(*pair), "T1w")
+    arguments = (
+        own,
+        pair[0].scan_measures,
+        pair[1].scan_measures,
+        site_evidence(*pair),
+        "T1w",
+        4.0,
+    )
     plain, bright = (relate_tissues(d, person.mask, *arguments) for d in (data, lit))
     gain = np.median(plain[spot] / data[spot])
     kept = np.median((bright - plain)[spot]) / 0.3 / gain
@@ -164,7 +171,7 @@ def test_the_scanners_share_of_a_scans_field_goes_out(profiles, people):
 
     def form(share):
         changed = replace(found, scan_field=share)
-        return relate_tissues(data, person.mask, own, *looks, changed, "T1w")
+        return relate_tissues(data, person.mask, own, *looks, changed, "T1w", 4.0)
 
     stays, half, goes = (form(share) for share in (0.0, 0.5, 1.0))
     field = log_field(own.field - looks[0].fields.mean(axis=0), data.shape)
@@ -188,7 +195,7 @@ def test_one_or_two_people_of_a_site_support_no_stretch_of_contrast(profiles, pe
     looks = profiles["SKYRA"].scan_measures, profiles["COI"].scan_measures
 
     def stretch(difference):
-        result = relate_tissues(data, person.mask, own, *looks, difference, "T1w")
+        result = relate_tissues(data, person.mask, own, *looks, difference, "T1w", 4.0)
         grey, white = (person.fractions[t] > 0.95 for t in (0, 1))
         before, after = (np.median(d[white]) - np.median(d[grey]) for d in (data, result))
         return after / before / (np.median(result[white]) / np.median(data[white]))

@@ -7,6 +7,7 @@ import pytest
 
 from bids_harmony.imaging.legendre import FIELD_TERMS, log_field
 from bids_harmony.methods.tissue_form import goal_means, match_tissues, relate_tissues
+from bids_harmony.sites.curve_difference import Bend
 from bids_harmony.sites.difference import SiteDifference
 from bids_harmony.sites.random_effects import Difference
 from bids_harmony.sites.scan_measures import ScanMeasures
@@ -60,7 +61,7 @@ def related(value, found, own=SOURCE, fields=(FLAT, FLAT), modality="T1w"):
     data = np.full(SHAPE, value, np.float32)
     profile = TissueProfile(np.asarray(own, float), fields[0])
     return relate_tissues(
-        data, MASK, profile, looks(SOURCE, fields[1]), looks(TARGET), found, modality
+        data, MASK, profile, looks(SOURCE, fields[1]), looks(TARGET), found, modality, 2.0
     )
 
 
@@ -169,7 +170,7 @@ def test_outside_the_brain_nothing_is_left():
     mask[:3] = False
     profile = TissueProfile(SOURCE, FLAT)
     data = np.full(SHAPE, 0.7, np.float32)
-    arguments = profile, looks(SOURCE), looks(TARGET), difference(probability=0.5), "T1w"
+    arguments = profile, looks(SOURCE), looks(TARGET), difference(probability=0.5), "T1w", 2.0
     found = relate_tissues(data, mask, *arguments)
     assert not found[:3].any() and found[3:].all() and found.dtype == np.float32
 
@@ -196,3 +197,37 @@ def test_matching_has_bounds_of_slopes_of_its_own(target, value, expected):
     goal = TissueProfile(np.array(target), FLAT)
     found = match_tissues(data, MASK, TissueProfile(SOURCE, FLAT), goal)
     assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_smoother_target_blurs_as_far_as_people_support_it():
+    data = np.zeros(SHAPE, np.float32)
+    middle = tuple(n // 2 for n in SHAPE)
+    data[middle] = 0.7
+    profile = TissueProfile(SOURCE, FLAT)
+
+    def peak(blur, people):
+        found = difference([0.0, 0.0], people=people, blur=np.asarray(blur, float))
+        arguments = profile, looks(SOURCE), looks(SOURCE), found, "T1w", 2.0
+        return relate_tissues(data, np.ones(SHAPE, bool), *arguments)[middle]
+
+    plain = peak([0, 0, 0], (5, 5))
+    assert plain == pytest.approx(0.7, rel=1e-5)
+    once, most = peak([1.5, 0, 0], (5, 5)), peak([4.0, 0, 0], (5, 5))
+    assert 0.3 * plain < once < 0.75 * plain and most == once
+    assert once < peak([1.5, 0, 0], (3, 9)) < plain
+    # One or two people support none, and a sharper target is left to the network.
+    assert peak([1.5, 0, 0], (9, 2)) == peak([-1.5, 0, 0], (5, 5)) == plain
+
+
+def test_the_bend_of_the_sites_is_applied_between_tissues():
+    places = np.linspace(0.05, 1.4, 28)
+    change = 0.05 * np.exp(-np.square((places - 0.875) / 0.05))
+    bend = Bend((2, 0, 1), np.array([0.25, 0.75, 1.0]), places, change)
+    found = difference([0.0, 0.0], bend=bend)
+    plain = difference([0.0, 0.0])
+    # Half way between grey (0.6) and white matter (0.8).
+    assert mapped(0.7, found) - mapped(0.7, plain) == pytest.approx(0.05 * 0.8 * GAIN, rel=0.2)
+    assert mapped(0.8, found) == pytest.approx(mapped(0.8, plain), rel=0.005)
+    # One or two people support hardly any.
+    few = mapped(0.7, replace(found, people=(2, 9))) - mapped(0.7, replace(plain, people=(2, 9)))
+    assert 0 < few < 0.025

@@ -48,6 +48,7 @@ def with_people(profile: ImageProfile, age: float = 30.0) -> ImageProfile:
     single = ScanMeasures(
         ("1", "2"), rng.random((2, 3)), rng.random((2, 20)), rng.random((2, 2)),
         {"sex=M": np.array([0.0, 1.0]), "age": np.array([age, np.nan])},
+        curves=rng.random((2, 30)), blur=np.array([[1.0, 2.0, np.nan], [0.5, 1.5, 3.0]]),
     )  # fmt: skip
     return replace(profile, single=single)
 
@@ -57,9 +58,11 @@ def test_looks_of_single_scans_come_back_and_count(cache):
     cache.write(profile, {})
     found, _ = cache.read("COI", "T1w")
     assert found.scan_measures.people == ("1", "2")
-    for name in ("means", "fields", "detail"):
+    for name in ("means", "fields", "detail", "curves", "blur"):
         assert np.array_equal(
-            getattr(found.scan_measures, name), getattr(profile.scan_measures, name)
+            getattr(found.scan_measures, name),
+            getattr(profile.scan_measures, name),
+            equal_nan=True,
         )
     assert list(found.scan_measures.covariates) == ["age", "sex=M"]
     assert np.array_equal(found.scan_measures.covariates["sex=M"], [0, 1])
@@ -67,6 +70,15 @@ def test_looks_of_single_scans_come_back_and_count(cache):
     assert profile_digest(found) == profile_digest(profile)
     assert profile_digest(with_people(make_profile("COI"), age=31.0)) != profile_digest(profile)
     assert profile_digest(make_profile("COI")) != profile_digest(profile)
+
+
+def test_a_profile_of_an_earlier_version_has_no_curves_and_no_blur(cache):
+    profile = with_people(make_profile("COI"))
+    single = replace(profile.single, curves=None, blur=None)
+    cache.write(replace(profile, single=single), {})
+    found, _ = cache.read("COI", "T1w")
+    assert found.single.curves is None and found.single.blur is None
+    assert profile_digest(found) != profile_digest(profile)
 
 
 def test_a_profile_of_averages_alone_counts_every_scan_as_the_average(cache):

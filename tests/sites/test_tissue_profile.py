@@ -93,3 +93,32 @@ def test_a_fine_grid_is_measured_on_a_coarse_lattice():
     found, lattice = (tissue_profile(d, person.mask, 2.0) for d in (data, blocks))
     assert np.array_equal(found.means, lattice.means)
     assert np.array_equal(found.field, lattice.field)
+
+
+def test_curve_and_blur_are_of_the_scan_without_its_field(person):
+    data = scan(person)
+    field = np.zeros(FIELD_TERMS)
+    field[[1, 4, 10]] = 0.3, -0.25, 0.2
+    bright = data * np.exp(log_field(field, data.shape))
+    plain, found = (tissue_profile(d, person.mask, GRID.voxel_mm) for d in (data, bright))
+    assert plain.curve.shape == (30,) and (np.diff(plain.curve) >= 0).all()
+    # Between CSF and white matter, and free of gain and field.
+    assert plain.means[2] < plain.curve[15] < 1.05 * plain.means[1]
+    ratio = (found.curve / found.means[1]) / (plain.curve / plain.means[1])
+    assert ratio[5:] == pytest.approx(1, abs=0.04)
+
+
+def test_a_smoother_scanner_shows_more_blur_and_noise_does_not_move_the_curve():
+    grid = reference_grid(2.0)
+    head = make_anatomy(grid, 31)
+
+    def seen(**changes):
+        scanner = replace(without_fields(SITES["COI"]), **changes)
+        data = acquire(head, scanner, "T1w", scan_seed=4)
+        return tissue_profile(data / robust_scale(data, head.mask), head.mask, 2.0)
+
+    sharp, smooth = seen(sharpness_mm=0.0), seen(sharpness_mm=1.2)
+    assert (smooth.blur - sharp.blur > 0.5).all()
+    noisy = seen(sharpness_mm=0.0, noise=0.07)
+    apart = noisy.curve / noisy.means[1] - sharp.curve / sharp.means[1]
+    assert np.abs(apart[4:]).max() < 0.04
