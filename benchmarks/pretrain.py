@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--pool-threads", type=int, default=2, help="profiles side by side")
     parser.add_argument("--scanners", type=int, default=72, help="simulated training sites")
     parser.add_argument(
-        "--scanners-like", choices=("wide", "real"), default="wide", help="see TwinPlan"
+        "--scanners-like", choices=("wide", "real", "both"), default="wide", help="see TwinPlan"
     )
     parser.add_argument(
         "--continue", dest="go_on", action="store_true", help="from the shipped weights"
@@ -98,8 +98,11 @@ def main() -> None:
         plan, encoder, cells=config.aan.grid, threads=options.pool_threads, sources=sources
     )
     network = IHFNetwork(config, encoder.code_length)
-    if not (options.go_on and read_start(network, encoder)):
+    begun = options.go_on and bool(read_start(network, encoder))
+    if not begun:
         standardize_codes(network, pool.profiles.values())
+    before = score_twins(network, pool, use_closed_form=True, pairs=24) if begun else None
+    print(f"before: {before}", flush=True)
     start = time.monotonic()
     fitted = pretrain(
         network,
@@ -123,6 +126,7 @@ def main() -> None:
     minutes = (time.monotonic() - start) / 60
     score = score_twins(network, pool, use_closed_form=True, pairs=24)
     about = _about(options, plan, maps, score, fitted, minutes)
+    about["before"] = asdict(before) if before else None
     digest = write_shipped(network, encoder, _ranges(pool), about, options.model)
     record = about | {"name": "pretrain", "sha256": digest, "curve": _curve(fitted.log)}
     options.result.parent.mkdir(parents=True, exist_ok=True)
@@ -146,7 +150,8 @@ def _about(
         f"--threads {options.threads} --precision {options.precision}"
     )
     command += (" --labels FOLDER" if maps else "") + (" --small" if options.small else "")
-    command += f" --scanners {options.scanners}" + (" --continue" if options.go_on else "")
+    command += f" --scanners {options.scanners} --scanners-like {options.scanners_like}"
+    command += " --continue" if options.go_on else ""
     return {
         "command": command,
         "date": time.strftime("%Y-%m-%d"),

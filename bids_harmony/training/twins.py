@@ -49,7 +49,11 @@ _PEOPLE, _SCANNERS = 7_000_000, 7_000_000
 _ILL_SD = {"grey_t1": 0.04, "white_t1": 0.04, "grey_t2": 0.04, "white_t2": 0.04, "deep_t2": 0.1}
 _ILL_LESIONS_ML = 4.0
 #: Where a plan may draw scanners from.
-_DRAWS = {"wide": random_scanner, "real": real_scanner}
+_DRAWS = {
+    "wide": random_scanner,
+    "real": real_scanner,
+    "both": lambda seed: (real_scanner if seed % 2 else random_scanner)(seed),
+}
 #: A tissue's mean is taken over voxels that hold so much of it.
 _PURE = 0.8
 
@@ -77,9 +81,10 @@ class TwinPlan:
         Spacing of the reference grid.
     coded : int
         Scans per profile that are encoded.
-    scanners_like : {"wide", "real"}
+    scanners_like : {"wide", "real", "both"}
         Where scanners are drawn from: wide ranges (`phantom.random_scanner`; the shipped weights
-        were trained on them) or a distribution fitted to real ones (`phantom.real_scanners`).
+        were trained on them), a distribution fitted to real ones (`phantom.real_scanners`), or
+        every second from either.
     seed : int
     """
 
