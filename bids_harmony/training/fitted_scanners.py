@@ -193,6 +193,7 @@ def _candidates(profile: ImageProfile, seed: int, scan_field: float) -> list[Sca
             mean_field=tuple(profile.field.tolist()),
             # What is not seen in plane, a profile does not know.
             thick_mm=0.0,
+            details={},
         )
         for number in range(_CANDIDATES)
     ]
