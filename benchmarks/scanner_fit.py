@@ -155,9 +155,10 @@ def _physics(folder: Path) -> dict[str, Any]:
 
     What sidecars do not state is the same for both of GE's: the inversion time counts to the
     centre of k-space, half the slices (ARC 2) are read after one inversion, from one edge of
-    k-space to the other. The dead time after the readouts is 200 ms for the FSPGR, by which the
-    MR750 of ON-Harmony (450 ms) comes out as it does against Siemens there, and 500 ms for the
-    MPRAGE with PROMO, whose navigators are played in it (White et al. 2010, MRM 63:91).
+    k-space to the other. The dead time after the readouts, 200 ms for the FSPGR and 500 ms for the
+    MPRAGE with PROMO, whose navigators are played in it (White et al. 2010, MRM 63:91), was chosen
+    so that the levels against Siemens come out here and at ON-Harmony's MR750: only the shift
+    between GE's two protocols is a test.
     """
     import pandas as pd
 
