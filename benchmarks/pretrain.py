@@ -2,12 +2,12 @@
 
     python benchmarks/pretrain.py --threads 1 --labels FOLDER
 
-People and scanners are drawn at random (`bids_harmony.training.twins`); neither the phantom's
+People and scanners are drawn at random (`bids_harmony.training.twin_pool`); neither the phantom's
 named sites nor anyone of its cohorts is among them. The first four whole-head label maps of a
-folder give more people; later ones are left for tests. Can be stopped and started again: it goes
-on from its checkpoint. Writes the model into the package and the figures as JSON; prints the hash
-to put into `bids_harmony/training/start.py`. ``--small`` is the same with fewer people and
-scanners, to try the recipe.
+folder give more people; later ones are left for tests. Can be stopped and started again: profiles
+stay, and training goes on from its checkpoint. Writes the model into the package and the figures
+as JSON; prints the hash to put into `bids_harmony/training/start.py`. ``--small`` is the same with
+fewer people and scanners, to try the recipe.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from bids_harmony.training.pretrain import (
 from bids_harmony.training.start import read_start, write_shipped
 from bids_harmony.training.trainer import Schedule, TrainingResult
 from bids_harmony.training.training_log import read_log
-from bids_harmony.training.twins import TwinPlan, TwinPool, make_pool
+from bids_harmony.training.twin_pool import TwinPlan, TwinPool, make_pool
 from lab.label_maps import labels_to_maps, read_label_map
 
 RESULT = Path("benchmarks/results/pretrain.json")
@@ -95,8 +95,9 @@ def main() -> None:
     grid = reference_grid(plan.voxel_mm)
     sources = [labels_to_maps(read_label_map(path), grid) for path in maps]
     pool = make_pool(
-        plan, encoder, cells=config.aan.grid, threads=options.pool_threads, sources=sources
-    )
+        plan, encoder, cells=config.aan.grid, threads=options.pool_threads, sources=sources,
+        kept=options.folder / "profiles",
+    )  # fmt: skip
     network = IHFNetwork(config, encoder.code_length)
     begun = options.go_on and bool(read_start(network, encoder))
     if not begun:

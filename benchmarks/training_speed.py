@@ -13,6 +13,7 @@ the closed form leaves. Results go to ``benchmarks/results/training_speed.json``
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import statistics
@@ -51,11 +52,14 @@ def worker(build: str, line: str) -> None:
     from bids_harmony.sites.image_profile import standardize_codes
     from bids_harmony.training.pretrain import pretrain, score_twins
     from bids_harmony.training.trainer import Schedule
-    from bids_harmony.training.twins import TwinPlan, make_pool
 
+    # The build before has them in another module.
+    parts = importlib.import_module(
+        "bids_harmony.training." + ("twin_pool" if build == "now" else "twins")
+    )
     torch.set_num_threads(1)
     encoder, config = load_encoder("mri"), preset(DEFAULT_PRESET)
-    pool = make_pool(TwinPlan(**PLAN), encoder, cells=config.aan.grid, threads=2)
+    pool = parts.make_pool(parts.TwinPlan(**PLAN), encoder, cells=config.aan.grid, threads=2)
     options: dict[str, Any] = {}
     if build == "now":
         from bids_harmony.training.pretrain import TWIN_AVERAGE, TWIN_PARTS

@@ -25,7 +25,7 @@ from bids_harmony.model.presets import NetworkConfig, preset
 from bids_harmony.sites.image_profile import standardize_codes
 from bids_harmony.training.pretrain import pretrain, score_twins
 from bids_harmony.training.trainer import Schedule
-from bids_harmony.training.twins import TwinPlan, TwinPool, make_pool
+from bids_harmony.training.twin_pool import TwinPlan, TwinPool, make_pool
 
 __all__ = ["choices", "losses"]
 

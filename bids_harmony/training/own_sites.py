@@ -28,7 +28,7 @@ from bids_harmony.training.fitted_scanners import (
     deep_noise,
     fit_scanners,
 )
-from bids_harmony.training.twins import TwinPool
+from bids_harmony.training.twin_pool import TwinPool
 
 __all__ = ["MOST_BADNESS", "OwnTwins", "fit_sites", "own_twins"]
 

@@ -15,8 +15,9 @@ from bids_harmony.quality.image_metrics import gain_free_rmse
 from bids_harmony.training.distributed import Ranks
 from bids_harmony.training.trainer import Schedule, TrainingResult, fit
 from bids_harmony.training.training_pass import change_with_gradients
+from bids_harmony.training.twin_pool import TwinPool
 from bids_harmony.training.twin_stream import TwinStream
-from bids_harmony.training.twins import Batch, TwinPool, grey_or_white, twin_pair
+from bids_harmony.training.twins import Batch, grey_or_white, twin_pair
 
 __all__ = [
     "TWIN_AVERAGE",

@@ -21,7 +21,7 @@ from bids_harmony.training.pretrain import (
     score_twins,
 )
 from bids_harmony.training.trainer import Schedule, TrainingResult
-from bids_harmony.training.twins import TwinPlan, TwinPool, make_pool
+from bids_harmony.training.twin_pool import TwinPlan, TwinPool, make_pool
 
 __all__ = ["NO_TWINS", "TwinStage", "draw_pool", "train_on_twins"]
 

@@ -10,7 +10,8 @@ import torch
 from bids_harmony.imaging.slices import cut_stack
 from bids_harmony.model.network import Condition
 from bids_harmony.model.presets import NetworkConfig
-from bids_harmony.training.twins import Batch, TwinPool, grey_or_white, pure_tissue, twin_pair
+from bids_harmony.training.twin_pool import TwinPool
+from bids_harmony.training.twins import Batch, grey_or_white, pure_tissue, twin_pair
 
 __all__ = ["TwinStream"]
 

@@ -7,133 +7,25 @@ needed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from bids_harmony.imaging.grid import ReferenceGrid
 from bids_harmony.imaging.intensity import robust_scale
-from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.methods.conditioned import Conditioned, condition_scan
-from bids_harmony.model.encoder import Encoder
 from bids_harmony.model.network import Condition
 from bids_harmony.model.presets import NetworkConfig
-from bids_harmony.phantom.anatomy import Anatomy, make_anatomy
-from bids_harmony.phantom.biology import LOCAL_VARIATION, Biology, draw_biology, with_biology
-from bids_harmony.phantom.people import SourceMaps, Variety, draw_person
-from bids_harmony.phantom.random_scanner import random_scanner
-from bids_harmony.phantom.real_scanners import real_scanner
+from bids_harmony.phantom.anatomy import Anatomy
 from bids_harmony.phantom.scanner import Scanner, acquire
-from bids_harmony.sites.image_profile import ImageProfile, build_profile
+from bids_harmony.training.twin_pool import TwinPool
 
-__all__ = [
-    "Batch",
-    "TwinPlan",
-    "TwinPool",
-    "grey_or_white",
-    "make_pool",
-    "pure_tissue",
-    "twin_pair",
-]
+__all__ = ["Batch", "grey_or_white", "pure_tissue", "twin_pair"]
 
 Array = np.ndarray
 
-#: Seeds of people and scanners for training start here, so that no cohort shares one.
-_PEOPLE, _SCANNERS = 7_000_000, 7_000_000
-#: Beyond what healthy people of one age differ by, every second person who is scanned by both
-#: scanners of a pair differs by so much: the transfer must hold for whom a study is made, too.
-_ILL_SD = {"grey_t1": 0.04, "white_t1": 0.04, "grey_t2": 0.04, "white_t2": 0.04, "deep_t2": 0.1}
-_ILL_LESIONS_ML = 4.0
-#: Where a plan may draw scanners from.
-_DRAWS = {
-    "wide": random_scanner,
-    "real": real_scanner,
-    "both": lambda seed: (real_scanner if seed % 2 else random_scanner)(seed),
-}
 #: A tissue's mean is taken over voxels that hold so much of it.
 _PURE = 0.8
-
-
-@dataclass(frozen=True)
-class TwinPlan:
-    """How many people and scanners make the twins.
-
-    Attributes
-    ----------
-    training_people, profile_people, validation_people : int
-        Three groups that never overlap. All differ as real people do (`phantom.biology`); every
-        second of those who train or validate as ill people do.
-    scans_per_profile : tuple of int
-        Fewest and most profile people that a simulated site draws for itself, evenly in the
-        logarithm: real sites have not scanned the same people, some have scanned one.
-    people_per_source : int
-        Training people drawn from every source of tissue maps besides the template; a third as
-        many more are for profiles.
-    training_scanners, validation_scanners : int
-        Two groups that never overlap.
-    modalities : tuple of str
-        Pairs are drawn evenly; a modality that is named twice counts twice.
-    voxel_mm : float
-        Spacing of the reference grid.
-    coded : int
-        Scans per profile that are encoded.
-    scanners_like : {"wide", "real", "both"}
-        Where scanners are drawn from: wide ranges (`phantom.random_scanner`; the shipped weights
-        were trained on them), a distribution fitted to real ones (`phantom.real_scanners`), or
-        every second from either.
-    seed : int
-    """
-
-    training_people: int = 20
-    profile_people: int = 16
-    scans_per_profile: tuple[int, int] = (1, 30)
-    validation_people: int = 4
-    people_per_source: int = 6
-    training_scanners: int = 32
-    validation_scanners: int = 6
-    modalities: tuple[str, ...] = ("T1w", "T2w")
-    voxel_mm: float = 2.0
-    coded: int = 2
-    scanners_like: str = "wide"
-    seed: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class TwinPool:
-    """People, scanners and their profiles."""
-
-    plan: TwinPlan
-    grid: ReferenceGrid
-    training: tuple[Anatomy, ...]
-    validation: tuple[Anatomy, ...]
-    scanners: tuple[Scanner, ...]
-    profiles: dict[tuple[str, str], ImageProfile]
-
-    @property
-    def training_scanners(self) -> tuple[Scanner, ...]:
-        """Scanners that training may draw."""
-        return self.scanners[: self.plan.training_scanners]
-
-    @property
-    def validation_scanners(self) -> tuple[Scanner, ...]:
-        """Scanners that only validation sees."""
-        return self.scanners[self.plan.training_scanners :]
-
-    def draw(self, rng: np.random.Generator) -> tuple[Scanner, Scanner, str]:
-        """Draw source, target and modality of a pair for training."""
-        scanners = self.training_scanners
-        first, second = rng.choice(len(scanners), 2, replace=False)
-        return scanners[first], scanners[second], str(rng.choice(self.plan.modalities))
-
-    def draw_unseen(self, rng: np.random.Generator, number: int) -> tuple[Scanner, Scanner, str]:
-        """Draw those of the pair of this number for validation; modalities in turn."""
-        first, second = rng.choice(len(self.validation_scanners), 2, replace=False)
-        modality = self.plan.modalities[number % len(self.plan.modalities)]
-        return self.validation_scanners[first], self.validation_scanners[second], modality
 
 
 @dataclass(frozen=True)
@@ -164,107 +56,6 @@ class Batch:
             self.share,
             self.tissue_share,
         )
-
-
-def make_pool(
-    plan: TwinPlan,
-    encoder: Encoder,
-    *,
-    cells: int,
-    threads: int = 1,
-    sources: Sequence[SourceMaps] = (),
-) -> TwinPool:
-    """Draw people and scanners and build every scanner's profiles.
-
-    Parameters
-    ----------
-    plan : TwinPlan
-    encoder : Encoder
-    cells : int
-        g of the network's grid.
-    threads : int
-        Profiles built side by side; does not change them.
-    sources : sequence of SourceMaps
-        Tissue of other brains than the template's, on the reference grid of the plan; their people
-        train and fill profiles, validation stays with people of the template.
-    """
-    grid = reference_grid(plan.voxel_mm)
-    total = plan.training_people + plan.profile_people + plan.validation_people
-    first = _PEOPLE + plan.seed * 10_000
-    people = [
-        make_anatomy(grid, first + i, variation=LOCAL_VARIATION)
-        for i in tqdm(range(total), desc="people", unit="person", disable=None)
-    ]
-    validation = people[plan.training_people + plan.profile_people :]
-    bankers = people[plan.training_people : plan.training_people + plan.profile_people]
-    training = people[: plan.training_people]
-    for number, maps in enumerate(sources):
-        seed = first + 5_000 + number * 100
-        variety = Variety(variation=LOCAL_VARIATION)
-        more = [
-            draw_person(maps, seed + i, variety) for i in range(plan.people_per_source * 4 // 3)
-        ]
-        training += more[: plan.people_per_source]
-        bankers += more[plan.people_per_source :]
-    # Every second one is ill: what is abnormal in a person must survive.
-    training, validation = (
-        [with_biology(p, _biology(p.seed, ill=i % 2 == 1)) for i, p in enumerate(own)]
-        for own in (training, validation)
-    )
-    bankers = [with_biology(p, _biology(p.seed, ill=False)) for p in bankers]
-    scanners = [
-        _DRAWS[plan.scanners_like](_SCANNERS + plan.seed * 10_000 + i)
-        for i in range(plan.training_scanners + plan.validation_scanners)
-    ]
-
-    def profile(scanner: Scanner, modality: str) -> ImageProfile:
-        scans = []
-        drawn = np.random.default_rng([plan.seed, scanner.bias_seed, 0xBA])
-        fewest, most = np.log(plan.scans_per_profile)
-        count = min(round(float(np.exp(drawn.uniform(fewest, most)))), len(bankers))
-        for index in sorted(drawn.choice(len(bankers), count, replace=False)):
-            person = bankers[index]
-            data = acquire(person, scanner, modality, scan_seed=person.seed * 3 + 1)
-            scale = robust_scale(data, person.mask)
-            scans.append((f"person-{person.seed}", data / scale, person.mask, scale))
-        return build_profile(
-            scanner.site,
-            modality,
-            scans,
-            encoder,
-            cells=cells,
-            voxel_mm=plan.voxel_mm,
-            coded=plan.coded,
-        )
-
-    kinds = sorted(set(plan.modalities))
-    wanted = [(scanner, modality) for scanner in scanners for modality in kinds]
-    # Filters and convolutions let go of the interpreter's lock: threads use the processors.
-    with ThreadPoolExecutor(max_workers=threads) as workers:
-        made = workers.map(lambda pair: profile(*pair), wanted)
-        built = list(tqdm(made, "simulated sites", len(wanted), unit="profile", disable=None))
-    profiles = {(b.site, b.modality): b for b in built}
-    return TwinPool(
-        plan=plan,
-        grid=grid,
-        training=tuple(training),
-        validation=tuple(validation),
-        scanners=tuple(scanners),
-        profiles=profiles,
-    )
-
-
-def _biology(seed: int, *, ill: bool) -> Biology:
-    """How a person of a pool differs from others; healthy people have no lesions here."""
-    healthy = replace(draw_biology(seed), lesions_ml=0.0)
-    if not ill:
-        return healthy
-    rng = np.random.default_rng([seed, 0x111])
-    changes = {
-        name: getattr(healthy, name) + float(rng.normal(0, sd)) for name, sd in _ILL_SD.items()
-    }
-    lesions = _ILL_LESIONS_ML * float(np.exp(rng.normal(0, 1)))
-    return replace(healthy, lesions_ml=lesions, **changes)
 
 
 def grey_or_white(tissue: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,8 @@ from bids_harmony.phantom.anatomy import make_anatomy
 from bids_harmony.phantom.scanner import SITES, acquire
 from bids_harmony.sites.prepared_scans import PreparedScan, build_profiles
 from bids_harmony.training.own_sites import fit_sites, own_twins
-from bids_harmony.training.twins import TwinPlan, make_pool, twin_pair
+from bids_harmony.training.twin_pool import TwinPlan, make_pool
+from bids_harmony.training.twins import twin_pair
 from tests.training.test_twins import CONFIG
 
 GRID = reference_grid(6.0)

@@ -11,7 +11,7 @@ from bids_harmony.training import twin_stage
 from bids_harmony.training.own_sites import OwnTwins
 from bids_harmony.training.pretrain import TwinScore
 from bids_harmony.training.trainer import TrainingResult
-from bids_harmony.training.twins import TwinPlan, TwinPool
+from bids_harmony.training.twin_pool import TwinPlan, TwinPool
 
 POOL = TwinPool(TwinPlan(), None, (), (), (), {})
 OWN = OwnTwins(TwinPlan(), None, (), (), (), {}, {}, 1.0, None)

@@ -9,8 +9,8 @@ from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import preset
 from bids_harmony.training import twin_stream
 from bids_harmony.training.pretrain import twin_loss
+from bids_harmony.training.twin_pool import TwinPlan, make_pool
 from bids_harmony.training.twin_stream import TwinStream
-from bids_harmony.training.twins import TwinPlan, make_pool
 
 CONFIG = preset("local", grid=2, hidden=(4, 4), head_channels=4, embedding=8, projection=(8, 8),
                 map_channels=4)  # fmt: skip
