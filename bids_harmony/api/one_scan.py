@@ -36,7 +36,8 @@ def harmonize(
 
     Without `source` the scan itself stands for its site, and where `target` is one image, one
     person stands for the other: how far a difference is the scanners' and not the people's is not
-    known then, and deliberately little is changed. Profiles of several people say more.
+    known then, and deliberately little is changed. Profiles of several people say more, and so
+    does one person who was at both: that both images are of one head is told from its gyri.
 
     Parameters
     ----------
