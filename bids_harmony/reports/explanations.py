@@ -198,9 +198,11 @@ def scan_warnings(sidecar: Mapping[str, Any], mask: Mapping[str, Any]) -> list[s
             "at its outline, or give a mask with --derivatives."
         )
     sites = {"Source": source.get("Site"), "Target": sidecar.get("HarmonizationTarget")}
+    evidence = part(sidecar, "SiteEvidence")
     for role, site in sites.items():
-        few = part(sidecar, "SiteEvidence").get(f"{role}People")
-        if _is_number(few) and 0 < few < _LEAST_PEOPLE:
+        few = evidence.get(f"{role}People")
+        # One person who was at both sites is worth as many.
+        if _is_number(few) and 0 < few < _LEAST_PEOPLE and not evidence.get("SamePerson"):
             told.append(
                 f"The profile of {site or f'the {role.lower()} site'} was made from scans of "
                 f"{few:g} {'people' if few > 1 else 'person'}; with {_LEAST_PEOPLE} it is "

@@ -14,6 +14,8 @@ __all__ = ["evidence_drawing", "evidence_sentence"]
 
 _NAMES = {"GreyToWhite": "grey / white matter", "CSFToWhite": "CSF / white matter"}
 _WIDTH, _ROW, _LEFT = 560, 34, 150
+#: Variance of a blur, mm^2, that eyes can see.
+_SMOOTHER = 0.2
 
 
 def evidence_sentence(sidecar: Mapping[str, Any]) -> str:
@@ -39,6 +41,14 @@ def evidence_sentence(sidecar: Mapping[str, Any]) -> str:
     text += f" (standard error {_percent(error, sign=False)})" if error is not None else ""
     text += f", of which {_percent(applied)} was applied. What this person differs in from others "
     text += "of the same site was left in the image."
+    if evidence.get("SamePerson"):
+        text += " Both profiles are of one person, who tells scanners apart as five strangers do."
+    blur = evidence.get("BlurVarianceDifference")
+    if isinstance(blur, list) and max(blur, default=0.0) >= _SMOOTHER:
+        text += (
+            " The target's images are smoother (variance of the blur along x, y and z: "
+            f"{', '.join(f'{value:+.1f}' for value in blur)} mm²)."
+        )
     probability = evidence.get("ProbabilitySitesDiffer")
     if isinstance(probability, float) and probability < 0.95:
         text += (

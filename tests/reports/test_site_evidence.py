@@ -1,0 +1,36 @@
+"""The page's sentence on how well two sites are known."""
+
+from bids_harmony.reports.explanations import scan_warnings
+from bids_harmony.reports.site_evidence import evidence_sentence
+
+KNOWN = {
+    "SourcePeople": 1,
+    "TargetPeople": 1,
+    "ProbabilitySitesDiffer": 1.0,
+    "Contrasts": {
+        "GreyToWhite": {
+            "RawLogDifference": -0.1, "StandardError": 0.02, "AppliedLogDifference": -0.09
+        }
+    },
+}  # fmt: skip
+
+
+def sentence(**more):
+    return evidence_sentence({"SiteEvidence": KNOWN | more})
+
+
+def test_one_person_at_both_sites_is_said_and_needs_no_further_people():
+    assert "one person, who tells" in sentence(SamePerson=True)
+    assert "one person, who tells" not in sentence(SamePerson=False)
+    assert "one person, who tells" not in sentence()
+    few = {"SiteEvidence": KNOWN | {"SamePerson": False}}
+    assert len(scan_warnings(few, {})) == 2
+    assert not scan_warnings({"SiteEvidence": KNOWN | {"SamePerson": True}}, {})
+
+
+def test_a_smoother_target_is_said_with_its_variances():
+    told = sentence(BlurVarianceDifference=[1.26, 0.0, -0.3])
+    assert "+1.3, +0.0, -0.3 mm²" in told
+    assert "smoother" not in sentence(BlurVarianceDifference=[0.1, 0.0, -1.5])
+    assert "smoother" not in sentence(BlurVarianceDifference=[])
+    assert "smoother" not in sentence()
