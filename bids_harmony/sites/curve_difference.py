@@ -150,4 +150,14 @@ def curve_difference(
     usual = differ(prior.between_sites_sd)
     wider = widening(usual, [prior.between_sites_sd] * len(usual))
     change = np.array([found.mean for found in differ(wider * prior.between_sites_sd)])
-    return Bend(tuple(order.tolist()), anchors, own.mean(axis=0), change)
+    places = own.mean(axis=0)
+    return Bend(tuple(order.tolist()), anchors, places, _pinned(places, change, anchors))
+
+
+def _pinned(places: Array, change: Array, anchors: Array) -> Array:
+    """The change less a line between the anchors through what it is at each.
+
+    Where the tissues lie is measured better than quantiles tell: without this, grey matter kept
+    five hundredths less of what people differ in.
+    """
+    return np.asarray(change - np.interp(places, anchors, np.interp(anchors, places, change)))

@@ -61,6 +61,19 @@ def test_a_bend_is_found_and_takes_the_source_to_the_target(rng):
     assert found.apply(tissues, person, *WIDE)[0, 0] == pytest.approx(person, rel=0.03)
 
 
+def test_where_tissues_lie_is_left_to_the_anchors(rng):
+    """A whole curve that lies higher is contrast, which others measured better, and no bend."""
+    higher = lambda y: np.where(y > 0, y + 0.15, y)  # noqa: E731
+    source, target = looks(rng, SOURCE), looks(rng, TARGET, higher)
+    found = curve_difference(source, target, "T1w", same_person=False)
+    at_tissues = np.interp(found.anchors, found.places, found.change)
+    assert np.abs(at_tissues).max() < 0.01
+    unpinned = [anchored(c, m[[2, 0, 1]], found.anchors) for c, m in
+                zip(target.curves, target.means, strict=True)]  # fmt: skip
+    apart = np.mean(unpinned, axis=0) - found.places
+    assert np.abs(np.interp(found.anchors, found.places, apart)).max() > 0.02
+
+
 def test_one_person_shows_less_of_a_bend_than_many(rng):
     def largest(count, same):
         source, target = looks(rng, SOURCE, count=count), looks(rng, TARGET, between, count=count)
