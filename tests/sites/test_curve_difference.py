@@ -131,3 +131,28 @@ def test_a_person_whose_tissues_lie_otherwise_is_not_bent():
         data, np.array([1.0, 0.6, 0.2]), *WIDE
     )
     assert made is data
+
+
+def test_brighter_than_grey_and_white_matter_the_bend_is_bounded_closer():
+    """In T2w CSF is brightest, and lesions lie below it."""
+    places = np.linspace(0.1, 2.8, 28)
+    steep = Bend((1, 0, 2), np.array([1.0, 1.3, 2.5]), places, np.where(places > 1.5, 5.0, 0.0))
+    data = np.array([1.6, 2.2], np.float32).reshape(1, 1, 2)
+    low, high = steep.apply(data, np.array([1.3, 1.0, 2.5]), (0.5, 2.0), (0.8, 1.25))[0, 0]
+    assert (high - low) / 0.6 == pytest.approx(1.25, rel=0.02)
+
+
+def test_an_unusual_bend_is_shrunk_less_than_a_usual_one(rng):
+    def kept(size):
+        bend = lambda y: y + size * np.sin(np.pi * np.clip(y, 1, 3)) ** 2  # noqa: E731
+        source, target = looks(rng, SOURCE, count=1), looks(rng, TARGET, bend, count=1)
+        found = curve_difference(source, target, "T1w", same_person=False)
+        own, other = (
+            anchored(site.curves[0], site.means[0][[2, 0, 1]], found.anchors)
+            for site in (source, target)
+        )
+        raw = other - own
+        middle = np.abs(raw - np.interp(own, found.anchors, np.interp(found.anchors, own, raw)))
+        return np.abs(found.change).max() / middle.max()
+
+    assert kept(0.02) + 0.02 < kept(0.4)

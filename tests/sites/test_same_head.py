@@ -65,3 +65,12 @@ def test_a_traveller_is_worth_many_strangers(profiles):
     raw = traveller.by_contrast[1].raw
     assert abs(traveller.contrasts[1] - raw) < abs(strangers.contrasts[1] - raw)
     assert traveller.for_sidecar()["SamePerson"] and not strangers.for_sidecar()["SamePerson"]
+
+
+def test_heads_that_are_alike_in_part_are_two(profiles):
+    one, other = profiles["COI", 0], profiles["COI", 1]
+    both = one.mask & other.mask
+    half = np.where(both, 0.45 * one.mean_image + 0.55 * other.mean_image, 0)
+    assert not same_head(replace(one, mean_image=half.astype(np.float32)), one)
+    most = np.where(both, 0.9 * one.mean_image + 0.1 * other.mean_image, 0)
+    assert same_head(replace(one, mean_image=most.astype(np.float32)), one)
