@@ -119,12 +119,14 @@ def _rows(
 
 def _page(rows: Sequence[dict[str, Any]]) -> str:
     heads = {
-        "set": "set", "modality": "contrast", "voxel_mm": "mm", "known_from": "sites known from",
-        "method": "method", "n": "pairs", "psnr_db": "PSNR, dB",
+        "set": "set", "modality": "contrast", "known_from": "sites known from",
+        "method": "method", "voxel_mm": "mm", "n": "pairs", "psnr_db": "PSNR, dB",
         "worst_against_histogram_db": "worst against histogram, dB",
     }  # fmt: skip
     about = (__doc__ or "").split("\n\n")[2].strip()
-    return f"# Closed forms pair by pair\n\n{about}\n\n{markdown(rows, heads)}\n"
+    body = [[str(row[name]) for name in heads] for row in rows]
+    table = "\n".join(markdown(list(heads.values()), body, words=4))
+    return f"# Closed forms pair by pair\n\n{about}\n\n{table}\n"
 
 
 def _psnr(data: Array, case: Case) -> float:
