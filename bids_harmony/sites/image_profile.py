@@ -195,7 +195,7 @@ def build_profile(
     covered = count >= max(1, len(scans) / 2)
     mean_image = np.where(covered, total / np.maximum(count, 1), 0).astype(np.float32)
     codes = [encode_heights(data, encoder) for _, data, _, _ in scans[:coded]]
-    profiles = [tissue_profile(data, mask, voxel_mm) for _, data, mask, _ in scans]
+    profiles = [tissue_profile(d, m, voxel_mm, in_full=True) for _, d, m, _ in scans]
     details = [texture(data, mask, cells) for _, data, mask, _ in scans]
     single = ScanMeasures(
         people=tuple(people or (label for label, *_ in scans)),

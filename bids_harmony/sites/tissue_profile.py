@@ -48,7 +48,9 @@ class TissueProfile:
     blur: Array | None = None
 
 
-def tissue_profile(data: Array, mask: Array, voxel_mm: float) -> TissueProfile:
+def tissue_profile(
+    data: Array, mask: Array, voxel_mm: float, *, in_full: bool = False
+) -> TissueProfile:
     """Measure a scan.
 
     Parameters
@@ -58,12 +60,16 @@ def tissue_profile(data: Array, mask: Array, voxel_mm: float) -> TissueProfile:
     mask : (X, Y, Z) bool
     voxel_mm : float
         Spacing of the reference grid.
+    in_full : bool
+        Measure curve and blur, too: sites are known by them, a scan to be harmonized needs none.
     """
     seen = segment_coarsely(data, mask, voxel_mm)
     flat = data * np.exp(-log_field(seen.tissues.field, data.shape))
     coarse = flat[seen.at][mask[seen.at]].astype(np.float64)
     fractions = seen.tissues.probabilities[:, mask[seen.at]].astype(np.float64)
     means = _unmixed(coarse, fractions, seen.template[:, mask[seen.at]])
+    if not in_full:
+        return TissueProfile(means, seen.tissues.field)
     tissue, white = _in_tissue_units(flat, means)
     calm = masked_smooth(flat, mask, _CALM_MM / voxel_mm)[seen.at][mask[seen.at]]
     return TissueProfile(

@@ -100,7 +100,9 @@ def test_curve_and_blur_are_of_the_scan_without_its_field(person):
     field = np.zeros(FIELD_TERMS)
     field[[1, 4, 10]] = 0.3, -0.25, 0.2
     bright = data * np.exp(log_field(field, data.shape))
-    plain, found = (tissue_profile(d, person.mask, GRID.voxel_mm) for d in (data, bright))
+    plain, found = (
+        tissue_profile(d, person.mask, GRID.voxel_mm, in_full=True) for d in (data, bright)
+    )
     assert plain.curve.shape == (30,) and (np.diff(plain.curve) >= 0).all()
     # Between CSF and white matter, and free of gain and field.
     assert plain.means[2] < plain.curve[15] < 1.05 * plain.means[1]
@@ -115,7 +117,7 @@ def test_a_smoother_scanner_shows_more_blur_and_noise_does_not_move_the_curve():
     def seen(**changes):
         scanner = replace(without_fields(SITES["COI"]), **changes)
         data = acquire(head, scanner, "T1w", scan_seed=4)
-        return tissue_profile(data / robust_scale(data, head.mask), head.mask, 2.0)
+        return tissue_profile(data / robust_scale(data, head.mask), head.mask, 2.0, in_full=True)
 
     sharp, smooth = seen(sharpness_mm=0.0), seen(sharpness_mm=1.2)
     assert (smooth.blur - sharp.blur > 0.5).all()
