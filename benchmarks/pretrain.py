@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pool-threads", type=int, default=2, help="profiles side by side")
     parser.add_argument("--scanners", type=int, default=72, help="simulated training sites")
+    parser.add_argument("--profiles", type=int, default=4, help="of every scanner and modality")
     parser.add_argument(
         "--scanners-like", choices=("wide", "real", "both"), default="wide", help="see TwinPlan"
     )
@@ -87,6 +88,8 @@ def main() -> None:
         training_scanners=24 if options.small else options.scanners,
         validation_scanners=4 if options.small else 10,
         modalities=("T1w", "T2w") if options.small else MODALITIES,
+        profiles_per_scanner=options.profiles,
+        scans_per_profile=(1, 16),
         coded=1,
         scanners_like=options.scanners_like,
         seed=options.seed,
@@ -151,7 +154,8 @@ def _about(
         f"--threads {options.threads} --precision {options.precision}"
     )
     command += (" --labels FOLDER" if maps else "") + (" --small" if options.small else "")
-    command += f" --scanners {options.scanners} --scanners-like {options.scanners_like}"
+    command += f" --scanners {options.scanners} --profiles {options.profiles}"
+    command += f" --scanners-like {options.scanners_like}"
     command += " --continue" if options.go_on else ""
     return {
         "command": command,
@@ -174,8 +178,9 @@ def _ranges(pool: TwinPool) -> dict[str, TrainingRange]:
             np.stack(
                 [
                     mean_code(profile.codes, profile.mask)
-                    for (_, kind), profile in pool.profiles.items()
+                    for (site, kind), first in pool.profiles.items()
                     if kind == modality
+                    for profile in (first, *pool.more[site, kind])
                 ]
             )
         )

@@ -16,7 +16,7 @@ from bids_harmony.imaging.landmarks import landmark_map, landmarks
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.methods.histogram import match_distribution
 from bids_harmony.quality.image_metrics import gain_free_rmse, psnr, rmse
-from bids_harmony.sites.image_profile import QUANTILES
+from bids_harmony.sites.measured_scan import QUANTILES
 
 __all__ = ["ulf_rows"]
 

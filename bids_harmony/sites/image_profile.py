@@ -16,37 +16,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bids_harmony.exceptions import DataError
-from bids_harmony.imaging.landmarks import landmarks
-from bids_harmony.imaging.slices import cut_stack
-from bids_harmony.imaging.texture import texture
-from bids_harmony.sites.scan_measures import DETAIL_BANDS, ScanMeasures
-from bids_harmony.sites.tissue_profile import TissueProfile, tissue_profile
+from bids_harmony.sites.measured_scan import CODE_STEP, MeasuredScan, mean_detail, measure_scan
+from bids_harmony.sites.scan_measures import ScanMeasures
+from bids_harmony.sites.tissue_profile import TissueProfile
 
 if TYPE_CHECKING:
     from bids_harmony.model.encoder import Encoder
     from bids_harmony.model.network import IHFNetwork
 
 __all__ = [
-    "CODE_STEP",
     "MOST_CODED",
-    "QUANTILES",
     "ImageProfile",
+    "average_scans",
     "build_profile",
-    "encode_heights",
-    "mean_detail",
     "standardize_codes",
 ]
 
 Array = np.ndarray
 
-#: One code for this many slices; anatomy changes little over 8 to 12 mm.
-CODE_STEP = 6
 #: More scans than this bring nothing to a mean code, and encoding is the slow part.
 MOST_CODED = 5
-#: Slices that are encoded at once: the feature maps of few stay in the processor's cache.
-_AT_ONCE = 4
-#: Levels of the intensity quantiles in a profile.
-QUANTILES = np.linspace(0, 100, 101)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,31 +112,6 @@ class ImageProfile:
         return (1 - share) * self.codes[low] + share * self.codes[high]
 
 
-def encode_heights(data: Array, encoder: Encoder) -> Array:
-    """Encode the middle slice of every height bin.
-
-    Parameters
-    ----------
-    data : (X, Y, Z) float32
-        Scaled scan on the reference grid.
-    encoder : Encoder
-
-    Returns
-    -------
-    (bins, K) float32
-        Codes of empty slices included: they are the same for everyone.
-    """
-    import torch
-
-    depth = data.shape[2]
-    centres = np.minimum(np.arange(0, depth, CODE_STEP) + CODE_STEP // 2, depth - 1)
-    stack = torch.from_numpy(np.clip(cut_stack(data, centres), 0, 1.5))
-    device = next(encoder.parameters()).device
-    with torch.inference_mode():
-        codes = [encoder.code(part.to(device)).cpu() for part in stack.split(_AT_ONCE)]
-        return torch.cat(codes).numpy()
-
-
 def build_profile(
     site: str,
     modality: str,
@@ -185,66 +149,71 @@ def build_profile(
     DataError
         No scans.
     """
+    measured = [
+        measure_scan(
+            *scan, cells=cells, voxel_mm=voxel_mm,
+            encoder=encoder if coded is None or number < coded else None,
+        )
+        for number, scan in enumerate(scans)
+    ]  # fmt: skip
+    return average_scans(site, modality, measured, people=people, covariates=covariates)
+
+
+def average_scans(
+    site: str,
+    modality: str,
+    scans: Sequence[MeasuredScan],
+    *,
+    people: Sequence[str] | None = None,
+    covariates: Mapping[str, Sequence[float]] | None = None,
+) -> ImageProfile:
+    """Average the measured scans of a site; codes over those that were encoded.
+
+    Parameters
+    ----------
+    site, modality : str
+    scans : sequence of MeasuredScan
+        At least one of them encoded.
+    people, covariates : optional
+        As for `build_profile`.
+
+    Raises
+    ------
+    DataError
+        No scans.
+    """
     if not scans:
         raise DataError("A site profile needs scans", where=f"{site} {modality}", got="none")
-    total = np.zeros(scans[0][1].shape, dtype=np.float32)
+    total = np.zeros(scans[0].data.shape, dtype=np.float32)
     count = np.zeros_like(total)
-    for _, data, mask, _ in scans:
-        total += np.where(mask, data, 0)
-        count += mask
+    for scan in scans:
+        total += np.where(scan.mask, scan.data, 0)
+        count += scan.mask
     covered = count >= max(1, len(scans) / 2)
     mean_image = np.where(covered, total / np.maximum(count, 1), 0).astype(np.float32)
-    codes = [encode_heights(data, encoder) for _, data, _, _ in scans[:coded]]
-    profiles = [tissue_profile(d, m, voxel_mm, in_full=True) for _, d, m, _ in scans]
-    details = [texture(data, mask, cells) for _, data, mask, _ in scans]
+    tissues = [scan.tissues for scan in scans]
     single = ScanMeasures(
-        people=tuple(people or (label for label, *_ in scans)),
-        means=np.stack([profile.means for profile in profiles]),
-        fields=np.stack([profile.field for profile in profiles]),
-        detail=np.stack([mean_detail(detail) for detail in details]),
+        people=tuple(people or (scan.label for scan in scans)),
+        means=np.stack([own.means for own in tissues]),
+        fields=np.stack([own.field for own in tissues]),
+        detail=np.stack([mean_detail(scan.texture) for scan in scans]),
         covariates={k: np.asarray(v, np.float64) for k, v in (covariates or {}).items()},
-        curves=np.stack([np.asarray(profile.curve) for profile in profiles]),
-        blur=np.stack([np.asarray(profile.blur) for profile in profiles]),
+        curves=np.stack([np.asarray(own.curve) for own in tissues]),
+        blur=np.stack([np.asarray(own.blur) for own in tissues]),
     )
     return ImageProfile(
         site=site,
         modality=modality,
         mean_image=mean_image,
-        landmarks=np.mean([landmarks(data, mask) for _, data, mask, _ in scans], axis=0),
-        quantiles=np.mean([np.percentile(d[m], QUANTILES) for _, d, m, _ in scans], axis=0),
-        codes=np.mean(codes, axis=0).astype(np.float32),
-        texture=np.stack(details).mean(0, np.float32),
+        landmarks=np.mean([scan.landmarks for scan in scans], axis=0),
+        quantiles=np.mean([scan.quantiles for scan in scans], axis=0),
+        codes=np.mean([s.codes for s in scans if s.codes is not None], axis=0).astype(np.float32),
+        texture=np.stack([scan.texture for scan in scans]).mean(0, np.float32),
         tissue_means=single.means.mean(axis=0),
         field=single.fields.mean(axis=0),
-        scale=float(np.median([scale for *_, scale in scans])),
-        scans=tuple(label for label, *_ in scans),
+        scale=float(np.median([scan.scale for scan in scans])),
+        scans=tuple(scan.label for scan in scans),
         single=single,
-    )
-
-
-def mean_detail(detail: Array) -> Array:
-    """Average `imaging.texture.texture` over the cells that hold brain.
-
-    Parameters
-    ----------
-    detail : (Z, T, g, g) float32
-
-    Returns
-    -------
-    (2,) float
-        Log-energy of each of the bands of `DETAIL_BANDS`.
-    """
-    # Cells without brain hold the floor of the logarithm.
-    seen = detail > detail.min() + 1e-3
-    return np.array(
-        [
-            band[own].mean()
-            for band, own in zip(
-                np.moveaxis(detail, 1, 0)[:DETAIL_BANDS],
-                np.moveaxis(seen, 1, 0)[:DETAIL_BANDS],
-                strict=True,
-            )
-        ]
     )
 
 

@@ -21,7 +21,7 @@ from bids_harmony.exceptions import BidsHarmonyError, DataError
 from bids_harmony.io.atomic import write_with_folder
 from bids_harmony.io.reading import MOST_TENSORS, read_bytes
 from bids_harmony.model.encoder import Encoder
-from bids_harmony.sites.image_profile import CODE_STEP, encode_heights
+from bids_harmony.sites.measured_scan import CODE_STEP, encode_heights
 
 __all__ = [
     "RANGE_FILE",
@@ -90,7 +90,7 @@ def mean_code(codes: Array, brain: Array) -> Array:
     Parameters
     ----------
     codes : (bins, K) float32
-        As `site_profile.encode_heights` gives them.
+        As `measured_scan.encode_heights` gives them.
     brain : (X, Y, Z) bool
 
     Returns

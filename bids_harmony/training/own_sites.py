@@ -82,7 +82,13 @@ class OwnTwins(TwinPool):
     def without_own(self) -> TwinPool:
         """The pool that this one was made from, with the same people."""
         return TwinPool(
-            self.plan, self.grid, self.training, self.validation, self.scanners, self.profiles
+            self.plan,
+            self.grid,
+            self.training,
+            self.validation,
+            self.scanners,
+            self.profiles,
+            self.more,
         )
 
     def about_fits(self) -> list[dict[str, Any]]:
@@ -177,6 +183,7 @@ def own_twins(
         pool.validation,
         pool.scanners,
         {**pool.profiles, **profiles},
+        pool.more,
         fits,
         share,
         target,

@@ -172,12 +172,12 @@ def score_twins(
         source, target, modality = pool.draw_unseen(rng, number)
         person = pool.validation[number % len(pool.validation)]
         conditioned, scan, twin = twin_pair(
-            pool,
             person,
             source,
             target,
-            modality,
+            (pool.profiles[source.site, modality], pool.profiles[target.site, modality]),
             int(rng.integers(1 << 40)),
+            voxel_mm=pool.grid.voxel_mm,
             config=network.config,
             use_closed_form=use_closed_form,
         )

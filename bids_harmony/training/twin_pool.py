@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ from bids_harmony.phantom.random_scanner import random_scanner
 from bids_harmony.phantom.real_scanners import real_scanner
 from bids_harmony.phantom.scanner import Scanner, acquire
 from bids_harmony.revisions import revisions_of
-from bids_harmony.sites.image_profile import ImageProfile, build_profile
+from bids_harmony.sites.image_profile import ImageProfile, average_scans
+from bids_harmony.sites.measured_scan import MeasuredScan, encode_heights, measure_scan
 from bids_harmony.sites.profile_files import read_made_of, read_profile, write_profile
 
 __all__ = ["TwinPlan", "TwinPool", "make_pool"]
@@ -62,6 +64,9 @@ class TwinPlan:
         Pairs are drawn evenly; a modality that is named twice counts twice.
     voxel_mm : float
         Spacing of the reference grid.
+    profiles_per_scanner : int
+        Of every modality, each from people of its own. A network that sees one alone learns how
+        far it is from the truth, which nobody can know of a real site.
     coded : int
         Scans per profile that are encoded.
     scanners_like : {"wide", "real", "both"}
@@ -80,6 +85,7 @@ class TwinPlan:
     validation_scanners: int = 6
     modalities: tuple[str, ...] = ("T1w", "T2w")
     voxel_mm: float = 2.0
+    profiles_per_scanner: int = 1
     coded: int = 2
     scanners_like: str = "wide"
     seed: int = 0
@@ -87,14 +93,19 @@ class TwinPlan:
 
 @dataclass(frozen=True, eq=False)
 class TwinPool:
-    """People, scanners and their profiles."""
+    """People, scanners and their profiles.
+
+    `profiles` holds the first of every scanner and modality, which validation sees; `more` holds
+    the others.
+    """
 
     plan: TwinPlan
     grid: ReferenceGrid
     training: tuple[Anatomy, ...]
     validation: tuple[Anatomy, ...]
     scanners: tuple[Scanner, ...]
-    profiles: dict[tuple[str, str], ImageProfile]
+    profiles: Mapping[tuple[str, str], ImageProfile]
+    more: Mapping[tuple[str, str], tuple[ImageProfile, ...]] = field(default_factory=dict)
 
     @property
     def training_scanners(self) -> tuple[Scanner, ...]:
@@ -111,6 +122,11 @@ class TwinPool:
         scanners = self.training_scanners
         first, second = rng.choice(len(scanners), 2, replace=False)
         return scanners[first], scanners[second], str(rng.choice(self.plan.modalities))
+
+    def draw_profile(self, rng: np.random.Generator, site: str, modality: str) -> ImageProfile:
+        """Draw one of a scanner's profiles."""
+        every = (self.profiles[site, modality], *self.more.get((site, modality), ()))
+        return every[int(rng.integers(len(every)))]
 
     def draw_unseen(self, rng: np.random.Generator, number: int) -> tuple[Scanner, Scanner, str]:
         """Draw those of the pair of this number for validation; modalities in turn."""
@@ -173,37 +189,23 @@ def make_pool(
         for i in range(plan.training_scanners + plan.validation_scanners)
     ]
 
-    def profile(scanner: Scanner, modality: str) -> ImageProfile:
-        scans = []
-        drawn = np.random.default_rng([plan.seed, scanner.bias_seed, 0xBA])
-        fewest, most = np.log(plan.scans_per_profile)
-        count = min(round(float(np.exp(drawn.uniform(fewest, most)))), len(bankers))
-        for index in sorted(drawn.choice(len(bankers), count, replace=False)):
-            person = bankers[index]
-            data = acquire(person, scanner, modality, scan_seed=person.seed * 3 + 1)
-            scale = robust_scale(data, person.mask)
-            scans.append((f"person-{person.seed}", data / scale, person.mask, scale))
-        return build_profile(
-            scanner.site,
-            modality,
-            scans,
-            encoder,
-            cells=cells,
-            voxel_mm=plan.voxel_mm,
-            coded=plan.coded,
-        )
-
     made_of = json.dumps(
         [asdict(plan), revisions_of("profile", "training"), encoder.sha256, cells, len(sources)]
     )
 
-    def known(scanner: Scanner, modality: str) -> ImageProfile:
+    def known(scanner: Scanner, modality: str) -> tuple[ImageProfile, ...]:
+        make = partial(_draw_profiles, plan, scanner, modality, bankers, encoder, cells)
         if kept is None:
-            return profile(scanner, modality)
-        path, of = kept / f"{scanner.site}_{modality}.safetensors", {"pool": made_of}
-        if not path.is_file() or read_made_of(path) != of:
-            write_profile(path, profile(scanner, modality), plan.voxel_mm, of)
-        return read_profile(path)[0]
+            return make()
+        paths = [
+            kept / f"{scanner.site}_{modality}_{number}.safetensors"
+            for number in range(plan.profiles_per_scanner)
+        ]
+        of = {"pool": made_of}
+        if not all(path.is_file() and read_made_of(path) == of for path in paths):
+            for path, profile in zip(paths, make(), strict=True):
+                write_profile(path, profile, plan.voxel_mm, of)
+        return tuple(read_profile(path)[0] for path in paths)
 
     kinds = sorted(set(plan.modalities))
     wanted = [(scanner, modality) for scanner in scanners for modality in kinds]
@@ -211,15 +213,55 @@ def make_pool(
     with ThreadPoolExecutor(max_workers=threads) as workers:
         made = workers.map(lambda pair: known(*pair), wanted)
         built = list(tqdm(made, "simulated sites", len(wanted), unit="profile", disable=None))
-    profiles = {(b.site, b.modality): b for b in built}
+    keys = [(scanner.site, modality) for scanner, modality in wanted]
     return TwinPool(
         plan=plan,
         grid=grid,
         training=tuple(training),
         validation=tuple(validation),
         scanners=tuple(scanners),
-        profiles=profiles,
+        profiles={key: first for key, (first, *_) in zip(keys, built, strict=True)},
+        more={key: tuple(more) for key, (_, *more) in zip(keys, built, strict=True)},
     )
+
+
+def _draw_profiles(
+    plan: TwinPlan,
+    scanner: Scanner,
+    modality: str,
+    people: Sequence[Anatomy],
+    encoder: Encoder,
+    cells: int,
+) -> tuple[ImageProfile, ...]:
+    """Profiles of a scanner, from other people each; a person is scanned once."""
+    drawn = np.random.default_rng([plan.seed, scanner.bias_seed, 0xBA])
+    fewest, most = np.log(plan.scans_per_profile)
+    measured: dict[int, MeasuredScan] = {}
+
+    def measure(index: int, *, coded: bool) -> MeasuredScan:
+        if index not in measured:
+            person = people[index]
+            data = acquire(person, scanner, modality, scan_seed=person.seed * 3 + 1)
+            scale = robust_scale(data, person.mask)
+            measured[index] = measure_scan(
+                f"person-{person.seed}", data / scale, person.mask, scale,
+                cells=cells, voxel_mm=plan.voxel_mm, encoder=None,
+            )  # fmt: skip
+        scan = measured[index]
+        if coded and scan.codes is None:
+            scan = replace(scan, codes=encode_heights(scan.data, encoder))
+            measured[index] = scan
+        return scan
+
+    made = []
+    for _ in range(plan.profiles_per_scanner):
+        count = min(round(float(np.exp(drawn.uniform(fewest, most)))), len(people))
+        chosen = sorted(drawn.choice(len(people), count, replace=False).tolist())
+        scans = [measure(index, coded=number < plan.coded) for number, index in enumerate(chosen)]
+        # Encoded for another profile: here as many are as the plan says.
+        scans[plan.coded :] = [replace(scan, codes=None) for scan in scans[plan.coded :]]
+        made.append(average_scans(scanner.site, modality, scans))
+    return tuple(made)
 
 
 def _biology(seed: int, *, ill: bool) -> Biology:

@@ -110,12 +110,15 @@ class TwinStream:
         if index not in self.tissues:
             self.tissues[index] = _slices_first(pure_tissue(person))
         conditioned, _, twin = twin_pair(
-            self.pool,
             person,
             source,
             target,
-            modality,
+            (
+                self.pool.draw_profile(rng, source.site, modality),
+                self.pool.draw_profile(rng, target.site, modality),
+            ),
             int(rng.integers(1 << 40)),
+            voxel_mm=self.pool.grid.voxel_mm,
             config=self.config,
             use_closed_form=self.use_closed_form,
         )

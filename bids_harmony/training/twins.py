@@ -18,7 +18,7 @@ from bids_harmony.model.network import Condition
 from bids_harmony.model.presets import NetworkConfig
 from bids_harmony.phantom.anatomy import Anatomy
 from bids_harmony.phantom.scanner import Scanner, acquire
-from bids_harmony.training.twin_pool import TwinPool
+from bids_harmony.sites.image_profile import ImageProfile
 
 __all__ = ["Batch", "grey_or_white", "pure_tissue", "twin_pair"]
 
@@ -75,17 +75,17 @@ def pure_tissue(person: Anatomy) -> Array:
 
 
 def twin_pair(
-    pool: TwinPool,
     person: Anatomy,
     source: Scanner,
     target: Scanner,
-    modality: str,
+    profiles: tuple[ImageProfile, ImageProfile],
     scan_seed: int,
     *,
+    voxel_mm: float,
     config: NetworkConfig,
     use_closed_form: bool,
 ) -> tuple[Conditioned, Array, Array]:
-    """Scan a person at both scanners.
+    """Scan a person at both scanners, of which the profiles of source and target are known.
 
     Returns
     -------
@@ -97,15 +97,15 @@ def twin_pair(
         Noise-free, with the target site's mean field, at the level of the conditioned image (least
         squares): gain is arbitrary in MRI, and the output keeps the scan's own.
     """
+    modality = profiles[0].modality
     data = acquire(person, source, modality, scan_seed=scan_seed)
     data = data / robust_scale(data, person.mask)
     twin = acquire(person, target, modality, scan_seed=scan_seed, noise=False, scan_field=False)
     conditioned = condition_scan(
         data,
         person.mask,
-        pool.profiles[source.site, modality],
-        pool.profiles[target.site, modality],
-        voxel_mm=pool.grid.voxel_mm,
+        *profiles,
+        voxel_mm=voxel_mm,
         config=config,
         use_closed_form=use_closed_form,
     )

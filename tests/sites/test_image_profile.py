@@ -11,12 +11,8 @@ from bids_harmony.exceptions import DataError
 from bids_harmony.imaging.landmarks import landmarks
 from bids_harmony.imaging.slices import cut_stack
 from bids_harmony.imaging.texture import texture
-from bids_harmony.sites.image_profile import (
-    CODE_STEP,
-    build_profile,
-    encode_heights,
-    standardize_codes,
-)
+from bids_harmony.sites.image_profile import build_profile, standardize_codes
+from bids_harmony.sites.measured_scan import CODE_STEP, encode_heights
 from bids_harmony.sites.profile_files import as_stored, profile_digest
 from bids_harmony.sites.tissue_profile import tissue_profile
 from tests.training.tiny import network

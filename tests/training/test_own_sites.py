@@ -106,8 +106,10 @@ def test_the_network_is_told_of_the_real_sites(pool, profiles, fits):
     own = own_twins(pool, profiles, fits, share=1.0, target="COI")
     source, target, modality = own.draw(np.random.default_rng(1))
     person = own.training[0]
+    rng = np.random.default_rng(0)
+    known = own.draw_profile(rng, source.site, modality), own.draw_profile(rng, "COI", modality)
     conditioned, _, _ = twin_pair(
-        own, person, source, target, modality, 5, config=CONFIG, use_closed_form=True
+        person, source, target, known, 5, voxel_mm=6.0, config=CONFIG, use_closed_form=True
     )
     heights = np.arange(GRID.shape[2])
     told = profiles[source.site, "T1w"].codes_at(heights)

@@ -74,6 +74,10 @@ def test_profiles_stay_for_a_later_run_of_the_same_plan_alone(pool, encoder, tmp
     for key, profile in pool.profiles.items():
         digest = profile_digest(as_stored(profile))
         assert profile_digest(first.profiles[key]) == profile_digest(again.profiles[key]) == digest
+    several = replace(PLAN, profiles_per_scanner=2)
+    make_pool(several, encoder, cells=2, kept=tmp_path / "more")
+    kept = make_pool(several, encoder, cells=2, kept=tmp_path / "more")
+    assert all(len(more) == 1 for more in kept.more.values())
     # Another plan has other people at the same scanners.
     make_pool(replace(PLAN, scans_per_profile=(2, 2)), encoder, cells=2, kept=tmp_path)
     assert all(path.read_bytes() != content for path, content in written.items())
@@ -97,6 +101,42 @@ def test_sites_have_not_scanned_the_same_people(encoder):
     profiles = make_pool(plan, encoder, cells=2).profiles.values()
     assert all(len(profile.scans) == 2 for profile in profiles)
     assert len({profile.scans for profile in profiles}) > 1
+
+
+def test_a_scanner_has_several_profiles_of_which_pairs_draw(encoder):
+    plan = replace(
+        PLAN, profile_people=6, scans_per_profile=(2, 2), profiles_per_scanner=3, coded=1
+    )
+    first = make_pool(replace(plan, profiles_per_scanner=1), encoder, cells=2)
+    pool = make_pool(plan, encoder, cells=2)
+    for (site, modality), profile in pool.profiles.items():
+        # More profiles leave the first as it was.
+        assert profile_digest(profile) == profile_digest(first.profiles[site, modality])
+        every = (profile, *pool.more[site, modality])
+        assert len(every) == 3 and all(len(own.scans) == 2 for own in every)
+        rng = np.random.default_rng(0)
+        drawn = [pool.draw_profile(rng, site, modality) for _ in range(30)]
+        assert {id(own) for own in drawn} == {id(own) for own in every}
+    assert len({own.scans for more in pool.more.values() for own in more}) > 2
+
+
+def test_a_persons_scan_is_the_same_in_every_profile_of_a_scanner(encoder):
+    plan = replace(
+        PLAN, profile_people=2, scans_per_profile=(1, 2), profiles_per_scanner=4, coded=1
+    )
+    pool = make_pool(plan, encoder, cells=2)
+    seen = 0
+    for key, profile in pool.profiles.items():
+        every = (profile, *pool.more[key])
+        one = {own.scans[0]: own for own in every if len(own.scans) == 1}
+        for own in every:
+            if len(own.scans) == 2 and own.scans[0] in one:
+                alone = one[own.scans[0]]
+                assert np.array_equal(own.single.means[0], alone.single.means[0])
+                # The first is encoded, whatever other profiles are made of.
+                assert np.array_equal(own.codes, alone.codes)
+                seen += 1
+    assert seen > 0
 
 
 def test_people_of_other_maps_train_and_fill_profiles_but_never_validate(encoder):

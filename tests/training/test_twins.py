@@ -42,7 +42,14 @@ def stream(pool, seed=0):
 def test_a_twin_has_the_level_of_what_is_to_become_it(pool):
     person, (a, b, *_) = pool.training[0], pool.scanners
     conditioned, _, twin = twin_pair(
-        pool, person, a, b, "T1w", 3, config=CONFIG, use_closed_form=True
+        person,
+        a,
+        b,
+        (pool.profiles[a.site, "T1w"], pool.profiles[b.site, "T1w"]),
+        3,
+        voxel_mm=6.0,
+        config=CONFIG,
+        use_closed_form=True,
     )
     inside = person.mask
     image, twin = conditioned.image[inside], twin[inside]
