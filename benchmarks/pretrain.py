@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.model.encoder import load_encoder
@@ -97,10 +98,12 @@ def main() -> None:
     maps = sorted(options.labels.glob("*.nii*"))[:TRAINING_MAPS] if options.labels else []
     grid = reference_grid(plan.voxel_mm)
     sources = [labels_to_maps(read_label_map(path), grid) for path in maps]
-    pool = make_pool(
-        plan, encoder, cells=config.aan.grid, threads=options.pool_threads, sources=sources,
-        kept=options.folder / "profiles",
-    )  # fmt: skip
+    # Profiles side by side; a second team of threads in each would only be in the way.
+    with threadpool_limits(1, "blas"):
+        pool = make_pool(
+            plan, encoder, cells=config.aan.grid, threads=options.pool_threads, sources=sources,
+            kept=options.folder / "profiles",
+        )  # fmt: skip
     network = IHFNetwork(config, encoder.code_length)
     begun = options.go_on and bool(read_start(network, encoder))
     if not begun:
