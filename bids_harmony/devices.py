@@ -50,16 +50,16 @@ def resolve_device(name: str) -> torch.device:
     kind, _, index = name.partition(":")
     if kind != "cuda" or (index and not (index.isascii() and index.isdigit())):
         raise UsageError(
-            "Unknown device", where="--device", expected="auto, cpu, cuda or cuda:N", got=name
+            "Unknown device", where="device", expected="auto, cpu, cuda or cuda:N", got=name
         )
     n_cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
     number = int(index or 0)
     if number >= n_cards:
         raise UsageError(
             "The graphics card is not there",
-            where="--device",
+            where="device",
             got=f"{name}; cards found: {n_cards}",
-            hint="Use --device auto or cpu, or give the container its card (--gpus all, --nv).",
+            hint="Use device auto or cpu, or give the container its card (--gpus all, --nv).",
         )
     return torch.device(f"cuda:{number}")
 

@@ -31,8 +31,11 @@ logger = logging.getLogger(__name__)
 _HEAD_SECONDS, _SERIES_SECONDS = 80.0, 150.0
 # Start of the program and look at the dataset.
 _START_SECONDS = 60.0
-# Of one slice in one training step, forward and back, on one processor.
-_SLICE_SECONDS = 1.0
+# Of one slice in one training step, forward and back, on one processor without bf16.
+_SLICE_SECONDS = 0.3
+# Scanners fitted to one site and modality (benchmarks/own_sites.py), and the pool of simulated
+# people and scanners of one modality.
+_FIT_SECONDS, _POOL_SECONDS = 60.0, 200.0
 _SLICES_PER_SCAN = 150
 #: Nodes of clusters are slower, shared, and read over a network: time is this many times the
 #: measured one, memory a quarter more.
@@ -115,6 +118,10 @@ def train_needs(
         steps = ceil(training.epochs * len(scans) * _SLICES_PER_SCAN / training.batch)
     seconds = sum(map(_seconds, scans))
     seconds += (training.twin_steps + steps) * training.batch * _SLICE_SECONDS
+    if training.twin_steps:
+        sites = {(scan.site.site, scan.modality) for scan in scans}
+        seconds += _POOL_SECONDS * len({modality for _, modality in sites})
+        seconds += _FIT_SECONDS * len(sites) * bool(training.own_twins)
     gib = _at_once(scans, cpus) + _PREPARED_GIB * len(scans)
     return Resources(cpus, memory_mb or _memory_mb(gib), _minutes(seconds / cpus))
 

@@ -127,7 +127,8 @@ def build_parser() -> argparse.ArgumentParser:
         "Research software, not for diagnosis.",
         epilog="Exit codes: 0 done, 16 input is not BIDS, 17 unknown level, 18 nothing selected,\n"
         "64 wrong usage, 65 bad data, 66 missing input, 73 cannot create output,\n"
-        "74 input/output error, 75 try again, 127 missing program, 1 anything else.",
+        "74 input/output error, 75 try again, 127 missing program, 130 Ctrl-C,\n"
+        "143 SIGTERM, 1 anything else.",
         formatter_class=_Help,
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,

@@ -31,7 +31,7 @@ from bids_harmony.model.normalization import EPSILON, Embedding
 from bids_harmony.model.stage import Stage
 from bids_harmony.model.window import Window
 
-__all__ = ["ChangePass"]
+__all__ = ["ChangePass", "squeezed"]
 
 
 class ChangePass:
@@ -76,6 +76,15 @@ class ChangePass:
         return self.network.cropped(change.permute(0, 3, 1, 2), x)
 
 
+def squeezed(x: Tensor, side: int) -> Tensor:
+    """Blocks of side x side pixels into channels: (B, H, W, c) to (B, H / side, W / side, C)."""
+    if side == 1:
+        return x
+    batch, height, width, channels = x.shape
+    x = x.view(batch, height // side, side, width // side, side, channels)
+    return x.permute(0, 1, 3, 2, 4, 5).flatten(3)
+
+
 class _StagePass:
     """One stage; `before` and `order` give of each channel as it lies here, before and after the
     stage, its number in the network."""
@@ -97,11 +106,7 @@ class _StagePass:
 
     def way_in(self, x: Tensor) -> Tensor:
         """(B, H, W, c) to (B, h, w, C)."""
-        batch, height, width, channels = x.shape
-        side = self.stage.squeeze
-        if side > 1:
-            x = x.view(batch, height // side, side, width // side, side, channels)
-            x = x.permute(0, 1, 3, 2, 4, 5).flatten(3)
+        x = squeezed(x, self.stage.squeeze)
         for block in self.blocks:
             x = block(x)
         return x

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bids_harmony.model.coupling import IHFBlock
+from bids_harmony.model.inference import squeezed
 from bids_harmony.model.network import Condition, IHFNetwork
 from bids_harmony.model.normalization import AAN, Embedding
 from bids_harmony.model.stage import Stage
@@ -89,11 +90,7 @@ class _StagePass:
 
     def way_in(self, x: Tensor) -> Tensor:
         """(B, H, W, c) to (B, h, w, C)."""
-        side = self.stage.squeeze
-        if side > 1:
-            batch, height, width, channels = x.shape
-            x = x.view(batch, height // side, side, width // side, side, channels)
-            x = x.permute(0, 1, 3, 2, 4, 5).flatten(3)
+        x = squeezed(x, self.stage.squeeze)
         for block in self.blocks:
             x = block(x)
         return x

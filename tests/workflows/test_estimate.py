@@ -96,6 +96,19 @@ def test_training_grows_with_scans_and_steps(scan, settings):
     assert train_needs([head] * 400, paper, cpus=4).minutes == 7 * 24 * 60
 
 
+def test_training_takes_time_for_every_site_that_scanners_are_fitted_to(scan, settings):
+    head = scan(256, 256, 192)
+    sites = [replace(head, site=SiteEvidence(f"site {n}", "test")) for n in range(40)]
+
+    def minutes(scans: list[Scan], **training: float) -> int:
+        chosen = replace(settings, training=TrainingSettings(**training))
+        return train_needs(scans, chosen, cpus=4).minutes
+
+    assert minutes(sites) > minutes([head] * 40)
+    assert minutes(sites, own_twins=0.0) == minutes([head] * 40, own_twins=0.0)
+    assert minutes(sites, twin_steps=0) < minutes(sites, own_twins=0.0)
+
+
 def test_time_as_slurm_reads_it():
     assert Resources(1, 1, 30).time == "0-00:30:00"
     assert Resources(1, 1, 26 * 60 + 10).time == "1-02:10:00"
