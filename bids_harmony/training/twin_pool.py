@@ -201,7 +201,7 @@ def make_pool(
             kept / f"{scanner.site}_{modality}_{number}.safetensors"
             for number in range(plan.profiles_per_scanner)
         ]
-        of = {"pool": made_of}
+        of = {"pool": made_of, "scanner": json.dumps(asdict(scanner), default=str)}
         if not all(path.is_file() and read_made_of(path) == of for path in paths):
             for path, profile in zip(paths, make(), strict=True):
                 write_profile(path, profile, plan.voxel_mm, of)

@@ -83,6 +83,18 @@ def test_profiles_stay_for_a_later_run_of_the_same_plan_alone(pool, encoder, tmp
     assert all(path.read_bytes() != content for path, content in written.items())
 
 
+def test_profiles_of_another_scanner_of_the_same_name_are_not_taken(
+    encoder, tmp_path, monkeypatch
+):
+    """The table that scanners come from may change."""
+    made = make_pool(PLAN, encoder, cells=2, kept=tmp_path)
+    noisier = {"wide": lambda seed: replace(random_scanner(seed), noise=0.1)}
+    monkeypatch.setattr("bids_harmony.training.twin_pool._DRAWS", noisier)
+    again = make_pool(PLAN, encoder, cells=2, kept=tmp_path)
+    for key, profile in made.profiles.items():
+        assert profile_digest(profile) != profile_digest(again.profiles[key])
+
+
 def test_nobody_of_a_phantom_cohort_is_among_the_people(pool):
     first = CohortPlan().seed * 1000
     cohort = range(first, first + 1000)
