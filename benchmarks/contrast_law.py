@@ -36,6 +36,8 @@ _SEED, _SCANNERS = 900_000, 120
 _IMAGED, _VOXEL_MM = 60, 2.0
 _TARGET = "COI"
 _TISSUES = ("grey", "white")
+#: Lesions of white matter: T1, and T2 from mild to strong, times these (`phantom.pathology`).
+_LESION_T1, _LESION_T2 = 1.5, (1.4, 1.8, 2.4)
 #: Standard deviation of the logarithm between people: T1, T2, proton density.
 _SPREAD = {"t1": 0.03, "t2": 0.03, "density": 0.01}
 
@@ -60,6 +62,7 @@ def main() -> None:
         "seeds": [_SEED],
         **provenance(("numpy", "scipy", "pandas")),
         "rows": rows,
+        "lesions": [row for m in ("T2w", "FLAIR") for row in _lesions(scanners, m)],
         "reach": [row for modality in modalities for row in _reach(modality)],
         "sites": sites,
         "real": _fit(sites) if sites else {},
@@ -130,6 +133,27 @@ def _reach(modality: str) -> list[dict[str, Any]]:
                 for name, k in (("law", law), ("evenest", even))
                 for number, tissue in enumerate(_TISSUES)
             }
+        )
+    return rows
+
+
+def _lesions(scanners: list[Scanner], modality: str) -> list[dict[str, Any]]:
+    """Of pairs of scanners: lesion over white matter minus 1, against grey over white minus 1."""
+    rows = []
+    for t2 in _LESION_T2:
+        seen = []
+        for scanner in scanners:
+            grey, white = (_signal(scanner, modality, tissue) for tissue in (0, 1))
+            lesion = _signal(scanner, modality, 1, t1=_LESION_T1, t2=t2)
+            seen.append([grey / white - 1, lesion / white - 1])
+        # A scanner without contrast says nothing of it.
+        logs = np.log([pair for pair in seen if min(pair) > 0.02])
+        moved = (logs[:, None] - logs[None])[np.triu_indices(len(logs), 1)]
+        low, high = np.quantile(np.exp(np.abs(moved[:, 1])), (0.5, 0.95))
+        rows.append(
+            {"modality": modality, "t2_factor": t2, "scanners": len(logs)}
+            | {"correlation": round(float(np.corrcoef(moved.T)[0, 1]), 3)}
+            | {"factor_median": round(float(low), 2), "factor_95": round(float(high), 2)}
         )
     return rows
 
@@ -230,6 +254,20 @@ def _report(record: dict[str, Any]) -> str:
         )
         + " |"
         for r in record["reach"]
+    ]
+    lines += [
+        "",
+        "Lesions of white matter, from one scanner to another: correlation of the logarithms of "
+        "their contrast and of grey matter's, both to white matter, and by which factor theirs "
+        "differs.",
+        "",
+        "| modality | T2 times | scanners | correlation | factor, median | 95 % |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    lines += [
+        f"| {r['modality']} | {r['t2_factor']} | {r['scanners']} | {r['correlation']:.2f} "
+        f"| {r['factor_median']:.2f} | {r['factor_95']:.2f} |"
+        for r in record["lesions"]
     ]
     if record["real"]:
         real = record["real"]

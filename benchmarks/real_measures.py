@@ -13,8 +13,11 @@ __all__ = ["linear", "noise_over_white", "tissue_ratios", "tumour_contrast", "wi
 Array = np.ndarray
 
 _FEWEST = 50
-#: Percentiles of a T2w brain at which white matter, grey matter and CSF are looked for.
-_T2W_START = (25, 60, 97)
+#: Tissues from dark to bright.
+_ORDER = {"T1w": ("csf", "gm", "wm"), "T2w": ("wm", "gm", "csf"), "FLAIR": ("csf", "wm", "gm")}
+#: Percentiles of the brain at which these are looked for: from other starts, two of the three end
+#: in the long tail of CSF.
+_START = {"T2w": (25, 60, 97), "FLAIR": (5, 35, 75)}
 
 
 def tissue_ratios(data: Array, mask: Array, modality: str, *, seed: int = 0) -> dict[str, float]:
@@ -26,7 +29,7 @@ def tissue_ratios(data: Array, mask: Array, modality: str, *, seed: int = 0) -> 
     ----------
     data : (X, Y, n) float
     mask : (X, Y, n) bool
-    modality : {"T1w", "T2w"}
+    modality : {"T1w", "T2w", "FLAIR"}
         Says in which order the tissues come.
     seed : int
 
@@ -38,17 +41,17 @@ def tissue_ratios(data: Array, mask: Array, modality: str, *, seed: int = 0) -> 
     from sklearn.mixture import GaussianMixture
 
     values = data[mask].astype(np.float64)[:, None] / np.percentile(data[mask], 99.5)
-    # From other starts, two of the three end in the long tail of CSF in T2w.
-    start = None if modality == "T1w" else np.percentile(values, _T2W_START)[:, None]
+    start = None
+    if modality in _START:
+        start = np.percentile(values, _START[modality])[:, None]
     fitted = GaussianMixture(3, means_init=start, random_state=seed).fit(values)
-    means = np.sort(fitted.means_.ravel())
-    csf, grey, white = means if modality == "T1w" else means[::-1]
-    labels = np.zeros(mask.shape, np.uint8)
-    labels[mask] = 1 + np.argsort(np.argsort(fitted.means_.ravel()))[fitted.predict(values)]
-    matter = labels == (3 if modality == "T1w" else 1)
+    mean = dict(zip(_ORDER[modality], np.sort(fitted.means_.ravel()), strict=True))
+    ranks = np.zeros(mask.shape, np.int8)
+    ranks[mask] = 1 + np.argsort(np.argsort(fitted.means_.ravel()))[fitted.predict(values)]
+    matter = ranks == 1 + _ORDER[modality].index("wm")
     return {
-        "gm_wm": float(grey / white),
-        "csf_wm": float(csf / white),
+        "gm_wm": float(mean["gm"] / mean["wm"]),
+        "csf_wm": float(mean["csf"] / mean["wm"]),
         "noise": noise_over_white(data, matter),
     }
 

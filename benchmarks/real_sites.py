@@ -126,18 +126,22 @@ def lgg_rows(voxel_mm: float, seed: int) -> Iterator[Row]:
     """One row per method and target institution."""
     cohort = Cohort(list(lgg_scans(reference_grid(voxel_mm))), voxel_mm)
     first = {s.person: _tumour(s) for s in cohort.scans}
+    grey = {s.person: _grey(s, seed) for s in cohort.scans}
     for method, target in _ways(cohort, "institutions"):
         scans, left = cohort.harmonized(method, target)
-        kept = [_tumour(s) / first[s.person] for s in scans if s.site != target]
-        kept = [k for k in kept if np.isfinite(k)]
+        others = [s for s in scans if s.site != target]
+        ratios = [(_tumour(s) / first[s.person], _grey(s, seed) / grey[s.person]) for s in others]
+        kept, tissue = np.array([r for r in ratios if np.isfinite(r[0])]).T
         healthy = [replace(s, mask=s.mask & ~s.tumour) for s in scans if s.tumour is not None]
         yield {
             "set": "lgg", "modality": "FLAIR", "method": method, "n": len(scans),
             "target": target, **_probe(healthy, voxel_mm, seed, before=not target),
             "lesion_contrast_kept": float(np.median(kept)),
             "lesion_contrast_range": [round(float(v), 3) for v in np.quantile(kept, (0.05, 0.95))],
+            "tissue_contrast_kept": float(np.median(tissue)),
+            "lesion_over_tissue_kept": float(np.median(kept / tissue)),
             "tumours": len(kept),
-            "tumours_within_5_percent": int(sum(abs(k - 1) <= 0.05 for k in kept)),
+            "tumours_within_5_percent": int(np.sum(np.abs(kept - 1) <= 0.05)),
             "left_unchanged": left if method != "none" else None,
         }  # fmt: skip
 
@@ -145,6 +149,13 @@ def lgg_rows(voxel_mm: float, seed: int) -> Iterator[Row]:
 def _tumour(scan: Scan) -> float:
     assert scan.tumour is not None
     return tumour_contrast(scan.data, scan.mask, scan.tumour)
+
+
+def _grey(scan: Scan, seed: int) -> float:
+    """Grey over white matter outside the tumour, minus 1."""
+    assert scan.tumour is not None
+    rest = scan.mask & ~scan.tumour
+    return tissue_ratios(scan.data, rest, "FLAIR", seed=seed)["gm_wm"] - 1
 
 
 def _ways(cohort: Cohort, what: str) -> Iterator[tuple[str, str]]:

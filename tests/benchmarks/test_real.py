@@ -80,7 +80,8 @@ def test_the_inner_head_is_the_shrunk_outline():
 
 
 @pytest.mark.parametrize(
-    ("modality", "means"), [("T1w", (0.3, 0.7, 1.0)), ("T2w", (1.0, 0.6, 0.4))]
+    ("modality", "means"),
+    [("T1w", (0.3, 0.7, 1.0)), ("T2w", (1.0, 0.6, 0.4)), ("FLAIR", (0.2, 0.8, 0.6))],
 )
 def test_ratios_of_three_tissues_and_the_noise_are_found(modality, means):
     rng = np.random.default_rng(1)
