@@ -22,6 +22,10 @@ from bids_harmony.model.shipped import SHIPPED_MODEL
 
 RESULTS = Path(__file__).resolve().parent / "results"
 _METHODS = ("none", "histogram", "histogram-tissue", "ihf", "ihf-adapted", "ceiling")
+_DRAWS = {
+    "wide": "wide ranges", "real": "what real scanners show",
+    "both": "wide ranges and from what real scanners show, by turns",
+}  # fmt: skip
 _FIGURES = ("rmse", "psnr_db", "ms_ssim", "lpips")
 
 
@@ -47,15 +51,17 @@ def _about(recipe: Mapping[str, Any]) -> list[str]:
         "software, not for diagnosis.",
         "",
         f"* recipe: `{recipe['command']}`, seed {recipe['seeds'][0]}, {recipe['date']}",
+        *_started_from(recipe),
         f"* machine: {recipe['machine']}; {versions}; {row['minutes']:.0f} minutes for "
         f"{row['steps']} steps of eight slices, after the simulation",
         f"* people: {plan['training_people']} of the ICBM152 tissue maps (through nilearn) and "
         f"{plan['people_per_source']} of every whole-head label map ({maps}; Apache-2.0), "
         "deformed at random, every second one with lesions; profiles and validation are of others",
-        f"* scanners: {plan['training_scanners']} at random for training and "
-        f"{plan['validation_scanners']} for validation; contrasts "
-        f"{', '.join(sorted(set(plan['modalities'])))} at {plan['voxel_mm']:g} mm. Field "
-        "strength, sequence and parameters, receive and transmit field, noise (Rician), "
+        f"* scanners: {plan['training_scanners']} for training and "
+        f"{plan['validation_scanners']} for validation, drawn from "
+        f"{_DRAWS[plan['scanners_like']]}, {plan['profiles_per_scanner']} profiles each; "
+        f"contrasts {', '.join(sorted(set(plan['modalities'])))} at {plan['voxel_mm']:g} mm. "
+        "Field strength, sequence and parameters, receive and transmit field, noise (Rician), "
         "sharpness, thick slices, intensity curve and gain are drawn. It sees the brain alone: "
         "skull, skull-stripping and defacing make no difference to it",
         f"* loss: mean absolute + {recipe['loss']['squared']:g} x mean squared error to the "
@@ -69,6 +75,15 @@ def _about(recipe: Mapping[str, Any]) -> list[str]:
         f"{row['raw']:.4f}, closed form {row['closed_form']:.4f}, network {row['network']:.4f}.",
         "",
     ]
+
+
+def _started_from(recipe: Mapping[str, Any]) -> list[str]:
+    """The trainings before, the last first."""
+    lines, before = [], recipe.get("started_from")
+    while before:
+        lines.append(f"* before that: `{before['command']}`, sha256 {before['sha256'][:16]}...")
+        before = before.get("started_from")
+    return lines
 
 
 def _numbers(travelling: Mapping[str, Any]) -> list[str]:
@@ -99,7 +114,7 @@ def _limits() -> list[str]:
     return [
         "## Limits",
         "",
-        "* Trained on simulations at 2 mm; no real travelling subject has been harmonized yet.",
+        "* Trained on simulations at 2 mm; what it does on real scans stands in docs/evidence.md.",
         "* Children, tumours, resections, contrast agents and movement were not simulated. The "
         "out-of-distribution score in the sidecars is a warning, no guarantee.",
         "* A scan can lose noise that the target site's scans have: the twin is noise-free.",

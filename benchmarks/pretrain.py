@@ -25,6 +25,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from bids_harmony.imaging.reference import reference_grid
+from bids_harmony.model.checkpoint import METADATA_FILE
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import DEFAULT_PRESET, preset
@@ -106,6 +107,7 @@ def main() -> None:
         )  # fmt: skip
     network = IHFNetwork(config, encoder.code_length)
     begun = options.go_on and bool(read_start(network, encoder))
+    started_from = _shipped() if begun else None
     if not begun:
         standardize_codes(network, pool.profiles.values())
     before = score_twins(network, pool, use_closed_form=True, pairs=24) if begun else None
@@ -133,7 +135,7 @@ def main() -> None:
     minutes = (time.monotonic() - start) / 60
     score = score_twins(network, pool, use_closed_form=True, pairs=24)
     about = _about(options, plan, maps, score, fitted, minutes)
-    about["before"] = asdict(before) if before else None
+    about |= {"before": asdict(before) if before else None, "started_from": started_from}
     digest = write_shipped(network, encoder, _ranges(pool), about, options.model)
     record = about | {"name": "pretrain", "sha256": digest, "curve": _curve(fitted.log)}
     options.result.parent.mkdir(parents=True, exist_ok=True)
@@ -171,6 +173,16 @@ def _about(
         "label_maps": [path.name for path in maps],
         "speed": asdict(fitted.speed) | {"share": fitted.speed.share} if fitted.speed else None,
         "rows": [{"steps": fitted.steps, "minutes": round(minutes, 1), **asdict(score)}],
+    }
+
+
+def _shipped() -> dict[str, Any]:
+    """Where the weights that training goes on from came from."""
+    known = json.loads((SHIPPED_MODEL / METADATA_FILE).read_text())
+    return {
+        "sha256": known["weights"]["sha256"],
+        "command": known["extra"]["command"],
+        "started_from": known["extra"].get("started_from"),
     }
 
 
