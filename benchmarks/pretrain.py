@@ -16,7 +16,7 @@ import argparse
 import json
 import platform
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,6 @@ from bids_harmony.training.pretrain import (
     TWIN_AVERAGE,
     TWIN_PARTS,
     TwinLoss,
-    TwinScore,
     pretrain,
     score_twins,
 )
@@ -52,6 +51,7 @@ TRAINING_MAPS = 4
 
 #: Drawn evenly: T1w is asked for most and gains least.
 MODALITIES = ("T1w", "T1w", "T1w", "T2w", "T2w", "FLAIR", "b0", "dwi")
+FINE_MODALITIES = ("T1w", "T1w", "T2w", "FLAIR")
 LOSS = TwinLoss()
 
 
@@ -67,6 +67,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pool-threads", type=int, default=2, help="profiles side by side")
     parser.add_argument("--scanners", type=int, default=72, help="simulated training sites")
+    parser.add_argument(
+        "--fine-scanners", type=int, default=0, help="simulated training sites at 1 mm besides"
+    )
     parser.add_argument("--profiles", type=int, default=4, help="of every scanner and modality")
     parser.add_argument(
         "--scanners-like", choices=("wide", "real", "both"), default="wide", help="see TwinPlan"
@@ -96,6 +99,11 @@ def main() -> None:
         scanners_like=options.scanners_like,
         seed=options.seed,
     )
+    fine_plan = replace(
+        plan, voxel_mm=1.0, training_people=8, profile_people=8, validation_people=2,
+        training_scanners=options.fine_scanners, validation_scanners=4, modalities=FINE_MODALITIES,
+        scans_per_profile=(1, 8), seed=plan.seed + 1,
+    )  # fmt: skip
     maps = sorted(options.labels.glob("*.nii*"))[:TRAINING_MAPS] if options.labels else []
     grid = reference_grid(plan.voxel_mm)
     sources = [labels_to_maps(read_label_map(path), grid) for path in maps]
@@ -105,12 +113,18 @@ def main() -> None:
             plan, encoder, cells=config.aan.grid, threads=options.pool_threads, sources=sources,
             kept=options.folder / "profiles",
         )  # fmt: skip
+        fine = None
+        if options.fine_scanners:
+            fine = make_pool(
+                fine_plan, encoder, cells=config.aan.grid, threads=options.pool_threads,
+                kept=options.folder / "profiles_1mm",
+            )  # fmt: skip
     network = IHFNetwork(config, encoder.code_length)
     begun = options.go_on and bool(read_start(network, encoder))
     started_from = _shipped() if begun else None
     if not begun:
         standardize_codes(network, pool.profiles.values())
-    before = score_twins(network, pool, use_closed_form=True, pairs=24) if begun else None
+    before = _scores(network, pool, fine) if begun else {}
     print(f"before: {before}", flush=True)
     start = time.monotonic()
     fitted = pretrain(
@@ -131,11 +145,13 @@ def main() -> None:
         use_closed_form=True,
         fingerprint=f"pretrain {options.seed} {options.slices}",
         loss=LOSS,
+        finer=fine,
     )
     minutes = (time.monotonic() - start) / 60
-    score = score_twins(network, pool, use_closed_form=True, pairs=24)
-    about = _about(options, plan, maps, score, fitted, minutes)
-    about |= {"before": asdict(before) if before else None, "started_from": started_from}
+    scores = _scores(network, pool, fine)
+    about = _about(options, plan, maps, scores, fitted, minutes)
+    about |= {"before": before, "started_from": started_from}
+    about["fine_plan"] = asdict(fine_plan) if fine else None
     digest = write_shipped(network, encoder, _ranges(pool), about, options.model)
     record = about | {"name": "pretrain", "sha256": digest, "curve": _curve(fitted.log)}
     options.result.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +165,7 @@ def _about(
     options: argparse.Namespace,
     plan: TwinPlan,
     maps: list[Path],
-    score: TwinScore,
+    scores: dict[str, dict[str, float]],
     fitted: TrainingResult,
     minutes: float,
 ) -> dict[str, Any]:
@@ -161,6 +177,7 @@ def _about(
     command += (" --labels FOLDER" if maps else "") + (" --small" if options.small else "")
     command += f" --scanners {options.scanners} --profiles {options.profiles}"
     command += f" --scanners-like {options.scanners_like}"
+    command += f" --fine-scanners {options.fine_scanners}" if options.fine_scanners else ""
     command += " --continue" if options.go_on else ""
     return {
         "command": command,
@@ -172,7 +189,23 @@ def _about(
         "loss": asdict(LOSS),
         "label_maps": [path.name for path in maps],
         "speed": asdict(fitted.speed) | {"share": fitted.speed.share} if fitted.speed else None,
-        "rows": [{"steps": fitted.steps, "minutes": round(minutes, 1), **asdict(score)}],
+        "rows": [
+            {"voxel_mm": float(mm), "steps": fitted.steps, "minutes": round(minutes, 1), **own}
+            for mm, own in scores.items()
+        ],
+    }
+
+
+def _scores(
+    network: IHFNetwork, pool: TwinPool, fine: TwinPool | None
+) -> dict[str, dict[str, float]]:
+    """`TwinScore` on unseen pairs, by voxel size in mm."""
+    pools = [(pool, 24), *([(fine, 8)] if fine else [])]
+    return {
+        f"{own.grid.voxel_mm:g}": asdict(
+            score_twins(network, own, use_closed_form=True, pairs=pairs)
+        )
+        for own, pairs in pools
     }
 
 

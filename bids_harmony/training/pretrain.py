@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from bids_harmony.training.distributed import Ranks
 from bids_harmony.training.trainer import Schedule, TrainingResult, fit
 from bids_harmony.training.training_pass import change_with_gradients
 from bids_harmony.training.twin_pool import TwinPool
-from bids_harmony.training.twin_stream import TwinStream
+from bids_harmony.training.twin_stream import TwinStream, turns
 from bids_harmony.training.twins import Batch, grey_or_white, twin_pair
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
 
 #: Halves of a batch side by side use two processors better than operations that are shared out.
 TWIN_PARTS = 2
+#: Every so many steps are of a finer grid, where there is one.
+FINER_EVERY = 3
 #: Decay of the moving average of the weights.
 TWIN_AVERAGE = 0.999
 
@@ -114,6 +117,7 @@ def pretrain(
     fingerprint: str,
     loss: TwinLoss | None = None,
     ranks: Ranks | None = None,
+    finer: TwinPool | None = None,
 ) -> TrainingResult:
     """Train a network on twins of the pool's training people and scanners.
 
@@ -132,17 +136,27 @@ def pretrain(
     loss : TwinLoss, optional
     ranks : Ranks, optional
         The processes that train together.
+    finer : TwinPool, optional
+        On a finer grid; every `FINER_EVERY`-th step is of it, with as many fewer slices as they
+        have more pixels.
 
     Returns
     -------
     TrainingResult
     """
-    stream = TwinStream(
-        pool, network.config, use_closed_form=use_closed_form, slices=slices, seed=seed
-    )
+
+    def stream(of: TwinPool, count: int) -> TwinStream:
+        return TwinStream(
+            of, network.config, use_closed_form=use_closed_form, slices=count, seed=seed
+        )
+
+    draw: Callable[[int, int, int], Batch] = stream(pool, slices).part
+    if finer is not None:
+        fewer = slices * (finer.grid.voxel_mm / pool.grid.voxel_mm) ** 2
+        draw = turns(stream(pool, slices), stream(finer, max(1, round(fewer))), FINER_EVERY)
     return fit(
         network,
-        stream.part,
+        draw,
         lambda batch: twin_loss(network, batch, loss),
         schedule,
         folder,

@@ -1,7 +1,8 @@
-"""An endless, seeded stream of batches of twin slices."""
+"""Endless, seeded streams of batches of twin slices."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +14,12 @@ from bids_harmony.model.presets import NetworkConfig
 from bids_harmony.training.twin_pool import TwinPool
 from bids_harmony.training.twins import Batch, grey_or_white, pure_tissue, twin_pair
 
-__all__ = ["TwinStream"]
+__all__ = ["TwinStream", "turns"]
 
 Array = np.ndarray
 
-#: A new pair costs as much as several steps. Its slices come back later, among those of others:
-#: with eight slices a step, each is seen about once.
+#: A new pair at 2 mm costs as much as several steps. Its slices come back later, among those of
+#: others: with eight slices a step, each is seen about once. A finer grid has more voxels a pair.
 _STEPS_PER_PAIR = 8
 #: Pairs that wait before the first step.
 FIRST_PAIRS = 32
@@ -73,12 +74,13 @@ class TwinStream:
     ) -> None:
         self.pool, self.config, self.use_closed_form = pool, config, use_closed_form
         self.slices, self.seed = slices, seed
+        self.steps_per_pair = round(_STEPS_PER_PAIR * max(1.0, (2 / pool.grid.voxel_mm) ** 2))
         self.pairs: dict[int, Pair] = {}
         self.tissues: dict[int, Array] = {}
 
     def part(self, step: int, part: int = 0, parts: int = 1) -> Batch:
         """Draw one of the parts of a step's batch."""
-        last = FIRST_PAIRS + step // _STEPS_PER_PAIR
+        last = FIRST_PAIRS + step // self.steps_per_pair
         first = max(0, last - self._kept())
         for number in [n for n in self.pairs if not first <= n < last]:
             del self.pairs[number]
@@ -162,6 +164,25 @@ class TwinStream:
             mask=stack(pair.mask, np.bool_),
             tissue=stack(pair.tissue, np.uint8),
         )
+
+
+def turns(first: TwinStream, second: TwinStream, every: int) -> Callable[[int, int, int], Batch]:
+    """Draw every so many steps from a second stream, the others from a first; `TwinStream.part`.
+
+    Parameters
+    ----------
+    first, second : TwinStream
+    every : int
+        At least 2.
+    """
+
+    def part(step: int, part: int = 0, parts: int = 1) -> Batch:
+        before = step // every
+        if step % every == every - 1:
+            return second.part(before, part, parts)
+        return first.part(step - before, part, parts)
+
+    return part
 
 
 def _slices_first(volume: Array) -> Array:

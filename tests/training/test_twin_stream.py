@@ -1,5 +1,7 @@
 """Twin batches: they depend on the step alone and mix many pairs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -96,3 +98,18 @@ def test_old_pairs_are_let_go(pool, monkeypatch):
 def test_a_preset_without_maps_gets_none(pool):
     batch = stream(pool, preset("paper")).part(0)
     assert batch.condition.maps_source is None and batch.condition.maps_target is None
+
+
+def test_steps_of_two_streams_take_turns_and_none_is_left_out(pool):
+    one, other = stream(pool), TwinStream(pool, CONFIG, use_closed_form=True, slices=2, seed=1)
+    part = twin_stream.turns(one, other, 3)
+    wanted = [(one, 0), (one, 1), (other, 0), (one, 2), (one, 3), (other, 1), (one, 4)]
+    for step, (source, own) in enumerate(wanted):
+        assert torch.equal(part(step).stack, source.part(own).stack)
+    assert torch.equal(part(5, 1, 2).stack, other.part(1, 1, 2).stack)
+
+
+def test_pairs_of_a_finer_grid_serve_more_steps(pool):
+    fine = replace(pool, grid=replace(pool.grid, voxel_mm=1.0))
+    usual = replace(pool, grid=replace(pool.grid, voxel_mm=2.0))
+    assert [stream(own).steps_per_pair for own in (fine, usual, pool)] == [32, 8, 8]
