@@ -1,5 +1,7 @@
 """Synthetic twins: groups that never overlap, batches that depend on the step alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import preset
-from bids_harmony.training.pretrain import TwinLoss, score_twins, twin_loss
+from bids_harmony.training.pretrain import TwinLoss, pretrain, score_twins, twin_loss
 from bids_harmony.training.twin_pool import TwinPlan, make_pool
 from bids_harmony.training.twin_stream import TwinStream
 from bids_harmony.training.twins import twin_pair
@@ -114,3 +116,26 @@ def test_the_loss_is_zero_for_a_perfect_network(pool, encoder):
 
     assert float(twin_loss(Perfect(), batch)[0].detach()) < 1e-6
     assert float(twin_loss(network, batch)[0].detach()) > 0.01
+
+
+def test_every_third_step_is_of_the_finer_grid_with_as_many_pixels(pool, encoder, monkeypatch):
+    finer = replace(pool, grid=replace(pool.grid, voxel_mm=pool.grid.voxel_mm / 2))
+    seen = []
+
+    class Stream:
+        def __init__(self, of, config, *, slices, **kwargs):
+            self.part = lambda step, part, parts: (of is finer, slices)
+
+    def fit(network, draw, *args, **kwargs):
+        seen.append([draw(step, 0, 1) for step in range(6)])
+
+    monkeypatch.setattr("bids_harmony.training.pretrain.TwinStream", Stream)
+    monkeypatch.setattr("bids_harmony.training.pretrain.fit", fit)
+    monkeypatch.setattr("bids_harmony.training.twin_stream.TwinStream", Stream)
+    network = IHFNetwork(CONFIG, encoder.code_length)
+    for more in ({}, {"finer": finer}):
+        pretrain(
+            network, pool, None, None, slices=8, seed=0, use_closed_form=True, fingerprint="",
+            **more,
+        )  # fmt: skip
+    assert seen == [[(False, 8)] * 6, [(False, 8), (False, 8), (True, 2)] * 2]
