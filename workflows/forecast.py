@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from bids_harmony.bids.dataset import Problem, ScanSelection, find_everyone, find_scans
 from bids_harmony.bids.site_search import scans_of
-from bids_harmony.diffusion.gradients import match_shells
+from bids_harmony.diffusion.gradients import other_shells, others_told
 from bids_harmony.exceptions import BidsHarmonyError, NotFetched
 from bids_harmony.io.names import file_stem
 from bids_harmony.methods import check_method_for_series
 from bids_harmony.sites.names import same_site
 from bids_harmony.workflows.models import known_by_model, model_folder
 from bids_harmony.workflows.running import failed_status
-from bids_harmony.workflows.scan_models import no_profile, no_series
+from bids_harmony.workflows.scan_models import check_shells, no_profile, no_series
 from bids_harmony.workflows.series_profiles import cached_shells
 from bids_harmony.workflows.site_scans import ProfileKey, are_given, check_scan, choose_sound
 from bids_harmony.workflows.status import why_unseen
@@ -46,7 +46,8 @@ def foresee(settings: Settings, selection: ScanSelection) -> ScanSelection:
     Returns
     -------
     ScanSelection
-        The other scans; those that are refused are among the problems.
+        The other scans; those that are refused are among the problems, and shells that not both
+        sites show among the warnings.
 
     Raises
     ------
@@ -66,7 +67,12 @@ def foresee(settings: Settings, selection: ScanSelection) -> ScanSelection:
             scans.append(scan)
         except BidsHarmonyError as error:
             problems.append(Problem(scan.label, scan.path, error))
-    return replace(selection, scans=tuple(scans), problems=tuple(problems))
+    return replace(
+        selection,
+        scans=tuple(scans),
+        problems=tuple(problems),
+        warnings=(*selection.warnings, *outlook.warnings),
+    )
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,7 @@ class _Outlook:
     selection: ScanSelection
     checked: dict[Path, Gradients | BidsHarmonyError | None] = field(default_factory=dict)
     keys: dict[ProfileKey, _Shown] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def target(self) -> str:
@@ -225,9 +232,10 @@ class _Outlook:
         return scans_of(self.settings, people[0], self.selection.sites)
 
     def check_shells(self, scan: Scan, gradients: Gradients) -> None:
-        """Raise what the run would raise for a series: both sites need shells like its own."""
+        """Raise what the run would raise for a series, or note its shells without an equal."""
         check_method_for_series(self.settings.method)
         source = self.target if same_site(scan.site.site, self.target) else scan.site.site
+        known: list[Sequence[float]] = []
         for site, which in ((self.target, "target site's"), (source, "site's own")):
             shells = None
             if not are_given(ProfileKey(site, "dwi"), self.settings):
@@ -240,7 +248,11 @@ class _Outlook:
                     self.check_fetched(ProfileKey(site, "dwi"), scan)
                     raise no_series(scan, which, site)
                 shells = self._shells(shown.scans)
-            match_shells([shell.b for shell in gradients.shells], shells)
+            check_shells(gradients, shells, self.settings)
+            known.insert(0, shells)
+        others = other_shells([shell.b for shell in gradients.shells], *known)
+        if others and source != self.target:
+            self.warnings.append(f"{scan.label}: {others_told(others, *known)}")
 
     def _shells(self, series: Sequence[Scan]) -> tuple[float, ...]:
         read = [self.checked.get(scan.path) for scan in series]

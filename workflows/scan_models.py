@@ -24,10 +24,11 @@ from bids_harmony.workflows.site_scans import ProfileKey, gradients_of
 
 if TYPE_CHECKING:
     from bids_harmony.bids.scan import Scan
+    from bids_harmony.diffusion.gradients import Gradients
     from bids_harmony.methods import Harmonizer
     from bids_harmony.settings import Settings
 
-__all__ = ["models_of", "no_profile", "no_series"]
+__all__ = ["check_shells", "models_of", "no_profile", "no_series"]
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +135,6 @@ def _of_series(
 
 def _sites_of(settings: Settings, series: Sequence[Scan], target: str) -> list[str]:
     """Sites other than the target of the series that can be harmonized to it."""
-    from bids_harmony.diffusion.gradients import match_shells
     from bids_harmony.sites.series_profile import SeriesProfile
 
     path = series_profile_path(profile_cache(settings, series=True), target)
@@ -146,7 +146,7 @@ def _sites_of(settings: Settings, series: Sequence[Scan], target: str) -> list[s
         if same_site(scan.site.site, target):
             continue
         try:
-            match_shells([s.b for s in gradients_of(scan, settings).shells], shells)
+            check_shells(gradients_of(scan, settings), shells, settings)
         except BidsHarmonyError as error:
             # Said again, and for good, when the scan's own turn comes.
             logger.debug("%s will be refused: %s", scan.label, error)
@@ -160,7 +160,6 @@ def _model_of_series(
 ) -> Model:
     """What counts for a series, or what is wrong with it: told before anything is written."""
     from bids_harmony.diffusion.features import B0_KEY, shell_key
-    from bids_harmony.diffusion.gradients import match_shells
     from bids_harmony.sites.series_profile import SeriesProfile
 
     gradients = gradients_of(scan, settings)
@@ -172,7 +171,7 @@ def _model_of_series(
         if not harmonizer.has_profile(B0_KEY, site):
             raise unseen.get(ProfileKey(site, "dwi")) or no_series(scan, which, site)
         profiles.insert(0, SeriesProfile.read(series_profile_path(cache, site)))
-        match_shells([shell.b for shell in gradients.shells], profiles[0].shells)
+        check_shells(gradients, profiles[0].shells, settings)
     keys = [B0_KEY]
     if settings.dwi_mode == "volume":
         keys += [shell_key(b) for b in sorted({b for known in profiles for b in known.shells})]
@@ -187,6 +186,30 @@ def _model_of_series(
         source_profile=series_profile_path(cache, source),
         target_profile=series_profile_path(cache, target),
     )
+
+
+def check_shells(gradients: Gradients, known: Sequence[float], settings: Settings) -> None:
+    """Refuse a series with shells that a site lacks, where each must have an equal.
+
+    They must with ``--strict-shells``, and in the mode ``volume``, in which a shell is nothing but
+    images that are compared with the target's.
+
+    Parameters
+    ----------
+    gradients : Gradients
+    known : sequence of float
+        The site's shells, s/mm2.
+    settings : Settings
+
+    Raises
+    ------
+    DataError
+        See `diffusion.gradients.match_shells`.
+    """
+    from bids_harmony.diffusion.gradients import match_shells
+
+    if settings.strict_shells or settings.dwi_mode == "volume":
+        match_shells([shell.b for shell in gradients.shells], known)
 
 
 def no_profile(scan: Scan, sites: Sequence[str], target: str) -> SiteError:

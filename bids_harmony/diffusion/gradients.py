@@ -9,7 +9,7 @@ import numpy as np
 
 from bids_harmony.exceptions import DataError
 
-__all__ = ["Gradients", "Shell", "match_shells"]
+__all__ = ["Gradients", "Shell", "equal_shell", "match_shells", "other_shells", "others_told"]
 
 B0_THRESHOLD = 50.0
 """s/mm2; up to here a volume counts as b=0 (DIPY's default; vendors write 0.001, 1.25 or 5)."""
@@ -138,17 +138,69 @@ def match_shells(source: Sequence[float], target: Sequence[float]) -> tuple[int,
         must not be given the contrast of another weighting.
     """
     matched = []
-    available = np.asarray(target, dtype=np.float64)
     for b in source:
-        distance = np.abs(available - b)
-        nearest = int(np.lexsort((available, distance))[0]) if available.size else -1
-        if nearest < 0 or distance[nearest] > max(_WITHIN, _WITHIN_SHARE * available[nearest]):
+        nearest = equal_shell(b, target)
+        if nearest is None:
             raise DataError(
                 "The target has no shell like one of this series",
                 where=f"shell b={b:.0f} s/mm2",
                 expected=f"a target shell within {_WITHIN:g} s/mm2 or {_WITHIN_SHARE:.0%}",
-                got="target shells " + (", ".join(f"b={t:.0f}" for t in available) or "none"),
+                got="target shells " + (", ".join(f"b={t:.0f}" for t in target) or "none"),
                 hint="Choose a target site with this weighting, or leave these volumes out.",
             )
         matched.append(nearest)
     return tuple(matched)
+
+
+def equal_shell(b: float, known: Sequence[float]) -> int | None:
+    """Index of the nearest of some shells; None where it lies too far to be the same.
+
+    Parameters
+    ----------
+    b : float
+        s/mm2.
+    known : sequence of float
+        b-values of the shells to choose from; the smaller one wins a tie.
+    """
+    nearest = min(range(len(known)), key=lambda i: (abs(known[i] - b), known[i]), default=None)
+    if nearest is None or abs(known[nearest] - b) > max(_WITHIN, _WITHIN_SHARE * known[nearest]):
+        return None
+    return nearest
+
+
+def other_shells(source: Sequence[float], *known: Sequence[float]) -> tuple[float, ...]:
+    """Those of a series' shells that not all of some sites have.
+
+    Parameters
+    ----------
+    source : sequence of float
+        b-values of the series' shells (`Shell.b`), s/mm2.
+    *known : sequence of float
+        b-values of the shells of each site.
+
+    Returns
+    -------
+    tuple of float
+        In the order of `source`.
+    """
+    return tuple(b for b in source if any(equal_shell(b, shells) is None for shells in known))
+
+
+def others_told(others: Sequence[float], source: Sequence[float], target: Sequence[float]) -> str:
+    """What is done to shells that not both sites show, before more than tables is known.
+
+    Parameters
+    ----------
+    others : sequence of float
+        `other_shells`, s/mm2.
+    source, target : sequence of float
+        Shells of the series' own site and of the target.
+    """
+    lacking, own, wanted = (
+        ", ".join(f"b={b:.0f}" for b in shells) or "none" for shells in (others, source, target)
+    )
+    return (
+        f"{lacking} s/mm2 is not shown by both sites (its own: {own}; target: {wanted}). Such "
+        "shells get what needs no equal shell, as far as it is known: mean b=0, strength of the "
+        "gradients, noise. --strict-shells refuses the series."
+    )

@@ -204,7 +204,8 @@ class HarmonizeSeries(Adapter):
             "out_of_distribution": None,
             "scale": float(scale),
             "shells": [shell.nominal for shell in gradients.shells],
-            "signal": _about_signal(series),
+            "signal": _about_signal(series)
+            | ({"ShellsWithoutEqual": result.other_shells} if result.other_shells else {}),
         }
         (folder / "quality.json").write_text(json.dumps(record, indent=2) + "\n")
         _save_comparison(folder / "comparison.npz", series, raw, gradients, inside, scale)

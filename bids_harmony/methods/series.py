@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -18,7 +19,7 @@ from bids_harmony.diffusion.features import (
     prepared_volume,
     shell_key,
 )
-from bids_harmony.diffusion.gradients import Gradients, match_shells
+from bids_harmony.diffusion.gradients import Gradients, match_shells, other_shells
 from bids_harmony.diffusion.series import Series, signed_mean_b0
 from bids_harmony.exceptions import DataError
 from bids_harmony.imaging.intensity import robust_scale
@@ -30,6 +31,7 @@ from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.imaging.smoothing import mean_around
 from bids_harmony.imaging.volume import Volume, native_order, ras_order, stored_voxels
 from bids_harmony.methods.base import Harmonizer
+from bids_harmony.methods.other_shells import OtherShells
 from bids_harmony.methods.shell_models import AttenuationModel, RishModel, ShellModel
 from bids_harmony.sites.names import same_site
 from bids_harmony.sites.series_profile import SeriesProfile, b_scale
@@ -61,6 +63,8 @@ class SeriesResult:
         of signals that would have come to exceed the mean b=0 and were brought down to it.
     before, after : (X, Y, Z) float32
         Mean b=0 in the voxel order of the series.
+    other_shells : dict
+        What was done to shells that not both sites show (`OtherShells.told`); empty without any.
     """
 
     raw: Array
@@ -68,6 +72,7 @@ class SeriesResult:
     quality: dict[str, float | None]
     before: Array
     after: Array
+    other_shells: dict[str, Any] = field(default_factory=dict)
 
 
 def harmonize_series(
@@ -104,16 +109,20 @@ def harmonize_series(
     -------
     SeriesResult
         The series' own voxels, bit for bit, where both sites are one. No signal becomes negative
-        that was not, and none exceeds the mean b=0 that did not.
+        that was not, and none exceeds the mean b=0 that did not. Shells that not both sites show
+        get what needs no equal shell (`OtherShells`).
 
     Raises
     ------
     DataError
-        The target has no shell like one of the series', or the mode ``volume`` for a slab.
+        The mode ``volume`` for a slab, or for shells that the target does not show.
     SiteError
         The harmonizer has no profile of a site.
     """
-    match_shells([s.b for s in gradients.shells], target.shells)
+    bs = [shell.b for shell in gradients.shells]
+    model: OtherShells | None = None
+    if mode == "volume":
+        match_shells(bs, target.shells)
     volume = b0_volume(series, gradients)
     before = native_order(volume, volume.data)
     if same_site(source.site, target.site):
@@ -142,9 +151,9 @@ def harmonize_series(
             )
         changed = _by_volume(series, gradients, images, output)
     else:
-        model: ShellModel = AttenuationModel(source, target)
-        if mode == "rish":
-            model = _rish_model(series, gradients, inside, scale, mean, measures, source, target)
+        rish = _rish_model(series, gradients, inside, scale, mean, measures, source, target)
+        known: ShellModel = rish if mode == "rish" else AttenuationModel(source, target)
+        model = OtherShells(known, rish, other_shells(bs, source.shells, target.shells))
         changed = _by_shell(series, gradients, inside, ratio, mean, model, output)
     signals = int(np.count_nonzero(inside)) * int(np.count_nonzero(~gradients.b0))
     lowered = sum(changed) / max(1, signals)
@@ -155,7 +164,8 @@ def harmonize_series(
         "lowered_share": lowered,
     }
     told = {k: v if v is not None and np.isfinite(v) else None for k, v in quality.items()}
-    return SeriesResult(output.raw, sum(output.n_clipped), told, before, output.mean)
+    others = model.told(with_b0=images is not None) if model else {}
+    return SeriesResult(output.raw, sum(output.n_clipped), told, before, output.mean, others)
 
 
 def _has_place(volume: Volume, harmonizer: Harmonizer, sites: Sequence[str]) -> bool:
@@ -189,13 +199,13 @@ def _by_shell(
     inside: Array,
     ratio: Array,
     mean: Array,
-    model: ShellModel,
+    model: OtherShells,
     output: _Output,
 ) -> Iterator[int]:
     """Change b=0 volumes by the ratio of the mean, and weighted ones by the model as well."""
     for index in np.flatnonzero(gradients.b0):
         output.write(int(index), series.signal(np.s_[..., int(index)]) * ratio)
-    for shell in tqdm(gradients.shells, "shells", disable=None):
+    for shell in tqdm(model.in_turn(gradients.shells), "shells", disable=None):
         signal = series.signal(np.s_[..., shell.volumes])[inside]
         signal = model(shell, signal, mean)
         for place, index in enumerate(shell.volumes):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bids_harmony.diffusion.calibration import SeriesMeasures, shell_order
-from bids_harmony.diffusion.gradients import Gradients, Shell, match_shells
+from bids_harmony.diffusion.gradients import Gradients, Shell, match_shells, other_shells
 from bids_harmony.diffusion.rician import rician_amplitude, rician_mean
 from bids_harmony.diffusion.rish import harmonics
 from bids_harmony.imaging.smoothing import mean_around
@@ -53,7 +53,7 @@ class AttenuationModel:
         before, after = (
             profile.quantiles(b)
             for profile, b in zip(
-                (self.source, self.target), _both(shell, self.source, self.target), strict=True
+                (self.source, self.target), _both(shell.b, self.source, self.target), strict=True
             )
         )
         ratio = signal / mean[:, None]
@@ -72,6 +72,7 @@ class RishModel:
     noise and given the target's, averaged over 2 mm; what the sites' levels then still differ by
     counts as far as it is beyond the differences between people (`series_profile.order_scales`).
     Only the part that the harmonics explain is changed; directions stay (Mirzaalian et al. 2016).
+    A shell that a site does not show has no levels: its factors follow those of the others.
 
     Attributes
     ----------
@@ -99,7 +100,6 @@ class RishModel:
 
     def __call__(self, shell: Shell, signal: Array, mean: Array) -> Array:
         """Change the signals of one shell."""
-        b_source, b_target = _both(shell, self.source, self.target)
         basis = harmonics(self.gradients.bvecs[shell.volumes], shell_order(shell))
         power = 1 + self.steepness[shell.b] * (1 / b_scale(self.source, self.target) - 1)
         moved = np.empty_like(signal)
@@ -110,20 +110,41 @@ class RishModel:
             moved[some] = signal[some] + change
         coefficients = basis.coefficients(moved)
         scales = self._noise_scales(basis.energy(coefficients), basis.noise_energy)
-        learned = order_scales(self.source.levels(b_source), self.target.levels(b_target))
+        learned = self._learned(shell.b)
         scales[:, : len(learned)] *= learned[: scales.shape[1]].astype(np.float32)
         scales = np.clip(scales, *ORDER_LIMITS)
         return moved + basis.signal(coefficients * (scales[:, basis.orders // 2] - 1))
 
+    def _learned(self, b: float) -> Array:
+        """Factors of the orders by the levels of both sites.
+
+        Those of a shell that not both show lie between those of its neighbours, or are those of
+        the one that it has: a step of the mean from one shell to the next would look like
+        kurtosis. At b=0 the mean is what it is.
+        """
+        shells = self.gradients.shells
+        others = other_shells([s.b for s in shells], self.source.shells, self.target.shells)
+        if b not in others:
+            b_source, b_target = _both(b, self.source, self.target)
+            return order_scales(self.source.levels(b_source), self.target.levels(b_target))
+        known = [s.b for s in shells if s.b not in others]
+        if not known:
+            return np.ones(1)
+        logs = [np.log(self._learned(k)) for k in known]
+        orders = min(len(own) for own in logs)
+        table = np.array([logs[0][:orders], *(own[:orders] for own in logs)])
+        table[0, 0] = 0.0
+        return np.exp([np.interp(b, [0.0, *known], column) for column in table.T])
+
     def _change_of_mean(self, explained: Array, level: Array, power: Array) -> Array:
         """What b-values and floor of the target add to mean magnitudes (V, N)."""
-        own, other = self._noise
+        own, other = self.noise
         before = rician_amplitude(explained, own)
         after = level * (np.maximum(before, 1e-6 * self.scale) / level) ** power
         return rician_mean(after, other) - rician_mean(before, own)
 
     @property
-    def _noise(self) -> tuple[float, float]:
+    def noise(self) -> tuple[float, float]:
         """Standard deviation of the scan's noise and of the target's; both 0 if one is unknown."""
         own = self.scan.noise if np.isfinite(self.scan.noise) else self.source.noise
         if not np.isfinite(own) or not np.isfinite(self.target.noise):
@@ -133,7 +154,7 @@ class RishModel:
     def _noise_scales(self, energy: Array, unit: Array) -> Array:
         """Factors (V, L) that give each order the energy it would have in the target's noise."""
         scales = np.ones_like(energy)
-        own, other = np.square(self._noise)
+        own, other = np.square(self.noise)
         for order in range(1, energy.shape[1]):
             local = self._local(energy[:, order])
             signal = np.maximum(local - unit[order] * own, LEAST_SIGNAL * local)
@@ -149,9 +170,7 @@ class RishModel:
         return mean_around(image, self.inside, sigma, mode="constant", truncate=3.0)[self.inside]
 
 
-def _both(shell: Shell, source: SeriesProfile, target: SeriesProfile) -> tuple[float, float]:
+def _both(b: float, source: SeriesProfile, target: SeriesProfile) -> tuple[float, float]:
     """Nominal b-values under which both sites know a shell."""
-    found = [
-        profile.shells[match_shells([shell.b], profile.shells)[0]] for profile in (source, target)
-    ]
+    found = [profile.shells[match_shells([b], profile.shells)[0]] for profile in (source, target)]
     return found[0], found[1]

@@ -180,6 +180,9 @@ def scan_warnings(sidecar: Mapping[str, Any], mask: Mapping[str, Any]) -> list[s
     ]
     if isinstance(left := sidecar.get("LeftAsItIs"), str):
         told.append(f"The scan was left as it is. {left}. --on-ood warn writes it regardless.")
+    if other := part(sidecar, "ShellsWithoutEqual"):
+        done, left = (", ".join(_texts(other.get(k))) or "nothing" for k in ("Done", "NotDone"))
+        told.append(f"{other.get('Note')} Done: {done}. Left as it was: {left}.")
     score = sidecar.get("OutOfDistributionScore")
     if _is_number(score) and score > UNUSUAL:
         told.append(

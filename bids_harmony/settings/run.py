@@ -136,6 +136,9 @@ class Settings:
     dwi_mode: str = _output(DWI_MODES[0], "diffusion series by rotation-invariant features of "
         "each shell, by the attenuation of each shell, or volume by volume {default}",
         choices=DWI_MODES)
+    strict_shells: bool = _output(False, "refuse a diffusion series with a shell that the target "
+        "site lacks; else such a shell gets what needs no equal one: mean b=0, strength of the "
+        "gradients, noise")
     # NODDI where scheme and installation allow it.
     dwi_fits: tuple[str, ...] = _output(DWI_FITS, "models fitted to diffusion series before and "
         "after; nothing after the option: none {default}", choices=DWI_FITS, check=check_fits,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bids_harmony.diffusion.gradients import Gradients, match_shells
+from bids_harmony.diffusion.gradients import Gradients, match_shells, other_shells, others_told
 from bids_harmony.exceptions import DataError, ExitCode
 
 
@@ -96,3 +96,13 @@ def test_a_shell_too_far_from_all_is_refused(source, target, fits):
 def test_a_target_without_shells_is_refused():
     with pytest.raises(DataError, match="target shells none"):
         match_shells([1000], [])
+
+
+def test_shells_that_one_of_some_sites_lacks():
+    series = (930.0, 1500.0, 2000.0)
+    assert other_shells(series, (950.0, 1500.0, 2000.0), (1000.0, 2050.0)) == (1500.0,)
+    assert other_shells(series, (950.0,), (2000.0,)) == series
+    assert other_shells(series) == () == other_shells((), (1000.0,))
+    told = others_told((1500.0,), (950.0, 1500.0), ())
+    assert told.startswith("b=1500 s/mm2") and "(its own: b=950, b=1500; target: none)" in told
+    assert "--strict-shells" in told

@@ -223,6 +223,9 @@ def change_table(kind: str, change: Callable[[np.ndarray], np.ndarray]) -> Calla
     return spoil
 
 
+with_other_shells = change_table("bval", lambda b: 1.6 * b)
+
+
 def with_nan(bvecs: np.ndarray) -> np.ndarray:
     bvecs[:, np.abs(bvecs).sum(axis=0) > 0] = np.nan
     return bvecs
@@ -242,7 +245,7 @@ def one_volume(stem: Path) -> None:
         (change_table("bval", np.zeros_like), 65, ["No volume is diffusion-weighted", ".bval"]),
         (change_table("bvec", lambda v: 0.5 * v), 65, ["not of unit length", ".bvec"]),
         (change_table("bvec", with_nan), 65, ["not finite", ".bvec"]),
-        (change_table("bval", lambda b: 1.6 * b), 65, ["no shell like", "b=1600", "b=2000"]),
+        (with_other_shells, 65, ["no shell like", "b=1600", "b=2000"]),
         (one_volume, 65, ["not a series of volumes", f"{BAD}.nii.gz"]),
     ],
     ids=["no-bvec", "count", "all-b0", "length", "NaN", "shells", "3-D"],
@@ -253,7 +256,7 @@ def test_a_bad_series_has_its_code_and_leaves_the_output_as_it_was(
     bids, out = tmp_path / "bids", tmp_path / "out"
     spoil(bids / BAD)
     before, outputs = snapshot(bids), digests(out / "sub-T01")
-    finished = again()
+    finished = again(*PEOPLE, "--strict-shells")
     assert finished.code == code, finished.told
     for words in told:
         assert words in finished.told
@@ -263,6 +266,22 @@ def test_a_bad_series_has_its_code_and_leaves_the_output_as_it_was(
     assert {finished.states[label] for label in SERIES if "T01" not in label} == {"skipped"}
     assert digests(out / "sub-T01") == outputs and snapshot(bids) == before
     assert_whole(out)
+
+
+def test_shells_that_the_target_lacks_are_harmonized_without_it_and_told(again, tmp_path):
+    with_other_shells(tmp_path / "bids" / BAD)
+    plan = again("--participant-label", "T01", *FIRST_TWO, "--dry-run")
+    finished = again("--participant-label", "T01", *FIRST_TWO, "--dwi-fits")
+    assert plan.code == finished.code == 0, finished.told
+    image = output_of(finished.out, "sub-T01_ses-GE_dwi")
+    told = json.loads(beside(image, ".json").read_text())["ShellsWithoutEqual"]
+    assert told["Shells"] == [1600.0, 3200.0] and "mean b=0" in told["Done"]
+    for text in (plan.told, finished.told):
+        assert f"sub-T01_ses-GE_dwi: {told['Note']}" in text
+    (page,) = finished.out.glob("sub-T01_ses-GE.html")
+    assert "b=1600, b=3200 s/mm2 is not shown by both sites" in page.read_text()
+    before = nib.load(tmp_path / f"bids/{BAD}.nii.gz").get_fdata()
+    assert not np.array_equal(nib.load(image).get_fdata(), before)
 
 
 def test_a_transposed_table_is_read_and_said(again, tmp_path):

@@ -36,3 +36,12 @@ def test_odd_sidecars_do_no_harm():
     assert quality_findings(odd, {}, {}) == ([], [])
     assert scan_warnings(odd, {}) == []
     assert "template" in scan_warnings({}, {"MaskKind": "template"})[0]
+
+
+def test_shells_without_an_equal_are_told_with_what_was_done_to_them():
+    done = {"Note": "b=3000 is not shown.", "Done": ["noise", "levels"], "NotDone": ["mean b=0"]}
+    (told,) = scan_warnings({"ShellsWithoutEqual": done}, {})
+    assert told == "b=3000 is not shown. Done: noise, levels. Left as it was: mean b=0."
+    (told,) = scan_warnings({"ShellsWithoutEqual": done | {"Done": []}}, {})
+    assert "Done: nothing." in told
+    assert scan_warnings({"ShellsWithoutEqual": [3000]}, {}) == []

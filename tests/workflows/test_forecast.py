@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bids_harmony.bids.dataset import find_scans
+from bids_harmony.cli.plan import format_plan
 from bids_harmony.exceptions import ExitCode, MissingInput, UsageError
 from bids_harmony.workflows.forecast import foresee
 from tests.raw_dataset import raw
@@ -117,11 +118,20 @@ def test_series_without_a_shell_like_the_target_s(raw):
     series(raw, "sub-t/dwi/sub-t", 1000.0)
     series(raw, "sub-a/dwi/sub-a", 1050.0)
     series(raw, "sub-b/dwi/sub-b", 3000.0)
-    scans, problems = forecast(raw)
-    assert scans == ["sub-a_dwi", "sub-t_dwi"]
-    assert problems["sub-b_dwi"].exit_code == ExitCode.BAD_DATA
-    assert "target shells b=1000" in str(problems["sub-b_dwi"])
-    assert forecast(raw, participant_labels=("b",))[1].keys() == {"sub-b_dwi"}
+    everyone = ["sub-a_dwi", "sub-b_dwi", "sub-t_dwi"]
+    settings = raw.settings(target_site="T")
+    found = foresee(settings, find_scans(settings))
+    assert [s.label for s in found.scans] == everyone and found.problems == ()
+    (told,) = [text for text in found.warnings if "shells" in text]
+    assert told.startswith("sub-b_dwi: b=3000 s/mm2 is not shown by both")
+    assert "(its own: b=3000; target: b=1000)" in told
+    assert told in format_plan(settings, found)
+    for strict in ({"strict_shells": True}, {"dwi_mode": "volume"}):
+        scans, problems = forecast(raw, **strict)
+        assert scans == ["sub-a_dwi", "sub-t_dwi"]
+        assert problems["sub-b_dwi"].exit_code == ExitCode.BAD_DATA
+        assert "target shells b=1000" in str(problems["sub-b_dwi"])
+        assert forecast(raw, participant_labels=("b",), **strict)[1].keys() == {"sub-b_dwi"}
 
 
 def test_tables_that_do_not_fit_the_series(raw):
