@@ -86,7 +86,7 @@ class OtherShells:
             (
                 scale != 1,
                 f"strength of the gradients ({scale:.3f} of the target's)",
-                "strength of the gradients (free water shows no difference)",
+                "strength of the gradients (no difference in free water, or none was seen)",
             ),
             (rest.noise != (0.0, 0.0), "noise", "noise (not known)"),
             (bool(known), f"levels (they follow {known})", "levels (no shell to follow)"),

@@ -276,7 +276,7 @@ def test_shells_that_the_target_lacks_are_harmonized_without_it_and_told(again, 
     image = output_of(finished.out, "sub-T01_ses-GE_dwi")
     told = json.loads(beside(image, ".json").read_text())["ShellsWithoutEqual"]
     assert told["Shells"] == [1600.0, 3200.0] and "mean b=0" in told["Done"]
-    for text in (plan.told, finished.told):
+    for text in (plan.shown, finished.told):
         assert f"sub-T01_ses-GE_dwi: {told['Note']}" in text
     (page,) = finished.out.glob("sub-T01_ses-GE.html")
     assert "b=1600, b=3200 s/mm2 is not shown by both sites" in page.read_text()
