@@ -64,7 +64,8 @@ class OtherShells:
         else:
             changed = self.rest(shell, signal, mean)
             changed = changed * self._factor(shell.b, signal, changed, mean)[:, None]
-        self.means[shell.b] = _means(signal, changed, mean)
+        if self.others:
+            self.means[shell.b] = _means(signal, changed, mean)
         return changed
 
     def told(self, *, with_b0: bool) -> dict[str, Any]:

@@ -87,10 +87,14 @@ def test_profiles_of_another_scanner_of_the_same_name_are_not_taken(
     encoder, tmp_path, monkeypatch
 ):
     """The table that scanners come from may change."""
-    made = make_pool(PLAN, encoder, cells=2, kept=tmp_path)
-    noisier = {"wide": lambda seed: replace(random_scanner(seed), noise=0.1)}
-    monkeypatch.setattr("bids_harmony.training.twin_pool._DRAWS", noisier)
-    again = make_pool(PLAN, encoder, cells=2, kept=tmp_path)
+    plan = replace(PLAN, scanners_like="both")
+    made = make_pool(plan, encoder, cells=2, kept=tmp_path)
+    for name in ("random_scanner", "real_scanner"):
+        monkeypatch.setattr(
+            f"bids_harmony.training.twin_pool.{name}",
+            lambda seed: replace(random_scanner(seed), noise=0.1),
+        )
+    again = make_pool(plan, encoder, cells=2, kept=tmp_path)
     for key, profile in made.profiles.items():
         assert profile_digest(profile) != profile_digest(again.profiles[key])
 
