@@ -38,7 +38,8 @@ class OtherShells:
     ----------
     known : callable
         `ShellModel`.
-    rest : RishModel
+    rest : RishModel, optional
+        None where there are no others.
     others : tuple of float
         `Shell.b` of those that `rest` is for.
     means : dict of b to two (V,) arrays
@@ -48,7 +49,7 @@ class OtherShells:
     """
 
     known: ShellModel
-    rest: RishModel
+    rest: RishModel | None
     others: tuple[float, ...]
     means: dict[float, tuple[Array, Array]] = field(default_factory=dict)
     moved: list[int] = field(default_factory=list)
@@ -62,6 +63,7 @@ class OtherShells:
         if shell.b not in self.others:
             changed = self.known(shell, signal, mean)
         else:
+            assert self.rest is not None
             changed = self.rest(shell, signal, mean)
             changed = changed * self._factor(shell.b, signal, changed, mean)[:, None]
         if self.others:
@@ -76,9 +78,9 @@ class OtherShells:
         with_b0 : bool
             Whether the mean b=0 was harmonized.
         """
-        if not self.others:
-            return {}
         rest = self.rest
+        if rest is None or not self.others:
+            return {}
         scale = b_scale(rest.source, rest.target)
         known = ", ".join(f"b={b:.0f}" for b in self.means if b not in self.others)
         # How it was done, or why not.

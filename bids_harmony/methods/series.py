@@ -32,7 +32,7 @@ from bids_harmony.imaging.smoothing import mean_around
 from bids_harmony.imaging.volume import Volume, native_order, ras_order, stored_voxels
 from bids_harmony.methods.base import Harmonizer
 from bids_harmony.methods.other_shells import OtherShells
-from bids_harmony.methods.shell_models import AttenuationModel, RishModel, ShellModel
+from bids_harmony.methods.shell_models import AttenuationModel, RishModel
 from bids_harmony.sites.names import same_site
 from bids_harmony.sites.series_profile import SeriesProfile, b_scale
 
@@ -151,9 +151,12 @@ def harmonize_series(
             )
         changed = _by_volume(series, gradients, images, output)
     else:
-        rish = _rish_model(series, gradients, inside, scale, mean, measures, source, target)
-        known: ShellModel = rish if mode == "rish" else AttenuationModel(source, target)
-        model = OtherShells(known, rish, other_shells(bs, source.shells, target.shells))
+        lacking = other_shells(bs, source.shells, target.shells)
+        rish = None
+        if mode == "rish" or lacking:
+            rish = _rish_model(series, gradients, inside, scale, mean, measures, source, target)
+        known = rish if mode == "rish" else None
+        model = OtherShells(known or AttenuationModel(source, target), rish, lacking)
         changed = _by_shell(series, gradients, inside, ratio, mean, model, output)
     signals = int(np.count_nonzero(inside)) * int(np.count_nonzero(~gradients.b0))
     lowered = sum(changed) / max(1, signals)
