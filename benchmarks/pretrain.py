@@ -77,6 +77,9 @@ def main() -> None:
     parser.add_argument(
         "--continue", dest="go_on", action="store_true", help="from the shipped weights"
     )
+    parser.add_argument(
+        "--average", action="store_true", help="end with the mean of both ends of this training"
+    )
     parser.add_argument("--precision", choices=("float32", "bf16"), default="bf16")
     parser.add_argument("--small", action="store_true", help="few people and scanners")
     parser.add_argument("--folder", type=Path, default=Path("build/pretrain"))
@@ -124,6 +127,7 @@ def main() -> None:
     started_from = _shipped() if begun else None
     if not begun:
         standardize_codes(network, pool.profiles.values())
+    first = {name: value.clone() for name, value in network.state_dict().items()}
     before = _scores(network, pool, fine) if begun else {}
     print(f"before: {before}", flush=True)
     start = time.monotonic()
@@ -148,6 +152,10 @@ def main() -> None:
         finer=fine,
     )
     minutes = (time.monotonic() - start) / 60
+    if options.average:
+        # Izmailov et al. 2018 (UAI, 876): both ends lie at the rim of one basin.
+        last = network.state_dict()
+        network.load_state_dict({name: (first[name] + last[name]) / 2 for name in first})
     scores = _scores(network, pool, fine)
     about = _about(options, plan, maps, scores, fitted, minutes)
     about |= {"before": before, "started_from": started_from}
@@ -179,6 +187,7 @@ def _about(
     command += f" --scanners-like {options.scanners_like}"
     command += f" --fine-scanners {options.fine_scanners}" if options.fine_scanners else ""
     command += " --continue" if options.go_on else ""
+    command += " --average" if options.average else ""
     return {
         "command": command,
         "date": time.strftime("%Y-%m-%d"),
