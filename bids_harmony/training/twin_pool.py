@@ -70,9 +70,9 @@ class TwinPlan:
     coded : int
         Scans per profile that are encoded.
     scanners_like : {"wide", "real", "both"}
-        Where scanners are drawn from: wide ranges (`phantom.random_scanner`), a distribution
-        fitted to real ones (`phantom.real_scanners`), or every second from either, as the shipped
-        weights were trained.
+        Where scanners are drawn from: wide ranges (`phantom.random_scanner`; the shipped weights
+        were trained on them), a distribution fitted to real ones (`phantom.real_scanners`), or
+        every second from either.
     seed : int
     """
 
