@@ -52,7 +52,6 @@ TRAINING_MAPS = 4
 #: Drawn evenly: T1w is asked for most and gains least.
 MODALITIES = ("T1w", "T1w", "T1w", "T2w", "T2w", "FLAIR", "b0", "dwi")
 FINE_MODALITIES = ("T1w", "T1w", "T2w", "FLAIR")
-LOSS = TwinLoss()
 
 
 def main() -> None:
@@ -77,6 +76,7 @@ def main() -> None:
     parser.add_argument(
         "--continue", dest="go_on", action="store_true", help="from the shipped weights"
     )
+    parser.add_argument("--relative", action="store_true", help="see TwinLoss")
     parser.add_argument(
         "--average", action="store_true", help="end with the mean of both ends of this training"
     )
@@ -102,6 +102,7 @@ def main() -> None:
         scanners_like=options.scanners_like,
         seed=options.seed,
     )
+    loss = TwinLoss(relative=options.relative)
     fine_plan = replace(
         plan, voxel_mm=1.0, training_people=8, profile_people=8, validation_people=2,
         training_scanners=options.fine_scanners, validation_scanners=4, modalities=FINE_MODALITIES,
@@ -148,7 +149,7 @@ def main() -> None:
         seed=options.seed,
         use_closed_form=True,
         fingerprint=f"pretrain {options.seed} {options.slices}",
-        loss=LOSS,
+        loss=loss,
         finer=fine,
     )
     minutes = (time.monotonic() - start) / 60
@@ -157,7 +158,7 @@ def main() -> None:
         last = network.state_dict()
         network.load_state_dict({name: (first[name] + last[name]) / 2 for name in first})
     scores = _scores(network, pool, fine)
-    about = _about(options, plan, maps, scores, fitted, minutes)
+    about = _about(options, plan, loss, maps, scores, fitted, minutes)
     about |= {"before": before, "started_from": started_from}
     about["fine_plan"] = asdict(fine_plan) if fine else None
     digest = write_shipped(network, encoder, _ranges(pool), about, options.model)
@@ -172,6 +173,7 @@ def main() -> None:
 def _about(
     options: argparse.Namespace,
     plan: TwinPlan,
+    loss: TwinLoss,
     maps: list[Path],
     scores: dict[str, dict[str, float]],
     fitted: TrainingResult,
@@ -187,6 +189,7 @@ def _about(
     command += f" --scanners-like {options.scanners_like}"
     command += f" --fine-scanners {options.fine_scanners}" if options.fine_scanners else ""
     command += " --continue" if options.go_on else ""
+    command += " --relative" if options.relative else ""
     command += " --average" if options.average else ""
     return {
         "command": command,
@@ -195,7 +198,7 @@ def _about(
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
         "seeds": [options.seed],
         "plan": asdict(plan),
-        "loss": asdict(LOSS),
+        "loss": asdict(loss),
         "label_maps": [path.name for path in maps],
         "speed": asdict(fitted.speed) | {"share": fitted.speed.share} if fitted.speed else None,
         "rows": [

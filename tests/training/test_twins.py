@@ -98,6 +98,30 @@ def test_the_loss_asks_for_the_contrast_of_tissues_and_not_for_their_noise(pool)
     assert contrast(0.1 * white) == pytest.approx(0.01 * (1 - share), rel=1e-4)
 
 
+def test_relative_errors_count_by_what_the_closed_form_leaves(pool):
+    """A slice twice as wrong, and twice as badly missed, counts as much."""
+    batch = stream(pool).part(0)
+    one = torch.where(batch.mask, 0.3, 0.0)
+
+    class Misses:
+        """Leaves half of what the closed form leaves."""
+
+        def __init__(self, error):
+            self.error = error
+
+        def change(self, stack, condition):
+            return -self.error / 2
+
+    def loss(error, relative):
+        off = replace(batch, stack=batch.twin + error)
+        return twin_loss(Misses(error), off, TwinLoss(0.0, 1.0, 0.0, relative))[0].item()
+
+    assert loss(2 * one, False) == pytest.approx(4 * loss(one, False), rel=1e-4)
+    # An error of 0.02 more or less is none.
+    assert loss(2 * one, True) == pytest.approx(loss(one, True), rel=0.01)
+    assert loss(one, True) == pytest.approx(0.25 * 0.06**2 * 0.09 / (0.09 + 0.02**2), rel=1e-3)
+
+
 def test_a_fresh_network_scores_as_the_closed_form(pool, encoder):
     torch.manual_seed(0)
     network = IHFNetwork(CONFIG, encoder.code_length).eval()
