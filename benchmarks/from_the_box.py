@@ -150,9 +150,12 @@ def _encoder() -> Encoder:
 
 @cache
 def _process(python: Path) -> tuple[BinaryIO, BinaryIO]:
+    # A path of this process would put this build in the other's place.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     process = subprocess.Popen(
-        [python, Path(__file__).resolve()], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+        [python, Path(__file__).resolve()], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env=environment,
+    )  # fmt: skip
     assert process.stdin is not None and process.stdout is not None
     return process.stdin, process.stdout
 
