@@ -89,8 +89,9 @@ def main() -> None:
     options = parser.parse_args()
     scores: dict[tuple[str, str, float, str], list[Made]] = {}
     for case in _cases(options.work):
+        most = max(_noise(data, case) for data in (case.scan.data, case.there))
         made = {
-            name: (_psnr(data, case), _noise(data, case))
+            name: (_psnr(data, case), _noise(data, case) / most)
             for name, data in _methods(case, options.work)
         }
         key = case.of, case.modality, case.voxel_mm, case.known_from
@@ -142,11 +143,7 @@ def _psnr(data: Array, case: Case) -> float:
 
 def _noise(data: Array, case: Case) -> float:
     mask = case.scan.mask
-    made, *scans = (
-        deep_noise(image / robust_scale(image, mask), mask, case.voxel_mm)
-        for image in (data, case.scan.data, case.there)
-    )
-    return made / max(scans)
+    return deep_noise(data / robust_scale(data, mask), mask, case.voxel_mm)
 
 
 def _methods(case: Case, work: Path) -> Iterator[tuple[str, Array]]:

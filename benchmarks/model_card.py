@@ -59,7 +59,8 @@ def _about(recipe: Mapping[str, Any]) -> list[str]:
         "deformed at random, every second one with lesions; profiles and validation are of others",
         f"* scanners: {plan['training_scanners']} for training and "
         f"{plan['validation_scanners']} for validation, drawn from "
-        f"{_DRAWS[plan['scanners_like']]}, {plan['profiles_per_scanner']} profiles each; "
+        f"{_DRAWS[plan.get('scanners_like', 'wide')]}, profiles of each: "
+        f"{plan.get('profiles_per_scanner', 1)}; "
         f"contrasts {', '.join(sorted(set(plan['modalities'])))} at {plan['voxel_mm']:g} mm. "
         "Field strength, sequence and parameters, receive and transmit field, noise (Rician), "
         "sharpness, thick slices, intensity curve and gain are drawn. It sees the brain alone: "

@@ -99,7 +99,11 @@ def _rounded(values: Array) -> float:
 
 def _by_person(table: pd.DataFrame, values: Array) -> Array:
     """(people, scans, regions)."""
-    groups = [values[index] for index in table.groupby("subject").indices.values()]
+    return _filled([values[index] for index in table.groupby("subject").indices.values()])
+
+
+def _filled(groups: list[Array]) -> Array:
+    """Scans of each as one table, NaN where somebody has fewer."""
     most = max(len(group) for group in groups)
     return np.stack(
         [np.pad(g, ((0, most - len(g)), (0, 0)), constant_values=np.nan) for g in groups]
@@ -126,14 +130,8 @@ def _agreement(table: pd.DataFrame, values: Array) -> float:
 
 def _repeated(table: pd.DataFrame, columns: list[str]) -> Array:
     """People at one scanner, twice and more."""
-    groups = [
-        own[columns].to_numpy(np.float64)
-        for _, own in table.groupby(["subject", "scanner_code"]) if len(own) > 1
-    ]  # fmt: skip
-    most = max(len(group) for group in groups)
-    return np.stack(
-        [np.pad(g, ((0, most - len(g)), (0, 0)), constant_values=np.nan) for g in groups]
-    )
+    groups = (own for _, own in table.groupby(["subject", "scanner_code"]) if len(own) > 1)
+    return _filled([own[columns].to_numpy(np.float64) for own in groups])
 
 
 def _page(rows: list[dict[str, Any]]) -> str:

@@ -192,11 +192,7 @@ def _probe(scans: Sequence[Scan], voxel_mm: float, seed: int, *, before: bool) -
 def _anova(scans: Sequence[Scan], ratios: Ratios) -> Row:
     sites = [s.site for s in scans]
     row: Row = {}
-    for name, key in (
-        ("gm_wm", "anova_p"),
-        ("csf_wm", "anova_p_csf_wm"),
-        ("noise", "anova_p_noise"),
-    ):
+    for name, key in _ANOVA.items():
         values = np.array([ratios[s.person][name] for s in scans])
         row[key] = site_effect(values, sites).p
         row[f"{name}_by_site"] = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -81,15 +81,7 @@ class OwnTwins(TwinPool):
 
     def without_own(self) -> TwinPool:
         """The pool that this one was made from, with the same people."""
-        return TwinPool(
-            self.plan,
-            self.grid,
-            self.training,
-            self.validation,
-            self.scanners,
-            self.profiles,
-            self.more,
-        )
+        return TwinPool(**{own.name: getattr(self, own.name) for own in fields(TwinPool)})
 
     def about_fits(self) -> list[dict[str, Any]]:
         """How near the fitted scanners come to their sites, for ``model.json``."""
@@ -176,15 +168,5 @@ def own_twins(
     target: str | None,
 ) -> OwnTwins:
     """Add pairs between real sites to a pool."""
-    return OwnTwins(
-        pool.plan,
-        pool.grid,
-        pool.training,
-        pool.validation,
-        pool.scanners,
-        {**pool.profiles, **profiles},
-        pool.more,
-        fits,
-        share,
-        target,
-    )
+    known = vars(pool) | {"profiles": {**pool.profiles, **profiles}}
+    return OwnTwins(**known, fits=fits, share=share, target=target)

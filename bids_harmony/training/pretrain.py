@@ -167,10 +167,11 @@ def pretrain(
             of, network.config, use_closed_form=use_closed_form, slices=count, seed=seed
         )
 
-    draw: Callable[[int, int, int], Batch] = stream(pool, slices).part
+    usual = stream(pool, slices)
+    draw: Callable[[int, int, int], Batch] = usual.part
     if finer is not None:
         fewer = slices * (finer.grid.voxel_mm / pool.grid.voxel_mm) ** 2
-        draw = turns(stream(pool, slices), stream(finer, max(1, round(fewer))), FINER_EVERY)
+        draw = turns(usual, stream(finer, max(1, round(fewer))), FINER_EVERY)
     return fit(
         network,
         draw,

@@ -5,14 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bids_harmony.diffusion.calibration import measure_series, steepness
 from bids_harmony.diffusion.gradients import Shell
 from bids_harmony.methods.other_shells import OtherShells
-from bids_harmony.methods.shell_models import AttenuationModel, RishModel
+from bids_harmony.methods.shell_models import AttenuationModel
 from bids_harmony.sites.series_profile import SeriesProfile
 from tests.diffusion.simple_series import make_gradients, make_series
+from tests.methods.simple_sites import make_rish, make_site
 
-SCALE = 2000.0
 MANY = make_gradients(30, (500.0, 1000.0, 2000.0, 3000.0))
 ONE = make_gradients(30, (1000.0,))
 OTHERS = (500.0, 2000.0, 3000.0)
@@ -20,11 +19,7 @@ PEOPLE = (0.99, 1.0, 1.01, 0.995, 1.005)
 
 
 def site(name, gradients, people=PEOPLE, **scanner):
-    looks = []
-    for number, person in enumerate(people):
-        series, mask = make_series(gradients, seed=number + 10, person=person, **scanner)
-        looks.append((f"{name}{number}", measure_series(series, gradients, mask, SCALE)))
-    return SeriesProfile(name, tuple(looks))
+    return make_site(name, gradients, people, **scanner)
 
 
 def lifted(profile, by):
@@ -39,11 +34,7 @@ def lifted(profile, by):
 
 
 def rish(series, mask, source, target, gradients=MANY):
-    look = measure_series(series, gradients, mask, SCALE)
-    mean = np.maximum(series.signal(np.s_[..., gradients.b0])[mask].mean(1), 1)
-    found = steepness(series, gradients, mask, mean, look.noise * SCALE)
-    steep = {s.b: own for s, own in zip(gradients.shells, found, strict=True)}
-    return RishModel(gradients, mask, np.full(3, 2.0), SCALE, look, source, target, steep)
+    return make_rish(series, mask, source, target, gradients)
 
 
 def means(series, mask, model=None):

@@ -5,22 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bids_harmony.diffusion.calibration import measure_series, steepness
 from bids_harmony.diffusion.tensor import fit_tensor
-from bids_harmony.methods.shell_models import AttenuationModel, RishModel
+from bids_harmony.methods.shell_models import AttenuationModel
 from bids_harmony.sites.series_profile import SeriesProfile, b_scale
 from tests.diffusion.simple_series import SHAPE, make_gradients, make_series
+from tests.methods.simple_sites import make_rish, make_site
 
 GRADIENTS = make_gradients(30)
-SCALE = 2000.0
 
 
 def site(name, people=(0.97, 1.0, 1.03), **scanner):
-    looks = []
-    for number, person in enumerate(people):
-        series, mask = make_series(GRADIENTS, seed=number + 10, person=person, **scanner)
-        looks.append((f"{name}{number}", measure_series(series, GRADIENTS, mask, SCALE)))
-    return SeriesProfile(name, tuple(looks))
+    return make_site(name, GRADIENTS, people, **scanner)
 
 
 def signals(series, mask):
@@ -29,11 +24,7 @@ def signals(series, mask):
 
 
 def rish(series, mask, source, target):
-    look = measure_series(series, GRADIENTS, mask, SCALE)
-    mean = np.maximum(series.signal(np.s_[..., GRADIENTS.b0])[mask].mean(1), 1)
-    found = steepness(series, GRADIENTS, mask, mean, look.noise * SCALE)
-    steep = {s.b: own for s, own in zip(GRADIENTS.shells, found, strict=True)}
-    return RishModel(GRADIENTS, mask, np.full(3, 2.0), SCALE, look, source, target, steep)
+    return make_rish(series, mask, source, target, GRADIENTS)
 
 
 def harmonized(series, mask, model):
