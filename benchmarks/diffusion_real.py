@@ -75,7 +75,7 @@ def _fitted(path: Path, work: Path) -> tuple[dict[str, Any], dict[str, np.ndarra
         "in_file": str(path),
         "bval_file": f"{stem}.bval",
         "bvec_file": f"{stem}.bvec",
-        "mask_file": str(_mask(path, series, b0, work)),
+        "mask_file": str(brain_mask_file(path, series, b0, work)),
     }
     maps, seconds, statement = {"mean b=0": b0}, {}, ""
     for kind in (FitTensor, FitNoddi):
@@ -109,7 +109,8 @@ def _fitted(path: Path, work: Path) -> tuple[dict[str, Any], dict[str, np.ndarra
     return row, _slices(maps, fitted, series.affine)
 
 
-def _mask(path: Path, series: Any, b0: np.ndarray, work: Path) -> Path:
+def brain_mask_file(path: Path, series: Any, b0: np.ndarray, work: Path) -> Path:
+    """The brain mask beside a series, or one that is made of its mean b=0."""
     given = Path(str(path).replace("_dwi.nii.gz", "_mask.nii.gz"))
     if given.is_file():
         return given

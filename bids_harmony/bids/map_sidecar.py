@@ -23,6 +23,13 @@ _MODELS = {
     ),
 }
 
+V1_FRAME = (
+    ". Components run along the voxel axes of this file, the first one reversed if the determinant"
+    " of its affine is positive: the frame of bvec files, and of V1 by FSL's dtifit. MRtrix3 needs"
+    " right, anterior, superior instead"
+)
+"""A word such as `bvec` has changed from draft to draft of BIDS."""
+
 
 def map_sidecar(
     scan: Scan,
@@ -71,11 +78,13 @@ def map_sidecar(
         },
     }
     if parameter == "v1":
+        extra["Description"] += V1_FRAME
         extra["OrientationEncoding"] = {
             "EncodingAxis": 3,
             "Reference": "bvec",
             "Type": "unit3vector",
             "AntipodalSymmetry": True,
+            "FillValue": 0.0,
         }
     sources = [bids_uri(mask_path(output_dir, scan), output_dir, "")]
     if target is not None:

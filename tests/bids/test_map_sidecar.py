@@ -51,8 +51,20 @@ def test_a_map_tells_its_unit_its_model_and_its_other_names(raw, series):
     assert "od" in sidecar(raw, series, "odi")["Synonyms"]
     assert "isovf" in sidecar(raw, series, "fwf")["Synonyms"]
     assert sidecar(raw, series, "ad")["Units"] == "mm^2/s"
-    assert "OrientationEncoding" in sidecar(raw, series, "v1")
     assert "OrientationEncoding" not in record
+
+
+def test_the_frame_of_directions_is_told_in_words_and_by_name(raw, series):
+    record = sidecar(raw, series, "v1")
+    assert "voxel axes" in record["Description"] and "determinant" in record["Description"]
+    assert record["OrientationEncoding"] == {
+        "EncodingAxis": 3,
+        "Reference": "bvec",
+        "Type": "unit3vector",
+        "AntipodalSymmetry": True,
+        "FillValue": 0.0,
+    }
+    assert "voxel axes" not in sidecar(raw, series, "fa")["Description"]
 
 
 def test_sources_are_the_series_that_was_fitted_and_its_mask(raw, series):
