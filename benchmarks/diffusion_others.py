@@ -164,8 +164,8 @@ def _write(rows: list[dict[str, Any]]) -> None:
         "With noise the two weigh differently: MRtrix3 by the measured signals and then twice by "
         "the fitted ones, DIPY once, after a fit with equal weights. No option makes MRtrix3 do "
         "the same; rows with `-ols`, where it starts as DIPY does, are in the JSON file. "
-        "Noise-free, or with little of it, the weights do not matter. Directions are compared "
-        f"where MRtrix3's FA exceeds {LEAST_FA}. `unturned`: median angle where V1 is read as if "
+        "Without noise the weights do not matter. Directions are compared where "
+        f"MRtrix3's FA exceeds {LEAST_FA}. `unturned`: median angle where V1 is read as if "
         "it were in MRtrix3's frame.", "", *table,
     ]  # fmt: skip
     (RESULTS / "diffusion_others.md").write_text("\n".join(lines).rstrip() + "\n")

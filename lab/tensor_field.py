@@ -175,10 +175,10 @@ def mrtrix_maps(
     )
     wanted = [word for name, option in names.items() for word in (option, str(paths[name]))]
     subprocess.run(["tensor2metric", *quiet, "-modulate", "none", *wanted, tensor], check=True)
-    affine = nib.load(files["in_file"]).affine
+    affine = nib.Nifti1Image.from_filename(files["in_file"]).affine
     maps = {}
     for name, path in paths.items():
-        image = nib.load(path)
+        image = nib.Nifti1Image.from_filename(path)
         if not np.allclose(image.affine, affine, atol=1e-4):
             raise ValueError(f"{path.name} does not lie as the series does")
         maps[name] = image.get_fdata()
