@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bids_harmony.diffusion.gradients import Shell, others_told
-from bids_harmony.methods.shell_models import RishModel, ShellModel
+from bids_harmony.methods.shell_models import RishModel, ShellModel, above_nothing
 from bids_harmony.sites.series_profile import b_scale
 
 __all__ = ["OtherShells"]
@@ -125,11 +125,11 @@ class OtherShells:
 def _means(before: Array, after: Array, mean: Array) -> tuple[Array, Array]:
     """Mean over the volumes of a shell before and after, above 0, in double precision.
 
-    Signals are written no lower than 0, and no higher than b=0 where they were not.
+    Signals are written `above_nothing`, and no higher than b=0 where they were not.
     """
     most = np.where(before <= mean[:, None], mean[:, None], np.inf)
     first, second = (
         np.maximum(signal.mean(axis=1, dtype=float), _LEAST)
-        for signal in (before, np.clip(after, 0, most))
+        for signal in (before, np.minimum(above_nothing(after, before), most))
     )
     return first, second

@@ -32,7 +32,12 @@ from bids_harmony.imaging.smoothing import mean_around
 from bids_harmony.imaging.volume import Volume, native_order, ras_order, stored_voxels
 from bids_harmony.methods.base import Harmonizer
 from bids_harmony.methods.other_shells import OtherShells
-from bids_harmony.methods.shell_models import AttenuationModel, RishModel
+from bids_harmony.methods.shell_models import (
+    LEAST_LEFT,
+    AttenuationModel,
+    RishModel,
+    above_nothing,
+)
 from bids_harmony.sites.names import same_site
 from bids_harmony.sites.series_profile import SeriesProfile, b_scale
 
@@ -109,8 +114,8 @@ def harmonize_series(
     -------
     SeriesResult
         The series' own voxels, bit for bit, where both sites are one. No signal becomes negative
-        that was not, and none exceeds the mean b=0 that did not. Shells that not both sites show
-        get what needs no equal shell (`OtherShells`).
+        that was not, none that was measured becomes zero, and none exceeds the mean b=0 that did
+        not. Shells that not both sites show get what needs no equal shell (`OtherShells`).
 
     Raises
     ------
@@ -210,7 +215,7 @@ def _by_shell(
         output.write(int(index), series.signal(np.s_[..., int(index)]) * ratio)
     for shell in tqdm(model.in_turn(gradients.shells), "shells", disable=None):
         signal = series.signal(np.s_[..., shell.volumes])[inside]
-        signal = model(shell, signal, mean)
+        signal = above_nothing(model(shell, signal, mean), signal)
         for place, index in enumerate(shell.volumes):
             whole = series.signal(np.s_[..., int(index)])
             whole[inside] = signal[:, place]
@@ -263,7 +268,9 @@ class _Output:
     def write(self, index: int, signal: Array, *, at_most_mean: bool = False) -> int:
         """Store one volume; give the number of signals that were brought down to the mean b=0."""
         old = self.series.signal(np.s_[..., index])
-        signal = np.maximum(signal, np.minimum(old, 0))
+        # What was measured stays so: fits leave out signals of zero.
+        least = np.maximum(_least_positive(self.series), LEAST_LEFT * B0_RATIO_LIMITS[0] * old)
+        signal = np.maximum(signal, np.minimum(old, least))
         lowered = 0
         if at_most_mean:
             over = (signal > self.mean) & (old <= self.before)
@@ -279,6 +286,15 @@ class _Output:
         self.raw[..., index][changed] = stored
         self.n_clipped.append(n_clipped)
         return lowered
+
+
+def _least_positive(series: Series) -> float:
+    """The smallest signal above zero that an integer type can hold; 0 of other types."""
+    if series.raw.dtype.kind == "f":
+        return 0.0
+    nothing = -series.intercept / series.slope
+    stored = np.floor(nothing) + 1 if series.slope > 0 else np.ceil(nothing) - 1
+    return float(stored * series.slope + series.intercept)
 
 
 def _faded(ratio: Array, inside: Array, voxel_mm: Array) -> Array:

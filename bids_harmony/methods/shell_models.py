@@ -18,7 +18,7 @@ from bids_harmony.diffusion.rish import harmonics
 from bids_harmony.imaging.smoothing import mean_around
 from bids_harmony.sites.series_profile import SeriesProfile, b_scale, order_scales
 
-__all__ = ["AttenuationModel", "RishModel", "ShellModel"]
+__all__ = ["LEAST_LEFT", "AttenuationModel", "RishModel", "ShellModel", "above_nothing"]
 
 Array = np.ndarray
 
@@ -28,12 +28,19 @@ LEAST_SIGNAL = 0.05
 """Of an order's energy at least this share is taken for signal, whatever the noise."""
 ORDER_LIMITS = (0.3, 2.0)
 """Coefficients of an order are scaled within these limits."""
+LEAST_LEFT = 0.05
+"""A signal keeps at least this share of itself: one of zero would count as not measured."""
 
 VOXELS_AT_ONCE = 20_000
 """Bounds the memory of what is computed in double precision."""
 
 ShellModel = Callable[[Shell, Array, Array], Array]
 """(shell, signal (V, N), mean b=0 (V,)) to new signal (V, N), float32."""
+
+
+def above_nothing(changed: Array, signal: Array) -> Array:
+    """Changed signals, of which none has lost all: see `LEAST_LEFT`."""
+    return np.maximum(changed, np.minimum(signal, LEAST_LEFT * signal))
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +148,11 @@ class RishModel:
         own, other = self.noise
         before = rician_amplitude(explained, own)
         after = level * (np.maximum(before, 1e-6 * self.scale) / level) ** power
-        return rician_mean(after, other) - rician_mean(before, own)
+        change = rician_mean(after, other) - rician_mean(before, own)
+        # A voxel that lies below the floor as a whole has less noise than was thought (coils and
+        # vendors' filters differ from place to place), of which less is to be changed.
+        floor = np.maximum(rician_mean(np.zeros(1), own), np.finfo(np.float32).tiny)
+        return change * np.clip(explained.mean(axis=1, keepdims=True) / floor, 0, 1)
 
     @property
     def noise(self) -> tuple[float, float]:

@@ -88,6 +88,21 @@ def test_anisotropy_that_is_noise_goes_and_water_becomes_isotropic():
     assert mine - goal < 0.5 * (raw - goal)
 
 
+def test_where_there_is_less_noise_than_thought_less_of_it_is_changed():
+    source, target = site("GE", noise=0.05), site("COI", noise=0.01)
+    series, mask = make_series(GRADIENTS, seed=1, noise=0.05)
+    model = rish(series, mask, source, target)
+    shell = GRADIENTS.shells[0]
+    own, mean = signals(series, mask)
+    own, noise, other = own[shell.b], *model.noise
+    floor = noise * np.sqrt(np.pi / 2)
+    dark = np.zeros(len(own), bool)
+    dark[::40] = True
+    own[dark] = 0.2 * floor
+    new = model(shell, own, mean)[dark]
+    assert new == pytest.approx(own[dark] * other / noise, rel=0.02)
+
+
 def test_a_level_that_people_cannot_explain_is_brought_to_the_target():
     people = (0.99, 1.0, 1.01, 0.995, 1.005)
     target = site("COI", people)
