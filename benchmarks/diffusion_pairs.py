@@ -63,7 +63,7 @@ class Pair:
 PAIRS = (
     Pair(
         "canon01",
-        "software V6.0 and V6.1, a year between",
+        "software V6.0 and V6.1, a year between; one person as the anatomy tells, not the source",
         {v: f"multivendor/sub-canon01/ses-{v}/dwi/sub-canon01_ses-{v}_dir-PA_dwi"
          for v in ("V60", "V61")},
     ),
@@ -319,10 +319,10 @@ def _write(rows: list[dict[str, Any]], pictures: dict[str, dict[str, Any]]) -> N
     heads = ["person", "way", "mode", "map", "region", "before", "after", "noise alone",
              "bias before", "after", "changed by"]  # fmt: skip
     table = markdown(heads, [_cells(row) for row in rows], words=5)
-    differs = "; ".join(f"{pair.person}: {pair.differs}" for pair in PAIRS)
+    differs = ". ".join(f"`{pair.person}`: {pair.differs}" for pair in PAIRS)
     lines = [
         "# One person scanned twice: diffusion", "",
-        f"`{command}`: n = 1 person in every row. {differs[0].upper()}{differs[1:]}. Series as "
+        f"`{command}`: n = 1 person in every row. {differs}. Series as "
         "they came, neither preprocessed nor freed of distortions. One is harmonized to the other "
         "by a run of the program; the person's own scan is all that shows either site, which is "
         "the best case. Distances (RMSE) of its FA, and MD in 1e-3 mm2/s, to those of the "
