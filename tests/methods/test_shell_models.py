@@ -88,7 +88,7 @@ def test_anisotropy_that_is_noise_goes_and_water_becomes_isotropic():
     assert mine - goal < 0.5 * (raw - goal)
 
 
-def test_where_there_is_less_noise_than_thought_less_of_it_is_changed():
+def test_what_lies_below_the_floor_scales_with_the_noise():
     source, target = site("GE", noise=0.05), site("COI", noise=0.01)
     series, mask = make_series(GRADIENTS, seed=1, noise=0.05)
     model = rish(series, mask, source, target)
