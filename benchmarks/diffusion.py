@@ -2,8 +2,10 @@
 
     python benchmarks/diffusion.py            about half an hour on one core
     python benchmarks/diffusion.py --people 1 --modes rish --no-noddi
+    python benchmarks/diffusion.py --cohort real-sized --modes rish
 
-Simulated people and scanners; the target is COI. Five people of each site, whom no other site has
+Simulated people and scanners: those of `diffusion_scanner`, whose target is COI, or those of
+`real_sized_sites`, which differ as real ones do. Five people of each site, whom no other site has
 scanned, show its look; other people were scanned by all sites. Maps are fitted to every fourth
 voxel of white matter. `floor` are scans by the target itself; what they scatter is noise.
 """
@@ -12,21 +14,27 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from diffusion_cohort import TARGET, Scan, bank_scans, simulate, travelling_scans
+from diffusion_cohort import (
+    COHORTS,
+    SIMULATED,
+    Cohort,
+    Scan,
+    bank_scans,
+    simulate,
+    travelling_scans,
+)
+from diffusion_maps import MAPS, ScanMaps, cubes_of, fit_maps, region_means, white_voxels
 from measure import provenance
 from tqdm import tqdm
 
 from bids_harmony.diffusion.calibration import QUANTILES
 from bids_harmony.diffusion.features import DWI_MODES, DWI_VOXEL_MM, prepare_series
-from bids_harmony.diffusion.noddi import fit_noddi, noddi_possible
 from bids_harmony.diffusion.tensor import fit_tensor
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.methods import load_harmonizer
@@ -37,28 +45,13 @@ from bids_harmony.model.shipped import SHIPPED_MODEL
 from bids_harmony.quality.diffusion import angle_between
 from bids_harmony.sites.profile_cache import ProfileCache
 from bids_harmony.sites.series_profile import SeriesProfile, build_series_profiles
-from lab.diffusion_scanner import DIFFUSION_SITES
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-SITES = tuple(site for site in DIFFUSION_SITES if site != TARGET)
-WHITE = 0.9
-EVERY = 4
-#: Regions: white matter in cubes of the reference space.
-CUBE_MM = 30.0
-FEWEST_VOXELS = 60
-MAPS = ("fa", "md", "ndi", "odi")
+SITES = SIMULATED.others
 _PACKAGES = ("torch", "numpy", "scipy", "dipy", "dmri-amico")
 
 Array = np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class ScanMaps:
-    """Maps of one series in white matter, by name (V,), and main directions (V, 3)."""
-
-    maps: dict[str, Array]
-    v1: Array
 
 
 def main() -> None:
@@ -67,28 +60,36 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--people", type=int, default=3)
-    parser.add_argument("--sites", nargs="+", choices=SITES, default=list(SITES))
+    parser.add_argument("--cohort", choices=COHORTS, default=SIMULATED.name)
+    parser.add_argument("--sites", nargs="+", help="default: all but the target")
     parser.add_argument("--modes", nargs="+", choices=DWI_MODES, default=list(DWI_MODES))
     parser.add_argument("--no-noddi", action="store_true")
-    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "diffusion")
-    parser.add_argument("--result", type=Path, default=RESULTS / "diffusion.json")
+    parser.add_argument("--folder", type=Path, help="default: the cohort's, in build")
+    parser.add_argument("--result", type=Path, help="default: the cohort's, in results")
     options = parser.parse_args()
+    cohort = COHORTS[options.cohort]
+    options.sites = options.sites or list(cohort.others)
+    if unknown := sorted(set(options.sites) - set(cohort.others)):
+        parser.error(f"sites of this cohort are {', '.join(cohort.others)}; got {unknown}")
+    options.folder = options.folder or ROOT / "build" / cohort.file_name
+    options.result = options.result or RESULTS / f"{cohort.file_name}.json"
     start = time.monotonic()
     scans = options.folder / "scans"
-    simulate(scans)
-    harmonizer, looks = load_profiles(options.folder, (TARGET, *options.sites))
+    simulate(scans, cohort)
+    harmonizer, looks = load_profiles(options.folder, (cohort.target, *options.sites))
     people = [f"T{number + 1:02d}" for number in range(options.people)]
     rows, regions = [], []
     visits = [(person, site) for person in people for site in options.sites]
     for person, site in tqdm(visits, "series", disable=None):
         own = travelling_scans(scans, person, site)
-        for row, means in _visit(own, person, harmonizer, looks, options):
-            rows.append(row)
+        for row, means in _visit(own, person, harmonizer, looks, cohort, options):
+            rows.append({"cohort": cohort.name} | row)
             regions += means
-    rows += _combat(scans, rows, regions, options)
+    rows += _combat(scans, regions, cohort, options)
     record = {
-        "name": "diffusion",
-        "command": "python benchmarks/diffusion.py",
+        "name": cohort.file_name,
+        "cohort": cohort.name,
+        "command": f"python benchmarks/diffusion.py --cohort {cohort.name}",
         "people": options.people,
         "sites": options.sites,
         "minutes": round((time.monotonic() - start) / 60, 1),
@@ -134,17 +135,16 @@ def _visit(
     person: str,
     harmonizer: Harmonizer,
     looks: dict[str, SeriesProfile],
+    cohort: Cohort,
     options: argparse.Namespace,
 ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
     scan = own["scan"]
-    white = np.zeros(scan.mask.shape, dtype=bool)
-    white[scan.mask] = scan.truth["fr"][1] > WHITE
-    chosen = np.flatnonzero(white)[::EVERY]
-    cubes = _cubes(scan, chosen)
-    truth = _fit(own["twin"], own["twin"].voxels(), chosen, noddi=False)
+    chosen = white_voxels(scan.mask, scan.truth["fr"][1])
+    cubes = cubes_of(scan, chosen)
+    truth = fit_maps(own["twin"], own["twin"].voxels(), chosen, noddi=False)
     true = truth.maps | {k: _of_mask(scan, scan.truth[k], chosen) for k in ("ndi", "odi")}
-    source, target = looks[scan.site], looks[TARGET]
-    raw = _fit(scan, scan.voxels(), chosen, noddi=False)
+    source, target = looks[scan.site], looks[cohort.target]
+    raw = fit_maps(scan, scan.voxels(), chosen, noddi=False)
     ways: dict[str, Callable[[], Array]] = {
         "floor": own["rescan"].voxels,
         "none": scan.voxels,
@@ -156,7 +156,7 @@ def _visit(
         begin = time.monotonic()
         voxels = make()
         seconds = time.monotonic() - begin
-        fitted = _fit(scan, voxels, chosen, noddi=not options.no_noddi)
+        fitted = fit_maps(scan, voxels, chosen, noddi=not options.no_noddi)
         row = {"way": name, "person": person, "site": scan.site, "seconds": round(seconds, 1)}
         row["v1_deg"] = _turn(fitted.v1, truth.v1)
         # Against the scan as it came; of the floor, against another scan of the person.
@@ -164,7 +164,7 @@ def _visit(
         for key, values in fitted.maps.items():
             row[f"{key}_bias"] = float(np.mean(values - true[key]))
             row[f"{key}_rmse"] = float(np.sqrt(np.mean(np.square(values - true[key]))))
-        yield row, _means(fitted, cubes, {"way": name, "person": person, "site": scan.site})
+        yield row, region_means(fitted, cubes, {"way": name, "person": person, "site": scan.site})
 
 
 def harmonized_voxels(
@@ -189,19 +189,6 @@ def _histogram(scan: Scan, target: SeriesProfile) -> Array:
     return voxels
 
 
-def _fit(scan: Scan, voxels: Array, chosen: Array, *, noddi: bool) -> ScanMaps:
-    """Fit the models to some voxels of the mask's, given all of them."""
-    some = voxels[np.searchsorted(np.flatnonzero(scan.mask), chosen)][:, None, None, :]
-    everywhere = np.ones(some.shape[:3], dtype=bool)
-    tensor = fit_tensor(some, everywhere, scan.gradients)
-    maps = {"fa": tensor.fa.ravel(), "md": tensor.md.ravel() * 1e3}
-    if noddi and noddi_possible(scan.gradients)[0]:
-        with tempfile.TemporaryDirectory() as folder:
-            found = fit_noddi(some, everywhere, scan.gradients, Path(folder))
-        maps |= {"ndi": found.ndi.ravel(), "odi": found.odi.ravel()}
-    return ScanMaps(maps, tensor.v1.reshape(-1, 3))
-
-
 def _turn(first: Array, second: Array) -> float:
     """Median angle between directions, degrees; signs mean nothing."""
     return float(np.nanmedian(angle_between(first, second)))
@@ -211,28 +198,10 @@ def _of_mask(scan: Scan, values: Array, chosen: Array) -> Array:
     return values[np.searchsorted(np.flatnonzero(scan.mask), chosen)]
 
 
-def _cubes(scan: Scan, chosen: Array) -> Array:
-    """Number of the reference space's cube that each voxel lies in, (V,)."""
-    voxels = np.stack(np.unravel_index(chosen, scan.mask.shape), axis=1)
-    place = scan.world @ scan.series.affine
-    cube = np.floor((voxels @ place[:3, :3].T + place[:3, 3]) / CUBE_MM).astype(int) + 50
-    return cube @ np.array([10_000, 100, 1])
-
-
-def _means(fitted: ScanMaps, cubes: Array, about: dict[str, Any]) -> list[dict[str, Any]]:
-    found = []
-    for cube in np.unique(cubes):
-        inside = cubes == cube
-        if inside.sum() >= FEWEST_VOXELS:
-            means = {key: float(values[inside].mean()) for key, values in fitted.maps.items()}
-            found.append(about | {"cube": int(cube)} | means)
-    return found
-
-
 def _combat(
     scans: Path,
-    rows: list[dict[str, Any]],
     regions: list[dict[str, Any]],
+    cohort: Cohort,
     options: argparse.Namespace,
 ) -> list[dict[str, Any]]:
     """Region means of the raw maps less what people of a site differ by from the target's.
@@ -242,7 +211,7 @@ def _combat(
     Bayes. Appended to `regions`.
     """
     trained: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for site in (TARGET, *options.sites):
+    for site in (cohort.target, *options.sites):
         for scan in bank_scans(scans, site):
             # White matter of people of the profiles is not known: where the tensor says so.
             tensor = fit_tensor(
@@ -252,12 +221,12 @@ def _combat(
             chosen = np.flatnonzero(white)
             maps = {"fa": tensor.fa[white], "md": tensor.md[white] * 1e3}
             fitted = ScanMaps(maps, tensor.v1[white])
-            for mean in _means(fitted, _cubes(scan, chosen), {}):
+            for mean in region_means(fitted, cubes_of(scan, chosen), {}):
                 for key in ("fa", "md"):
                     trained.setdefault((site, key), []).append(mean | {"value": mean[key]})
     for site in options.sites:
         for key in ("fa", "md"):
-            shift = _shifts(trained[site, key], trained[TARGET, key])
+            shift = _shifts(trained[site, key], trained[cohort.target, key])
             for row in [r for r in regions if (r["way"], r["site"]) == ("none", site)]:
                 own = next(
                     (
@@ -327,7 +296,8 @@ def _cov(regions: list[dict[str, Any]], key: str) -> float | None:
 
 def _markdown(record: dict[str, Any]) -> str:
     lines = [
-        f"# Diffusion: {record['people']} people at {len(record['sites'])} sites",
+        f"# Diffusion: {record['people']} people at {len(record['sites'])} sites "
+        f"({record['cohort']})",
         "",
         f"`{record['command']}`, {record['minutes']} minutes, {record['machine']['processor']}."
         if isinstance(record.get("machine"), dict) and "processor" in record["machine"]

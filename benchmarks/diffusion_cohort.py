@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel as nib
@@ -19,13 +19,18 @@ from bids_harmony.phantom.cohort import CohortPlan, Participant, draw_participan
 from lab.diffusion import acquire_series
 from lab.diffusion_scanner import (
     DIFFUSION_SITES,
+    DiffusionScanner,
     GradientScheme,
     gradient_scheme,
 )
 from lab.microstructure import Microstructure, make_microstructure, placed
+from lab.real_sized_sites import NEURITE_T2_RATIO, REAL_SIZED_SITES
 
 __all__ = [
+    "COHORTS",
+    "SIMULATED",
     "TARGET",
+    "Cohort",
     "Scan",
     "ages",
     "bank_scans",
@@ -37,10 +42,51 @@ __all__ = [
 
 Array = np.ndarray
 
-TARGET = "COI"
 PEOPLE_PER_SITE, TRAVELLING, SEED = 5, 3, 77
 #: The noise-free twin is stored with four times the gain: whole numbers would round too coarsely.
 TWIN_GAIN = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """Scanners that travelling people visit.
+
+    Attributes
+    ----------
+    name : str
+    sites : dict of str to DiffusionScanner
+    target : str
+    t2_ratio : float
+        Of the people's neurites, as in `Microstructure`.
+    """
+
+    name: str
+    sites: dict[str, DiffusionScanner]
+    target: str
+    t2_ratio: float = 1.0
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """All sites but the target."""
+        return tuple(site for site in self.sites if site != self.target)
+
+    @property
+    def file_name(self) -> str:
+        """Stem of its folder and of its results."""
+        return (
+            "diffusion" if self.name == "simulated" else f"diffusion_{self.name}".replace("-", "_")
+        )
+
+    @property
+    def plan(self) -> CohortPlan:
+        """Who is scanned where."""
+        return CohortPlan(tuple(self.sites), self.target, PEOPLE_PER_SITE, TRAVELLING, seed=SEED)
+
+
+SIMULATED = Cohort("simulated", DIFFUSION_SITES, "COI")
+REAL_SIZED = Cohort("real-sized", REAL_SIZED_SITES, next(iter(REAL_SIZED_SITES)), NEURITE_T2_RATIO)
+COHORTS = {cohort.name: cohort for cohort in (SIMULATED, REAL_SIZED)}
+TARGET = SIMULATED.target
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,25 +124,31 @@ class Scan:
         return self.series.signal(self.mask)
 
 
-def simulate(folder: Path) -> None:
-    """Draw the cohort, or what of it is missing, into a folder of ``.npz``."""
+def simulate(folder: Path, cohort: Cohort = SIMULATED) -> None:
+    """Draw a cohort, or what of it is missing, into a folder of ``.npz``."""
     folder.mkdir(parents=True, exist_ok=True)
     grid = reference_grid(2.0)
-    for person in tqdm(draw_participants(_plan()), "people", disable=None):
+    for person in tqdm(draw_participants(cohort.plan), "people", disable=None):
         names = [_name("c" if person.travelling else "b", site, person) for site in person.poses]
         if all((folder / f"{name}.npz").is_file() for name in names):
             continue
         anatomy = make_anatomy(grid, person.seed)
         truth = make_microstructure(anatomy, age=person.age)
+        truth = replace(truth, t2_ratio=cohort.t2_ratio)
         for index in range(len(person.poses)):
-            _simulate_visit(folder, person, index, anatomy, truth)
+            _simulate_visit(folder, cohort, person, index, anatomy, truth)
 
 
 def _simulate_visit(
-    folder: Path, person: Participant, index: int, anatomy: Anatomy, truth: Microstructure
+    folder: Path,
+    cohort: Cohort,
+    person: Participant,
+    index: int,
+    anatomy: Anatomy,
+    truth: Microstructure,
 ) -> None:
     site, pose = list(person.poses.items())[index]
-    scanner = DIFFUSION_SITES[site]
+    scanner = cohort.sites[site]
     scheme = gradient_scheme(scanner)
     lying, affine = place(anatomy, scanner.voxel_mm, pose)
     own = placed(truth, lying)
@@ -113,7 +165,7 @@ def _simulate_visit(
     maps = {"fr": lying.fractions[:, lying.mask], "ndi": own.ndi[lying.mask]}
     maps |= {"odi": own.odi[lying.mask], "fwf": own.fwf[lying.mask]}
     keep("t", series, **{k: v.astype(np.float16) for k, v in maps.items()})
-    goal = DIFFUSION_SITES[TARGET]
+    goal = cohort.sites[cohort.target]
     twin = acquire_series(lying, own, goal, scheme, seed + 7, False, scan_field=False)
     keep("w", TWIN_GAIN * twin)
     keep("c", acquire_series(lying, own, goal, scheme, seed + 7, True, scan_field=True))
@@ -138,12 +190,8 @@ def keep_series(
 
 def ages() -> dict[str, int]:
     """Years of everyone whom one site has scanned, by the label of the scan."""
-    drawn = draw_participants(_plan())
+    drawn = draw_participants(SIMULATED.plan)
     return {f"b-{p.label}": p.age for p in drawn if not p.travelling}
-
-
-def _plan() -> CohortPlan:
-    return CohortPlan(tuple(DIFFUSION_SITES), TARGET, PEOPLE_PER_SITE, TRAVELLING, seed=SEED)
 
 
 def _name(kind: str, site: str, person: Participant) -> str:

@@ -63,10 +63,8 @@ def main() -> None:
 
 def _rows(name: str, people: pd.DataFrame, repeats: pd.DataFrame) -> list[dict[str, Any]]:
     """Before and after ComBat."""
-    if name in _SHELLS:
-        people, repeats = (t[t.scanner_code.astype(str) != _ONE_SHELL] for t in (people, repeats))
-    columns = [c for c in people if c.startswith(f"dMRI_TBSS_{name}_")]
-    people = people[people[columns].notna().all(axis=1)]
+    columns = _columns(name, people, "TBSS")
+    people, repeats = _with(name, people, columns), _with(name, repeats, columns)
     before = people[columns].to_numpy(np.float64)
     covariates = {"age": people.age.to_numpy(), "sex": people.sex.to_numpy()}
     after = combat(before, people.scanner_code.astype(str), covariates=covariates)
@@ -91,6 +89,37 @@ def _rows(name: str, people: pd.DataFrame, repeats: pd.DataFrame) -> list[dict[s
             }
         )  # fmt: skip
     return rows
+
+
+def between_and_repeated(
+    name: str, people: pd.DataFrame, repeats: pd.DataFrame, atlas: str
+) -> tuple[Array, Array]:
+    """CoV between scanners and between scans at one, by region.
+
+    Parameters
+    ----------
+    name : str
+        Of `MEASURES`.
+    people, repeats : DataFrame
+        The two tables.
+    atlas : {"TBSS", "xtract"}
+    """
+    columns = _columns(name, people, atlas)
+    people, repeats = _with(name, people, columns), _with(name, repeats, columns)
+    table = people[["subject"]].reset_index(drop=True)
+    between = coefficient_of_variation(_by_person(table, people[columns].to_numpy(np.float64)))
+    return between, coefficient_of_variation(_repeated(repeats, columns))
+
+
+def _columns(name: str, table: pd.DataFrame, atlas: str) -> list[str]:
+    return [c for c in table if c.startswith(f"dMRI_{atlas}_{name}_")]
+
+
+def _with(name: str, table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Scans that have the measure."""
+    if name in _SHELLS:
+        table = table[table.scanner_code.astype(str) != _ONE_SHELL]
+    return table[table[columns].notna().all(axis=1)]
 
 
 def _rounded(values: Array) -> float:

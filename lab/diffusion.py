@@ -1,18 +1,18 @@
 """Simulated diffusion series: signals of neurites and water, as a site's scanner delivers them.
 
 The tissue is that of NODDI (Zhang et al. 2012, NeuroImage 61:1000): sticks with Watson dispersion,
-a tensor between them that follows their density and dispersion, and free water. Receive field and
-noise are those of `scanner`.
+a tensor between them that follows their density and dispersion, and free water. What becomes of
+the images on their way is `diffusion_chain`'s.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.polynomial.legendre import leggauss, legval, legvander
-from scipy.ndimage import gaussian_filter
 
 from bids_harmony.phantom.anatomy import TISSUES, Anatomy
-from bids_harmony.phantom.image_chain import bias_field
+from lab.diffusion_chain import ImageChain, denoised
+from lab.diffusion_fields import b_scale_map
 from lab.diffusion_scanner import (
     DIFFUSION_SITES,
     DiffusionScanner,
@@ -20,7 +20,7 @@ from lab.diffusion_scanner import (
 )
 from lab.microstructure import Microstructure, concentration
 
-__all__ = ["acquire_series", "tissue_signal", "truth_fa", "watson_moments"]
+__all__ = ["acquire_series", "neurite_weight", "tissue_signal", "truth_fa", "watson_moments"]
 
 Array = np.ndarray
 
@@ -35,6 +35,9 @@ ORDER = 14
 #: Nodes of the quadrature over cosines, and of the table over dispersion.
 NODES = 200
 DISPERSIONS = np.linspace(0.01, 1.0, 400)
+
+#: Nodes of the table over b-values where they vary in space.
+WEIGHTINGS = 33
 
 #: Tensors describe signals up to about this b-value in s/mm2 (Jensen and Helpern 2010).
 TENSOR_MAX_B = 1500.0
@@ -60,12 +63,44 @@ def watson_moments(odi: Array) -> Array:
     return np.stack([np.interp(odi, DISPERSIONS, t) for t in table.T]).astype(np.float32)
 
 
-def tissue_signal(b_value: float, cosine: Array, ndi: Array, moments: Array) -> Array:
+def neurite_weight(ndi: Array, t2_ratio: float, echo_ms: float) -> Array:
+    """Neurites' share of the tissue's signal at b=0, which grows with the echo time.
+
+    T2 within neurites is longer than between them (Veraart et al. 2018, NeuroImage 182:360):
+    what NODDI takes for their density depends on the protocol.
+
+    Parameters
+    ----------
+    ndi : (V,) float32
+        Their share by volume.
+    t2_ratio : float
+        T2 within over T2 between; the mean of the two rates is white matter's.
+    echo_ms : float
+
+    Returns
+    -------
+    (V,) float32
+        `ndi` itself where the ratio is 1.
+    """
+    if t2_ratio == 1:
+        return ndi
+    less = 2 / TISSUES[1].t2_ms * (t2_ratio - 1) / (t2_ratio + 1)
+    seen = ndi * np.float32(np.exp(echo_ms * less))
+    return np.asarray(seen / (seen + 1 - ndi))
+
+
+def tissue_signal(
+    b_value: float | Array,
+    cosine: Array,
+    ndi: Array,
+    moments: Array,
+    weight: Array | None = None,
+) -> Array:
     """Signal of neurites and the space between them, 1 without weighting (Zhang et al. 2012).
 
     Parameters
     ----------
-    b_value : float
+    b_value : float or (V,) float
         s/mm2.
     cosine : (V,) float32
         Between the gradient and the mean direction of the neurites.
@@ -73,26 +108,40 @@ def tissue_signal(b_value: float, cosine: Array, ndi: Array, moments: Array) -> 
         Neurite density.
     moments : (ORDER / 2 + 1, V) float32
         From `watson_moments`.
+    weight : (V,) float32, optional
+        Neurites' share of the signal at b=0; default: `ndi`.
 
     Returns
     -------
     (V,) float32
     """
+    weight = ndi if weight is None else weight
     weighting = b_value * ALONG_NEURITES
     # The signal of one stick, exp(-b d cos^2), spread by the distribution of sticks: a convolution
     # on the sphere, where Legendre coefficients multiply (Funk and Hecke).
-    nodes, weights = leggauss(NODES)
-    stick = (weights * np.exp(-weighting * np.square(nodes))) @ legvander(nodes, ORDER)
+    stick = _stick(weighting)
     series = np.zeros((ORDER + 1, len(ndi)), dtype=np.float32)
     for half, moment in enumerate(moments):
-        series[2 * half] = np.float32((4 * half + 1) / 2 * stick[2 * half]) * moment
+        series[2 * half] = np.float32((4 * half + 1) / 2 * stick[half]) * moment
     within = legval(cosine, series, tensor=False)
     # Tensors of single neurites, each with tortuosity d_across = d (1 - ndi), averaged.
     squared = (1 + 2 * moments[1]) / 3
     along = 1 - ndi * (1 - squared)
     across = 1 - ndi * (1 + squared) / 2
     between = np.exp(-np.float32(weighting) * (across + (along - across) * np.square(cosine)))
-    return ndi * within + (1 - ndi) * between
+    return weight * within + (1 - weight) * between
+
+
+def _stick(weighting: float | Array) -> Array:
+    """Even Legendre coefficients of a stick's signal, (ORDER / 2 + 1,) or (..., V)."""
+    nodes, weights = leggauss(NODES)
+    polynomials = legvander(nodes, ORDER)
+    if not isinstance(weighting, np.ndarray):
+        return ((weights * np.exp(-weighting * np.square(nodes))) @ polynomials)[::2]
+    # They vary slowly with b: a short table does, to 1e-5.
+    few = np.linspace(weighting.min(), weighting.max(), WEIGHTINGS)
+    table = (weights * np.exp(-few[:, None] * np.square(nodes))) @ polynomials[:, ::2]
+    return np.stack([np.interp(weighting, few, t) for t in table.T]).astype(np.float32)
 
 
 def _weights(person: Anatomy, scanner: DiffusionScanner) -> tuple[Array, Array]:
@@ -160,35 +209,28 @@ def acquire_series(
     crossing = share > 0
     # Only where fibres cross is there a second signal to compute.
     first, second = truth.fibres[0][:, mask], truth.fibres[1][:, mask][:, crossing]
-    crossed = share[crossing], ndi[crossing], moments[:, crossing]
-
-    log_field = scanner.bias_log_sd * bias_field(shape, mask, [scanner.bias_seed, 7])[mask]
-    if scan_field:
-        own = bias_field(shape, mask, [seed, scanner.bias_seed, 5])[mask]
-        log_field = log_field + scanner.bias_log_sd * scanner.scan_bias * own
-    field = np.exp(log_field).astype(np.float32)
+    weight = neurite_weight(ndi, truth.t2_ratio, scanner.echo_ms)
+    crossed = share[crossing], ndi[crossing], moments[:, crossing], weight[crossing]
 
     count = len(gradients.b_values)
-    drift = 1 + scanner.drift * np.linspace(0, 1, count) if noise else np.ones(count)
-    sigma = np.float32(scanner.noise)
-    blur = scanner.blur_mm / np.linalg.norm(person.grid.affine[:3, :3], axis=0)
-    rng = np.random.default_rng([seed, scanner.bias_seed, 0xD1])
+    chain = ImageChain(person, scanner, seed, count, noise=noise, scan_field=scan_field)
+    scale = b_scale_map(person, scanner)
     series = np.zeros((*shape, count), dtype=np.float32)
     image = np.zeros(shape, dtype=np.float32)
     pairs = zip(gradients.b_values, gradients.directions.astype(np.float32), strict=True)
     for n, (stated, direction) in enumerate(pairs):
-        b = scanner.b_scale * float(stated)
-        signal = tissue_signal(b, direction @ first, ndi, moments)
+        b = scale * float(stated)
+        signal = tissue_signal(b, direction @ first, ndi, moments, weight)
         part, *neurites = crossed
-        other = tissue_signal(b, direction @ second, *neurites)
+        there = b[crossing] if isinstance(b, np.ndarray) else b
+        other = tissue_signal(there, direction @ second, *neurites)
         signal[crossing] += part * (other - signal[crossing])
         image[mask] = tissue * signal + np.float32(np.exp(-b * FREE_WATER)) * water
-        blurred = gaussian_filter(image, blur, truncate=3.0)[mask]
-        values = np.float32(drift[n]) * field * blurred
-        if noise:
-            real = values + sigma * rng.standard_normal(values.shape, dtype=np.float32)
-            values = np.hypot(real, sigma * rng.standard_normal(values.shape, dtype=np.float32))
-        series[mask, n] = scanner.gain * values
+        if stated == 0 and scanner.b0_excess:
+            image[mask] *= np.float32(1 + scanner.b0_excess)
+        series[mask, n] = scanner.gain * chain.record(image, n)
+    if noise and scanner.denoised:
+        series[mask] = denoised(series[mask], gradients.b_values)
     return series
 
 

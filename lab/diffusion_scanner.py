@@ -68,6 +68,35 @@ class DiffusionScanner:
         al. 2017, Magn Reson Med 77:285).
     blur_mm : float
         Standard deviation of the point spread.
+    acquired_mm : float
+        In-plane edge of the acquired voxel where it is larger than the stored one: k-space is
+        filled with zeros to a finer matrix, and noise is correlated. 0: as stored.
+    partial_fourier : float
+        Part of k-space that is covered along the phase axis, above 0.5; the rest is zero.
+    taper : float
+        Outer part of k-space that a Tukey window over its ellipse tapers, 0 (no window, corners
+        kept) to 1.
+    channels : int
+        Whose root of the sum of squares is taken: noise is non-central chi, whose floor grows
+        with them; 1 is the Rician case of a combination by sensitivities (Sotiropoulos et al.
+        2013, Magn Reson Med 70:1682).
+    noise_growth : float
+        What noise is more by in the middle of the brain than at its surface, relative.
+    nonlinearity : float
+        Relative change of the b-value at 100 mm from the isocentre, with the squared distance.
+    distortion_mm : float
+        What is left of susceptibility distortion near air, along the phase axis; its sign is the
+        blip's.
+    pulsation : float
+        Standard deviation of the smooth relative change of each volume by what no model of the
+        tissue knows: cardiac pulsation, residual motion and eddy currents (Walker et al. 2011,
+        NeuroImage 54:1168).
+    b0_excess : float
+        What images without weighting have more, relative: blood that flows, which the least
+        weighting removes (Le Bihan et al. 1988, Radiology 168:497); crushers and echo times of
+        sites let more or less of it through.
+    denoised : bool
+        Whether the site denoises its magnitudes (Patch2Self).
     """
 
     site: str
@@ -88,6 +117,16 @@ class DiffusionScanner:
     b_scale: float = 1.0
     drift: float = 0.0
     blur_mm: float = 0.6
+    acquired_mm: float = 0.0
+    partial_fourier: float = 1.0
+    taper: float = 0.0
+    channels: int = 1
+    noise_growth: float = 0.0
+    nonlinearity: float = 0.0
+    distortion_mm: float = 0.0
+    pulsation: float = 0.0
+    b0_excess: float = 0.0
+    denoised: bool = False
 
     @property
     def sequence(self) -> Sequence:

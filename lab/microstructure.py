@@ -58,6 +58,8 @@ class Microstructure:
     grid : ReferenceGrid
         Of all arrays. NDI, ODI and fibres have values outside the brain too: smooth maps can be
         resampled.
+    t2_ratio : float
+        T2 within neurites over that between them; 1: echo times do not change NDI.
     """
 
     ndi: Array
@@ -66,6 +68,7 @@ class Microstructure:
     fibres: Array
     second_share: Array
     grid: ReferenceGrid
+    t2_ratio: float = 1.0
 
 
 def concentration(odi: Array) -> Array:
@@ -190,6 +193,7 @@ def placed(truth: Microstructure, person: Anatomy) -> Microstructure:
         fibres=fibres.astype(np.float32),
         second_share=move(truth.second_share),
         grid=new,
+        t2_ratio=truth.t2_ratio,
     )
 
 
