@@ -18,6 +18,7 @@ import argparse
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -191,10 +192,10 @@ def _scan_means(
     return {r["cube"]: {key: round(r[key], 6) for key in MAPS if key in r} for r in rows}
 
 
-def _between(people: list[list[Means]]) -> dict[str, float]:
+def _between(people: list[list[Means]], maps: Sequence[str] = MAPS) -> dict[str, float]:
     """CoV of each map in percent over scans of the same person, median over cubes that all saw."""
     found = {}
-    for key in MAPS:
+    for key in maps:
         seen = [[m for m in scans if any(key in v for v in m.values())] for scans in people]
         seen = [scans for scans in seen if len(scans) > 1]
         cubes = sorted(set.intersection(*(set(m) for scans in seen for m in scans)))
