@@ -1,11 +1,11 @@
 """What makes scanners differ in FA, MD, NDI and ODI: each cause alone, all together, real ones.
 
-    python benchmarks/diffusion_causes.py --tables FOLDER        about 15 minutes on one core
+    python benchmarks/diffusion_causes.py --tables FOLDER        about 15 minutes on one quiet core
 
 Simulated scanners (`lab.real_sized_sites`), means over white matter in cubes of 30 mm. A cause
 alone: one person in one pose is scanned by a scanner with the middle values of all, that takes
 one cause's values from each scanner in turn; noise is drawn alike, and 24 directions a shell do.
-All together: a person in another pose at each scanner, twice. Maps are fitted to every fourth
+All together: people in another pose at each scanner, twice. Maps are fitted to every fourth
 voxel, or every eighth where a cause is alone. The real table is ON-Harmony's
 (`benchmarks/real_combat.py` tells what FOLDER holds). All three are
 `quality.diffusion_sites.coefficient_of_variation`, median over regions. What was measured lies in
@@ -18,6 +18,7 @@ import argparse
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from functools import lru_cache
@@ -71,6 +72,9 @@ CAUSES = {
     "denoised": ("denoised",),
 }
 
+#: Scans that were measured by this run, and those that were before.
+_TALLY: Counter[str] = Counter()
+
 Array = np.ndarray
 Means = dict[int, dict[str, float]]
 
@@ -81,7 +85,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--tables", type=Path, required=True)
-    parser.add_argument("--people", type=int, default=1, help="of the rows of all causes")
+    parser.add_argument("--people", type=int, default=2, help="of the rows of all causes")
     parser.add_argument("--only-all", action="store_true", help="no cause alone; prints only")
     options = parser.parse_args()
     start = time.monotonic()
@@ -96,6 +100,8 @@ def main() -> None:
         "command": "python benchmarks/diffusion_causes.py --tables FOLDER",
         "seeds": [SEED + n for n in range(options.people)],
         "minutes": round((time.monotonic() - start) / 60, 1),
+        "scans_measured": _TALLY["measured"],
+        "scans_read": _TALLY["read"],
         "scanners": [asdict(s) for s in REAL_SIZED_SITES.values()],
         "rows": rows,
     } | provenance(_PACKAGES)  # fmt: skip
@@ -159,6 +165,7 @@ def _measured(
     """Means of a scan's maps by cube; read where they were measured before."""
     about = json.dumps([asdict(scanner), t2_ratio, person, pose.tolist(), scan, every])
     path = WORK / f"{hashlib.sha256(about.encode()).hexdigest()[:20]}.json"
+    _TALLY["read" if path.is_file() else "measured"] += 1
     if not path.is_file():
         anatomy, truth = _person(person, t2_ratio)
         found = _scan_means(scanner, anatomy, truth, pose, 100 * person + scan, every)
@@ -239,7 +246,10 @@ def _page(record: dict[str, Any]) -> str:
         for row in record["rows"]
     ]
     about = (__doc__ or "").split("\n\n")[2].strip()
-    head = f"`{record['command']}`, {record['minutes']} minutes."
+    head = (
+        f"`{record['command']}`, {record['minutes']} minutes for {record['scans_measured']} scans"
+        f" ({record['scans_read']} more had been measured before)."
+    )
     return f"# Causes of differences between scanners\n\n{head}\n{about}\n\n" + "\n".join(
         [*markdown(heads, body), ""]
     )
