@@ -15,6 +15,7 @@ import numpy as np
 from scipy import ndimage, stats
 
 from bids_harmony.diffusion.gradients import Gradients, Shell
+from bids_harmony.diffusion.resolution import spectral_blur
 from bids_harmony.diffusion.rician import rician_amplitude
 from bids_harmony.diffusion.rish import harmonics
 from bids_harmony.diffusion.series import Series
@@ -26,6 +27,7 @@ __all__ = [
     "free_water_diffusivity",
     "measure_series",
     "noise_sd",
+    "series_noise",
     "shell_order",
     "steepness",
 ]
@@ -67,12 +69,15 @@ class SeriesMeasures:
         NaN where it was mostly noise.
     quantiles : dict of b to tuple of float
         Quantiles 0 to 100 % of S/S0 in the brain.
+    blur : tuple of float
+        `resolution.spectral_blur`, mm^2; NaN where it could not be measured.
     """
 
     noise: float
     water: float
     levels: dict[float, tuple[float, ...]]
     quantiles: dict[float, tuple[float, ...]]
+    blur: tuple[float, float, float] = (np.nan, np.nan, np.nan)
 
     def to_json(self) -> str:
         """One line of text; `from_json` reads it back."""
@@ -86,7 +91,10 @@ class SeriesMeasures:
             name: {float(b): tuple(values) for b, values in record[name].items()}
             for name in ("levels", "quantiles")
         }
-        return cls(float(record["noise"]), float(record["water"]), **by_shell)
+        # Not measured before there was a use for it.
+        first, second, third = record.get("blur", cls.blur)
+        blur = float(first), float(second), float(third)
+        return cls(float(record["noise"]), float(record["water"]), **by_shell, blur=blur)
 
 
 def measure_series(
@@ -107,11 +115,9 @@ def measure_series(
     -------
     SeriesMeasures
     """
-    b0 = series.signal(np.s_[..., gradients.b0])[mask]
-    mean = np.maximum(b0.mean(axis=1), 1e-3 * scale)
-    noise = noise_sd(b0)
-    if not np.isfinite(noise):
-        noise = _residual_sd(series, gradients, mask)
+    mean = series.signal(np.s_[..., gradients.b0])[mask].mean(axis=1)
+    mean = np.maximum(mean, 1e-3 * scale)
+    noise = series_noise(series, gradients, mask)
     known = noise if np.isfinite(noise) else 0.0
     water = free_water_diffusivity(series, gradients, mask, mean, known)
     exponent = FREE_WATER / water if np.isfinite(water) else 1.0
@@ -132,8 +138,8 @@ def measure_series(
         where = np.ones(len(energy), bool) if anisotropic is None else anisotropic
         added = basis.noise_energy * np.square(known / np.median(mean[where]))
         levels[shell.nominal] = _log_levels(np.median(energy[where], axis=0), added)
-    share = noise / scale
-    return SeriesMeasures(float(share), float(water), levels, quantiles)
+    right, front, up = spectral_blur(series, gradients, mask).tolist()
+    return SeriesMeasures(noise / scale, float(water), levels, quantiles, (right, front, up))
 
 
 def _log_levels(energy: Array, noise: Array) -> tuple[float, ...]:
@@ -149,6 +155,15 @@ def shell_order(shell: Shell) -> int:
         if len(shell.volumes) >= (order + 1) * (order + 2) // 2 + 3:
             return order
     return 0
+
+
+def series_noise(series: Series, gradients: Gradients, mask: Array) -> float:
+    """Standard deviation of a series' noise in its unit; NaN where nothing shows it.
+
+    From the repeated b=0 volumes (`noise_sd`), or what the harmonics leave where there is one.
+    """
+    noise = noise_sd(series.signal(np.s_[..., gradients.b0])[mask])
+    return noise if np.isfinite(noise) else _residual_sd(series, gradients, mask)
 
 
 def noise_sd(b0: Array) -> float:

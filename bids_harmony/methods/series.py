@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,12 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from bids_harmony.diffusion.brain import SLAB_MM, is_slab
-from bids_harmony.diffusion.calibration import SeriesMeasures, measure_series, steepness
+from bids_harmony.diffusion.calibration import (
+    SeriesMeasures,
+    measure_series,
+    series_noise,
+    steepness,
+)
 from bids_harmony.diffusion.features import (
     B0_KEY,
     DEFAULT_DWI_MODE,
@@ -20,6 +25,7 @@ from bids_harmony.diffusion.features import (
     shell_key,
 )
 from bids_harmony.diffusion.gradients import Gradients, match_shells, other_shells
+from bids_harmony.diffusion.resolution import blurred_series
 from bids_harmony.diffusion.series import Series, signed_mean_b0
 from bids_harmony.exceptions import DataError
 from bids_harmony.imaging.intensity import robust_scale
@@ -29,24 +35,18 @@ from bids_harmony.imaging.nothing import check_not_negative
 from bids_harmony.imaging.prepared import Prepared, prepare
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.imaging.smoothing import mean_around
-from bids_harmony.imaging.volume import Volume, native_order, ras_order, stored_voxels
+from bids_harmony.imaging.volume import Volume, native_order, ras_order
 from bids_harmony.methods.base import Harmonizer
 from bids_harmony.methods.other_shells import OtherShells
-from bids_harmony.methods.shell_models import (
-    LEAST_LEFT,
-    AttenuationModel,
-    RishModel,
-    above_nothing,
-)
+from bids_harmony.methods.series_output import B0_RATIO_LIMITS, SeriesOutput
+from bids_harmony.methods.shell_models import AttenuationModel, RishModel, above_nothing
 from bids_harmony.sites.names import same_site
-from bids_harmony.sites.series_profile import SeriesProfile, b_scale
+from bids_harmony.sites.series_profile import SeriesProfile, b_scale, blur_between
 
 __all__ = ["SeriesResult", "harmonize_series"]
 
 Array = np.ndarray
 
-B0_RATIO_LIMITS = (0.2, 5.0)
-"""The mean b=0 changes by at most these factors; dark voxels would take any."""
 FADE_MM = 8.0
 """Distance from the brain at which a series is left as it was."""
 
@@ -64,8 +64,10 @@ class SeriesResult:
         Voxels that did not fit the integer type.
     quality : dict of str to float or None
         `b_scale`, the gradients' strength relative to the target's as seen in free water;
-        `noise_share` and `target_noise_share`, noise relative to the scale; `lowered_share`, share
-        of signals that would have come to exceed the mean b=0 and were brought down to it.
+        `noise_share` and `target_noise_share`, noise relative to the scale; `added_blur`,
+        variance of what made it as smooth as the target's, mm^2, mean over the axes;
+        `lowered_share`, share of signals that would have come to exceed the mean b=0 and were
+        brought down to it.
     before, after : (X, Y, Z) float32
         Mean b=0 in the voxel order of the series.
     other_shells : dict
@@ -135,8 +137,6 @@ def harmonize_series(
     inside = native_order(volume, mask.data)
     check_not_negative(signed_mean_b0(series, gradients)[inside], str(series.path))
     scale = robust_scale(volume.data, mask.data)
-    # Ratios to the mean b=0 are taken; dark voxels must not blow them up.
-    mean = np.maximum(before[inside], np.float32(1e-3) * scale).astype(np.float32)
     images, ratio = None, np.ones_like(before)
     if _has_place(volume, harmonizer, (source.site, target.site)):
         prepared = prepare(volume, mask, world, reference_grid(harmonizer.voxel_mm))
@@ -145,7 +145,18 @@ def harmonize_series(
         ratio = np.divide(wanted, before, out=ratio, where=inside & (before > 0))
         ratio = _faded(np.clip(ratio, *B0_RATIO_LIMITS), inside, _voxel_mm(series))
     measures = measure_series(series, gradients, inside, scale)
-    output = _Output(series, series.raw.copy(), before, before * ratio)
+    blur = blur_between(source, target) if mode == "rish" else np.zeros(3)
+    old, kept_noise = before, 1.0
+    if blur.any():
+        blurred = blurred_series(series, inside, blur)
+        old = native_order(volume, b0_volume(blurred, gradients).data)
+        kept_noise = series_noise(blurred, gradients, inside) / (measures.noise * scale)
+        series = blurred
+    # A blurred series is read before it is written over, volume by volume.
+    raw = series.raw if blur.any() else series.raw.copy()
+    # Ratios to the mean b=0 are taken; dark voxels must not blow them up.
+    mean = np.maximum(old[inside], np.float32(1e-3) * scale).astype(np.float32)
+    output = SeriesOutput(series, raw, old, old * ratio)
     if mode == "volume":
         if images is None:
             raise DataError(
@@ -160,6 +171,7 @@ def harmonize_series(
         rish = None
         if mode == "rish" or lacking:
             rish = _rish_model(series, gradients, inside, scale, mean, measures, source, target)
+            rish = replace(rish, kept_noise=kept_noise if np.isfinite(kept_noise) else 1.0)
         known = rish if mode == "rish" else None
         model = OtherShells(known or AttenuationModel(source, target), rish, lacking)
         changed = _by_shell(series, gradients, inside, ratio, mean, model, output)
@@ -169,6 +181,7 @@ def harmonize_series(
         "b_scale": b_scale(source, target) if mode == "rish" else None,
         "noise_share": measures.noise,
         "target_noise_share": target.noise,
+        "added_blur": float(blur.mean()),
         "lowered_share": lowered,
     }
     told = {k: v if v is not None and np.isfinite(v) else None for k, v in quality.items()}
@@ -208,7 +221,7 @@ def _by_shell(
     ratio: Array,
     mean: Array,
     model: OtherShells,
-    output: _Output,
+    output: SeriesOutput,
 ) -> Iterator[int]:
     """Change b=0 volumes by the ratio of the mean, and weighted ones by the model as well."""
     for index in np.flatnonzero(gradients.b0):
@@ -223,7 +236,7 @@ def _by_shell(
 
 
 def _by_volume(
-    series: Series, gradients: Gradients, images: _Images, output: _Output
+    series: Series, gradients: Gradients, images: _Images, output: SeriesOutput
 ) -> Iterator[int]:
     """Change every volume as an image."""
     keys = {int(i): shell_key(s.nominal) for s in gradients.shells for i in s.volumes}
@@ -253,48 +266,6 @@ class _Images:
             prepared, modality=key, source_site=self.source_site, target_site=self.target_site
         )
         return return_to_native(scan, self.mask, prepared, applied.data).data
-
-
-@dataclass(frozen=True, eq=False)
-class _Output:
-    """The new voxels, filled volume by volume."""
-
-    series: Series
-    raw: Array
-    before: Array
-    mean: Array
-    n_clipped: list[int] = field(default_factory=list)
-
-    def write(self, index: int, signal: Array, *, at_most_mean: bool = False) -> int:
-        """Store one volume; give the number of signals that were brought down to the mean b=0."""
-        old = self.series.signal(np.s_[..., index])
-        # What was measured stays so: fits leave out signals of zero.
-        least = np.maximum(_least_positive(self.series), LEAST_LEFT * B0_RATIO_LIMITS[0] * old)
-        signal = np.maximum(signal, np.minimum(old, least))
-        lowered = 0
-        if at_most_mean:
-            over = (signal > self.mean) & (old <= self.before)
-            lowered = int(np.count_nonzero(over))
-            signal = np.where(over, self.mean, signal)
-        changed = signal != old
-        nothing = self.series.nothing(np.s_[..., index])
-        if nothing is not None:
-            changed &= ~nothing
-        stored, n_clipped = stored_voxels(
-            signal[changed], self.raw.dtype, self.series.slope, self.series.intercept
-        )
-        self.raw[..., index][changed] = stored
-        self.n_clipped.append(n_clipped)
-        return lowered
-
-
-def _least_positive(series: Series) -> float:
-    """The smallest signal above zero that an integer type can hold; 0 of other types."""
-    if series.raw.dtype.kind == "f":
-        return 0.0
-    nothing = -series.intercept / series.slope
-    stored = np.floor(nothing) + 1 if series.slope > 0 else np.ceil(nothing) - 1
-    return float(stored * series.slope + series.intercept)
 
 
 def _faded(ratio: Array, inside: Array, voxel_mm: Array) -> Array:

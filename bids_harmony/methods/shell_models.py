@@ -94,6 +94,8 @@ class RishModel:
     source, target : SeriesProfile
     steepness : dict of b to (V,) float32
         `calibration.steepness` of each shell (`Shell.b`).
+    kept_noise : float
+        What a blur left of the standard deviation of the scan's noise; its floor stays.
     """
 
     gradients: Gradients
@@ -104,6 +106,7 @@ class RishModel:
     source: SeriesProfile
     target: SeriesProfile
     steepness: dict[float, Array]
+    kept_noise: float = 1.0
 
     def __call__(self, shell: Shell, signal: Array, mean: Array) -> Array:
         """Change the signals of one shell."""
@@ -166,7 +169,7 @@ class RishModel:
     def _noise_scales(self, energy: Array, unit: Array) -> Array:
         """Factors (V, L) that give each order the energy it would have in the target's noise."""
         scales = np.ones_like(energy)
-        own, other = np.square(self.noise)
+        own, other = np.square(self.noise) * (self.kept_noise**2, 1)
         for order in range(1, energy.shape[1]):
             local = self._local(energy[:, order])
             signal = np.maximum(local - unit[order] * own, LEAST_SIGNAL * local)

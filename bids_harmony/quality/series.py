@@ -29,6 +29,11 @@ SERIES_DESCRIPTIONS: dict[str, dict[str, str]] = {
         "Description": "Median noise of the target site's series",
         "Units": "1 (fraction of the mean b=0's robust intensity scale)",
     },
+    "added_blur": {
+        "Description": "Variance of the blur that made the series as smooth as the target site's,"
+        " mean over the axes",
+        "Units": "mm^2",
+    },
     "lowered_share": {
         "Description": "Share of signals inside the brain mask that were brought down to the mean"
         " b=0, which they would have exceeded",

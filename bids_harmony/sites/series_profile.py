@@ -18,7 +18,14 @@ from bids_harmony.io.reading import read_json
 from bids_harmony.model.encoder import Encoder
 from bids_harmony.sites.image_profile import ImageProfile, build_profile
 
-__all__ = ["SeriesProfile", "b_scale", "build_series_profiles", "order_scales", "shrunk_shift"]
+__all__ = [
+    "SeriesProfile",
+    "b_scale",
+    "blur_between",
+    "build_series_profiles",
+    "order_scales",
+    "shrunk_shift",
+]
 
 
 @dataclass(frozen=True)
@@ -143,7 +150,9 @@ def build_series_profiles(
     return series, profiles
 
 
-def shrunk_shift(source: np.ndarray, target: np.ndarray, beyond: float) -> np.ndarray:
+def shrunk_shift(
+    source: np.ndarray, target: np.ndarray, beyond: float, common_error: float = 0.0
+) -> np.ndarray:
     """Difference of two sites' means as far as people cannot be its cause.
 
     The difference of two means over a handful of people is mostly a difference of people. It is
@@ -157,6 +166,8 @@ def shrunk_shift(source: np.ndarray, target: np.ndarray, beyond: float) -> np.nd
         The same L quantities in the scans of either site.
     beyond : float
         k.
+    common_error : float
+        Standard error that no number of people lowers.
 
     Returns
     -------
@@ -168,7 +179,7 @@ def shrunk_shift(source: np.ndarray, target: np.ndarray, beyond: float) -> np.nd
     shift = target.mean(axis=0) - source.mean(axis=0)
     squares = sum(np.square(part - part.mean(axis=0)).sum(axis=0) for part in (source, target))
     variance = squares / (len(source) + len(target) - 2)
-    error = variance * (1 / len(source) + 1 / len(target))
+    error = variance * (1 / len(source) + 1 / len(target)) + common_error**2
     kept = np.maximum(1 - beyond**2 * error / np.maximum(np.square(shift), 1e-12), 0)
     return np.where(np.isfinite(shift), kept * shift, 0.0)
 
@@ -214,3 +225,33 @@ def b_scale(source: SeriesProfile, target: SeriesProfile) -> float:
         for site in (source, target)
     )
     return float(np.exp(-shrunk_shift(own, other, BEYOND_WATER)[0]))
+
+
+BEYOND_BLUR = 2.0
+"""Standard errors."""
+BLUR_ERROR = 0.5
+"""mm^2; scanners with one point spread differ by 0.3, for contrast and k-space count as well, and
+a blur that made up for less than 1 mm^2 brought FA and MD closer to the target but not NDI."""
+MOST_BLUR = 1.5
+"""mm^2; a blur of more would take small lesions away (as in `methods.tissue_form`)."""
+
+
+def blur_between(source: SeriesProfile, target: SeriesProfile) -> np.ndarray:
+    """Blur that makes series of the source as smooth as those of the target.
+
+    Returns
+    -------
+    (3,) float
+        Variance along axes next to R, A and S, mm^2, 0 to `MOST_BLUR`; 0 where the target is the
+        sharper one, fewer than two scans of either site tell, or both differ by no more than
+        scans of one site do.
+    """
+    found = np.zeros(3)
+    for axis in range(3):
+        own, other = (
+            np.array([[m.blur[axis]] for _, m in site.scans if np.isfinite(m.blur[axis])])
+            for site in (source, target)
+        )
+        if min(len(own), len(other)) > 1:
+            found[axis] = shrunk_shift(own, other, BEYOND_BLUR, BLUR_ERROR)[0]
+    return np.clip(found, 0, MOST_BLUR)

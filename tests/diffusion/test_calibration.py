@@ -1,5 +1,6 @@
 """Noise and gradient strength are found in the series itself, as they were put in."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -84,6 +85,9 @@ def test_looks_survive_their_text():
     made = look(noise=0.1)
     again = SeriesMeasures.from_json(made.to_json())
     assert again.to_json() == made.to_json()
+    # Kept before the blur was measured.
+    older = {k: v for k, v in json.loads(made.to_json()).items() if k != "blur"}
+    assert np.isnan(SeriesMeasures.from_json(json.dumps(older)).blur).all()
     assert again.quantiles == made.quantiles
 
 

@@ -130,3 +130,20 @@ def test_attenuation_goes_from_quantiles_to_quantiles_and_stays_where_they_are_e
     wanted = target.quantiles(1000.0)[[20, 50, 80]]
     before = np.percentile(own[shell.b] / mean[:, None], [20, 50, 80])
     assert (np.abs(found - wanted) < 0.4 * np.abs(before - wanted)).all()
+
+
+def test_of_a_blurred_scan_the_floor_stays_and_less_of_the_energy_is_noise():
+    source, target = site("GE", noise=0.05), site("COI", noise=0.01)
+    series, mask = make_series(GRADIENTS, seed=1, noise=0.05)
+    model = rish(series, mask, source, target)
+    shell = GRADIENTS.shells[0]
+    own, mean = signals(series, mask)
+    changed, blurred = (
+        m(shell, own[shell.b], mean) for m in (model, replace(model, kept_noise=0.2))
+    )
+    grey = np.zeros(SHAPE, bool)
+    grey[13:17, 4:-4, 3:-3] = True
+    changed, blurred = changed[grey[mask]], blurred[grey[mask]]
+    assert blurred.mean() == pytest.approx(changed.mean(), rel=1e-3)
+    # Anisotropy of grey matter that is not noise would stay.
+    assert blurred.std(axis=1).mean() > 1.05 * changed.std(axis=1).mean()

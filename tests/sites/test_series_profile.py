@@ -1,11 +1,13 @@
 """What sites differ by counts only beyond what people differ by."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bids_harmony.diffusion.calibration import SeriesMeasures
 from bids_harmony.exceptions import DataError
-from bids_harmony.sites.series_profile import SeriesProfile, order_scales
+from bids_harmony.sites.series_profile import MOST_BLUR, SeriesProfile, blur_between, order_scales
 
 
 def levels(middle, spread, count=5, seed=0):
@@ -69,3 +71,27 @@ def test_a_look_survives_its_file_and_a_damaged_file_is_told(tmp_path):
         (tmp_path / "look.json").write_text(text)
         with pytest.raises(DataError, match="cannot be read"):
             SeriesProfile.read(tmp_path / "look.json")
+
+
+def smooth(site, *blurs):
+    looks = [replace(scan(3e-3, 0.01), blur=blur) for blur in blurs]
+    return SeriesProfile(site, tuple((str(n), look) for n, look in enumerate(looks)))
+
+
+def test_the_sharper_site_is_blurred_as_far_as_people_and_contrast_are_not_the_cause():
+    sharp = smooth("A", (5.4, 5.4, 5.4), (5.5, 5.5, 5.5), (5.6, 5.6, 5.6))
+    other = smooth("B", (7.0, 9.4, 6.3), (7.1, 9.5, 6.4), (7.2, 9.6, 6.5))
+    found = blur_between(sharp, other)
+    # 1.6 mm^2 by 1 - (2 x 0.507 / 1.6)^2; more than is ever added; less than tells scanners.
+    assert found == pytest.approx([0.958, MOST_BLUR, 0], abs=0.002)
+    assert (blur_between(other, sharp) == 0).all()
+    people = smooth("C", (5.1, 5.1, 5.1), (7.1, 7.1, 7.1), (9.1, 9.1, 9.1))
+    assert (blur_between(sharp, people) == 0).all()
+
+
+def test_a_blur_that_too_few_scans_show_is_not_added():
+    nan = float("nan")
+    sharp = smooth("A", (5.0, 5.0, 5.0), (5.0, 5.0, 5.0))
+    other = smooth("B", (6.5, 6.5, nan), (6.5, nan, nan), (6.5, nan, nan))
+    assert (blur_between(sharp, other) > 0).tolist() == [True, False, False]
+    assert (blur_between(SeriesProfile("A", sharp.scans[:1]), other) == 0).all()
