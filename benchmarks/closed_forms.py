@@ -27,6 +27,7 @@ from travelling_tables import markdown
 
 from bids_harmony.imaging.intensity import robust_scale
 from bids_harmony.imaging.landmarks import landmark_map, landmarks
+from bids_harmony.imaging.noise import deep_noise
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.io.atomic import write_atomically
@@ -45,7 +46,6 @@ from bids_harmony.quality.travelling import score_against_twin
 from bids_harmony.sites.image_profile import ImageProfile, build_profile
 from bids_harmony.sites.profile_cache import ProfileCache
 from bids_harmony.sites.tissue_profile import tissue_profile
-from bids_harmony.training.fitted_scanners import deep_noise
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SEED = 910_000

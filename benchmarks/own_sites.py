@@ -4,7 +4,8 @@
 
 Fits scanners to the profiles of the cohort's training scans, goes on from the shipped weights with
 twins between these sites, and scores the cohort's test people before and after: PSNR against the
-noise-free scan at the target, as `benchmarks/travelling.py` has it. Writes JSON.
+noise-free scan at the target, as `benchmarks/travelling.py` has it. Weights that training itself
+would throw away are scored as well: their rows say what that saves or costs. Writes JSON.
 """
 
 from __future__ import annotations
@@ -96,9 +97,10 @@ def main() -> None:
     began = time.monotonic()
     stage = train_on_twins(network, pool, run, started=True)
     trained = _minutes(began)
+    network.load_state_dict(stage.trained)
     after = _scores(network, tests)
     rows = [
-        {"modality": kind, "weights": name, "n": len(own),
+        {"modality": kind, "weights": name, "kept": name == "shipped" or stage.kept, "n": len(own),
          "psnr_db": round(float(np.mean([s[0] for s in own])), 2),
          "psnr_gain_free_db": round(float(np.mean([s[1] for s in own])), 2)}
         for name, scores in (("shipped", before), ("own sites", after))

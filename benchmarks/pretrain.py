@@ -77,6 +77,7 @@ def main() -> None:
         "--continue", dest="go_on", action="store_true", help="from the shipped weights"
     )
     parser.add_argument("--relative", action="store_true", help="see TwinLoss")
+    parser.add_argument("--alike", type=float, default=0.0, help="see TwinPool")
     parser.add_argument(
         "--average", action="store_true", help="end with the mean of both ends of this training"
     )
@@ -123,6 +124,8 @@ def main() -> None:
                 fine_plan, encoder, cells=config.aan.grid, threads=options.pool_threads,
                 kept=options.folder / "profiles_1mm",
             )  # fmt: skip
+        fine = replace(fine, alike=options.alike) if fine else None
+    pool = replace(pool, alike=options.alike)
     network = IHFNetwork(config, encoder.code_length)
     begun = options.go_on and bool(read_start(network, encoder))
     started_from = _shipped() if begun else None
@@ -190,6 +193,7 @@ def _about(
     command += f" --fine-scanners {options.fine_scanners}" if options.fine_scanners else ""
     command += " --continue" if options.go_on else ""
     command += " --relative" if options.relative else ""
+    command += f" --alike {options.alike:g}" if options.alike else ""
     command += " --average" if options.average else ""
     return {
         "command": command,

@@ -7,8 +7,9 @@ ones, T1w, T2w and FLAIR at 2 mm, sites known from one to 24 people. Gain of eac
 closed form in dB (brain-masked RMSE to the noise-free twin after the best gain), means over pairs
 by what the closed form leaves, by how many people show the worse known site, and by contrast. The
 mean over all pairs hides that a network may learn hard pairs and spoil easy ones. A FILE is what
-``benchmarks/pretrain.py`` writes, weights or checkpoint; the shipped weights are always among
-them. Writes ``benchmarks/results/weights.json`` and a table.
+``benchmarks/pretrain.py`` writes, weights or checkpoint, or weights of an earlier build that know
+fewer maps; the shipped weights are always among them. Writes ``benchmarks/results/weights.json``
+and a table.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import argparse
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from travelling_tables import markdown
 
 from bids_harmony.imaging.slices import reassemble
 from bids_harmony.io.atomic import write_atomically
-from bids_harmony.methods.conditioned import predict_change
+from bids_harmony.methods.conditioned import Conditioned, predict_change
 from bids_harmony.model.encoder import Encoder, load_encoder
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import DEFAULT_PRESET, preset
@@ -84,11 +85,22 @@ def main() -> None:
 
 
 def _network(path: Path, encoder: Encoder) -> IHFNetwork:
-    network = IHFNetwork(preset(DEFAULT_PRESET), encoder.code_length)
     tensors = load_file(path)
     averaged = {k.split(".", 1)[1]: v for k, v in tensors.items() if k.startswith("average.")}
-    network.load_state_dict({k: v.float() for k, v in (averaged or tensors).items()})
+    weights = {k: v.float() for k, v in (averaged or tensors).items()}
+    n_maps = weights["stages.0.aan.heads.maps.0.weight"].shape[1]
+    network = IHFNetwork(preset(DEFAULT_PRESET, n_maps=n_maps), encoder.code_length)
+    network.load_state_dict(weights)
     return network.eval()
+
+
+def _known(scan: Conditioned, network: IHFNetwork) -> Conditioned:
+    """With as many maps as the network knows."""
+    assert scan.maps_source is not None and scan.maps_target is not None
+    first = slice(network.config.aan.n_maps)
+    return replace(
+        scan, maps_source=scan.maps_source[:, first], maps_target=scan.maps_target[:, first]
+    )
 
 
 def _scored(networks: Mapping[str, IHFNetwork], encoder: Encoder) -> Iterator[Scored]:
@@ -113,7 +125,8 @@ def _scored(networks: Mapping[str, IHFNetwork], encoder: Encoder) -> Iterator[Sc
             left = gain_free_rmse(twin, scan.image, mask=scan.mask) / unit
             gains = {}
             for name, network in networks.items():
-                made = np.maximum(scan.image + reassemble(predict_change(network, scan)), 0)
+                made = scan.image + reassemble(predict_change(network, _known(scan, network)))
+                made = np.maximum(made, 0)
                 error = gain_free_rmse(twin, made, mask=scan.mask) / unit
                 gains[name] = 20 * float(np.log10(left / error))
             people = min(len(profile.scans) for profile in both)

@@ -7,6 +7,7 @@ target site. Pooling is weighted by the brain mask; cells without brain hold 0 a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -21,8 +22,8 @@ Array = np.ndarray
 #: Edges of the detail bands, in voxels: noise and sharpness live in the first, folds in the
 #: second.
 TEXTURE_BANDS = ((0.0, 0.8), (0.8, 1.6))
-#: log ratio, its size, low-passed log mean, two bands of detail, cover.
-N_MAPS = 6
+#: log ratio, its size, low-passed log mean, two bands of detail, cover, two numbers of the scan.
+N_MAPS = 8
 _FIELD_MM = 8.0
 _FLOOR = 1e-3
 
@@ -91,7 +92,13 @@ def texture(data: Array, mask: Array, cells: int) -> Array:
 
 
 def side_maps(
-    data: Array, mask: Array, mean_image: Array, detail: Array, voxel_mm: float, cells: int
+    data: Array,
+    mask: Array,
+    mean_image: Array,
+    detail: Array,
+    numbers: Sequence[float],
+    voxel_mm: float,
+    cells: int,
 ) -> Array:
     """Build the local maps of one side.
 
@@ -105,6 +112,8 @@ def side_maps(
         Mean image of that side's site.
     detail : (Z, T, g, g) float32
         `texture` of the network's input for the source side, of the profile for the target side.
+    numbers : sequence of float
+        The last maps: the same in every cell with brain.
     voxel_mm : float
     cells : int
 
@@ -121,5 +130,7 @@ def side_maps(
     ratio_cells, cover = pool_cells(log_ratio, known, cells)
     site_cells, _ = pool_cells(np.clip(log_site, -3, 1), known, cells)
     valid = (cover > 0.02).astype(np.float32)
-    maps = [ratio_cells, np.abs(ratio_cells), site_cells, *np.moveaxis(detail, 1, 0) / 4, cover]
+    bands = np.moveaxis(detail, 1, 0) / 4
+    maps = [ratio_cells, np.abs(ratio_cells), site_cells, *bands, cover]
+    maps += [np.full_like(cover, number) for number in numbers]
     return (np.stack(maps, axis=1) * valid[:, None]).astype(np.float32)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from bids_harmony.devices import exact_convolutions, slices_per_pass
+from bids_harmony.imaging.noise import deep_noise
 from bids_harmony.imaging.slices import cut_stack
 from bids_harmony.imaging.texture import side_maps, texture
 from bids_harmony.methods.site_forms import closed_form, site_evidence
@@ -24,6 +25,8 @@ Array = np.ndarray
 
 #: Probability of a difference above which it is one.
 _SURE = 0.999
+#: Noise of usual scans, and what adds to none, fractions of scale.
+_USUAL_NOISE, _LEAST_NOISE = 0.02, 0.002
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,14 +116,30 @@ def condition_scan(
         cells = config.aan.grid
         # The network sees the closed form's output, so its detail is what must match the target's.
         detail = texture(image, mask, cells)
-        maps_source = side_maps(data, mask, source.mean_image, detail, voxel_mm, cells)
+        # A network that is not told trusts every profile as much as it may trust the usual ones.
+        error = 0.0 if source is target else site_evidence(source, target).error
+        told = (_noise_level(image, mask, voxel_mm), error)
+        # Models that were trained before there were as many maps take the first of them.
+        known = slice(config.aan.n_maps)
+        maps_source = side_maps(data, mask, source.mean_image, detail, told, voxel_mm, cells)
+        maps_source = maps_source[:, known]
         maps_target = maps_source
         if source is not target:
             wanted = detail + share * (target.texture - detail)
             mean = _mean_between(source, target, share)
-            maps_target = side_maps(image, mask, mean, wanted, voxel_mm, cells)
+            maps_target = side_maps(image, mask, mean, wanted, told, voxel_mm, cells)[:, known]
     gate = float(share)
     return Conditioned(image, mask, codes_source, codes_target, maps_source, maps_target, gate)
+
+
+def _noise_level(image: Array, mask: Array, voxel_mm: float) -> float:
+    """Logarithm of the noise of the network's input.
+
+    How much of the detail is noise can't be seen in detail itself, and a network that is not told
+    takes as much from every scan.
+    """
+    noise = deep_noise(image, mask, voxel_mm)
+    return float(np.log((noise + _LEAST_NOISE) / _USUAL_NOISE))
 
 
 def _share(source: ImageProfile, target: ImageProfile) -> np.float32:

@@ -13,7 +13,7 @@ from bids_harmony.model.coupling import RECURSIONS, Recursion, WeightStart
 __all__ = ["DEFAULT_PRESET", "PRESETS", "AANConfig", "NetworkConfig", "preset"]
 
 # As many as `imaging.texture.side_maps` makes.
-N_MAPS = 6
+N_MAPS = 8
 # A description is not trusted with more: ten times what any preset has.
 MOST_STAGES, MOST_COUPLINGS, MOST_WIDTH = 8, 16, 32768
 

@@ -113,6 +113,12 @@ class SiteDifference:
         return self.probability * float(np.clip(self._worth / _ENOUGH, 0, 1))
 
     @property
+    def error(self) -> float:
+        """Standard error of the sites' difference, in standard deviations between people."""
+        people = (_ENOUGH, _ENOUGH) if self.same_person else self.people
+        return float(np.sqrt(sum(1 / max(count, 1) for count in people)))
+
+    @property
     def _worth(self) -> int:
         """As many people of the site that is known worse."""
         return _ENOUGH if self.same_person else min(self.people)

@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 from scipy.interpolate import interp1d
-from scipy.ndimage import convolve, generate_binary_structure
 
 from bids_harmony.imaging.intensity import robust_scale
-from bids_harmony.imaging.reference import reference_grid, reference_tissues
+from bids_harmony.imaging.noise import deep_noise
 from bids_harmony.imaging.texture import texture
 from bids_harmony.phantom.anatomy import Anatomy
 from bids_harmony.phantom.contrast_fit import shown_contrasts, with_contrasts
@@ -29,7 +28,7 @@ from bids_harmony.sites.image_profile import ImageProfile
 from bids_harmony.sites.measured_scan import mean_detail
 from bids_harmony.sites.tissue_profile import contrasts, tissue_profile
 
-__all__ = ["FITTED_MODALITIES", "FittedScanner", "deep_noise", "fit_scanners"]
+__all__ = ["FITTED_MODALITIES", "FittedScanner", "fit_scanners"]
 
 Array = np.ndarray
 
@@ -41,15 +40,8 @@ _CANDIDATES = 300
 _ROUNDS = 3
 #: Ratios that fit no scanner are not followed.
 _MOST_CONTRAST = 3.0
-#: Share of white matter in the template of voxels where next to nothing is seen but noise.
-_DEEP = 0.9
 _SHARPNESS = np.linspace(-1.2, 1.6, 8)
 _LEAST_NOISE = 0.002
-#: Of a voxel and its six neighbours.
-_SIX = generate_binary_structure(3, 1).astype(np.float32)
-_SIX[1, 1, 1] = 0
-#: Median of the absolute value of a normal variable of unit size.
-_MEDIAN_OF_ABSOLUTE = 0.6745
 
 
 @dataclass(frozen=True)
@@ -284,28 +276,3 @@ def _compared(scanner: Scanner, wanted: _Look, seen: _Look) -> FittedScanner:
     fine, coarse = (float(v) for v in seen.detail - wanted.detail)
     field = field_rms(seen.field - wanted.field)
     return FittedScanner(scanner, (grey, csf), field, (fine, coarse), seen.noise - wanted.noise)
-
-
-def deep_noise(data: Array, mask: Array, voxel_mm: float) -> float:
-    """Noise deep in white matter, where there is next to no anatomy.
-
-    Parameters
-    ----------
-    data : (X, Y, Z) float32
-        Scaled scan on the reference grid.
-    mask : (X, Y, Z) bool
-    voxel_mm : float
-        Spacing of the reference grid.
-
-    Returns
-    -------
-    float
-        Standard deviation, fraction of scale; what differs from the mean of six neighbours.
-    """
-    deep = mask & (reference_tissues(reference_grid(voxel_mm))[1] > _DEEP)
-    # A scan that covers none of it is as good as it is.
-    deep = deep if deep.any() else mask
-    around = convolve(data, _SIX / 6.0)
-    # The mean of the neighbours brings a sixth of the variance.
-    rough = np.abs(data - around)[deep]
-    return float(np.median(rough) / _MEDIAN_OF_ABSOLUTE / np.sqrt(7 / 6))

@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bids_harmony.imaging.grid import ReferenceGrid
+from bids_harmony.imaging.noise import deep_noise
 from bids_harmony.phantom.anatomy import Anatomy, make_anatomy
 from bids_harmony.phantom.biology import LOCAL_VARIATION, Biology, with_biology
 from bids_harmony.phantom.scanner import Scanner
@@ -25,7 +26,6 @@ from bids_harmony.sites.prepared_scans import PreparedScan
 from bids_harmony.training.fitted_scanners import (
     FITTED_MODALITIES,
     FittedScanner,
-    deep_noise,
     fit_scanners,
 )
 from bids_harmony.training.twin_pool import TwinPool
@@ -81,7 +81,7 @@ class OwnTwins(TwinPool):
 
     def without_own(self) -> TwinPool:
         """The pool that this one was made from, with the same people."""
-        return TwinPool(**{own.name: getattr(self, own.name) for own in fields(TwinPool)})
+        return TwinPool(**_fields(self))
 
     def about_fits(self) -> list[dict[str, Any]]:
         """How near the fitted scanners come to their sites, for ``model.json``."""
@@ -168,5 +168,10 @@ def own_twins(
     target: str | None,
 ) -> OwnTwins:
     """Add pairs between real sites to a pool."""
-    known = vars(pool) | {"profiles": {**pool.profiles, **profiles}}
+    known = _fields(pool) | {"profiles": {**pool.profiles, **profiles}}
     return OwnTwins(**known, fits=fits, share=share, target=target)
+
+
+def _fields(pool: TwinPool) -> dict[str, Any]:
+    """What a pool was made of, without what `OwnTwins` adds."""
+    return {own.name: getattr(pool, own.name) for own in fields(TwinPool)}

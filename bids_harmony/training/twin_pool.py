@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +26,11 @@ from bids_harmony.revisions import revisions_of
 from bids_harmony.sites.image_profile import ImageProfile, average_scans
 from bids_harmony.sites.measured_scan import MeasuredScan, encode_heights, measure_scan
 from bids_harmony.sites.profile_files import read_made_of, read_profile, write_profile
+from bids_harmony.sites.training_range import mean_code
 
 __all__ = ["TwinPlan", "TwinPool", "make_pool"]
+
+Array = np.ndarray
 
 #: Seeds of people and scanners for training start here, so that no cohort shares one.
 _PEOPLE, _SCANNERS = 7_000_000, 7_000_000
@@ -35,6 +38,8 @@ _PEOPLE, _SCANNERS = 7_000_000, 7_000_000
 #: scanners of a pair differs by so much: the transfer must hold for whom a study is made, too.
 _ILL_SD = {"grey_t1": 0.04, "white_t1": 0.04, "grey_t2": 0.04, "white_t2": 0.04, "deep_t2": 0.1}
 _ILL_LESIONS_ML = 4.0
+#: Of so many scanners the most alike is chosen, where that is asked for.
+_CANDIDATES = 12
 #: Where a plan may draw scanners from.
 _DRAWS = {
     "wide": random_scanner,
@@ -96,7 +101,8 @@ class TwinPool:
     """People, scanners and their profiles.
 
     `profiles` holds the first of every scanner and modality, which validation sees; `more` holds
-    the others.
+    the others. `alike` is the share of the training pairs whose target is, of some drawn, the one
+    most like the source.
     """
 
     plan: TwinPlan
@@ -106,6 +112,7 @@ class TwinPool:
     scanners: tuple[Scanner, ...]
     profiles: Mapping[tuple[str, str], ImageProfile]
     more: Mapping[tuple[str, str], tuple[ImageProfile, ...]] = field(default_factory=dict)
+    alike: float = 0.0
 
     @property
     def training_scanners(self) -> tuple[Scanner, ...]:
@@ -120,8 +127,30 @@ class TwinPool:
     def draw(self, rng: np.random.Generator) -> tuple[Scanner, Scanner, str]:
         """Draw source, target and modality of a pair for training."""
         scanners = self.training_scanners
-        first, second = rng.choice(len(scanners), 2, replace=False)
-        return scanners[first], scanners[second], str(rng.choice(self.plan.modalities))
+        modality = str(rng.choice(self.plan.modalities))
+        count = _CANDIDATES + 1 if rng.random() < self.alike else 2
+        drawn = rng.choice(len(scanners), min(count, len(scanners)), replace=False)
+        first, second, *others = (scanners[index] for index in drawn)
+        if others:
+            second = min([second, *others], key=lambda own: self._apart(first, own, modality))
+        return first, second, modality
+
+    def _apart(self, first: Scanner, second: Scanner, modality: str) -> float:
+        """How far the codes of two scanners are from each other."""
+        one, other = (self._codes[scanner.site, modality] for scanner in (first, second))
+        return float(np.linalg.norm(one - other))
+
+    @cached_property
+    def _codes(self) -> dict[tuple[str, str], Array]:
+        """Code of every scanner and modality, in standard deviations of the modality."""
+        found: dict[tuple[str, str], Array] = {}
+        for modality in sorted({kind for _, kind in self.profiles}):
+            keys = [key for key in self.profiles if key[1] == modality]
+            own = [self.profiles[key] for key in keys]
+            codes = np.stack([mean_code(profile.codes, profile.mask) for profile in own])
+            codes = codes / np.maximum(codes.std(axis=0), 1e-6)
+            found |= dict(zip(keys, codes, strict=True))
+        return found
 
     def draw_profile(self, rng: np.random.Generator, site: str, modality: str) -> ImageProfile:
         """Draw one of a scanner's profiles."""

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from torch import Tensor
+
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.sites.image_profile import ImageProfile
 from bids_harmony.training.adaptation import TWIN_TOLERANCE, TrainingRun
@@ -55,6 +57,8 @@ class TwinStage:
     after : TwinScore
     own_before, own_after : TwinScore, optional
         The same between the dataset's own sites; None where they have no twins.
+    trained : dict of str to Tensor
+        Weights at the end of the training, kept or not.
     kept : bool
     """
 
@@ -65,6 +69,7 @@ class TwinStage:
     after: TwinScore
     own_before: TwinScore | None
     own_after: TwinScore | None
+    trained: Mapping[str, Tensor]
     kept: bool
 
     @property
@@ -150,6 +155,7 @@ def train_on_twins(
     fitted = _pretrain(network, pool, run)
     after = score(anyone)
     own_after = score(pool) if pool is not anyone else None
+    trained = {name: value.clone() for name, value in network.state_dict().items()}
     kept = True
     if before is not None and own_before is not None and own_after is not None:
         kept = own_after.network < own_before.network and after.network <= before.network * (
@@ -166,7 +172,7 @@ def train_on_twins(
                 name, new.raw, new.closed_form, f"{old.network:.4f} -> " if old else "",
                 new.network, "" if kept else ", not kept",
             )  # fmt: skip
-    return TwinStage(pool, anyone, fitted, before, after, own_before, own_after, kept)
+    return TwinStage(pool, anyone, fitted, before, after, own_before, own_after, trained, kept)
 
 
 def _pretrain(network: IHFNetwork, pool: TwinPool, run: TrainingRun) -> TrainingResult:

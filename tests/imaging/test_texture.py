@@ -10,6 +10,8 @@ from bids_harmony.methods.conditioned import Conditioned, condition_scan, predic
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import preset
 
+COVER = 5
+
 
 def test_pooling_agrees_with_adaptive_pooling(rng):
     data = rng.random((27, 33, 4)).astype(np.float32)
@@ -42,10 +44,10 @@ def test_texture_tells_noise_from_smooth_images(rng):
 def test_log_ratio_maps_show_a_gain(world):
     profile, scan = world.profiles["COI"], world.scan("COI")
     detail = texture(scan.data, scan.mask, 4)
-    maps = side_maps(scan.data, scan.mask, profile.mean_image, detail, 5.0, 4)
-    brighter = side_maps(scan.data * 1.5, scan.mask, profile.mean_image, detail, 5.0, 4)
+    maps = side_maps(scan.data, scan.mask, profile.mean_image, detail, (2, 3), 5.0, 4)
+    brighter = side_maps(scan.data * 1.5, scan.mask, profile.mean_image, detail, (2, 3), 5.0, 4)
     assert maps.shape == (scan.data.shape[2], N_MAPS, 4, 4)
-    valid = maps[:, -1] > 0.5
+    valid = maps[:, COVER] > 0.5
     assert np.allclose((brighter - maps)[:, 0][valid], np.log(1.5), atol=0.02)
     assert np.isfinite(maps).all()
 
@@ -58,14 +60,14 @@ def test_maps_know_nothing_of_what_lies_outside_the_brain(world):
     detail = texture(scan.data, half, 4)
     elsewhere = np.where(half, scan.data, 0.1).astype(np.float32)
     maps, same = (
-        side_maps(data, half, profile.mean_image, detail, 5.0, 4)
+        side_maps(data, half, profile.mean_image, detail, (2, 3), 5.0, 4)
         for data in (scan.data, elsewhere)
     )
     assert np.array_equal(maps, same)
     # Nothing is known of cells without brain, and they say so.
-    assert not maps[:, :, 0].any() and maps[:, -1, 3].any()
+    assert not maps[:, :, 0].any() and maps[:, COVER, 3].any()
     unknown = np.where(half, profile.mean_image, 0).astype(np.float32)
-    assert np.array_equal(maps, side_maps(scan.data, scan.mask, unknown, detail, 5.0, 4))
+    assert np.array_equal(maps, side_maps(scan.data, scan.mask, unknown, detail, (2, 3), 5.0, 4))
 
 
 def condition(world, network, source, target):
@@ -123,19 +125,21 @@ def test_threads_share_the_slices_and_do_not_show(rng):
     ],
 )
 def test_each_map_says_what_its_place_is_for(own, site, ratio, level):
-    """Log ratio, its size, the site's level, a quarter of two bands of detail, cover."""
+    """Log ratio, its size, the level of the site, two bands of detail / 4, cover, numbers."""
     shape, cells = (16, 16, 3), 4
     mask = np.zeros(shape, bool)
     mask[:9] = True
     detail = np.broadcast_to(np.array([-2.0, 6.0])[None, :, None, None], (3, 2, cells, cells))
     maps = side_maps(
-        np.full(shape, own, np.float32), mask, np.full(shape, site, np.float32), detail, 4.0, cells
-    )
+        np.full(shape, own, np.float32), mask, np.full(shape, site, np.float32), detail, (0.7, -2),
+        4.0, cells,
+    )  # fmt: skip
     assert maps.shape == (3, N_MAPS, cells, cells) and maps.dtype == np.float32
-    inside = [ratio, abs(ratio), level, -0.5, 1.5, 1]
-    assert np.allclose(maps[:, :, :2], np.reshape(inside, (1, 6, 1, 1)), atol=1e-3)
+    inside = [ratio, abs(ratio), level, -0.5, 1.5, 1, 0.7, -2]
+    assert np.allclose(maps[:, :, :2], np.reshape(inside, (1, N_MAPS, 1, 1)), atol=1e-3)
     # A quarter of the third row of cells has brain, and none of the fourth.
-    assert np.allclose(maps[:, :, 2], np.reshape([*inside[:5], 0.25], (1, 6, 1)), atol=1e-3)
+    inside[COVER] = 0.25
+    assert np.allclose(maps[:, :, 2], np.reshape(inside, (1, N_MAPS, 1)), atol=1e-3)
     assert not maps[:, :, 3].any()
 
 

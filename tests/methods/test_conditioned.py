@@ -17,9 +17,8 @@ from bids_harmony.sites.image_profile import ImageProfile
 
 SHAPE, CELLS = (16, 16, 6), 2
 MASK = np.ones(SHAPE, bool)
-CONFIG = preset("local", grid=CELLS)
-#: log(own / site mean), log site mean, two bands of detail: places in the maps.
-RATIO, SITE_MEAN, DETAIL = 0, 2, slice(3, 5)
+#: log(own / site mean), log site mean, two bands of detail, noise, error: places in the maps.
+RATIO, SITE_MEAN, DETAIL, NOISE, ERROR = 0, 2, slice(3, 5), 6, 7
 
 
 def profile(level, people=5):
@@ -46,15 +45,17 @@ def data(rng):
 def condition(data, monkeypatch):
     """With a probability that sites differ, and a closed form that is a gain of 1.5."""
     monkeypatch.setattr(module, "closed_form", lambda data, *_: 1.5 * data)
+    # As large as the mean of what is measured: these arrays have no white matter.
+    monkeypatch.setattr(module, "deep_noise", lambda data, *_: 0.05 * data.mean())
 
-    def make(probability=1.0, target=TARGET, use_closed_form=True):
-        found = replace(site_evidence(SOURCE, TARGET), probability=probability)
+    def make(probability=1.0, target=TARGET, use_closed_form=True, n_maps=N_MAPS):
+        found = replace(site_evidence(SOURCE, target), probability=probability)
         monkeypatch.setattr(module, "site_evidence", lambda *_: found)
         # Another object each time: what two sites share is kept by the objects.
         target = target if target is SOURCE else replace(target)
         return condition_scan(
-            data, MASK, SOURCE, target, voxel_mm=5.0, config=CONFIG,
-            use_closed_form=use_closed_form,
+            data, MASK, SOURCE, target, voxel_mm=5.0,
+            config=preset("local", grid=CELLS, n_maps=n_maps), use_closed_form=use_closed_form,
         )  # fmt: skip
 
     return make
@@ -85,6 +86,27 @@ def test_the_source_side_describes_the_scan_and_the_target_side_the_closed_form(
     plain = condition(use_closed_form=False)
     assert plain.image is data
     assert plain.maps_target[:, RATIO] == pytest.approx(np.log(0.6 / 0.8), abs=0.01)
+
+
+def test_both_sides_know_the_noise_of_what_the_network_gets(condition):
+    found, plain = condition(), condition(use_closed_form=False)
+    for made, mean in ((found, 0.9), (plain, 0.6)):
+        for maps in (made.maps_source, made.maps_target):
+            assert maps[:, NOISE] == pytest.approx(np.log((0.05 * mean + 0.002) / 0.02), abs=0.01)
+
+
+def test_both_sides_know_how_well_the_sites_are_known(condition):
+    for people, error in ((5, np.sqrt(2 / 5)), (2, np.sqrt(1 / 5 + 1 / 2))):
+        found = condition(target=profile(0.8, people))
+        assert found.maps_source[:, ERROR] == pytest.approx(error)
+        assert found.maps_target[:, ERROR] == pytest.approx(error)
+    assert not condition(target=SOURCE).maps_source[:, ERROR].any()
+
+
+def test_a_model_of_fewer_maps_gets_the_first_of_them(condition):
+    every, fewer = condition(), condition(n_maps=6)
+    for side in ("maps_source", "maps_target"):
+        assert np.array_equal(getattr(fewer, side), getattr(every, side)[:, :6])
 
 
 def test_a_difference_that_is_sure_is_one(condition):

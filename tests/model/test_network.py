@@ -211,7 +211,7 @@ def test_bad_input_is_named():
     given = condition(made.config, 2)
     with pytest.raises(UsageError, match="code_source"):
         made(x, replace(given, code_source=None))
-    with pytest.raises(DataError, match=r"maps_target .*\(2, 6, 8, 8\)"):
+    with pytest.raises(DataError, match=r"maps_target .*\(2, 8, 8, 8\)"):
         made(x, replace(given, maps_target=torch.zeros(2, 7, 4, 4)))
     with pytest.raises(DataError, match="code_target"):
         made(x, replace(given, code_target=torch.zeros(3, CODE_LENGTH)))

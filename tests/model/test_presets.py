@@ -19,7 +19,7 @@ def test_json_round_trip(name):
 def test_default_is_local():
     config = preset(DEFAULT_PRESET)
     assert config.channels == (48, 384)
-    assert (config.aan.grid, config.aan.n_maps, config.aan.mode) == (8, 6, "residual")
+    assert (config.aan.grid, config.aan.n_maps, config.aan.mode) == (8, 8, "residual")
     assert config.aan.relative and config.aan.gated
 
 

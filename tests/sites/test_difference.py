@@ -86,6 +86,15 @@ def test_the_site_that_is_known_worse_decides_how_far_to_go(rng, people, support
     assert found.condition_share == pytest.approx(share)
 
 
+def test_the_error_is_that_of_the_difference_of_two_means(rng):
+    found = compare_sites(looks(rng, 5), looks(rng, 5), "T1w")
+    for people, error in (((4, 9), np.sqrt(1 / 4 + 1 / 9)), ((1, 1), np.sqrt(2))):
+        assert replace(found, people=people).error == pytest.approx(error)
+    # What one person differs from others by is the same at both sites: as good as five.
+    alone = replace(found, people=(1, 1), same_person=True)
+    assert alone.error == pytest.approx(np.sqrt(2 / 5))
+
+
 def test_scans_of_one_person_do_not_make_a_site_better_known(rng):
     many = looks(rng, 8, people=("same",) * 8)
     found = compare_sites(many, looks(rng, 8), "T1w")

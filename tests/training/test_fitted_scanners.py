@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from bids_harmony.imaging.intensity import robust_scale
+from bids_harmony.imaging.noise import deep_noise
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.phantom.anatomy import make_anatomy
 from bids_harmony.phantom.biology import LOCAL_VARIATION, Biology, with_biology
 from bids_harmony.phantom.scanner import SITES, acquire
 from bids_harmony.sites.image_profile import build_profile
-from bids_harmony.training.fitted_scanners import deep_noise, fit_scanners
+from bids_harmony.training.fitted_scanners import fit_scanners
 
 GRID = reference_grid(4.0)
 ENCODER = load_encoder("random", widths=(2, 2, 2, 2))
@@ -57,10 +58,3 @@ def test_the_same_seed_fits_the_same_scanners():
         for _ in range(2)
     )
     assert first == again
-
-
-def test_noise_is_measured_deep_in_white_matter():
-    mask = GRID.shape and np.ones(GRID.shape, bool)
-    rng = np.random.default_rng(0)
-    flat = (0.8 + 0.05 * rng.standard_normal(GRID.shape)).astype(np.float32)
-    assert deep_noise(flat, mask, 4.0) == pytest.approx(0.05, rel=0.05)

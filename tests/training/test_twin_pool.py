@@ -16,7 +16,7 @@ from bids_harmony.phantom.random_scanner import random_scanner
 from bids_harmony.phantom.real_scanners import real_scanner
 from bids_harmony.phantom.scanner import SITES
 from bids_harmony.sites.profile_files import as_stored, profile_digest
-from bids_harmony.training.twin_pool import TwinPlan, make_pool
+from bids_harmony.training.twin_pool import TwinPlan, TwinPool, make_pool
 
 CONFIG = preset("local", grid=2, hidden=(4, 4), head_channels=4, embedding=8, projection=(8, 8),
                 map_channels=4)  # fmt: skip
@@ -173,3 +173,35 @@ def test_people_of_a_pool_differ_in_the_contrast_of_their_tissues(pool):
 
     ratios = [t1_ratio(person) for person in (*pool.training, *pool.validation)]
     assert np.ptp(ratios) > 0.01
+
+
+def test_targets_can_be_the_scanners_most_like_the_source(pool):
+    """Eight scanners on a line: 0, 1, 4, 9, ... The first code varies a hundred times as much."""
+    scanners = tuple(replace(SITES["COI"], site=f"S{i}") for i in range(8))
+    shown = pool.profiles[pool.scanners[0].site, "T1w"]
+    profiles = {
+        (s.site, "T1w"): replace(
+            shown,
+            codes=np.tile(np.array([100.0 * (i % 2), i**2], np.float32), (len(shown.codes), 1)),
+        )
+        for i, s in enumerate(scanners)
+    }
+    drawn_from = TwinPool(
+        replace(PLAN, training_scanners=8), pool.grid, (), (), scanners, profiles
+    )
+
+    def steps(alike, count=200):
+        rng = np.random.default_rng(0)
+        own = replace(drawn_from, alike=alike)
+        return [
+            (int(a.site[1:]), int(b.site[1:])) for a, b, _ in (own.draw(rng) for _ in range(count))
+        ]
+
+    # By both codes in standard deviations, of all others.
+    place = np.stack([2.0 * (np.arange(8) % 2), np.arange(8) ** 2 / np.std(np.arange(8) ** 2)], 1)
+    apart = np.linalg.norm(place[:, None] - place[None], axis=2) + 1e9 * np.eye(8)
+    nearest = apart.argmin(axis=1)
+    assert all(nearest[a] == b for a, b in steps(1.0))
+    assert len(set(steps(0.0))) > 50
+    share = np.mean([nearest[a] == b for a, b in steps(0.5, 2000)])
+    assert share == pytest.approx(0.5 + 0.5 / 7, abs=0.05)

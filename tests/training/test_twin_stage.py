@@ -14,7 +14,7 @@ from bids_harmony.training.trainer import TrainingResult
 from bids_harmony.training.twin_pool import TwinPlan, TwinPool
 
 POOL = TwinPool(TwinPlan(), None, (), (), (), {})
-OWN = OwnTwins(TwinPlan(), None, (), (), (), {}, {}, 1.0, None)
+OWN = OwnTwins(TwinPlan(), None, (), (), (), {})
 RUN = SimpleNamespace(
     use_closed_form=True, folder=None, fingerprint="", ranks=None,
     settings=SimpleNamespace(training=TrainingSettings(), random_seed=0),
@@ -61,6 +61,7 @@ def stage(monkeypatch):
 def test_weights_must_gain_between_own_sites_and_forget_nothing(stage, any_scanners, own, kept):
     found, weight = stage(OWN, True, any_scanners, own)
     assert found.kept == kept and weight == (2 if kept else 1)
+    assert found.trained["weight"].item() == 2
     assert found.own_before == score(own[0]) and found.own_after == score(own[1])
     assert found.kept_score == score(any_scanners[1 if kept else 0])
 
@@ -81,6 +82,6 @@ def test_what_started_from_nothing_is_kept(stage):
 
 def test_a_training_without_twins_tells_as_much():
     about = twin_stage.TwinStage(POOL, POOL, TrainingResult(0, 0, 0.0, None), None, score(0.1),
-                                 None, None, True).about()  # fmt: skip
+                                 None, None, {}, True).about()  # fmt: skip
     assert twin_stage.NO_TWINS.keys() == about.keys()
     assert twin_stage.NO_TWINS["plan"] is None
