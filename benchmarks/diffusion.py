@@ -89,7 +89,8 @@ def main() -> None:
     record = {
         "name": cohort.file_name,
         "cohort": cohort.name,
-        "command": f"python benchmarks/diffusion.py --cohort {cohort.name}",
+        "command": f"python benchmarks/diffusion.py --cohort {cohort.name} "
+        f"--modes {' '.join(options.modes)}",
         "people": options.people,
         "sites": options.sites,
         "minutes": round((time.monotonic() - start) / 60, 1),
