@@ -176,15 +176,13 @@ def test_people_of_a_pool_differ_in_the_contrast_of_their_tissues(pool):
 
 
 def test_targets_can_be_the_scanners_most_like_the_source(pool):
-    """Eight scanners on a line: 0, 1, 4, 9, ... The first code varies a hundred times as much."""
+    """By codes in standard deviations: unless these count alike, the first decides alone."""
+    places = np.stack([100 / 7 * np.arange(8), [0, 7.3, 1.1, 6.2, 2.5, 5.7, 3.3, 4.2]], axis=1)
     scanners = tuple(replace(SITES["COI"], site=f"S{i}") for i in range(8))
     shown = pool.profiles[pool.scanners[0].site, "T1w"]
     profiles = {
-        (s.site, "T1w"): replace(
-            shown,
-            codes=np.tile(np.array([100.0 * (i % 2), i**2], np.float32), (len(shown.codes), 1)),
-        )
-        for i, s in enumerate(scanners)
+        (s.site, "T1w"): replace(shown, codes=np.tile(np.float32(place), (len(shown.codes), 1)))
+        for s, place in zip(scanners, places, strict=True)
     }
     drawn_from = TwinPool(
         replace(PLAN, training_scanners=8), pool.grid, (), (), scanners, profiles
@@ -197,8 +195,7 @@ def test_targets_can_be_the_scanners_most_like_the_source(pool):
             (int(a.site[1:]), int(b.site[1:])) for a, b, _ in (own.draw(rng) for _ in range(count))
         ]
 
-    # By both codes in standard deviations, of all others.
-    place = np.stack([2.0 * (np.arange(8) % 2), np.arange(8) ** 2 / np.std(np.arange(8) ** 2)], 1)
+    place = places / places.std(axis=0)
     apart = np.linalg.norm(place[:, None] - place[None], axis=2) + 1e9 * np.eye(8)
     nearest = apart.argmin(axis=1)
     assert all(nearest[a] == b for a, b in steps(1.0))
