@@ -32,16 +32,6 @@ SCHEME = gradient_scheme(replace(CLEAN, shells=((1000.0, 12), (2000.0, 8)), b0_e
 
 
 @pytest.fixture(scope="module")
-def person():
-    return make_anatomy(GRID, 8, variation=0)
-
-
-@pytest.fixture(scope="module")
-def truth(person):
-    return make_microstructure(person)
-
-
-@pytest.fixture(scope="module")
 def clean(person, truth):
     return acquire_series(person, truth, CLEAN, SCHEME, 1, noise=False)
 

@@ -8,12 +8,10 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from bids_harmony.imaging.reference import reference_grid
-from bids_harmony.phantom.anatomy import make_anatomy
 from lab.diffusion import acquire_series, neurite_weight, tissue_signal, watson_moments
 from lab.diffusion_chain import ImageChain, denoised
 from lab.diffusion_fields import AIR, b_scale_map, displacement
 from lab.diffusion_scanner import DIFFUSION_SITES, DiffusionScanner, gradient_scheme
-from lab.microstructure import make_microstructure
 
 GRID = reference_grid(5.0)
 EDGE = 5.0
@@ -22,16 +20,6 @@ CLEAN = DiffusionScanner(
     blur_mm=0.0, gain=1.0,
 )  # fmt: skip
 SCHEME = gradient_scheme(CLEAN)
-
-
-@pytest.fixture(scope="module")
-def person():
-    return make_anatomy(GRID, 8, variation=0)
-
-
-@pytest.fixture(scope="module")
-def truth(person):
-    return make_microstructure(person)
 
 
 @pytest.fixture(scope="module")
