@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from bids_harmony.cli.log_handlers import log_to_file, log_to_screen, stop_logging
+from bids_harmony.cli.other_apps import explained
 from bids_harmony.cli.parser import parse_settings, parse_words
 from bids_harmony.exceptions import (
     BidsHarmonyError,
@@ -96,6 +97,7 @@ def _run(settings: Settings, words: Sequence[str]) -> int:
             if not settings.dry_run:
                 run_log = start_run(settings, command=shlex.join(["bids_harmony", *words]))
                 log_to_file(run_log.folder / "bids_harmony.log", run_log.redactor)
+            _tell_of_flags(settings, words)
             level = _level(settings.analysis_level)
             code = ExitCode(level.run(settings, log_dir=run_log.folder if run_log else None))
     except KeyboardInterrupt as stop:
@@ -126,6 +128,18 @@ def _run(settings: Settings, words: Sequence[str]) -> int:
                 code = reason.exit_code
     logger.log(logging.INFO if code == ExitCode.DONE else logging.ERROR, _last_line(code))
     return code
+
+
+def _tell_of_flags(settings: Settings, words: Sequence[str]) -> None:
+    for sentence in explained(words):
+        logger.info("%s", sentence)
+    asked = parse_words(words).get("omp_nthreads", 0)
+    if asked > settings.omp_nthreads:
+        logger.warning(
+            "--omp-nthreads %d is more than --nprocs allows; taken: %d",
+            asked,
+            settings.omp_nthreads,
+        )
 
 
 @cache

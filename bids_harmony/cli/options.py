@@ -16,13 +16,6 @@ TRAINING = "training."  # Prefix of the training options in the parser's result.
 _METAVARS = {int: "N", float: "X", Path: "FOLDER"}
 
 
-class _Nothing(argparse.Action):
-    """An option that is accepted and does nothing."""
-
-    def __call__(self, *_: Any) -> None:
-        """Accept the flag and forget it."""
-
-
 # Options that are no settings, by the setting that each follows.
 NO_SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "keep_workdir": (
@@ -33,11 +26,6 @@ NO_SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
             "help": "settings, such as logs/<run>/settings.toml of an earlier run, or one of "
             f"{', '.join(SHIPPED_CONFIGS)}; the command line wins",
         },
-    ),
-    # Launchers of other BIDS Apps pass it; there is no telemetry to switch off.
-    "keep_header_extensions": (
-        "--notrack",
-        {"action": _Nothing, "nargs": 0, "help": "accepted; nothing is ever tracked"},
     ),
 }
 

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from bids_harmony import __version__
 from bids_harmony.cli.options import TRAINING, add_options
+from bids_harmony.cli.other_apps import add_accepted, check_flags, spelt
 from bids_harmony.exceptions import UnknownLevel, UsageError
 from bids_harmony.settings import LEVELS, Settings, read_settings_file
 
@@ -85,7 +86,9 @@ def parse_words(argv: Sequence[str]) -> dict[str, Any]:
     SystemExit
         With code 0, for ``--help`` and ``--version``.
     """
-    words = vars(build_parser().parse_args(argv))
+    check_flags(argv)
+    parser = build_parser()
+    words = vars(parser.parse_args(spelt(argv, list(parser._option_string_actions))))
     if words["analysis_level"] not in LEVELS:
         raise UnknownLevel(
             "Unknown analysis level",
@@ -135,6 +138,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"bids_harmony {__version__}")
     add_options(parser)
+    add_accepted(parser)
     return parser
 
 

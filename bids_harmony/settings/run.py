@@ -14,7 +14,6 @@ from types import MappingProxyType
 from typing import Any
 
 from bids_harmony import resources
-from bids_harmony.exceptions import UsageError
 from bids_harmony.io.names import MODALITIES
 from bids_harmony.methods.registry import REGISTRY, check_training_target
 from bids_harmony.settings.metadata import Group, Option, check_values, setting, settings_of
@@ -76,13 +75,13 @@ class Settings:
     # --- selection. Labels without their "sub-" and "ses-"; empty means all.
     participant_labels: tuple[str, ...] = _scans((),
         "subjects, with or without sub- (default: all)",
-        usage="--participant-label --participant_label LABEL",
+        usage="--participant-label --participant_label --participant-labels LABEL",
         read=lambda text: parse_label(text, "sub"))
     session_labels: tuple[str, ...] = _scans((), "sessions, with or without ses- (default: all)",
         usage="--session-label --session_label --session-id --session_id LABEL",
         read=lambda text: parse_label(text, "ses"))
     modalities: tuple[str, ...] = _scans((), "of {choices} (default: all that are found)",
-        usage="KIND", choices=MODALITIES)
+        usage="-m --modalities KIND", choices=MODALITIES)
     # The command line names a file; the record has what is in it.
     bids_filters: Mapping[str, Mapping[str, Any]] = _scans(factory=dict,
         help='PyBIDS filters per modality, such as {"t1w": {"acquisition": null}}; null: absent, '
@@ -154,8 +153,9 @@ class Settings:
     output_spaces: tuple[str, ...] = _output(("native",), "of {choices} {default}", usage="SPACE",
         choices=("native", "MNI152NLin2009aSym"), after="method")
     output_layout: str = _output("derivative", "raw: write as well a dataset with the names of "
-        "the sources, which fMRIPrep, QSIPrep and FreeSurfer read as raw data {default}",
-        choices=("derivative", "raw"), after="output_spaces")
+        "the sources, which fMRIPrep, QSIPrep and FreeSurfer read as raw data; bids is another "
+        "word for derivative {default}", choices=("derivative", "raw"), after="output_spaces",
+        read=lambda text: "derivative" if text == "bids" else text)
 
     # --- running
     work_dir: Path = _running(factory=lambda: Path.cwd() / "work",
@@ -194,9 +194,10 @@ class Settings:
         usage="--use-plugin --nipype-plugin-file YAML")
     sloppy: bool = _running(False, "coarse registration for quick tests; never for results")
     debug: str = _running("no",
-        "tracebacks on the screen; with pdb, a debugger at the first crash", usage="pdb",
-        choices=("yes", "no", "pdb"), check=partial(check_choice, choices=("no", "yes", "pdb")),
-        alone="yes")
+        "tracebacks on the screen, also with all; with pdb, a debugger at the first crash",
+        usage="{pdb,all}", choices=("yes", "no", "pdb"),
+        read=lambda text: "yes" if text == "all" else text,
+        check=partial(check_choice, choices=("no", "yes", "pdb")), alone="yes")
     dry_run: bool = _running(False,
         "show the plan (each scan, its site and why, outputs) and stop", switch="on",
         after="keep_workdir")
@@ -236,13 +237,8 @@ class Settings:
         for name, item in settings_of(Settings).items():
             if (machine := item.option.machine) and getattr(self, name) == 0:
                 object.__setattr__(self, name, machine(self))
-        if self.omp_nthreads > self.nprocs:
-            raise UsageError(
-                "More threads per task than processors",
-                where="--omp-nthreads",
-                expected=f"at most --nprocs ({self.nprocs})",
-                got=str(self.omp_nthreads),
-            )
+        # Launchers give both from two places; the command line tells of it.
+        object.__setattr__(self, "omp_nthreads", min(self.omp_nthreads, self.nprocs))
         object.__setattr__(self, "bids_filters", MappingProxyType(dict(self.bids_filters)))
         object.__setattr__(self, "derivatives", MappingProxyType(dict(self.derivatives)))
 

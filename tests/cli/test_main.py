@@ -79,6 +79,17 @@ def test_success_is_said_once_at_the_end(call, workflow, cohort, tmp_path):
     assert (tmp_path / "out/dataset_description.json").is_file()
 
 
+def test_flags_of_other_apps_are_told_of(call, workflow):
+    code, _, told = call("--low_mem", "--nprocs", "1", "--omp-nthreads", "4")
+    assert code == 0 and "--low-mem changes nothing" in told
+    assert "--omp-nthreads 4 is more than --nprocs allows; taken: 1" in told
+    settings, _, log_dir = workflow.calls[0]
+    assert settings.omp_nthreads == 1
+    assert "--low-mem changes nothing" in (log_dir / "bids_harmony.log").read_text()
+    code, _, told = call("--fs-subjects-dir", "/fs")
+    assert code == 64 and "-d fmriprep=PATH" in told
+
+
 def test_train_for_one_target_site_uses_the_spelling_of_the_dataset(call, workflow):
     assert call("--method", "cgan", "--target-site", "coi", level="train")[0] == 0
     assert workflow.calls[0][0].target_site == "COI"

@@ -7,6 +7,7 @@ import argparse
 import pytest
 
 from bids_harmony.cli.options import NO_SETTINGS, TRAINING
+from bids_harmony.cli.other_apps import ACCEPTED
 from bids_harmony.cli.parser import build_parser
 from bids_harmony.settings import Settings, TrainingSettings
 from bids_harmony.settings.metadata import Group, Setting, settings_of, settings_under
@@ -41,7 +42,7 @@ def test_no_option_without_a_setting():
     known |= {*settings_of(Settings), "help", "version"}
     others = [action for action in ACTIONS if action.dest not in known]
     assert sorted(action.option_strings[0] for action in others) == sorted(
-        flag for flag, _ in NO_SETTINGS.values()
+        [*(flag for flag, _ in NO_SETTINGS.values()), *ACCEPTED]
     )
 
 
@@ -70,7 +71,9 @@ def test_help_shows_every_setting_under_its_heading(group, item):
 
 
 def test_headings_and_their_order():
-    assert list(sections())[3:] == [group.value for group in Group if group.value]
+    *ours, last = list(sections())[3:]
+    assert ours == [group.value for group in Group if group.value]
+    assert last == "Accepted from other BIDS Apps, without effect"
 
 
 def test_order_of_options_that_do_not_follow_their_fields():
@@ -78,7 +81,6 @@ def test_order_of_options_that_do_not_follow_their_fields():
     order = ("method", "output_spaces", "output_layout", "on_ood", "skull_strip", "n4", "dwi_mode")
     assert [places[name] for name in order] == sorted(places[name] for name in order)
     assert places["config_file"] == places["keep_workdir"] + 1 == places["dry_run"] - 1
-    assert places["notrack"] == places["keep_header_extensions"] + 1
 
 
 def test_wrong_texts_are_told_in_the_words_of_their_reader():

@@ -72,6 +72,10 @@ def test_machine_values_are_not_carried_unless_asked_for(monkeypatch):
     assert make(nprocs=2).omp_nthreads == 2
 
 
+def test_no_more_threads_than_processors():
+    assert make(nprocs=2, omp_nthreads=4).omp_nthreads == 2
+
+
 def test_frozen_and_travels_to_workers():
     settings = make(**EVERYTHING)
     with pytest.raises(FrozenInstanceError):
@@ -103,7 +107,6 @@ def test_frozen_and_travels_to_workers():
         ({"dwi_fits": ("tensor", "dki")}, "dki"),
         ({"dwi_mode": ()}, "rish or attenuation"),
         ({"debug": "maybe"}, "no or yes or pdb"),
-        ({"nprocs": 1, "omp_nthreads": 2}, "--omp-nthreads"),
         ({"keep_workdir": "maybe"}, "on-failure"),
     ],
 )
