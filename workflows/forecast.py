@@ -15,15 +15,22 @@ from typing import TYPE_CHECKING, Any
 from bids_harmony.bids.dataset import Problem, ScanSelection, find_everyone, find_scans
 from bids_harmony.bids.site_search import scans_of
 from bids_harmony.diffusion.gradients import other_shells, others_told
-from bids_harmony.exceptions import BidsHarmonyError, NotFetched
+from bids_harmony.exceptions import BidsHarmonyError, NotFetched, SiteError
 from bids_harmony.io.names import file_stem
 from bids_harmony.methods import check_method_for_series
+from bids_harmony.methods.registry import find_method
 from bids_harmony.sites.names import same_site
 from bids_harmony.workflows.models import known_by_model, model_folder
 from bids_harmony.workflows.running import failed_status
 from bids_harmony.workflows.scan_models import check_shells, no_profile, no_series
 from bids_harmony.workflows.series_profiles import cached_shells
-from bids_harmony.workflows.site_scans import ProfileKey, are_given, check_scan, choose_sound
+from bids_harmony.workflows.site_scans import (
+    ProfileKey,
+    are_given,
+    check_scan,
+    choose_sound,
+    left_by_filter,
+)
 from bids_harmony.workflows.status import why_unseen
 
 if TYPE_CHECKING:
@@ -82,6 +89,7 @@ class _Shown:
     scans: tuple[Scan, ...] = ()
     reason: BidsHarmonyError | None = None
     by_model: bool = False
+    filtered: SiteError | None = None
 
 
 @dataclass
@@ -102,6 +110,12 @@ class _Outlook:
     def model(self) -> Any:
         """What the model knows."""
         return known_by_model(self.settings)
+
+    @cached_property
+    def needs_source(self) -> bool:
+        """Whether the method asks how a scan's own site looks."""
+        method = find_method(self.settings.method)
+        return method.learns_sites and bool(method.harmonizer_class().needs_source)
 
     @property
     def selects_all(self) -> bool:
@@ -136,6 +150,10 @@ class _Outlook:
         if not shown.by_model and not shown.scans:
             self.check_fetched(ProfileKey(self.target, scan.modality), scan)
             raise no_profile(scan, self.model.targets(scan.modality), self.target)
+        if self.settings.profile_filter and self.needs_source:
+            own = ProfileKey(scan.site.site, scan.modality)
+            if reason := self.shown(own).filtered:
+                raise reason
 
     def check_fetched(self, key: ProfileKey, scan: Scan) -> None:
         """Raise the reason where scans would show a site, but are not here."""
@@ -188,6 +206,9 @@ class _Outlook:
             found = self._chosen(key, among())
             if found.scans and not found.reason:
                 break
+        if not found.scans and self.settings.profile_filter:
+            reason = left_by_filter(key, self.settings, self.everyone)
+            return _Shown(reason=reason, filtered=reason)
         return found
 
     def _chosen(self, key: ProfileKey, among: Sequence[Scan]) -> _Shown:
@@ -208,8 +229,9 @@ class _Outlook:
         if key.site in self.model.own_sites(key.modality):
             return True
         made_of = self.model.cache.made_of(key.site, key.modality)
-        given = are_given(key, self.settings)
-        return made_of is not None and not given and not made_of.get("given")
+        if made_of is None or are_given(key, self.settings) or made_of.get("given"):
+            return False
+        return bool(made_of.get("filter") == self.settings.profile_filter)
 
     def _nearer_first(self, key: ProfileKey) -> Iterator[Callable[[], Sequence[Scan]]]:
         """Scans to choose from; of images any will do, the question is only whether there are."""

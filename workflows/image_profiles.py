@@ -50,6 +50,13 @@ class ImageProfiles(SiteProfiles):
             for site in (target, scan.site.site):
                 own = target if same_site(site, target) else site
                 wanted.setdefault(ProfileKey(own, scan.modality))
+        if query := self.settings.profile_filter:
+            for key in wanted:
+                if self.by_model(key, at_all=False) and not are_given(key, self.settings):
+                    logger.warning(
+                        "The model itself knows %s %s: --profile-filter %s does not count there",
+                        key.site, key.modality, query,
+                    )  # fmt: skip
         return self._unknown(list(wanted))
 
     def recipes(self) -> tuple[str, ...]:
@@ -79,13 +86,15 @@ class ImageProfiles(SiteProfiles):
         return bool(people.get("covariates", {}) == self._covariates_of(units))
 
     def forget(self, key: ProfileKey) -> None:
-        """Remove a profile of other given images, and one that stands where images are given now.
+        """Remove a profile of other given images or people, and one that stands where images are
+        given now.
 
         If no new one can be made, a run must not take the profile that an earlier one was asked
         for. A site's own outdated profile stays until there is a new one.
         """
         made_of = self.made_of(key) or {}
-        if made_of.get("given") or are_given(key, self.settings):
+        asked = made_of.get("given") or made_of.get("filter") != self.settings.profile_filter
+        if asked or are_given(key, self.settings):
             self.cache.remove(key.site, key.modality)
 
     def prepare(
@@ -132,9 +141,9 @@ class ImageProfiles(SiteProfiles):
         )
         self.cache.write(profile, about)
         logger.info(
-            "Profile of %s %s made from %d scan(s) of %d people: %s",
+            "Profile of %s %s made from %d scan(s) of %d people%s: %s",
             key.site, key.modality, len(usable), len(set(profile.scan_measures.people)),
-            ", ".join(profile.scans),
+            f" with {about['filter']}" if "filter" in about else "", ", ".join(profile.scans),
         )  # fmt: skip
 
     def _covariates_of(self, units: Sequence[tuple[str, str | None]]) -> dict[str, Any]:

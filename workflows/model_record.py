@@ -36,6 +36,8 @@ class Model:
         Labels of the scans behind these profiles.
     source_profile, target_profile : Path, optional
         For diffusion series: files of the sites' profiles.
+    profile_filter : str, optional
+        Query that the people behind the profiles fit.
     """
 
     method: str
@@ -51,6 +53,7 @@ class Model:
     target_scans: tuple[str, ...] = ()
     source_profile: Path | None = None
     target_profile: Path | None = None
+    profile_filter: str | None = None
 
     def for_sidecar(self) -> dict[str, Any]:
         """As `bids.sidecar.harmonized_sidecar` takes it."""
@@ -61,6 +64,7 @@ class Model:
             "SiteBanksSHA256": self.identity,
             "SourceSiteScans": list(self.source_scans),
             "TargetSiteScans": list(self.target_scans),
+            "ProfileFilter": self.profile_filter,
         }
 
     def for_node(self, settings: Settings) -> dict[str, Any]:

@@ -91,6 +91,7 @@ def load_model(settings: Settings, *, series: bool = False) -> tuple[Model, Harm
         harmonizer.name,
         harmonizer.version,
         cache.folder,
+        profile_filter=settings.profile_filter,
     )
     return model, harmonizer
 

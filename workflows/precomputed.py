@@ -94,6 +94,7 @@ def harmonization_hash(
             "output_spaces": sorted(settings.output_spaces),
             "precision": settings.precision,
             **({"keep_header": True} if settings.keep_header_extensions else {}),
+            **({"profile_filter": settings.profile_filter} if settings.profile_filter else {}),
             **(_series_parts(settings) if scan.gradients else {}),
         }
     )

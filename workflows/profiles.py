@@ -18,6 +18,7 @@ from bids_harmony.workflows.site_scans import (
     are_given,
     choose_sound,
     image_digests,
+    left_by_filter,
     same_images,
 )
 from bids_harmony.workflows.status import report_references, why_unseen
@@ -122,8 +123,19 @@ class SiteProfiles(ABC):
         return (
             made_of.get("recipe") in self.recipes()
             and same_images(made_of.get("images", {}), key, self.settings, given=was_given)
+            and (was_given or self._same_people(made_of))
             and self.rest_is_same(key, made_of)
         )
+
+    def _same_people(self, made_of: Mapping[str, Any]) -> bool:
+        """Whether the filter is that of then, and the tables still say that these people fit."""
+        from bids_harmony.bids.people_filter import who_fits
+
+        query = self.settings.profile_filter
+        if made_of.get("filter") != query:
+            return False
+        units = [(subject, session) for subject, session in made_of.get("fitting", ())]
+        return not query or all(who_fits(self.settings.bids_dir, query, units))
 
     def make(
         self, keys: Sequence[ProfileKey], log_dir: Path
@@ -164,7 +176,10 @@ class SiteProfiles(ABC):
                     self.write(key, usable, ready, self._about(key, scans, usable))
                     continue
                 logger.warning(self.lacking, key.modality, key.site)
-                if reason := why_unseen(key.site, [statuses[scan.label] for scan in scans]):
+                reason = left_by_filter(key, self.settings, everyone) or why_unseen(
+                    key.site, [statuses[scan.label] for scan in scans]
+                )
+                if reason:
                     unseen[key] = reason
             clear_work(self.settings, self.graph, work, statuses)
         return unseen
@@ -195,4 +210,7 @@ class SiteProfiles(ABC):
             "given": given,
             "images": image_digests((scan.path for scan in seen), self.settings),
         }
+        if self.settings.profile_filter and not given:
+            about["filter"] = self.settings.profile_filter
+            about["fitting"] = [[scan.subject, scan.session] for scan in usable]
         return about | ({"tables": image_digests(tables, self.settings)} if tables else {})

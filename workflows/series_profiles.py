@@ -47,7 +47,8 @@ def cached_shells(site: str, settings: Settings) -> tuple[float, ...] | None:
 
     cache = profile_cache(settings, series=True)
     path, made_of = series_profile_path(cache, site), cache.made_of(site, B0_KEY)
-    if made_of is None or made_of.get("given") or not path.is_file():
+    outdated = made_of is None or made_of.get("filter") != settings.profile_filter
+    if made_of is None or outdated or made_of.get("given") or not path.is_file():
         return None
     return SeriesProfile.read(path).shells
 
@@ -151,8 +152,9 @@ class SeriesProfiles(SiteProfiles):
         series.write(series_profile_path(cache, key.site))
         for profile in sorted(profiles, key=lambda profile: profile.modality == B0_KEY):
             cache.write(profile, about)
+        query = about.get("filter")
         logger.info(
-            "Profile of %s diffusion made from %d series (b = %s s/mm2): %s",
-            key.site, len(usable), ", ".join(f"{b:g}" for b in series.shells),
-            ", ".join(series.labels),
+            "Profile of %s diffusion made from %d series%s (b = %s s/mm2): %s",
+            key.site, len(usable), f" of people with {query}" if query else "",
+            ", ".join(f"{b:g}" for b in series.shells), ", ".join(series.labels),
         )  # fmt: skip

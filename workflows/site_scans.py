@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_harmony.bids.gradient_tables import gradient_tables
+from bids_harmony.bids.people_filter import columns_told, who_fits
 from bids_harmony.bids.scan import SiteEvidence
 from bids_harmony.diffusion.gradient_files import read_gradients
-from bids_harmony.exceptions import BidsHarmonyError, MissingInput, UsageError
+from bids_harmony.exceptions import BidsHarmonyError, MissingInput, SiteError, UsageError
 from bids_harmony.io.header_check import check_header
 from bids_harmony.io.pointers import check_content, is_named
 from bids_harmony.sites.names import same_site
@@ -32,6 +33,7 @@ __all__ = [
     "choose_sound",
     "gradients_of",
     "image_digests",
+    "left_by_filter",
     "reference_images",
     "same_images",
     "target_modalities",
@@ -62,7 +64,8 @@ def reference_images(
     ----------
     key : ProfileKey
     settings : Settings
-        ``bank_scans``, and ``target_images``, which stand for the target where they are given.
+        ``bank_scans`` and ``profile_filter``, and ``target_images``, which stand for the target
+        where they are given.
     everyone : sequence of Scan
         All scans of the dataset.
 
@@ -73,8 +76,45 @@ def reference_images(
     """
     if are_given(key, settings):
         return tuple(_given_scan(path, key) for path in _given(settings, key.modality))
-    own = [s for s in everyone if s.modality == key.modality and same_site(s.site.site, key.site)]
-    return choose_scans(balanced(own, settings), settings.bank_scans)
+    return choose_scans(balanced(_own(key, settings, everyone), settings), settings.bank_scans)
+
+
+def left_by_filter(
+    key: ProfileKey, settings: Settings, everyone: Sequence[Scan]
+) -> SiteError | None:
+    """The error where ``--profile-filter`` leaves none of those who were scanned at a site.
+
+    Parameters
+    ----------
+    key, settings, everyone
+        As for `reference_images`.
+    """
+    query, own = settings.profile_filter, _of_site(key, everyone)
+    if not (query and own) or are_given(key, settings) or _own(key, settings, everyone):
+        return None
+    people = len({scan.subject for scan in own})
+    columns = columns_told(settings.bids_dir, [(scan.subject, scan.session) for scan in own])
+    return SiteError(
+        f"--profile-filter leaves nobody who shows the {key.modality} images of {key.site}",
+        where=query,
+        expected=f"somebody of {people} {'person' if people == 1 else 'people'} there to fit",
+        got="nobody",
+        hint=f"The columns are {columns}. Ask for more people, or leave this site's scans out.",
+    )
+
+
+def _of_site(key: ProfileKey, everyone: Sequence[Scan]) -> list[Scan]:
+    return [s for s in everyone if s.modality == key.modality and same_site(s.site.site, key.site)]
+
+
+def _own(key: ProfileKey, settings: Settings, everyone: Sequence[Scan]) -> list[Scan]:
+    """A site's scans of those people who are to show it."""
+    own = _of_site(key, everyone)
+    if not (settings.profile_filter and own):
+        return own
+    units = [(scan.subject, scan.session) for scan in own]
+    fits = who_fits(settings.bids_dir, settings.profile_filter, units)
+    return [scan for scan, taken in zip(own, fits, strict=True) if taken]
 
 
 def check_scan(scan: Scan, settings: Settings) -> Gradients | None:
@@ -129,8 +169,9 @@ def choose_sound(
             return False
         return True
 
-    own = [s for s in everyone if s.modality == key.modality and same_site(s.site.site, key.site)]
-    return reference_images(key, settings, [s for s in own if is_sound(s)] or own)
+    own = _own(key, settings, everyone)
+    sound = [scan for scan in own if is_sound(scan)] or own
+    return choose_scans(balanced(sound, settings), settings.bank_scans)
 
 
 def balanced(scans: Sequence[Scan], settings: Settings) -> list[Scan]:

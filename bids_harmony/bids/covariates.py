@@ -17,6 +17,7 @@ __all__ = [
     "DEFAULT_COVARIATES",
     "MISSING",
     "MOST_LEVELS",
+    "Unit",
     "check_covariates",
     "column_numbers",
     "covariate_columns",
@@ -39,7 +40,7 @@ _YEARS = re.compile(r"(\d+(?:\.\d+)?)\s*(?:y|yr|yrs|years?)(?:\s*old)?", re.IGNO
 _COMMA = re.compile(r"([+-]?\d+),(\d+)")
 _SHOWN = 5
 
-
+#: Subject and session, without prefixes.
 Unit = tuple[str, str | None]
 
 

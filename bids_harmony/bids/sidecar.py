@@ -107,9 +107,9 @@ def harmonized_sidecar(
     skull_stripped : bool
         Whether the written image lacks the head; BIDS requires it.
     model : mapping, optional
-        ``{"Name", "Version", "SHA256", "SiteBanksSHA256", "SourceSiteScans", "TargetSiteScans"}``:
-        hash of the model, hash of its weights with the profiles of both sites, and labels of the
-        scans that showed either site.
+        ``{"Name", "Version", "SHA256", "SiteBanksSHA256", "SourceSiteScans", "TargetSiteScans",
+        "ProfileFilter"}``: hash of the model, hash of its weights with the profiles of both sites,
+        labels of the scans that showed either site, and the query that their people fit.
     intensity_transform : str or mapping, optional
         What was done to intensities, in words or numbers.
     device, precision, seed : optional
@@ -146,6 +146,7 @@ def harmonized_sidecar(
         "SiteBanksSHA256": model.get("SiteBanksSHA256"),
         "SourceSiteScans": model.get("SourceSiteScans"),
         "TargetSiteScans": model.get("TargetSiteScans"),
+        "ProfileFilter": model.get("ProfileFilter"),
         "IntensityTransform": intensity_transform,
         "Device": device,
         "Precision": precision,

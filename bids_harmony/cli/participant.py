@@ -10,6 +10,7 @@ from pathlib import Path
 from bids_harmony.bids.dataset import ScanSelection, find_scans, sites_of
 from bids_harmony.bids.dataset_files import write_dataset_files
 from bids_harmony.bids.earlier_output import check_dataset_files, leave_out_unread
+from bids_harmony.bids.people_filter import check_people_filter
 from bids_harmony.bids.raw_layout import check_raw_layout
 from bids_harmony.bids.site_search import search_site
 from bids_harmony.cli.folders import check_output_links
@@ -96,6 +97,8 @@ def look_ahead(settings: Settings) -> tuple[Settings, ScanSelection, ScanSelecti
     check_raw_layout(settings)
     trained = model_sites(settings)
     selection = find_scans(settings, known_sites=trained)
+    if settings.profile_filter:
+        check_people_filter(settings.bids_dir, settings.profile_filter)
     target = find_target(settings, selection, trained)
     settings = replace(settings, target_site=target)
     check_dataset_files(settings, target)

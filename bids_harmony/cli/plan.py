@@ -85,6 +85,8 @@ def format_plan(
     parts.append(f"Scans per site: {counts or 'none'}")
     if selection.scans:
         parts.append("\n".join(["Scanners of each site:", *_scanners(selection)]))
+    if settings.profile_filter and selection.scans:
+        parts.append(_who_shows(settings.profile_filter, settings, selection))
     told = [f"  warning: {text}" for text in selection.warnings] + [
         f"  {scan.label}: {text}" for scan in selection.scans for text in scan.site.contradictions
     ]
@@ -202,6 +204,20 @@ def worst_code(code: ExitCode, problems: Iterable[Problem]) -> ExitCode:
     if not codes:
         return ExitCode.DONE
     return codes.pop() if len(codes) == 1 else ExitCode.UNSPECIFIED
+
+
+def _who_shows(query: str, settings: Settings, selection: ScanSelection) -> str:
+    """How many of the selected people may show their sites."""
+    from bids_harmony.bids.people_filter import who_fits
+
+    units = [(scan.subject, scan.session) for scan in selection.scans]
+    fits = who_fits(settings.bids_dir, query, units)
+    of_site: dict[str, dict[str, bool]] = {}
+    for scan, fit in zip(selection.scans, fits, strict=True):
+        people = of_site.setdefault(scan.site.site, {})
+        people[scan.subject] = people.get(scan.subject, False) or fit
+    counts = [f"{s} {sum(own.values())} of {len(own)}" for s, own in sorted(of_site.items())]
+    return f"People with {query}, who show how sites look: {', '.join(counts)}"
 
 
 def _scanners(selection: ScanSelection) -> list[str]:

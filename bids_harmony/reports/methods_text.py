@@ -62,6 +62,8 @@ class Done:
     dwi_modes : tuple of str
         Ways in which diffusion series were harmonized.
     n4, sloppy : bool
+    profile_filters : tuple of str
+        Queries that the people fit who show the sites.
     """
 
     methods: tuple[str, ...]
@@ -72,6 +74,7 @@ class Done:
     dwi_modes: tuple[str, ...] = ()
     n4: bool = False
     sloppy: bool = False
+    profile_filters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,11 @@ def methods_text(done: Done) -> MethodsText:
             "change inside was applied."
             for method in done.methods
         ]
+    paragraphs += [
+        "How sites look was learnt from people with "
+        f"{query} (columns of participants.tsv and sessions.tsv), and applied to all."
+        for query in done.profile_filters
+    ]
     if "dwi" in done.modalities:
         paragraphs += [
             f"Diffusion series were harmonized to the site {target} with one scale per series: "
@@ -181,6 +189,7 @@ def planned(settings: Settings) -> Done:
         dwi_modes=(settings.dwi_mode,),
         n4=settings.n4,
         sloppy=settings.sloppy,
+        profile_filters=(settings.profile_filter,) if settings.profile_filter else (),
     )
 
 
@@ -198,6 +207,7 @@ def done_by_scans(scans: Iterable[ScanRecord]) -> Done:
         version=" and ".join(versions) or __version__,
         n4=any(settings.get("n4") is True for settings in asked),
         sloppy=any(settings.get("sloppy") is True for settings in asked),
+        profile_filters=_values(scan.sidecar.get("ProfileFilter") for scan in scans),
     )
 
 

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from bids_harmony import resources
+from bids_harmony.exceptions import UsageError
 from bids_harmony.io.names import MODALITIES
 from bids_harmony.methods.registry import REGISTRY, check_training_target
 from bids_harmony.settings.metadata import Group, Option, check_values, setting, settings_of
@@ -110,6 +111,9 @@ class Settings:
         "where nothing follows; auto: age and sex where they are known of everybody; tables of "
         "the group have them, too, as age, sex, hand, group and diagnosis {default}",
         usage="COLUMN", empty=True)
+    profile_filter: str | None = _sites(None, "who shows how the sites look: a query on the "
+        "columns of participants.tsv and sessions.tsv, as \"group == 'control'\"; scans of all "
+        "people are harmonized", usage="QUERY")
     source_site: str | None = _sites(None,
         "site of every selected scan, whatever the dataset says", usage="SITE")
     site_map: Path | None = _sites(None,
@@ -234,6 +238,14 @@ class Settings:
         check_values(self)
         if self.analysis_level == "train":
             check_training_target(self.method, self.target_site)
+            if self.profile_filter:
+                raise UsageError(
+                    "The level train learns from all scans that are selected",
+                    where="--profile-filter",
+                    got=self.profile_filter,
+                    hint="Select people with --participant-label; the option is for the level "
+                    "participant.",
+                )
         for name, item in settings_of(Settings).items():
             if (machine := item.option.machine) and getattr(self, name) == 0:
                 object.__setattr__(self, name, machine(self))

@@ -55,3 +55,11 @@ def test_text_of_a_run_that_is_planned(tmp_path):
     assert "COI (method ssimh)" in text and "Guan et al. 2022" in text
     assert "@inproceedings{ssimh," in bib and "{simix," not in bib
     assert "earlier derivatives" not in text
+
+
+def test_who_shows_the_sites_is_told_where_not_all_do(tmp_path):
+    query = "group == 'control'"
+    settings = Settings(tmp_path, tmp_path, "participant", target_site="COI", profile_filter=query)
+    (told,) = [text for text in methods_text(planned(settings)).plain() if query in text]
+    assert told.startswith("How sites look was learnt from people with group == 'control'")
+    assert "learnt from people" not in methods_text(Done(("ihf",))).markdown()

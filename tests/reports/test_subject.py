@@ -216,3 +216,9 @@ def test_settings_software_and_methods(out):
     assert "0.457" in words(tree.get_element_by_id("diffusion"))
     assert "Diffusion series" in methods and "10.1016/j.neuroimage.2016.04.041" in methods
     assert "own foreground" not in methods
+
+
+def test_who_shows_the_sites_is_told(out):
+    add_scan(out, "T1w", ProfileFilter=f"group == 'control' {HOSTILE}")
+    text = words(page(out))
+    assert f"Who shows the sites people with group == 'control' {HOSTILE}" in text

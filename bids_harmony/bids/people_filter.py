@@ -1,0 +1,153 @@
+"""Which people a query on the dataset's tables takes: ``group == 'control'``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bids_harmony.bids.covariates import MISSING, Unit, column_numbers, session_rows
+from bids_harmony.bids.table import keyed_rows, label_of
+from bids_harmony.exceptions import UsageError
+from bids_harmony.io.pointers import is_named
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["check_people_filter", "columns_told", "who_fits"]
+
+OPTION = "--profile-filter"
+#: A settings file may come from elsewhere: a query asks, and does nothing.
+_MAY_CALL = {
+    "abs", "between", "contains", "endswith", "eq", "fullmatch", "ge", "gt", "isin", "isna",
+    "isnull", "le", "len", "lower", "lt", "match", "ne", "notna", "notnull", "round",
+    "startswith", "str", "strip", "upper",
+}  # fmt: skip
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`")
+_CALL = re.compile(r"(?<![\d.])\.\s*([^\W\d]\w*)")
+# What pandas raises for a query that is none, or that asks for what a column is not.
+_WRONG = (
+    SyntaxError, NameError, TypeError, ValueError, AttributeError, LookupError,
+    NotImplementedError, RecursionError,
+)  # fmt: skip
+_SHOWN = 6
+
+
+def who_fits(bids_dir: Path, query: str, units: Sequence[Unit]) -> list[bool]:
+    """Tell of each session whether its person is one of those that a query takes.
+
+    Parameters
+    ----------
+    bids_dir : Path
+    query : str
+        As `pandas.DataFrame.query` takes it, on the columns of ``participants.tsv`` and, where
+        there are sessions, of ``sessions.tsv``, whose word counts more. A column is one of numbers
+        or of text for all people of the dataset alike.
+    units : sequence of (subject, session or None)
+
+    Returns
+    -------
+    list of bool
+        In the order of the units. A missing value is equal to nothing.
+
+    Raises
+    ------
+    UsageError
+        The query cannot be understood, or is no question; the message has the columns.
+    MissingInput, DataError
+        As `covariates.session_rows`.
+    """
+    everyone = _everyone(bids_dir)
+    rows = [
+        {"participant_id": f"sub-{subject}"} | row
+        for (subject, _), row in zip(units, session_rows(bids_dir, units), strict=True)
+    ]
+    frame = _frame([*everyone, *rows])
+    calls = set(_CALL.findall(_QUOTED.sub("", query)))
+    if "@" in _QUOTED.sub("", query) or (calls := calls - _MAY_CALL):
+        raise _misunderstood(query, frame, f"it asks for {', '.join(sorted(calls)) or '@'}")
+    try:
+        answer = frame.eval(query, engine="python", local_dict={}, global_dict={})
+    except _WRONG as error:
+        raise _misunderstood(query, frame, str(error)) from error
+    kinds = {type(value).__name__ for value in getattr(answer, "tolist", lambda: [answer])()}
+    if getattr(answer, "shape", ()) != (len(frame),) or kinds - {"bool"}:
+        raise _misunderstood(query, frame, "it does not answer yes or no for each person")
+    return [bool(fits) for fits in answer.tolist()[len(everyone) :]]
+
+
+def check_people_filter(bids_dir: Path, query: str) -> None:
+    """Refuse a query that `who_fits` cannot ask.
+
+    Raises
+    ------
+    UsageError, MissingInput, DataError
+    """
+    people = [label_of(row["participant_id"], "sub") for row in _everyone(bids_dir)]
+    if not people:
+        raise UsageError(
+            "There is no table that says anything of people",
+            where=OPTION,
+            expected="rows in participants.tsv",
+            got=query,
+        )
+    who_fits(bids_dir, query, [(label, None) for label in people])
+
+
+def columns_told(bids_dir: Path, units: Sequence[Unit] = ()) -> str:
+    """The columns that a query may name, with a few of their values."""
+    return _told(_frame([*_everyone(bids_dir), *session_rows(bids_dir, units)]))
+
+
+def _everyone(bids_dir: Path) -> list[dict[str, str]]:
+    path = bids_dir / "participants.tsv"
+    return keyed_rows(path, "participant_id") if is_named(path) else []
+
+
+def _frame(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
+    """Columns of numbers and of text, as covariates are read; None where nothing is said."""
+    import pandas as pd
+
+    people = [row.get("participant_id", "") for row in rows]
+    columns: dict[str, Sequence[float] | Sequence[str | None]] = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        cells = ["" if (v := row.get(name, "")).lower() in MISSING else v for row in rows]
+        numbers = column_numbers(name, cells, people) if any(cells) else None
+        columns[name] = [cell or None for cell in cells] if numbers is None else numbers
+    return pd.DataFrame(
+        {
+            name: pd.Series(values, dtype=float if _are_numbers(values) else object)
+            for name, values in columns.items()
+        }
+    )
+
+
+def _are_numbers(values: Iterable[object]) -> bool:
+    return all(isinstance(value, float) for value in values)
+
+
+def _misunderstood(query: str, frame: pd.DataFrame, why: str) -> UsageError:
+    return UsageError(
+        "The query on people cannot be answered",
+        where=OPTION,
+        expected=f"a question on the columns {_told(frame) or '(there are none)'}",
+        got=f"{query}: {why}",
+        hint="Write it as pandas does: \"group == 'control' and age < 60\"; a name with blanks "
+        "stands in `backticks`.",
+    )
+
+
+def _told(frame: pd.DataFrame) -> str:
+    parts = []
+    for name in frame:
+        values = list(dict.fromkeys(v for v in frame[name] if v is not None and v == v))
+        if name == "participant_id" or not values:
+            parts.append(str(name))
+        elif isinstance(values[0], float):
+            parts.append(f"{name} ({min(values):g} to {max(values):g})")
+        else:
+            more = ", ..." if len(values) > _SHOWN else ""
+            shown = ", ".join(repr(value) for value in sorted(values)[:_SHOWN])
+            parts.append(f"{name} ({shown}{more})")
+    return ", ".join(parts)
