@@ -26,7 +26,10 @@ from bids_harmony.interfaces.anatomy import (
 from bids_harmony.interfaces.derivatives import WriteHarmonized
 from bids_harmony.interfaces.figures import DrawChange
 from bids_harmony.interfaces.harmonization import Harmonize, PrepareForTraining
+from bids_harmony.interfaces.spaces import PlaceInSpaces
 from bids_harmony.interfaces.summaries import SummarizeScan
+from bids_harmony.settings.spaces import ANATOMY
+from bids_harmony.workflows.spaces import on_reference, spaces_of
 
 if TYPE_CHECKING:
     from bids_harmony.bids.scan import Scan
@@ -37,6 +40,7 @@ __all__ = [
     "FIT_OUTPUTS",
     "HEAD_GIB",
     "HEAD_VOXELS",
+    "T1W_XFM",
     "Precomputed",
     "init_anat_fit_wf",
     "init_anat_harmonize_wf",
@@ -51,6 +55,8 @@ HEAD_VOXELS = 256 * 256 * 192
 _MEM_MASK, _MEM_REGISTER, _MEM_HARMONIZE, _MEM_SUMMARIZE, _MEM_WRITE = 2.0, 1.5, 2.0, 1.2, 0.7
 #: What a fit gives.
 FIT_OUTPUTS = ("mask_file", "mask_kind", "xfm_file")
+#: What the space of the T1w needs as well.
+T1W_XFM = "t1w_xfm"
 #: Of the largest node.
 HEAD_GIB = max(_MEM_MASK, _MEM_REGISTER, _MEM_HARMONIZE, _MEM_SUMMARIZE, _MEM_WRITE)
 
@@ -196,6 +202,7 @@ def init_anat_harmonize_wf(
     model: Model,
     target_site: str,
     input_hash: str,
+    t1w: Scan | None = None,
     name: str = "anat_harmonize_wf",
 ) -> Workflow:
     """Harmonize one scan, draw and measure what changed, and write the derivative.
@@ -208,15 +215,20 @@ def init_anat_harmonize_wf(
     target_site : str
     input_hash : str
         Goes into the sidecar; a later run with the same hash skips the scan.
+    t1w : Scan, optional
+        T1w of the same person through which the scan goes to the reference.
     name : str
 
     Returns
     -------
     Workflow
-        Inputs ``inputnode``: ``mask_file``, ``mask_kind``, ``xfm_file``.
+        Inputs ``inputnode``: ``mask_file``, ``mask_kind``, ``xfm_file``, and ``t1w_xfm`` where the
+        scan is also written in the space of the T1w.
     """
     workflow = Workflow(name)
-    inputnode = Node(IdentityInterface(list(FIT_OUTPUTS)), name="inputnode")
+    spaces = spaces_of(scan, t1w, settings)
+    with_t1w = [T1W_XFM] if any(space["label"] == ANATOMY for space in spaces) else []
+    inputnode = Node(IdentityInterface([*FIT_OUTPUTS, *with_t1w]), name="inputnode")
     harmonize = Node(
         Harmonize(
             in_file=str(scan.path),
@@ -226,7 +238,7 @@ def init_anat_harmonize_wf(
             source_site=model.source_site or scan.site.site,
             target_site=target_site,
             n4=settings.n4,
-            on_reference=any(space != "native" for space in settings.output_spaces),
+            on_reference=on_reference(settings),
             on_ood=settings.on_ood,
             keep_header=settings.keep_header_extensions,
         ),
@@ -256,6 +268,20 @@ def init_anat_harmonize_wf(
         name="write_harmonized",
         mem_gb=_MEM_WRITE,
     )
+    if spaces:
+        place = Node(
+            PlaceInSpaces(spaces=[_without(space, "told") for space in spaces]),
+            name="place",
+            mem_gb=_MEM_HARMONIZE,
+        )
+        write_harmonized.inputs.spaces_told = {s["label"]: s["told"] for s in spaces}
+        workflow.connect(
+            [
+                (inputnode, place, [(f, f) for f in ("xfm_file", *with_t1w)]),
+                (harmonize, place, [("out_file", "in_file")]),
+                (place, write_harmonized, [("space_files", "space_files")]),
+            ]
+        )
     outputs = [("comparison_file", "comparison_file"), ("quality_file", "quality_file")]
     written = [
         ("out_file", "in_file"),
@@ -283,6 +309,10 @@ def init_anat_harmonize_wf(
         ]
     )
     return workflow
+
+
+def _without(record: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key != name}
 
 
 def init_anat_train_wf(*, scan: Scan, settings: Settings, name: str = "anat_train_wf") -> Workflow:

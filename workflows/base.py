@@ -96,14 +96,16 @@ def run_participant(settings: Settings, scans: Sequence[Scan], *, log_dir: Path)
             statuses[scan.label] = failed_status(scan, error)
 
     def init_scan_wf(scan: Scan, t1w: Scan | None) -> Workflow:
-        init_wf = init_dwi_harmonize_wf if scan.gradients else init_anat_harmonize_wf
-        return init_wf(
-            scan=scan,
-            settings=settings,
-            model=pending[scan.label],
-            target_site=target,
-            input_hash=hash_of(scan, t1w),
-        )
+        common: dict[str, Any] = {
+            "scan": scan,
+            "settings": settings,
+            "model": pending[scan.label],
+            "target_site": target,
+            "input_hash": hash_of(scan, t1w),
+        }
+        if scan.gradients:
+            return init_dwi_harmonize_wf(**common)
+        return init_anat_harmonize_wf(**common, t1w=t1w)
 
     work = [scan for scan in scans if scan.label in pending]
     done, _ = run_scans(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_harmony.interfaces.derivatives import WriteAnatomy
-from bids_harmony.workflows.anat import FIT_OUTPUTS, init_anat_fit_wf, scan_wf_name
+from bids_harmony.workflows.anat import FIT_OUTPUTS, T1W_XFM, init_anat_fit_wf, scan_wf_name
 from bids_harmony.workflows.dwi import init_dwi_fit_wf
 from bids_harmony.workflows.precomputed import anatomy_hash, find_precomputed
 
@@ -116,9 +116,13 @@ def init_cohort_wf(
 
     for scan in work:
         graph = fit(scan)
-        apply_wf = init_scan_wf(scan, companion_of(scan, scans))
+        t1w = companion_of(scan, scans)
+        apply_wf = init_scan_wf(scan, t1w)
         links = [(f"outputnode.{field}", f"inputnode.{field}") for field in FIT_OUTPUTS]
         graph.connect([(graph.get_node(_FIT), apply_wf, links)])
+        if t1w is not None and hasattr(apply_wf.inputs.inputnode, T1W_XFM):
+            link = (f"{_FIT}.outputnode.xfm_file", f"{apply_wf.name}.inputnode.{T1W_XFM}")
+            cohort.connect([(fit(t1w), graph, [link])])
         if write_anatomy := graph.get_node(_WRITE):
             last = next(node for node in _LAST if apply_wf.get_node(node))
             graph.connect(apply_wf, f"{last}.{_LAST[last]}", write_anatomy, "after")

@@ -21,6 +21,7 @@ from bids_harmony.io.pointers import check_content, is_named, missing_content
 from bids_harmony.io.reading import object_or_empty
 from bids_harmony.revisions import revisions_of
 from bids_harmony.workflows.anat import Precomputed
+from bids_harmony.workflows.spaces import files_of
 
 if TYPE_CHECKING:
     from bids_harmony.settings import Settings
@@ -80,6 +81,7 @@ def harmonization_hash(
 
     Processors, threads, batch size and device are left out: they must not change the result.
     """
+    files = () if scan.gradients else files_of(settings)
     return resume_hash(
         {
             "anatomy": _anatomy_parts(scan, settings, t1w),
@@ -93,6 +95,7 @@ def harmonization_hash(
             "skull_strip": settings.skull_strip,
             "output_spaces": sorted(settings.output_spaces),
             "precision": settings.precision,
+            **({"templates": [file_sha256(path) for path in files]} if files else {}),
             **({"keep_header": True} if settings.keep_header_extensions else {}),
             **({"profile_filter": settings.profile_filter} if settings.profile_filter else {}),
             **(_series_parts(settings) if scan.gradients else {}),

@@ -93,7 +93,11 @@ def look_ahead(settings: Settings) -> tuple[Settings, ScanSelection, ScanSelecti
     from bids_harmony.workflows.forecast import foresee
     from bids_harmony.workflows.plugin_file import read_plugin_file
     from bids_harmony.workflows.precomputed import leave_out_without_masks
+    from bids_harmony.workflows.spaces import templates_of
 
+    if not settings.write_slurm:
+        # Scripts for a cluster may need what this machine does not have.
+        templates_of(settings)
     check_raw_layout(settings)
     trained = model_sites(settings)
     selection = find_scans(settings, known_sites=trained)

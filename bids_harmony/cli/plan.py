@@ -13,7 +13,6 @@ from bids_harmony.bids.derivative import write_json
 from bids_harmony.bids.inventory import read_json_object
 from bids_harmony.bids.naming import harmonized_path, raw_layout_root
 from bids_harmony.exceptions import ExitCode, NotFetched
-from bids_harmony.imaging.reference import REFERENCE
 from bids_harmony.settings import Settings
 from bids_harmony.sites.names import same_site
 
@@ -44,6 +43,8 @@ def format_plan(
     -------
     str
     """
+    from bids_harmony.workflows.spaces import written_spaces
+
     target = settings.target_site if settings.analysis_level == "participant" else None
     header = ["scan", "site", "evidence", "scanner"] + (["target", "output"] if target else [])
     used = {scan.path for scan in selection.scans}
@@ -67,13 +68,8 @@ def format_plan(
         elif target:
             own = " (its own site)" if same_site(site.site, target) else ""
             outputs = [
-                harmonized_path(
-                    settings.output_dir,
-                    scan,
-                    target,
-                    space=None if space == "native" else REFERENCE,
-                )
-                for space in settings.output_spaces
+                harmonized_path(settings.output_dir, scan, target, space=space)
+                for space in written_spaces(scan, settings)
             ]
             row += [
                 target + own,

@@ -96,6 +96,8 @@ class WriteHarmonized(Adapter):
         target_site = traits.Str(mandatory=True)
         model = traits.Dict(mandatory=True, desc="as for bids.sidecar.harmonized_sidecar")
         device = traits.Str(mandatory=True, nohash=True)
+        space_files = traits.Dict(desc="of other spaces, by their labels")
+        spaces_told = traits.Dict(desc="fields of their sidecars, by the same")
 
     class output_spec(TraitedSpec):
         out_file = File(exists=True)
@@ -111,6 +113,13 @@ class WriteHarmonized(Adapter):
             on_grid = harmonized_path(settings.output_dir, scan, target, space=REFERENCE)
             copy_output(self.inputs.reference_file, on_grid)
             self._describe(on_grid, record, stripped=True)
+        for label, file in (
+            self.inputs.space_files.items() if isdefined(self.inputs.space_files) else ()
+        ):
+            elsewhere = harmonized_path(settings.output_dir, scan, target, space=label)
+            copy_output(file, elsewhere)
+            told = self.inputs.spaces_told[label]
+            self._describe(elsewhere, record, stripped=stripped, extra=told)
         figure = figure_path(settings.output_dir, scan, target)
         copy_output(self.inputs.figure_file, figure)
         for picture in self.inputs.picture_files if isdefined(self.inputs.picture_files) else ():

@@ -18,6 +18,14 @@ from bids_harmony.exceptions import UsageError
 from bids_harmony.io.names import MODALITIES
 from bids_harmony.methods.registry import REGISTRY, check_training_target
 from bids_harmony.settings.metadata import Group, Option, check_values, setting, settings_of
+from bids_harmony.settings.spaces import (
+    NATIVE,
+    SPACES,
+    SPELLINGS,
+    TEMPLATES,
+    check_spaces,
+    read_space,
+)
 from bids_harmony.settings.toml import plain_dict, toml_table, typed_fields
 from bids_harmony.settings.training import TrainingSettings
 from bids_harmony.settings.values import (
@@ -154,11 +162,16 @@ class Settings:
     # That of the template.
     voxel_mm: float = _output(1.0, "spacing of the reference grid, mm {default}", usage="MM",
         check=check_positive)
-    output_spaces: tuple[str, ...] = _output(("native",), "of {choices} {default}", usage="SPACE",
-        choices=("native", "MNI152NLin2009aSym"), after="method")
+    output_spaces: tuple[str, ...] = _output((NATIVE,), "structural scans are written as they "
+        f"lie and, as well, in the spaces that are named: of {', '.join(SPACES)}; "
+        f"{' and '.join(TEMPLATES)} also with :res-1 or :res-2 {{default}}",
+        usage="SPACE", choices=SPELLINGS, read=read_space, check=check_spaces, after="method")
+    template_dir: Path | None = _output(None, "folder of templates, as TemplateFlow lays them out "
+        "(default: TEMPLATEFLOW_HOME, else ~/.cache/templateflow); nothing is fetched",
+        after="output_spaces")
     output_layout: str = _output("derivative", "raw: write as well a dataset with the names of "
         "the sources, which fMRIPrep, QSIPrep and FreeSurfer read as raw data; bids is another "
-        "word for derivative {default}", choices=("derivative", "raw"), after="output_spaces",
+        "word for derivative {default}", choices=("derivative", "raw"), after="template_dir",
         read=lambda text: "derivative" if text == "bids" else text)
 
     # --- running

@@ -90,6 +90,14 @@ def test_flags_of_other_apps_are_told_of(call, workflow):
     assert code == 64 and "-d fmriprep=PATH" in told
 
 
+def test_templates_that_are_not_there_stop_before_anything_is_written(call, workflow, tmp_path):
+    words = ("--output-spaces", "MNI152NLin2009cAsym", "--template-dir", str(tmp_path))
+    for more in ((), ("--dry-run",)):
+        code, _, told = call(*words, *more)
+        assert code == 66 and "TEMPLATEFLOW_HOME" in told and not workflow.calls
+    assert not list((tmp_path / "out").glob("sub-*"))
+
+
 def test_train_for_one_target_site_uses_the_spelling_of_the_dataset(call, workflow):
     assert call("--method", "cgan", "--target-site", "coi", level="train")[0] == 0
     assert workflow.calls[0][0].target_site == "COI"
