@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ def run_group(settings: Settings) -> Path:
         When the output folder holds nothing of them.
     """
     from bids_harmony.bids.covariates import check_covariates
+    from bids_harmony.bids.decisions import EXCLUDE, KEEP, read_decisions
     from bids_harmony.bids.derivative import write_json
     from bids_harmony.group.chapter import make_chapter
     from bids_harmony.group.covariates import read_covariates
@@ -52,6 +54,7 @@ def run_group(settings: Settings) -> Path:
     outputs, missing = find_outputs(
         settings.output_dir, settings.bids_dir, settings.participant_labels
     )
+    decisions = read_decisions(settings.output_dir)
     asked = settings.target_site
     outputs = [
         o
@@ -59,13 +62,23 @@ def run_group(settings: Settings) -> Path:
         if (not settings.modalities or o.scan.modality in settings.modalities)
         and (not asked or same_site(o.target, asked))
     ]
+    decided = [
+        one
+        for label in dict.fromkeys(o.label for o in outputs)
+        if (one := decisions.get(label)) and one.decision != KEEP
+    ]
+    excluded = {one.scan for one in decided if one.decision == EXCLUDE}
+    outputs = [output for output in outputs if output.label not in excluded]
+    for one in decided:
+        logger.info("%s, as was decided: %s", one.scan, one.words)
     if not outputs:
         raise NothingSelected(
             "There is no harmonized image to make a group page of",
             where=str(settings.output_dir),
             expected="outputs of the participant level",
             hint="Run the participant level first, or select other participants, modalities or "
-            "another target site.",
+            "another target site."
+            + (f" {len(excluded)} were excluded by decision." if excluded else ""),
         )
     for row in missing:
         logger.warning("%s is not in the group page: %s", row.label, row.reason)
@@ -82,9 +95,10 @@ def run_group(settings: Settings) -> Path:
         {
             "chapters": [chapter.record() for chapter in chapters],
             "missing": [{"label": row.label, "reason": row.reason} for row in missing],
+            "decisions": [asdict(one) for one in decided],
         },
     )
-    page = write_group_page(settings.output_dir, chapters, missing)
+    page = write_group_page(settings.output_dir, chapters, missing, decided)
     for chapter in chapters:
         logger.info("%s to %s: %s", chapter.suffix, chapter.target, chapter.verdict)
     logger.info("Group page: %s", page)

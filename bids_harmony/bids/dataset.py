@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_harmony.bids.census import take_census
+from bids_harmony.bids.decisions import EXCLUDE, read_decisions
 from bids_harmony.bids.gradient_tables import gradient_tables, is_b0_alone
 from bids_harmony.bids.inventory import (
     Inventory,
@@ -107,7 +108,8 @@ def find_scans(
     Returns
     -------
     ScanSelection
-        Problems of single scans are listed, never raised.
+        Problems of single scans are listed, never raised; scans that somebody decided to exclude
+        (`decisions`) are among the notes.
 
     Raises
     ------
@@ -163,7 +165,12 @@ def find_scans(
     if sites is None:
         sites = _dataset_sites(settings, present, inventory, known_sites)
     scans, notes = [], []
+    decisions = read_decisions(settings.output_dir)
     for path, entities, metadata in sorted(found, key=lambda item: item[0]):
+        decided = decisions.get(file_stem(path))
+        if decided and decided.decision == EXCLUDE:
+            notes.append(f"{path.name} is passed over, as was decided: {decided.words}")
+            continue
         try:
             check_content(path)
             if error := sites.errors.get(entities["subject"]) or _sidecar_error(path, inventory):

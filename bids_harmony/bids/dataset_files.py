@@ -29,7 +29,7 @@ BIDS_VERSION = "1.11.0"
 # complains.
 _BIDSIGNORE = (
     "*_xfm.*", "*_dwi.bval", "*_dwi.bvec", "*_dwimap.*", "figures", "summaries", "*.html",
-    "models", "logs", "group_*", "group.*",
+    "models", "logs", "group_*", "group.*", "*_decisions.tsv",
 )  # fmt: skip
 
 _README = """\

@@ -30,6 +30,8 @@ __all__ = [
 
 # The source may have had a description of its own, which stands before ours.
 _OUR_NAME = re.compile(r"_desc-[0-9a-zA-Z]*harmonized[0-9a-zA-Z]*_(?!dwimap)", re.IGNORECASE)
+# With the resolution of a template.
+_SPACE = re.compile(r"_space-([0-9a-zA-Z+]+(?:_res-[0-9]+)?)")
 #: Fields that every harmonized image has in its sidecar, and nothing else.
 _OURS = {"HarmonizationMethod", "HarmonizationTarget"}
 
@@ -125,14 +127,15 @@ def read_scans(output_dir: Path, unit: Unit, runs: Iterable[RunRecord]) -> list[
         record = object_or_empty(path)
         if _OURS <= set(record) and _OUR_NAME.search(path.name):
             images[path] = record
-    # The copy on another grid has the same name with a "space" more.
-    on_grid = {path: _without_space(path) for path in images}
+    # A copy on another grid has another "space" than its source, which may have one, too.
+    plain = {path: _without_space(path) for path in images}
+    own = {plain[path]: path for path, record in images.items() if _in_own_space(path, record)}
     scans = []
     for path, record in images.items():
-        if on_grid[path] in images and on_grid[path] != path:
+        if own.get(plain[path], path) != path:
             continue
         sources = sources_of(record)
-        label = file_stem(sources[0].rpartition("/")[2]) if sources else file_stem(path)
+        label = _label_of_source(path, record)
         mask = next((uri for uri in sources[1:] if "_mask." in uri), None)
         xfm = next((uri for uri in sources[1:] if "_xfm." in uri), None)
         scans.append(
@@ -145,8 +148,8 @@ def read_scans(output_dir: Path, unit: Unit, runs: Iterable[RunRecord]) -> list[
                 _pictures(figures, file_stem(path)),
                 tuple(
                     other.with_name(f"{file_stem(other)}.nii.gz")
-                    for other, plain in on_grid.items()
-                    if plain == path and other != path
+                    for other in images
+                    if own.get(plain[other]) == path != other
                 ),
                 _made_by(label, str(record["HarmonizationTarget"]), runs),
             )
@@ -205,5 +208,16 @@ def _beside(output_dir: Path, uri: str | None) -> dict[str, Any]:
     return object_or_empty(sidecar_path(file)) if file else {}
 
 
+def _label_of_source(path: Path, record: Mapping[str, Any]) -> str:
+    sources = sources_of(record)
+    return file_stem(sources[0].rpartition("/")[2]) if sources else file_stem(path)
+
+
+def _in_own_space(path: Path, record: Mapping[str, Any]) -> bool:
+    of_source = _SPACE.search(_label_of_source(path, record))
+    here = _SPACE.search(path.name)
+    return (here and here[1]) == (of_source and of_source[1])
+
+
 def _without_space(path: Path) -> Path:
-    return path.with_name(re.sub(r"_space-[0-9a-zA-Z+]+", "", path.name))
+    return path.with_name(_SPACE.sub("", path.name))

@@ -6,18 +6,21 @@ Everything that comes from a dataset is escaped: a site may be called anything.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bids_harmony import __version__
+from bids_harmony.bids.decisions import Decision
 from bids_harmony.bids.derivative import write_text
 from bids_harmony.group.chapter import Chapter
 from bids_harmony.group.outputs import Missing
+from bids_harmony.io.names import file_stem
 from bids_harmony.quality.summary import STAGES, ScanSummary
 from bids_harmony.reports.album import Embedded, embedded, inline_pictures
+from bids_harmony.reports.dots import Dots, dots_of, page_links
 from bids_harmony.reports.group_figures import (
     STATE_STYLES,
     Estimate,
@@ -43,10 +46,15 @@ class _Shown:
     anchor: str
     pictures: Mapping[str, Embedded]
     counts: Mapping[str, int]
+    dots: Sequence[Dots] = ()
+    pages: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_group_page(
-    output_dir: Path, chapters: Sequence[Chapter], missing: Sequence[Missing]
+    output_dir: Path,
+    chapters: Sequence[Chapter],
+    missing: Sequence[Missing],
+    decisions: Sequence[Decision] = (),
 ) -> Path:
     """Write ``group.html`` and its figures.
 
@@ -56,6 +64,8 @@ def write_group_page(
     chapters : sequence of Chapter
     missing : sequence of Missing
         What could not be used, and why.
+    decisions : sequence of Decision
+        About scans of the page, other than to keep them.
 
     Returns
     -------
@@ -64,12 +74,19 @@ def write_group_page(
     figures = {_anchor(c): draw_figures(c, output_dir / "figures") for c in chapters}
     paths = [path for own in figures.values() for path in own.values()]
     addresses = inline_pictures(paths, GROUP_PAGE_BYTES // 2)
+    links = page_links(output_dir, [o for chapter in chapters for o in chapter.outputs])
     shown = [
         _Shown(
             chapter,
             _anchor(chapter),
             embedded(figures[_anchor(chapter)], addresses, output_dir),
             chapter.table["site"].value_counts().to_dict(),
+            dots_of(chapter, links),
+            {
+                o.label: links[s]
+                for o in chapter.outputs
+                if (s := file_stem(o.scan.image)) in links
+            },
         )
         for chapter in chapters
     ]
@@ -77,7 +94,9 @@ def write_group_page(
         "group.html",
         shown=shown,
         missing=missing,
+        decisions=decisions,
         states={state: words for state, (words, *_) in STATE_STYLES.items()},
+        colours={state: colour for state, (_, colour, _) in STATE_STYLES.items()},
         version=__version__,
         methods=group_methods_text(),
     )

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from bids_harmony.bids.decisions import Decision, read_decisions
 from bids_harmony.bids.derivative import write_text
 from bids_harmony.bids.naming import report_path, sidecar_path
 from bids_harmony.bids.run_records import RunRecord, Unit, failed_scans
 from bids_harmony.bids.scan_records import ScanRecord, read_descriptions, read_scans
+from bids_harmony.io.names import file_stem
 from bids_harmony.reports.album import Embedded, embedded, inline_pictures, link_to
 from bids_harmony.reports.explanations import Finding, quality_findings, scan_warnings
 from bids_harmony.reports.methods_text import done_by_scans, methods_text
@@ -45,7 +47,13 @@ class _Shown:
     more: Sequence[Finding]
     warnings: Sequence[str]
     files: Sequence[str]
+    decision: Decision | None = None
     pictures: Mapping[str, Embedded] = field(default_factory=dict)
+
+    @property
+    def stem(self) -> str:
+        """Where links from the group page lead."""
+        return file_stem(self.scan.image)
 
     @property
     def title(self) -> str:
@@ -105,7 +113,11 @@ def subject_page(output_dir: Path, unit: Unit, runs: Sequence[RunRecord], folder
     """The page as text, at most `PAGE_BYTES` long; its links are relative to `folder`."""
     scans = read_scans(output_dir, unit, runs)
     described = read_descriptions(output_dir, unit)
-    shown = [_shown(n, scan, described, folder) for n, scan in enumerate(scans, start=1)]
+    decisions = read_decisions(output_dir)
+    shown = [
+        replace(_shown(n, scan, described, folder), decision=decisions.get(scan.label))
+        for n, scan in enumerate(scans, start=1)
+    ]
     paths = [path for scan in scans for path in scan.pictures.values()]
     context = _context(unit, scans, runs)
     bare = _render(context, shown, {}, folder)

@@ -62,6 +62,20 @@ def test_a_copy_on_another_grid_is_no_scan_of_its_own(out):
     assert len(read_scans(out, Unit("01", "A"), [])) == 3
 
 
+def test_copies_of_a_preprocessed_scan_and_those_with_a_resolution_are_no_scans(out):
+    own = out / "sub-01/ses-A/anat/sub-01_ses-A_desc-harmonizedCOI_T1w.json"
+    record = json.loads(own.read_text())
+    record["Sources"][0] = "bids:raw:sub-01/ses-A/anat/sub-01_ses-A_space-ACPC_T1w.nii.gz"
+    own.unlink()
+    for space in ("ACPC", "MNI152NLin6Asym_res-2", "MNI152NLin6Asym"):
+        name = f"sub-01_ses-A_space-{space}_desc-harmonizedCOI_T1w.json"
+        own.with_name(name).write_text(json.dumps(record))
+    scans = read_scans(out, Unit("01", "A"), [])
+    (one,) = [scan for scan in scans if scan.modality == "T1w"]
+    assert one.image.name == "sub-01_ses-A_space-ACPC_desc-harmonizedCOI_T1w.nii.gz"
+    assert len(one.others) == 2 and len(scans) == 3
+
+
 def test_maps_and_files_of_others_are_no_scans(out):
     own = out / "sub-01/ses-A/anat/sub-01_ses-A_desc-harmonizedCOI_T1w.json"
     for name in ("dwi/sub-01_ses-A_param-fa_desc-harmonizedCOI_dwimap", "anat/sub-01_ses-A_T1w"):

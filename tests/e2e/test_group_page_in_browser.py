@@ -31,6 +31,10 @@ def written(tmp_path_factory) -> Path:
     write_summaries(folders, Effects(age=-0.002), older_by=40, per_site=8)
     write_traveller(folders)
     add_output(folders, "old", "", "GE")
+    # What a dot opens.
+    for unit in ("sub-001", "sub-002"):
+        anchor = f'<h2 id="{unit}_desc-harmonizedCOI_T1w">here</h2>'
+        (folders.out / f"{unit}.html").write_text(f"<!DOCTYPE html><title>p</title>{anchor}")
     assert main([str(folders.bids), str(folders.out), "group", "-w", str(top / "work")]) == 0
     return folders.out / "group.html"
 
@@ -93,10 +97,29 @@ def test_on_a_telephone_each_number_says_what_it_is(page):
         assert tops == sorted(set(tops))
 
 
+def test_dots_open_the_pages_of_their_scans(page, written):
+    section = page.locator("section#T1w_COI")
+    dots = section.locator("svg").first.locator("a")
+    assert dots.count() == 4  # two scans with pages, before and after
+    box = dots.first.bounding_box()
+    assert box["width"] > 5 and box["height"] > 5
+    address = dots.first.get_attribute("href")
+    dots.first.focus()
+    # Opened where reader and test are alone: what the page loads beside is asserted to be nothing.
+    other = page.context.new_page()
+    other.goto(
+        written.parent.joinpath(address.partition("#")[0]).as_uri()
+        + "#"
+        + address.partition("#")[2]
+    )
+    assert other.locator("#" + address.partition("#")[2]).is_visible()
+    assert section.locator("svg").first.locator("circle").count() > 40
+
+
 def test_links_lead_to_sections_and_files(page, written):
     for link in page.locator("nav a").all():
         link.click()
         assert page.locator(link.get_attribute("href")).is_visible()
     files = page.locator("main a").evaluate_all("links => links.map(a => a.getAttribute('href'))")
     own = [name for name in files if not name.startswith("https://")]
-    assert own and all((written.parent / name).is_file() for name in own)
+    assert own and all((written.parent / name.partition("#")[0]).is_file() for name in own)

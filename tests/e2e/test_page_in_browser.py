@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bids_harmony.bids.decisions import read_decisions
 from bids_harmony.bids.run_records import Unit, read_runs
 from bids_harmony.reports.subject import write_subject_page
 from tests.e2e.browser import NARROW, assert_nothing_beyond, open_alone, sync_api
@@ -103,6 +104,29 @@ def test_before_after_and_target_are_shown_in_one_size(page, width):
     sizes = {(round(box["width"]), round(box["height"])) for box in boxes}
     assert len(sizes) == 1
     assert boxes[0]["x"] == boxes[1]["x"] and boxes[0]["y"] == boxes[1]["y"]
+
+
+@pytest.mark.parametrize("width", [NARROW, 1280])
+def test_a_decision_is_saved_as_a_table_that_is_read_back(page, written, tmp_path, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    save = page.get_by_role("button", name="Save decisions")
+    assert save.is_visible() and save.is_disabled()
+    form = page.locator("fieldset.decision").nth(1)
+    form.get_by_label("exclude").check()
+    form.get_by_label("Remark").fill("ghosts\t in the back")
+    page.locator("fieldset.decision").nth(0).get_by_label("look again").check()
+    assert "2 of 3 images decided" in page.locator("#decisions").inner_text()
+    assert form.bounding_box()["width"] <= width
+    with page.expect_download() as started:
+        save.click()
+    assert started.value.suggested_filename == "sub-01_ses-A_decisions.tsv"
+    started.value.save_as(tmp_path / started.value.suggested_filename)
+    found = read_decisions(tmp_path)
+    assert {name: one.words for name, one in found.items()} == {
+        "sub-01_ses-A_T1w": "look again",
+        "sub-01_ses-A_T2w": "exclude: ghosts in the back",
+    }
+    assert all(one.decided.startswith("20") for one in found.values())
 
 
 def test_on_a_telephone_each_number_says_what_is_expected(page):

@@ -262,3 +262,28 @@ def test_a_column_that_is_not_there_is_told(make_cohort, capsys, dry):
     assert run(folders, "--covariates", "iq", *dry) == 64
     assert "--covariates iq" in capsys.readouterr().err
     assert not (folders.out / "group.html").exists()
+
+
+def test_scans_that_were_excluded_are_in_no_number(make_cohort):
+    folders = make_cohort()
+    (folders.out / "sub-001_decisions.tsv").write_text(
+        "scan\tdecision\tremark\nsub-001_T1w\texclude\tghosts <i>\nsub-002_T1w\tlook again\t\n"
+        "sub-003_T1w\tkeep\t\n"
+    )
+    assert run(folders) == 0
+    table = pd.read_csv(folders.out / "group_T1w.tsv", sep="\t")
+    assert len(table) == 35 and "sub-001_T1w" not in set(table["scan"])
+    record = json.loads((folders.out / "group.json").read_text())
+    told = {row["scan"]: row["decision"] for row in record["decisions"]}
+    assert told == {"sub-001_T1w": "exclude", "sub-002_T1w": "look again"}
+    text = (folders.out / "group.html").read_text()
+    assert "ghosts &lt;i&gt;" in text and "What was decided" in text
+
+
+def test_dots_open_pages_that_are_there(make_cohort):
+    folders = make_cohort()
+    (folders.out / "sub-002.html").write_text("")
+    assert run(folders) == 0
+    addresses = _Page((folders.out / "group.html").read_text()).addresses
+    assert "sub-002.html#sub-002_desc-harmonizedCOI_T1w" in addresses
+    assert not [a for a in addresses if a.startswith("sub-003")]

@@ -28,13 +28,43 @@ def words(element: html.HtmlElement) -> str:
 def test_every_section_is_there_and_none_is_empty(out):
     tree = page(out)
     sections = {s.get("id"): s for s in tree.iter("section")}
-    assert list(sections) == ["failed", "scan-1", "scan-2", "diffusion", "methods", "run"]
+    assert list(sections) == [
+        "failed",
+        "scan-1",
+        "scan-2",
+        "diffusion",
+        "decisions",
+        "methods",
+        "run",
+    ]
     for name, section in sections.items():
         assert section.find("h2") is not None
         assert len(words(section)) > 80, name
     linked = {a.get("href")[1:] for a in tree.xpath("//nav//a")}
     assert linked == set(sections)
     assert all(words(h) for h in tree.xpath("//h1 | //h2 | //h3 | //h4"))
+
+
+def test_decisions_of_before_are_shown_and_stay_text(out):
+    row = f'sub-01_ses-A_T2w\tCOI\tlook again\t{HOSTILE}" autofocus\t2026-01-01T00:00:00Z'
+    (out / "x_decisions.tsv").write_text(f"scan\ttarget_site\tdecision\tremark\tdecided\n{row}\n")
+    tree = page(out)
+    forms = {form.get("data-scan"): form for form in tree.xpath("//fieldset[@class='decision']")}
+    assert list(forms) == [f"sub-01_ses-A_{kind}" for kind in ("T1w", "T2w", "dwi")]
+    form = forms["sub-01_ses-A_T2w"]
+    assert form.xpath(".//input[@checked]/@value") == ["look again"]
+    assert form.xpath(".//input[@type='text']/@value") == [f'{HOSTILE}" autofocus']
+    assert form.get("data-decided") == "2026-01-01T00:00:00Z" and form.get("data-target") == "COI"
+    assert not forms["sub-01_ses-A_T1w"].xpath(".//input[@checked]")
+
+
+def test_the_group_page_finds_each_image(out):
+    tree = page(out)
+    for kind in ("T1w", "T2w", "dwi"):
+        assert tree.get_element_by_id(f"sub-01_ses-A_desc-harmonizedCOI_{kind}").tag in (
+            "h2",
+            "h3",
+        )
 
 
 def test_all_tags_are_closed(out):
