@@ -22,13 +22,19 @@ from bids_harmony.methods.registry import find_method
 from bids_harmony.sites.names import same_site
 from bids_harmony.workflows.models import known_by_model, model_folder
 from bids_harmony.workflows.running import failed_status
-from bids_harmony.workflows.scan_models import check_shells, no_profile, no_series
+from bids_harmony.workflows.scan_models import (
+    check_shells,
+    no_mean_of_series,
+    no_profile,
+    no_series,
+)
 from bids_harmony.workflows.series_profiles import cached_shells
 from bids_harmony.workflows.site_scans import (
     ProfileKey,
     are_given,
     check_scan,
     choose_sound,
+    few_sites,
     left_by_filter,
 )
 from bids_harmony.workflows.status import why_unseen
@@ -196,6 +202,11 @@ class _Outlook:
         return self.keys[key]
 
     def _look(self, key: ProfileKey) -> _Shown:
+        if self.settings.to_mean and key.site == self.target:
+            sites = {*self.selection.sites.showing(key.modality), *self._sources(key.modality)}
+            if len(sites) < 2:
+                return _Shown(reason=few_sites(key.modality, sorted(sites)))
+            return _Shown(by_model=True)
         if key.modality != "dwi":
             if self._known(key):
                 return _Shown(by_model=True)
@@ -210,6 +221,10 @@ class _Outlook:
             reason = left_by_filter(key, self.settings, self.everyone)
             return _Shown(reason=reason, filtered=reason)
         return found
+
+    def _sources(self, modality: str) -> set[str]:
+        """Sites of the selected scans, also those that are only claimed."""
+        return {s.site.site for s in self.selection.scans if s.modality == modality}
 
     def _chosen(self, key: ProfileKey, among: Sequence[Scan]) -> _Shown:
         chosen = choose_sound(key, self.settings, among, check=self.read, quiet=True)
@@ -256,6 +271,8 @@ class _Outlook:
     def check_shells(self, scan: Scan, gradients: Gradients) -> None:
         """Raise what the run would raise for a series, or note its shells without an equal."""
         check_method_for_series(self.settings.method)
+        if self.settings.to_mean:
+            raise no_mean_of_series()
         source = self.target if same_site(scan.site.site, self.target) else scan.site.site
         known: list[Sequence[float]] = []
         for site, which in ((self.target, "target site's"), (source, "site's own")):

@@ -6,16 +6,19 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_harmony.revisions import revisions_of
 from bids_harmony.sites.names import same_site
 from bids_harmony.workflows.profiles import SiteProfiles, profile_cache
-from bids_harmony.workflows.site_scans import ProfileKey, are_given
+from bids_harmony.workflows.site_scans import ProfileKey, are_given, few_sites
 
 if TYPE_CHECKING:
     from bids_harmony.bids.scan import Scan
+    from bids_harmony.bids.site import DatasetSites
+    from bids_harmony.sites.image_profile import ImageProfile
     from bids_harmony.sites.prepared_scans import TrainingScan
     from bids_harmony.sites.profile_cache import ProfileCache
     from bids_harmony.workflows.status import ScanStatus
@@ -43,11 +46,18 @@ class ImageProfiles(SiteProfiles):
         return any(same_site(site, key.site) for site in known(key.modality))
 
     def missing(self, scans: Sequence[Scan]) -> list[ProfileKey]:
-        """Sites of the scans, and their target, that neither model nor cache knows."""
+        """Sites of the scans, and their target, that neither model nor cache knows.
+
+        The mean of all sites comes after these sites.
+        """
         target = str(self.settings.target_site)
         wanted: dict[ProfileKey, None] = {}
         for scan in scans:
-            for site in (target, scan.site.site):
+            sites: tuple[str, ...] = (target, scan.site.site)
+            if self.settings.to_mean:
+                self._claimed.setdefault(scan.modality, set()).add(scan.site.site)
+                sites = (scan.site.site, *self._sites_of(scan.modality), target)
+            for site in sites:
                 own = target if same_site(site, target) else site
                 wanted.setdefault(ProfileKey(own, scan.modality))
         if query := self.settings.profile_filter:
@@ -92,6 +102,9 @@ class ImageProfiles(SiteProfiles):
         If no new one can be made, a run must not take the profile that an earlier one was asked
         for. A site's own outdated profile stays until there is a new one.
         """
+        if self.is_mean(key):
+            self.cache.remove(key.site, key.modality)
+            return
         made_of = self.made_of(key) or {}
         asked = made_of.get("given") or made_of.get("filter") != self.settings.profile_filter
         if asked or are_given(key, self.settings):
@@ -145,6 +158,79 @@ class ImageProfiles(SiteProfiles):
             key.site, key.modality, len(usable), len(set(profile.scan_measures.people)),
             f" with {about['filter']}" if "filter" in about else "", ", ".join(profile.scans),
         )  # fmt: skip
+
+    @cached_property
+    def _claimed(self) -> dict[str, set[str]]:
+        """Of each modality the sites of the scans at hand: those of a claim are in no table."""
+        return {}
+
+    @cached_property
+    def _dataset_sites(self) -> DatasetSites:
+        from bids_harmony.bids.dataset import find_scans
+
+        return find_scans(self.settings).sites
+
+    def _sites_of(self, modality: str) -> list[str]:
+        """All sites with scans of a modality, whoever is selected."""
+        own = self._claimed.get(modality, set())
+        return sorted({*self._dataset_sites.showing(modality), *own})
+
+    def _members(self, modality: str) -> dict[str, str | None]:
+        """Of each site in the mean what its profile was made of; None where it has none."""
+        found: dict[str, str | None] = {}
+        for site in self._sites_of(modality):
+            key = ProfileKey(site, modality)
+            text = None
+            if self.by_model(key, at_all=False):
+                text = self.harmonizer.sha256
+            elif made_of := self.made_of(key):
+                text = json.dumps(made_of, sort_keys=True)
+            found[site] = text and hashlib.sha256(text.encode()).hexdigest()
+        return found
+
+    def is_known(self, key: ProfileKey) -> bool:
+        if not self.is_mean(key):
+            return super().is_known(key)
+        made_of = self.made_of(key) or {}
+        members = self._members(key.modality)
+        return made_of.get("mean_of") == members and all(
+            self.is_known(ProfileKey(site, key.modality))
+            for site, known in members.items()
+            if known
+        )
+
+    def write_mean(self, key: ProfileKey) -> None:
+        from bids_harmony.sites.mean_site import mean_profile
+
+        members = self._members(key.modality)
+        known = [site for site, made_of in members.items() if made_of]
+        if len(known) < 2:
+            raise few_sites(key.modality, known)
+        for site in members.keys() - set(known):
+            logger.warning("%s is not in the mean of all sites: nothing shows it", site)
+        profile = mean_profile([self._profile(ProfileKey(s, key.modality)) for s in known])
+        asked = self.settings.profile_filter
+        about = {
+            # Never that of a site's own profile, which is made of scans.
+            "recipe": "mean of sites",
+            "given": False,
+            "mean_of": members,
+            **({"filter": asked} if asked else {}),
+        }
+        self.cache.write(profile, about)
+        logger.info(
+            "Mean of all sites, %s: %s; each counts once",
+            key.modality,
+            ", ".join(
+                f"{s} ({n} people)" for s, n in profile.scan_measures.people_of_sites().items()
+            ),
+        )
+
+    def _profile(self, key: ProfileKey) -> ImageProfile:
+        found = None
+        if not self.by_model(key, at_all=False):
+            found = self.cache.read(key.site, key.modality)
+        return found[0] if found else self.harmonizer.profile(key.modality, key.site)
 
     def _covariates_of(self, units: Sequence[tuple[str, str | None]]) -> dict[str, Any]:
         """Covariates of some sessions for JSON, None where a value is missing."""

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from bids_harmony.exceptions import SiteError
+from bids_harmony.sites.names import MEAN_SITE
 from bids_harmony.workflows.site_scans import (
     ProfileKey,
     are_given,
@@ -97,6 +99,20 @@ class SiteProfiles(ABC):
     ) -> None:
         """Put the profile of usable scans into the cache; `about` says what it is made of."""
 
+    def is_mean(self, key: ProfileKey) -> bool:
+        """Whether the profile is that of the mean of all sites."""
+        return self.settings.to_mean and key.site == MEAN_SITE
+
+    def write_mean(self, key: ProfileKey) -> None:
+        """Put the mean of all sites' profiles into the cache.
+
+        Raises
+        ------
+        SiteError
+            Fewer than two sites have one.
+        """
+        raise NotImplementedError
+
     def by_model(self, key: ProfileKey, *, at_all: bool) -> bool:
         """Whether the model knows the site: by itself, or (`at_all`) also by the cache."""
         return False
@@ -167,7 +183,10 @@ class SiteProfiles(ABC):
             if not (keys := self._unknown(keys)):
                 return unseen
             everyone = find_everyone(self.settings)
-            chosen = {key: choose_sound(key, self.settings, everyone) for key in keys}
+            means = [key for key in keys if self.is_mean(key)]
+            chosen = {
+                key: choose_sound(key, self.settings, everyone) for key in keys if key not in means
+            }
             work = list({s.label: s for scans in chosen.values() for s in scans}.values())
             ready, statuses = self._prepared(work, everyone, log_dir)
             for key, scans in chosen.items():
@@ -181,6 +200,11 @@ class SiteProfiles(ABC):
                 )
                 if reason:
                     unseen[key] = reason
+            for key in means:
+                try:
+                    self.write_mean(key)
+                except SiteError as error:
+                    unseen[key] = error
             clear_work(self.settings, self.graph, work, statuses)
         return unseen
 

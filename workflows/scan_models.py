@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bids_harmony.exceptions import BidsHarmonyError, SiteError
-from bids_harmony.sites.names import same_site
+from bids_harmony.exceptions import BidsHarmonyError, SiteError, UsageError
+from bids_harmony.sites.names import MEAN_SITE, same_site
 from bids_harmony.workflows.image_profiles import ImageProfiles
 from bids_harmony.workflows.model_record import Model
 from bids_harmony.workflows.models import load_model
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bids_harmony.methods import Harmonizer
     from bids_harmony.settings import Settings
 
-__all__ = ["check_shells", "models_of", "no_profile", "no_series"]
+__all__ = ["check_shells", "models_of", "no_mean_of_series", "no_profile", "no_series"]
 
 logger = logging.getLogger(__name__)
 
@@ -121,6 +121,8 @@ def _model_of_image(
 def _of_series(
     settings: Settings, series: Sequence[Scan], log_dir: Path
 ) -> Callable[[Scan], Model]:
+    if settings.to_mean:
+        raise no_mean_of_series()
     model, harmonizer = load_model(settings, series=True)
     target = str(settings.target_site)
     unseen: dict[ProfileKey, BidsHarmonyError] = {}
@@ -210,6 +212,16 @@ def check_shells(gradients: Gradients, known: Sequence[float], settings: Setting
 
     if settings.strict_shells or settings.dwi_mode == "volume":
         match_shells([shell.b for shell in gradients.shells], known)
+
+
+def no_mean_of_series() -> UsageError:
+    """The error where diffusion series are to go to the mean of all sites."""
+    return UsageError(
+        "Diffusion series cannot be harmonized to the mean of all sites yet",
+        where=f"--target-site {MEAN_SITE}",
+        hint="Sites differ in their shells. Name a site for series, or leave them out with "
+        "--modalities T1w T2w FLAIR.",
+    )
 
 
 def no_profile(scan: Scan, sites: Sequence[str], target: str) -> SiteError:

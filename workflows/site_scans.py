@@ -16,7 +16,7 @@ from bids_harmony.diffusion.gradient_files import read_gradients
 from bids_harmony.exceptions import BidsHarmonyError, MissingInput, SiteError, UsageError
 from bids_harmony.io.header_check import check_header
 from bids_harmony.io.pointers import check_content, is_named
-from bids_harmony.sites.names import same_site
+from bids_harmony.sites.names import MEAN_SITE, same_site
 from bids_harmony.workflows.precomputed import file_sha256
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ __all__ = [
     "check_scan",
     "choose_scans",
     "choose_sound",
+    "few_sites",
     "gradients_of",
     "image_digests",
     "left_by_filter",
@@ -100,6 +101,17 @@ def left_by_filter(
         expected=f"somebody of {people} {'person' if people == 1 else 'people'} there to fit",
         got="nobody",
         hint=f"The columns are {columns}. Ask for more people, or leave this site's scans out.",
+    )
+
+
+def few_sites(modality: str, sites: Sequence[str]) -> SiteError:
+    """The error where there are too few sites to have a mean."""
+    return SiteError(
+        f"The mean of all sites needs {modality} scans of two sites",
+        where=f"--target-site {MEAN_SITE}",
+        expected="two sites or more with usable scans",
+        got=", ".join(sites) or "none",
+        hint="Look at the sites with --dry-run; --site-map says which scan is of which.",
     )
 
 

@@ -241,7 +241,8 @@ def _dataset_sites(
         census.images,
         read_tables(settings, census),
         site_means=settings.site_means,
-        target_site=settings.target_site,
+        # No session is called after a site that nobody was scanned at.
+        target_site=None if settings.to_mean else settings.target_site,
         known_sites=known,
     )
 

@@ -74,7 +74,8 @@ def write_dataset_files(settings: Settings, targets: Mapping[str, str] | None = 
     }
     if settings.target_site:
         label = harmonized_description(settings.target_site)
-        labels[label] = f"{target_description(settings.target_site)} (method {settings.method})"
+        words = target_description(settings.target_site, mean=settings.to_mean)
+        labels[label] = f"{words} (method {settings.method})"
     labels |= targets or {}
     rows = [{"desc_id": f"desc-{label}", "description": text} for label, text in labels.items()]
     merge_table(output / "descriptions.tsv", rows, key="desc_id")
@@ -87,8 +88,10 @@ def write_dataset_files(settings: Settings, targets: Mapping[str, str] | None = 
     )
 
 
-def target_description(target: str) -> str:
-    """What ``descriptions.tsv`` says first of images harmonized to a site."""
+def target_description(target: str, *, mean: bool = False) -> str:
+    """What ``descriptions.tsv`` says first of images harmonized to a site, or to a mean."""
+    if mean:
+        return "Harmonized to the mean of all sites"
     return f"Harmonized to site {target}"
 
 

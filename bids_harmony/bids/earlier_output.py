@@ -49,7 +49,8 @@ def check_dataset_files(settings: Settings, target: str) -> None:
     label = f"desc-{harmonized_description(target)}"
     told = read_table(path, "desc_id").get(label, {}).get("description", "")
     # The second one was written up to version 0.1.0.
-    own = (target_description(target), f"Harmonized to the look of site {target}")
+    words = target_description(target, mean=settings.to_mean)
+    own = (words, f"Harmonized to the look of site {target}")
     if told and not told.startswith(tuple(f"{words} (method " for words in own)):
         raise CannotCreateOutput(
             "Images harmonized to this site would have the names of another's",

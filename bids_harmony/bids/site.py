@@ -39,6 +39,7 @@ from bids_harmony.bids.site_statements import (
 )
 from bids_harmony.bids.site_tables import SITE_COLUMNS, SiteTables, Told
 from bids_harmony.exceptions import BidsHarmonyError, SiteError
+from bids_harmony.io.names import file_stem
 from bids_harmony.sites.names import (
     canonical_site,
     clean_name,
@@ -84,6 +85,13 @@ class DatasetSites:
     def counts(self) -> dict[str, int]:
         """Number of scans per site, by name."""
         return dict(sorted(Counter(e.site for e in self.scans.values()).items()))
+
+    def showing(self, modality: str) -> tuple[str, ...]:
+        """Sites with a scan of a modality, sorted."""
+        ending = f"_{modality}"
+        return tuple(
+            sorted({e.site for f, e in self.scans.items() if file_stem(f).endswith(ending)})
+        )
 
     def meant(self, asked: str, more: Iterable[str] = ()) -> list[str]:
         """Sites that somebody may mean: one, none, or several of which one has to be chosen.

@@ -16,9 +16,10 @@ from bids_harmony.bids.site_search import search_site
 from bids_harmony.cli.folders import check_output_links
 from bids_harmony.cli.known_sites import model_sites
 from bids_harmony.cli.plan import format_plan, record_problems, report_problems, worst_code
-from bids_harmony.exceptions import ExitCode, NotFetched, SiteError
-from bids_harmony.settings import Settings
-from bids_harmony.sites.names import clean_name
+from bids_harmony.exceptions import ExitCode, NotFetched, SiteError, UsageError
+from bids_harmony.methods import learns_sites
+from bids_harmony.settings import METHODS, Settings
+from bids_harmony.sites.names import MEAN_SITE, clean_name, find_name
 
 __all__ = ["find_target", "look_ahead", "run"]
 
@@ -124,6 +125,28 @@ def _write_texts(settings: Settings) -> ExitCode:
     return ExitCode.DONE
 
 
+def _check_mean(settings: Settings, selection: ScanSelection, trained: Sequence[str]) -> None:
+    """See that the mean of all sites can be meant, and made."""
+    sites = selection.sites
+    names = {*trained, *sites.counts, *sites.names, *sites_of(selection.scans)}
+    if called := find_name(MEAN_SITE, names):
+        other = [name for name in called if name != MEAN_SITE]
+        raise SiteError(
+            "It may be the mean of all sites, or the site of that name",
+            where="--target-site",
+            got=f"{MEAN_SITE}, and a site called {called[0]}",
+            hint=(f"For the site, write --target-site {other[0]}. " if other else "")
+            + "For the mean, give the site another name with --site-map.",
+        )
+    if not learns_sites(settings.method):
+        raise UsageError(
+            f"The method {settings.method} knows only the sites that it was trained for",
+            where=f"--target-site {MEAN_SITE}",
+            expected=", ".join(name for name in METHODS if learns_sites(name)),
+            got=settings.method,
+        )
+
+
 def find_target(settings: Settings, selection: ScanSelection, trained: Sequence[str] = ()) -> str:
     """The target site as it is spelt in the model or the dataset.
 
@@ -141,7 +164,10 @@ def find_target(settings: Settings, selection: ScanSelection, trained: Sequence[
     Raises
     ------
     SiteError
-        When there is no such site; the message lists those that there are.
+        When there is no such site; the message lists those that there are. When the mean of all
+        sites is asked for and a site is called so.
+    UsageError
+        When the method cannot go to the mean.
     NotFetched
         When it may be the site of scans whose content is not here.
     """
@@ -151,6 +177,9 @@ def find_target(settings: Settings, selection: ScanSelection, trained: Sequence[
 
         target_modalities(settings)
         return asked or GIVEN_SITE
+    if settings.to_mean:
+        _check_mean(settings, selection, trained)
+        return MEAN_SITE
     meant = selection.sites.meant(asked, trained)
     if len(meant) > 1:
         raise SiteError(

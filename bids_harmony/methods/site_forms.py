@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -22,12 +23,16 @@ Array = np.ndarray
 @lru_cache(maxsize=64)
 def site_evidence(source: ImageProfile, target: ImageProfile) -> SiteDifference:
     """The difference of two sites and how well it is known, `sites.difference.compare_sites`."""
-    return compare_sites(
+    seen = target.scan_measures
+    others, share = seen.seen_from(source.site)
+    found = compare_sites(
         source.scan_measures,
-        target.scan_measures,
+        others,
         target.modality,
         same_person=same_head(source, target),
+        share=share,
     )
+    return replace(found, mean_of=seen.people_of_sites()) if seen.groups else found
 
 
 def closed_form(

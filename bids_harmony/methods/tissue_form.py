@@ -154,7 +154,7 @@ def goal_means(
     there = site + difference.contrasts
     there[0] = _supported(site[0], there[0], difference.by_contrast[0].standard_error)
     gain = np.array([deviation_gain(modality, site[0], there[0]), 1.0])
-    white = float(target.means[:, 1].mean() / source.means[:, 1].mean())
+    white = float(target.average(target.means[:, 1]) / source.means[:, 1].mean())
     start = _from_contrasts(own[1], site + deviation)
     return start, _from_contrasts(own[1] * white, there + gain * deviation)
 

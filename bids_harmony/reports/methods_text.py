@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bids_harmony import __version__
 from bids_harmony.bids.derivative import write_text
+from bids_harmony.bids.scan_records import part
 from bids_harmony.imaging.reference import REFERENCE
 from bids_harmony.methods.registry import REGISTRY
 from bids_harmony.reports.bibliography import Reference, bibtex, references
@@ -64,6 +65,8 @@ class Done:
     n4, sloppy : bool
     profile_filters : tuple of str
         Queries that the people fit who show the sites.
+    means : tuple of str
+        Names of the sites whose mean is the target, one text for each such mean.
     """
 
     methods: tuple[str, ...]
@@ -75,6 +78,7 @@ class Done:
     n4: bool = False
     sloppy: bool = False
     profile_filters: tuple[str, ...] = ()
+    means: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,11 @@ def methods_text(done: Done) -> MethodsText:
             for method in done.methods
         ]
     paragraphs += [
+        f"The target is no site, but the mean of {sites}: each counts once, however many people "
+        "show it."
+        for sites in done.means
+    ]
+    paragraphs += [
         "How sites look was learnt from people with "
         f"{query} (columns of participants.tsv and sessions.tsv), and applied to all."
         for query in done.profile_filters
@@ -190,6 +199,7 @@ def planned(settings: Settings) -> Done:
         n4=settings.n4,
         sloppy=settings.sloppy,
         profile_filters=(settings.profile_filter,) if settings.profile_filter else (),
+        means=("all sites of the dataset",) if settings.to_mean else (),
     )
 
 
@@ -208,7 +218,13 @@ def done_by_scans(scans: Iterable[ScanRecord]) -> Done:
         n4=any(settings.get("n4") is True for settings in asked),
         sloppy=any(settings.get("sloppy") is True for settings in asked),
         profile_filters=_values(scan.sidecar.get("ProfileFilter") for scan in scans),
+        means=_values(_mean_sites(scan.sidecar) for scan in scans),
     )
+
+
+def _mean_sites(sidecar: Mapping[str, Any]) -> str:
+    sites = part(part(sidecar, "SiteEvidence"), "TargetIsMeanOf")
+    return f"the sites {', '.join(map(str, sites))}" if sites else ""
 
 
 def write_citation(output_dir: Path, done: Done) -> Path:

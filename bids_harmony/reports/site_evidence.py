@@ -35,8 +35,8 @@ def evidence_sentence(sidecar: Mapping[str, Any]) -> str:
     error = grey.get("StandardError")
     text = (
         f"The profile of its own site was made from scans of {_people(source)}, that of the "
-        f"target site from scans of {_people(target)}: their contrast of grey to white matter "
-        f"differs by {_percent(raw)}"
+        f"target site{_mean_of(evidence)} from scans of {_people(target)}: their contrast of grey "
+        f"to white matter differs by {_percent(raw)}"
     )
     text += f" (standard error {_percent(error, sign=False)})" if error is not None else ""
     text += f", of which {_percent(applied)} was applied. What this person differs in from others "
@@ -102,6 +102,15 @@ def evidence_drawing(sidecar: Mapping[str, Any]) -> Markup:
 def _contrast(evidence: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found = part(part(evidence, "Contrasts"), name)
     return {k: v for k, v in found.items() if isinstance(v, (int, float))}
+
+
+def _mean_of(evidence: Mapping[str, Any]) -> str:
+    """The sites whose mean the target is, with their people; empty where it is one site."""
+    sites = part(evidence, "TargetIsMeanOf")
+    if not sites:
+        return ""
+    told = ", ".join(f"{site} ({count})" for site, count in sites.items())
+    return f", which is the mean of {told}, each counting once,"
 
 
 def _people(count: Any) -> str:

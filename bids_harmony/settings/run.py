@@ -40,6 +40,7 @@ from bids_harmony.settings.values import (
     parse_label,
     parse_memory_mb,
 )
+from bids_harmony.sites.names import MEAN_SITE, clean_name
 
 __all__ = ["DWI_MODES", "LEVELS", "METHODS", "MODALITIES", "REPORT_LEVELS", "Settings"]
 
@@ -105,7 +106,8 @@ class Settings:
               Option(usage="--skip-bids-validator", switch="on")))
 
     # --- sites
-    target_site: str | None = _sites(None, "site to which the scans are harmonized", usage="SITE")
+    target_site: str | None = _sites(None, "site to which the scans are harmonized; mean: "
+        "the average of all sites of the dataset, each of which counts once", usage="SITE")
     target_images: tuple[Path, ...] = _sites((), "images that show the target site instead of its "
         "own scans; each named by its modality, as in my_T1w.nii.gz (then --target-site is "
         "only their name); a my_dwi.nii.gz has its .bval and .bvec beside it",
@@ -266,6 +268,11 @@ class Settings:
         object.__setattr__(self, "omp_nthreads", min(self.omp_nthreads, self.nprocs))
         object.__setattr__(self, "bids_filters", MappingProxyType(dict(self.bids_filters)))
         object.__setattr__(self, "derivatives", MappingProxyType(dict(self.derivatives)))
+
+    @property
+    def to_mean(self) -> bool:
+        """Whether the target is the mean of all sites, and no site or image."""
+        return clean_name(self.target_site) == MEAN_SITE and not self.target_images
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to worker processes although read-only mappings cannot be pickled."""

@@ -120,19 +120,21 @@ def curve_difference(
     """
     if source.curves is None or target.curves is None:
         return None
-    order = np.argsort(target.means.mean(axis=0), kind="stable")
+    usual_means = target.average(target.means)
+    order = np.argsort(usual_means, kind="stable")
     if not np.array_equal(order, np.argsort(source.means.mean(axis=0), kind="stable")):
         order = np.array([1])
-    anchors = target.means.mean(axis=0)[order] / target.means.mean(axis=0)[1]
+    anchors = usual_means[order] / usual_means[1]
 
-    def placed(site: ScanMeasures) -> Array:
+    def placed(site: ScanMeasures) -> tuple[Array, tuple[str, ...]]:
         assert site.curves is not None
         rows = [
             anchored(c, m[order], anchors) for c, m in zip(site.curves, site.means, strict=True)
         ]
-        return mean_per_person(np.stack(rows), site.people)[0]
+        return mean_per_person(np.stack(rows), site.people)[:2]
 
-    own, other = placed(source), placed(target)
+    (own, _), (other, people) = placed(source), placed(target)
+    groups = target.groups_of(people)
     prior = prior_of(modality, "curve")
 
     def differ(between_sites_sd: float) -> list[Difference]:
@@ -143,12 +145,13 @@ def curve_difference(
                 between_sites_sd=between_sites_sd,
                 residual_sd=prior.repeat_sd if same_person else prior.residual_sd,
                 prior_people=prior.people,
+                target_groups=groups,
             )
             for level in range(own.shape[1])
         ]
 
     usual = differ(prior.between_sites_sd)
-    wider = widening(usual, [prior.between_sites_sd] * len(usual))
+    wider = widening(usual, [prior.between_sites_sd] * len(usual), len(set(groups or ("",))))
     change = np.array([found.mean for found in differ(wider * prior.between_sites_sd)])
     places = own.mean(axis=0)
     return Bend(tuple(order.tolist()), anchors, places, _pinned(places, change, anchors))

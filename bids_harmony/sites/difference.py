@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -82,6 +84,9 @@ class SiteDifference:
         How intensities differ beyond the tissues' means; None where it is not known.
     same_person : bool
         One person stands for both sites: what the person differs in from others cancels.
+    mean_of : mapping of str to int
+        Where the target is the mean of several sites, these and the people of each. Then `people`
+        has as many for the target as would know one site as well.
     """
 
     probability: float
@@ -97,6 +102,7 @@ class SiteDifference:
     blur: Array = dataclasses.field(default_factory=lambda: np.zeros(3))
     bend: Bend | None = None
     same_person: bool = False
+    mean_of: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def support(self) -> float:
@@ -138,9 +144,11 @@ class SiteDifference:
                 names, self.by_contrast, self.contrasts, self.repeat_sd, strict=True
             )
         }
+        mean_of = {"TargetIsMeanOf": dict(self.mean_of)} if self.mean_of else {}
         return {
             "SourcePeople": self.people[0],
-            "TargetPeople": self.people[1],
+            "TargetPeople": sum(self.mean_of.values()) or self.people[1],
+            **mean_of,
             "ProbabilitySitesDiffer": round(self.probability, 6),
             "ProbabilityByPart": {
                 name: round(value, 6)
@@ -158,7 +166,12 @@ class SiteDifference:
 
 
 def compare_sites(
-    source: ScanMeasures, target: ScanMeasures, modality: str, *, same_person: bool = False
+    source: ScanMeasures,
+    target: ScanMeasures,
+    modality: str,
+    *,
+    same_person: bool = False,
+    share: float = 1.0,
 ) -> SiteDifference:
     """Estimate the difference of two sites from single scans of both.
 
@@ -168,6 +181,9 @@ def compare_sites(
     modality : str
     same_person : bool
         Both sites are known from scans of one and the same person.
+    share : float
+        How much of the difference is given: the source may be one of the sites whose mean is the
+        target, and what it is compared with are the others (`ScanMeasures.seen_from`).
 
     Returns
     -------
@@ -178,6 +194,8 @@ def compare_sites(
     names, x_own, x_other = _covariates(source, own_people, target, other_people)
     of_contrasts, of_field, of_detail = ScanMeasures.parts()
     priors = _priors(modality)
+    groups = target.groups_of(other_people)
+    sites = len(set(groups or ("",)))
 
     def differ(column: int, prior: Prior, *, adjusted: bool, wider: float = 1.0) -> Difference:
         return site_difference(
@@ -189,6 +207,7 @@ def compare_sites(
             source_covariates=x_own if adjusted else None,
             target_covariates=x_other if adjusted else None,
             slope_sd=np.full(len(names) if adjusted else 0, _SLOPE_RESIDUALS * prior.residual_sd),
+            target_groups=groups,
         )
 
     found = [
@@ -203,11 +222,12 @@ def compare_sites(
     )
     wider = np.ones(len(priors))
     for part in (of_contrasts, of_field, of_detail):
-        wider[part] = widening(found[part], [p.between_sites_sd for p in priors[part]])
+        wider[part] = widening(found[part], [p.between_sites_sd for p in priors[part]], sites)
     found = [
         differ(column, prior, adjusted=column < of_contrasts.stop, wider=float(wider[column]))
         for column, prior in enumerate(priors)
     ]
+    found = [_shared(own, share) for own in found]
     means = np.array([d.mean for d in found])
     of_sites = means[of_field]
     of_sites[0] = 0
@@ -216,6 +236,7 @@ def compare_sites(
         if (np.isfinite(own_repeat).any() or np.isfinite(other_repeat).any())
         else own_repeat
     )
+    bend = curve_difference(source, target, modality, same_person=same_person)
     return SiteDifference(
         probability=float(1 - np.prod(1 - np.array(by_part))),
         by_part=by_part,
@@ -224,13 +245,30 @@ def compare_sites(
         scan_field=_scanners_share(source.fields),
         by_contrast=tuple(found[of_contrasts]),
         repeat_sd=np.sqrt(repeats[of_contrasts]),
-        people=(len(own_people), len(other_people)),
+        people=(len(own_people), _as_many(groups) or len(other_people)),
         covariates=names,
         separation=tuple(float(v) for v in _separation(x_own, x_other)),
-        blur=sharpness_difference(source, target, modality, same_person=same_person),
-        bend=curve_difference(source, target, modality, same_person=same_person),
+        blur=share * sharpness_difference(source, target, modality, same_person=same_person),
+        bend=None if bend is None else dataclasses.replace(bend, change=share * bend.change),
         same_person=same_person,
     )
+
+
+def _shared(found: Difference, share: float) -> Difference:
+    """A share of a difference, with what is known of it."""
+    return dataclasses.replace(
+        found,
+        raw=share * found.raw,
+        mean=share * found.mean,
+        standard_error=share * found.standard_error,
+        posterior_sd=share * found.posterior_sd,
+    )
+
+
+def _as_many(groups: Sequence[str] | None) -> int:
+    """People of one site who would tell its mean as well as these tell the mean of their sites."""
+    counts = list(Counter(groups or ()).values())
+    return int(len(counts) ** 2 / sum(1 / n for n in counts)) if counts else 0
 
 
 def _probability(log_odds: float) -> float:

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 __all__ = [
+    "MEAN_SITE",
     "alphanumeric",
     "canonical_site",
     "clean_name",
@@ -24,6 +25,8 @@ __all__ = [
     "same_site",
 ]
 
+#: Name of the mean of all sites, on the command line and in names of files.
+MEAN_SITE = "mean"
 # What anonymizers, converters and spreadsheets leave where nothing is said.
 _EMPTY = {
     "", "n/a", "na", "nan", "nil", "none", "null", "tbd", "unk", "n.a", "#n/a", "nd", "<na>",

@@ -171,6 +171,8 @@ def profile_digest(profile: ImageProfile) -> str:
         for name, array in _measures_tensors(profile.single).items():
             total.update(name.encode() + array.tobytes())
         total.update(json.dumps(profile.single.people).encode())
+        if profile.single.groups is not None:
+            total.update(json.dumps(profile.single.groups).encode())
     return total.hexdigest()
 
 
@@ -205,6 +207,8 @@ def _pack(profiles: Sequence[ImageProfile], about: Mapping[str, Any]) -> bytes:
             single = _measures_tensors(profile.single)
             names = sorted(profile.single.covariates)
             about_profile |= {"people": list(profile.single.people), "covariates": names}
+            if profile.single.groups is not None:
+                about_profile["groups"] = list(profile.single.groups)
             # Names of covariates may hold any character: their columns are numbered.
             order = [*_OF_SCANS, *(f"covariate.{name}" for name in names)]
             for column, name in enumerate(order):
@@ -253,7 +257,9 @@ def _single(
         fields=fields,
         detail=detail,
         covariates=dict(zip(names, covariates, strict=True)),
-        **{name: tensors.get(f"{number}.single.{name}") for name in _MORE_OF_SCANS},
+        curves=tensors.get(f"{number}.single.curves"),
+        blur=tensors.get(f"{number}.single.blur"),
+        groups=tuple(entry["groups"]) if "groups" in entry else None,
     )
 
 

@@ -14,6 +14,9 @@ as far as the scans leave it open: few people, people who vary, and people who d
 between the sites, all widen it. The residual's variance itself is a scaled inverse chi-square
 posterior: what real tables say (`priors`) counts as so many people, those of the two sites count
 as themselves (Gelman et al., Bayesian Data Analysis, 3rd ed., 2013, chapter 3).
+
+The target may be the mean of several sites, each of which counts once: d is then the mean of their
+u less u_source, with a mean of its own for each of them (effect coding).
 """
 
 from __future__ import annotations
@@ -102,6 +105,7 @@ def site_difference(
     source_covariates: ArrayLike | None = None,
     target_covariates: ArrayLike | None = None,
     slope_sd: ArrayLike = (),
+    target_groups: Sequence[str] | None = None,
 ) -> Difference:
     """Estimate the difference of two sites in one measure.
 
@@ -119,6 +123,9 @@ def site_difference(
         x of each person, on any origin.
     slope_sd : (C,) float
         Standard deviation of each slope b, in units of the measure per unit of the covariate.
+    target_groups : sequence of str, optional
+        Where the target is the mean of several sites, the site of each of its people; the source
+        is none of them.
 
     Returns
     -------
@@ -139,10 +146,13 @@ def site_difference(
     slopes = np.atleast_1d(np.asarray(slope_sd, dtype=np.float64))
     covariates = _stacked(source_covariates, target_covariates, (first.size, second.size), slopes)
     y = np.concatenate([first, second])
-    n, scale = y.size, 2 * between_sites_sd**2
-    # Columns: common mean (no prior), difference, slopes.
-    design = np.column_stack([np.ones(n), np.arange(n) >= first.size, covariates])
-    precision = np.concatenate([[0.0, 1 / scale], 1 / np.square(slopes)])
+    among = _effects(y.size, target_groups)
+    sites = among.shape[1] + 1
+    n, scale = y.size, (1 + 1 / sites) * between_sites_sd**2
+    # Columns: common mean (no prior), difference, the target's sites about their mean (no prior),
+    # slopes.
+    design = np.column_stack([np.ones(n), np.arange(n) >= first.size, among, covariates])
+    precision = np.concatenate([[0.0, 1 / scale], np.zeros(sites - 1), 1 / np.square(slopes)])
     variance = _residual_variance(y, design, residual_sd, prior_people)
     inverse = np.linalg.inv(design.T @ design / variance + np.diag(precision))
     mean = inverse @ design.T @ y / variance
@@ -151,7 +161,7 @@ def site_difference(
     own = 1 / spread - 1 / scale
     log_odds = 0.5 * (np.log(spread / scale) + d * d / spread)
     return Difference(
-        raw=float(second.mean() - first.mean()),
+        raw=float(_mean_of_sites(second, target_groups) - first.mean()),
         mean=d,
         standard_error=float(np.sqrt(1 / own)) if own > 1e-12 / scale else float("inf"),
         posterior_sd=float(np.sqrt(spread)),
@@ -160,7 +170,28 @@ def site_difference(
     )
 
 
-def widening(found: Sequence[Difference], between_sites_sd: Sequence[float]) -> float:
+def _effects(count: int, groups: Sequence[str] | None) -> _Array:
+    """Columns of the target's sites, the last rows, that add up to nothing over sites."""
+    names = sorted(set(groups or ()))
+    columns = np.zeros((count, max(len(names) - 1, 0)))
+    if groups is not None:
+        own = columns[count - len(groups) :]
+        for column, name in enumerate(names[:-1]):
+            own[np.array(groups) == name, column] = 1
+        own[np.array(groups) == names[-1]] = -1
+    return columns
+
+
+def _mean_of_sites(values: _Array, groups: Sequence[str] | None) -> float:
+    if groups is None:
+        return float(values.mean())
+    own = np.array(groups)
+    return float(np.mean([values[own == name].mean() for name in sorted(set(groups))]))
+
+
+def widening(
+    found: Sequence[Difference], between_sites_sd: Sequence[float], sites: int = 1
+) -> float:
     """How much more than most two sites these two differ, from several measures of one kind.
 
     The prior of each measure is to be widened by it: an unusual scanner is not pulled to the usual
@@ -171,6 +202,8 @@ def widening(found: Sequence[Difference], between_sites_sd: Sequence[float]) -> 
     found : sequence of Difference
     between_sites_sd : sequence of float
         That each was estimated with.
+    sites : int
+        Whose mean is the target.
 
     Returns
     -------
@@ -178,7 +211,7 @@ def widening(found: Sequence[Difference], between_sites_sd: Sequence[float]) -> 
         1 or more.
     """
     expected = [
-        2 * sd**2 + min(own.standard_error, 1.0) ** 2
+        (1 + 1 / sites) * sd**2 + min(own.standard_error, 1.0) ** 2
         for own, sd in zip(found, between_sites_sd, strict=True)
     ]
     ratios = [own.raw**2 / e for own, e in zip(found, expected, strict=True)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +41,8 @@ class ScanMeasures:
         kept.
     blur : (N, 3) float64, optional
         Variance of the edges' blur along each axis, mm^2; NaN where it could not be measured.
+    groups : tuple of str, optional
+        Where they stand for the mean of several sites, of which site each scan is.
     """
 
     people: tuple[str, ...]
@@ -48,6 +52,85 @@ class ScanMeasures:
     covariates: Mapping[str, Array] = field(default_factory=dict)
     curves: Array | None = None
     blur: Array | None = None
+    groups: tuple[str, ...] | None = None
+
+    @classmethod
+    def of_sites(cls, sites: Mapping[str, ScanMeasures]) -> ScanMeasures:
+        """The scans of several sites, which stand for the mean of these sites.
+
+        Parameters
+        ----------
+        sites : mapping of str to ScanMeasures
+            By name. Of curves, blur and covariates those are kept that all of them have.
+        """
+        parts = list(sites.values())
+        names = set.intersection(*(set(own.covariates) for own in parts))
+
+        def joined(arrays: Sequence[Array | None]) -> Array | None:
+            known = [array for array in arrays if array is not None]
+            return np.concatenate(known) if len(known) == len(arrays) else None
+
+        return cls(
+            # Names of people are those of a site.
+            tuple(f"{site}: {person}" for site, own in sites.items() for person in own.people),
+            np.concatenate([own.means for own in parts]),
+            np.concatenate([own.fields for own in parts]),
+            np.concatenate([own.detail for own in parts]),
+            {
+                name: np.concatenate([own.covariates[name] for own in parts])
+                for name in sorted(names)
+            },
+            joined([own.curves for own in parts]),
+            joined([own.blur for own in parts]),
+            tuple(site for site, own in sites.items() for _ in own.people),
+        )
+
+    def seen_from(self, site: str) -> tuple[ScanMeasures, float]:
+        """What a site is compared with, and which share of the difference is to the mean.
+
+        With S sites, the mean of all less a site is (S - 1) / S times the mean of the others less
+        that site: so no scan stands on both sides of a comparison.
+        """
+        if self.groups is None or site not in self.groups:
+            return self, 1.0
+        own = np.array(self.groups) != site
+        count = len(set(self.groups))
+
+        def others(values: Any) -> Any:
+            return None if values is None else np.asarray(values)[own]
+
+        measures = ScanMeasures(
+            tuple(str(person) for person in others(self.people)),
+            others(self.means),
+            others(self.fields),
+            others(self.detail),
+            {name: others(values) for name, values in self.covariates.items()},
+            others(self.curves),
+            others(self.blur),
+            tuple(str(name) for name in others(self.groups)),
+        )
+        return measures, (count - 1) / count
+
+    def average(self, values: Array) -> Array:
+        """Mean of one row for each scan, in which each site counts once."""
+        if self.groups is None:
+            return np.asarray(values.mean(axis=0))
+        groups = np.array(self.groups)
+        return np.asarray(
+            np.mean([values[groups == site].mean(axis=0) for site in sorted(set(groups))], axis=0)
+        )
+
+    def groups_of(self, people: Sequence[str]) -> tuple[str, ...] | None:
+        """The site of each of some people; None where there is only one."""
+        if self.groups is None:
+            return None
+        own = dict(zip(self.people, self.groups, strict=True))
+        return tuple(own[person] for person in people)
+
+    def people_of_sites(self) -> dict[str, int]:
+        """How many people show each of the sites whose mean they stand for."""
+        pairs = set(zip(self.groups or (), self.people, strict=False))
+        return dict(sorted(Counter(site for site, _ in pairs).items()))
 
     @classmethod
     def from_average(

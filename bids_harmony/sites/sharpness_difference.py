@@ -42,7 +42,7 @@ def sharpness_difference(
         return change
     prior = prior_of(modality, "blur")
     for axis in range(3):
-        own, other = (_logs(site, axis) for site in (source, target))
+        (own, _), (other, people) = (_logs(site, axis) for site in (source, target))
         if own.size and other.size:
             moved = site_difference(
                 own,
@@ -50,17 +50,19 @@ def sharpness_difference(
                 between_sites_sd=prior.between_sites_sd,
                 residual_sd=prior.repeat_sd if same_person else prior.residual_sd,
                 prior_people=prior.people,
+                target_groups=target.groups_of(people),
             ).mean
             change[axis] = np.exp(own.mean()) * np.expm1(moved)
     return np.clip(_RESPONSE * change, _LEAST, _MOST)
 
 
-def _logs(site: ScanMeasures, axis: int) -> Array:
-    """One number a person of whom the blur is known."""
+def _logs(site: ScanMeasures, axis: int) -> tuple[Array, tuple[str, ...]]:
+    """One number a person of whom the blur is known, and these people."""
     assert site.blur is not None
     blur = site.blur[:, axis]
     known = np.isfinite(blur)
     people = [person for person, own in zip(site.people, known, strict=True) if own]
     if not people:
-        return np.zeros(0)
-    return mean_per_person(np.log(blur[known] + _OFFSET)[:, None], people)[0][:, 0]
+        return np.zeros(0), ()
+    logs, names, _ = mean_per_person(np.log(blur[known] + _OFFSET)[:, None], people)
+    return logs[:, 0], names

@@ -137,3 +137,45 @@ def test_a_site_without_people_and_covariates_that_do_not_fit_are_refused():
         site_difference([], [0.1], **USUAL)
     with pytest.raises(DataError, match="Covariates"):
         site_difference([0.0], [0.1], **USUAL, slope_sd=[0.1])
+
+
+def mean_of_sites(rng, counts):
+    """A source, and people of sites with these numbers of people; the sites' means by name."""
+    source = people(rng, 8, 0.1)
+    parts = [people(rng, n, 0.2 * i) for i, n in enumerate(counts)]
+    groups = [f"s{i}" for i, own in enumerate(parts) for _ in own]
+    return source, parts, groups
+
+
+def test_in_a_mean_of_sites_each_site_counts_once(rng):
+    source, parts, groups = mean_of_sites(rng, (1, 4, 20))
+    found = site_difference(source, np.concatenate(parts), **FLAT, target_groups=groups)
+    assert found.raw == pytest.approx(np.mean([own.mean() for own in parts]) - source.mean())
+    assert found.mean == pytest.approx(found.raw, abs=1e-6)
+    # What sites differ in is no spread of people, and one person alone tells nothing of it.
+    squares = sum(own.var() * own.size for own in (source, *parts))
+    spread = np.sqrt(squares / (8 + 25 - 4))
+    assert found.residual_sd == pytest.approx(spread, rel=1e-6)
+    worth = 1 / 8 + sum(1 / own.size for own in parts) / 9
+    assert found.standard_error == pytest.approx(spread * np.sqrt(worth), rel=1e-4)
+
+
+def test_the_order_of_people_and_names_of_sites_do_not_matter(rng):
+    source, parts, groups = mean_of_sites(rng, (2, 3, 5))
+    target = np.concatenate(parts)
+    order = rng.permutation(len(groups))
+    mixed = [{"s0": "z", "s1": "a", "s2": "m"}[groups[i]] for i in order]
+    first = site_difference(source, target, **USUAL, target_groups=groups)
+    again = site_difference(source, target[order], **USUAL, target_groups=mixed)
+    assert again.mean == pytest.approx(first.mean, rel=1e-9)
+    assert again.posterior_sd == pytest.approx(first.posterior_sd, rel=1e-9)
+
+
+def test_a_mean_of_many_sites_is_nearer_to_a_site_than_another_site_is():
+    # Before any person is seen: sites vary by T about their mean, and the mean of two by less.
+    one = site_difference([0.0], [0.1], **USUAL)
+    two = site_difference([0.0], [0.1, 0.1], **USUAL, target_groups=["a", "b"])
+    variance = 1.5 * 0.025**2
+    assert two.mean == pytest.approx(0.1 * 1.5 * 0.08**2 / (1.5 * 0.08**2 + variance), rel=1e-9)
+    assert one.mean == pytest.approx(two.mean, rel=1e-9)
+    assert two.posterior_sd < one.posterior_sd

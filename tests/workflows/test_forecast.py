@@ -162,3 +162,11 @@ def test_models_and_methods_that_are_not_there(people, tmp_path):
     assert len(foresee(settings, find_scans(settings)).scans) == 1
     (problem,) = foresee(replace(settings, method="ssimh"), find_scans(settings)).problems
     assert isinstance(problem.error, UsageError)
+
+
+def test_series_do_not_go_to_the_mean_of_sites(people):
+    series(people, "sub-a/dwi/sub-a")
+    scans, problems = forecast(people, target_site="mean")
+    assert scans == ["sub-a_T1w", "sub-t_T1w"]
+    assert problems["sub-a_dwi"].exit_code == ExitCode.USAGE
+    assert "--modalities T1w T2w FLAIR" in str(problems["sub-a_dwi"])
