@@ -23,7 +23,7 @@ from bids_harmony.bids.narrowing import of_the_kind, one_of_each
 from bids_harmony.bids.query import Found, query_images
 from bids_harmony.bids.scan import Scan, SiteEvidence
 from bids_harmony.bids.site import DatasetSites, resolve_sites
-from bids_harmony.bids.site_tables import read_tables
+from bids_harmony.bids.stated_sites import read_tables
 from bids_harmony.exceptions import (
     BidsHarmonyError,
     MissingInput,

@@ -12,10 +12,18 @@ from bids_harmony.bids.table import keyed_rows, label_of
 from bids_harmony.bids.table_notes import about_nobody, about_other_files, without_session
 from bids_harmony.exceptions import BidsHarmonyError, DataError
 from bids_harmony.io.pointers import is_named
-from bids_harmony.settings import Settings
 from bids_harmony.sites.names import canonical_site, name_key
 
-__all__ = ["SITE_COLUMNS", "SiteTables", "Told", "read_site_map", "read_tables", "site_columns"]
+__all__ = [
+    "SITE_COLUMNS",
+    "SiteTables",
+    "Told",
+    "map_rows",
+    "plain_column",
+    "read_columns",
+    "read_site_map",
+    "site_columns",
+]
 
 SITE_COLUMNS = ("site", "site_id", "center", "centre", "scanner")
 # A column of such a name may have been meant.
@@ -43,6 +51,9 @@ class SiteTables:
         What is wrong with the tables of single subjects.
     notes : tuple of str
         What else the user should know: rows about nobody, columns that are not read.
+    joined : mapping
+        File name relative to the dataset root to (where, site), where several columns or one of
+        another name tell the site; then the three tables before are empty.
     """
 
     site_map: Mapping[tuple[str, str | None], str] = field(default_factory=dict)
@@ -51,13 +62,14 @@ class SiteTables:
     scans: Mapping[str, Told] = field(default_factory=dict)
     errors: Mapping[str, BidsHarmonyError] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    joined: Mapping[str, Told] = field(default_factory=dict)
 
     @property
     def sites(self) -> frozenset[str]:
         """Every site that a table names."""
         named = [
             site
-            for table in (self.participants, self.sessions, self.scans)
+            for table in (self.participants, self.sessions, self.scans, self.joined)
             for _, site in table.values()
         ]
         return frozenset(named) | frozenset(self.site_map.values())
@@ -68,6 +80,8 @@ class SiteTables:
             if key in self.site_map:
                 yield "--site-map", self.site_map[key]
                 break
+        if hit := self.joined.get(filename):
+            yield hit
         if hit := self.scans.get(filename):
             yield f"scans.tsv: {hit[0]}", hit[1]
         if session and (hit := self.sessions.get((subject, session))):
@@ -78,21 +92,24 @@ class SiteTables:
                 break
 
 
-def read_tables(settings: Settings, census: Census) -> SiteTables:
-    """Sites in the dataset's tables; a bad table of one subject is that subject's problem.
+def read_columns(root: Path, census: Census, columns: Sequence[str]) -> SiteTables:
+    """What the dataset's tables say in the first of some columns that says anything.
+
+    A bad table of one subject is that subject's problem.
 
     Parameters
     ----------
-    settings : Settings
+    root : Path
     census : Census
         People and their tables.
+    columns : sequence of str
+        In lower case, with ``_`` for all but letters and digits.
 
     Raises
     ------
     MissingInput, InputOutputError, DataError
         When a table that speaks of all cannot be used: content that was not fetched is not absent.
     """
-    root = settings.bids_dir
     errors: dict[str, BidsHarmonyError] = {}
     notes: list[str] = []
     participants: dict[tuple[str, str | None], Told] = {}
@@ -101,32 +118,26 @@ def read_tables(settings: Settings, census: Census) -> SiteTables:
         rows = keyed_rows(path, "participant_id")
         if not rows:
             notes.append(f"{path.name} has no rows")
-        participants = _by_person(rows, str(path), errors)
-        notes += _unread_columns(rows, path.name)
+        participants = _by_person(rows, str(path), errors, columns)
+        if columns == SITE_COLUMNS:
+            notes += _unread_columns(rows, path.name)
         notes += about_nobody(_people(rows), census.tables, path.name, all_matter=False)
-    site_map: dict[tuple[str, str | None], str] = {}
-    if settings.site_map:
-        site_map, wrong = _read_site_map(settings.site_map)
-        errors |= wrong
-        named = list(dict.fromkeys([*(subject for subject, _ in site_map), *wrong]))
-        notes += about_nobody(named, census.tables, f"--site-map {settings.site_map.name}")
-        notes += without_session(site_map, census, f"--site-map {settings.site_map.name}")
     sessions: dict[tuple[str, str], Told] = {}
     scans: dict[str, Told] = {}
     for subject, paths in census.tables.items():
         try:
             for path in paths:
                 if path.name.endswith("_sessions.tsv"):
-                    own = _sessions(subject, path)
+                    own = _sessions(subject, path, columns)
                     sessions |= own
                     notes += without_session(own, census, path.name)
                 else:
-                    own_scans = _scans(path, root)
+                    own_scans = _scans(path, root, columns)
                     scans |= own_scans
                     notes += about_other_files(own_scans, census, path.name)
         except BidsHarmonyError as error:
             errors[subject] = error
-    return SiteTables(site_map, participants, sessions, scans, errors, tuple(notes))
+    return SiteTables({}, participants, sessions, scans, errors, tuple(notes))
 
 
 def read_site_map(path: Path) -> dict[tuple[str, str | None], str]:
@@ -137,23 +148,29 @@ def read_site_map(path: Path) -> dict[tuple[str, str | None], str]:
     MissingInput, DataError
         When the file is not there, lacks a column, or says two things of one scan.
     """
-    table, errors = _read_site_map(path)
+    table, errors = map_rows(path)
     if errors:
         raise next(iter(errors.values()))
     return table
 
 
-def site_columns(row: Mapping[str, object]) -> list[str]:
+def site_columns(row: Mapping[str, object], columns: Sequence[str] = SITE_COLUMNS) -> list[str]:
     """Columns of a table that name sites, as `SITE_COLUMNS` has them; ``Site ID`` is site_id."""
     by_name: dict[str, str] = {}
     for name in row:
-        by_name.setdefault(re.sub(r"[^a-z0-9]+", "_", name.casefold()), name)
-    return [by_name[name] for name in SITE_COLUMNS if name in by_name]
+        by_name.setdefault(plain_column(name), name)
+    return [by_name[name] for name in columns if name in by_name]
 
 
-def _read_site_map(
+def plain_column(column: str) -> str:
+    """The name of a column in lower case, ``_`` for all but letters and digits."""
+    return re.sub(r"[\W_]+", "_", column.casefold())
+
+
+def map_rows(
     path: Path,
 ) -> tuple[dict[tuple[str, str | None], str], dict[str, BidsHarmonyError]]:
+    """As `read_site_map`; what is said twice of a person is listed instead of raised."""
     rows = keyed_rows(path, "participant_id")
     if rows and not site_columns(rows[0]):
         raise DataError(
@@ -168,11 +185,14 @@ def _read_site_map(
 
 
 def _by_person(
-    rows: Sequence[Mapping[str, str]], where: str, errors: dict[str, BidsHarmonyError]
+    rows: Sequence[Mapping[str, str]],
+    where: str,
+    errors: dict[str, BidsHarmonyError],
+    columns: Sequence[str] = SITE_COLUMNS,
 ) -> dict[tuple[str, str | None], Told]:
     """Sites by subject and session; who has two of them gets an error and no site."""
     table: dict[tuple[str, str | None], Told] = {}
-    column = _told_column(rows)
+    column = _told_column(rows, columns)
     for row in rows:
         hit = _stated(row, column)
         if hit is None:
@@ -191,31 +211,31 @@ def _by_person(
     return {key: hit for key, hit in table.items() if key[0] not in errors}
 
 
-def _sessions(subject: str, path: Path) -> dict[tuple[str, str], Told]:
+def _sessions(subject: str, path: Path, columns: Sequence[str]) -> dict[tuple[str, str], Told]:
     table = {}
     rows = keyed_rows(path, "session_id")
-    column = _told_column(rows)
+    column = _told_column(rows, columns)
     for row in rows:
         if hit := _stated(row, column):
             table[subject, label_of(row["session_id"], "ses")] = hit
     return table
 
 
-def _scans(path: Path, root: Path) -> dict[str, Told]:
+def _scans(path: Path, root: Path, columns: Sequence[str]) -> dict[str, Told]:
     # Joined as text: a row may say "/etc" or "..", and then names no scan.
     within = path.parent.relative_to(root).as_posix()
     table = {}
     rows = keyed_rows(path, "filename")
-    column = _told_column(rows)
+    column = _told_column(rows, columns)
     for row in rows:
         if hit := _stated(row, column):
             table[f"{within}/{row['filename']}"] = hit
     return table
 
 
-def _told_column(rows: Sequence[Mapping[str, str]]) -> str | None:
+def _told_column(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> str | None:
     """The first column of sites in which anything is said."""
-    for name in site_columns(rows[0]) if rows else ():
+    for name in site_columns(rows[0], columns) if rows else ():
         if any(canonical_site(row[name]) for row in rows):
             return name
     return None

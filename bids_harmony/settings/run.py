@@ -128,6 +128,9 @@ class Settings:
         "site of every selected scan, whatever the dataset says", usage="SITE")
     site_map: Path | None = _sites(None,
         "table with participant_id, optionally session_id, and site", usage="TSV")
+    site_columns: tuple[str, ...] = _sites((), "columns of participants.tsv, sessions.tsv or "
+        "scans.tsv that name the site together, as study site (default: the first of site, "
+        "site_id, center, centre, scanner)", usage="--site-column COLUMN")
     site_means: str = _sites("scanner", "whether scanners that have one name (of an institution, "
         "or in a table) are a site each, or one site {default}",
         choices=("scanner", "institution"))
