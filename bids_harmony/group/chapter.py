@@ -23,6 +23,7 @@ from bids_harmony.group.effects import (
     unusual_scans,
 )
 from bids_harmony.group.measures import Measure, measures_of, table_of
+from bids_harmony.group.needed import PeopleNeeded, people_needed
 from bids_harmony.group.outputs import Output
 from bids_harmony.group.probe import Probe, probe_sites
 from bids_harmony.group.regions import RegionVariation, region_variations
@@ -55,6 +56,8 @@ class Chapter:
     confounded : mapping of covariate to Confounding
     statements : mapping of table to str
         Why a table is empty.
+    needed : sequence of PeopleNeeded
+        How many people would show a small effect.
     """
 
     suffix: str
@@ -73,6 +76,7 @@ class Chapter:
     outliers: Sequence[Outlier]
     confounded: Mapping[str, Confounding]
     statements: Mapping[str, str]
+    needed: Sequence[PeopleNeeded] = ()
 
     @property
     def verdict(self) -> str:
@@ -91,6 +95,11 @@ class Chapter:
                 {"measure": e.measure.key, "state": state} | asdict(effect)
                 for e in self.effects
                 for state, effect in e.effects.items()
+            ],
+            "people_per_site": [
+                {"measure": n.measure.key, "state": state, "people": people, "sites": n.n_sites}
+                for n in self.needed
+                for state, people in n.states.items()
             ],
             "effects_kept": [
                 {"measure": k.measure.key, "covariate": k.covariate, "state": k.state}
@@ -160,6 +169,7 @@ def make_chapter(outputs: Sequence[Output], covariates: Covariates, *, seed: int
         reliabilities=reliabilities(table, measures),
         outliers=unusual_scans(table, measures),
         confounded=confounded,
+        needed=people_needed(effects),
         statements={name: text for name, text in statements.items() if text},
     )
 

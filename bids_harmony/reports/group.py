@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from bids_harmony.bids.derivative import write_text
 from bids_harmony.group.chapter import Chapter
 from bids_harmony.group.outputs import Missing
 from bids_harmony.io.names import file_stem
+from bids_harmony.quality.power import people_per_site
 from bids_harmony.quality.summary import STAGES, ScanSummary
 from bids_harmony.reports.album import Embedded, embedded, inline_pictures
 from bids_harmony.reports.dots import Dots, dots_of, page_links
@@ -97,6 +99,7 @@ def write_group_page(
         decisions=decisions,
         states={state: words for state, (words, *_) in STATE_STYLES.items()},
         colours={state: colour for state, (_, colour, _) in STATE_STYLES.items()},
+        without_site=partial(people_per_site, 0.0),
         version=__version__,
         methods=group_methods_text(),
     )

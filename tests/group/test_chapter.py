@@ -27,6 +27,21 @@ def answer(chapter: Chapter, word: str) -> str:
     return next(a.answer for a in chapter.answers if word in a.question)
 
 
+def test_fewer_people_are_needed_where_the_site_effect_is_gone(make_cohort):
+    chapter = chapter_of(make_cohort())
+    needed = {n.measure.key: n for n in chapter.needed}["gm"]
+    before, after = needed.states["source"], needed.states["harmonized"]
+    share = effect(chapter, "gm", "source").share
+    assert before == pytest.approx(788 / 3 / (1 - share), rel=0.02)
+    assert 263 <= after < 0.5 * before
+    rows = chapter.record()["people_per_site"]
+    assert {"measure": "gm", "state": "source", "people": before, "sites": 3} in rows
+
+
+def test_people_compared_with_themselves_tell_nothing_of_how_many_it_takes(make_cohort):
+    assert chapter_of(make_cohort(travelling=True)).needed == []
+
+
 def test_site_effect_that_harmonization_took_away(make_cohort):
     chapter = chapter_of(make_cohort())
     before, after = (effect(chapter, "gm", s) for s in ("source", "harmonized"))
