@@ -29,6 +29,8 @@ def check_folders(settings: Settings) -> None:
     """
     if settings.write_slurm:
         _check_outside(settings.write_slurm, settings.bids_dir, "--write-slurm")
+    if settings.plan_page:
+        _check_outside(settings.plan_page, settings.bids_dir, "--plan-page")
     for folder, option in ((settings.output_dir, "output_dir"), (settings.work_dir, "--work-dir")):
         _check_outside(folder, settings.bids_dir, option)
         # Scripts for a cluster may name folders that this machine does not have.

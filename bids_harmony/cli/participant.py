@@ -16,6 +16,7 @@ from bids_harmony.bids.site_search import search_site
 from bids_harmony.cli.folders import check_output_links
 from bids_harmony.cli.known_sites import model_sites
 from bids_harmony.cli.plan import format_plan, record_problems, report_problems, worst_code
+from bids_harmony.cli.plan_page import write_plan
 from bids_harmony.exceptions import ExitCode, NotFetched, SiteError, UsageError
 from bids_harmony.methods import learns_sites
 from bids_harmony.settings import METHODS, Settings
@@ -55,6 +56,7 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
     if (settings.reports_only or settings.boilerplate_only) and not settings.dry_run:
         return _write_texts(settings)
     settings, found, selection = look_ahead(settings)
+    write_plan(settings, selection, refused=found)
     if settings.dry_run:
         print(format_plan(settings, selection, refused=found))
         return worst_code(ExitCode.DONE, selection.problems)

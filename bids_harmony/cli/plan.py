@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from bids_harmony.bids.dataset import Problem, ScanSelection, sites_of
 from bids_harmony.bids.derivative import write_json
 from bids_harmony.bids.inventory import read_json_object
 from bids_harmony.bids.naming import harmonized_path, raw_layout_root
+from bids_harmony.cli.overview import covariates_by_site, scanner_words, scanners_of_sites
 from bids_harmony.exceptions import ExitCode, NotFetched
 from bids_harmony.settings import Settings
 from bids_harmony.sites.names import same_site
@@ -52,17 +52,7 @@ def format_plan(
     rows = []
     for scan in selection.scans:
         site = scan.site
-        scanner = [
-            site.vendor,
-            site.model,
-            f"{site.field_strength:g}T" if site.field_strength else None,
-        ]
-        row = [
-            scan.label,
-            site.site,
-            site.source,
-            " ".join(part for part in scanner if part) or "-",
-        ]
+        row = [scan.label, site.site, site.source, scanner_words(scan)]
         if target and scan.path not in used:
             row += ["-", "cannot be used, see below"]
         elif target:
@@ -101,7 +91,10 @@ def format_plan(
         parts.append(
             f"The same images as a raw dataset: {raw_layout_root(settings.output_dir, target)}"
         )
-    parts.append(f"Output folder: {settings.output_dir}\nThis was a dry run; nothing was written.")
+    parts.append(
+        f"Output folder: {settings.output_dir}\nThis was a dry run; nothing was written"
+        + (f" but {settings.plan_page}." if settings.plan_page else ".")
+    )
     return "\n\n".join(parts)
 
 
@@ -113,33 +106,13 @@ def confounded_covariates(settings: Settings, selection: ScanSelection) -> list[
     UsageError, MissingInput, DataError
         As `bids.covariates.covariate_columns`.
     """
-    import numpy as np
-
-    from bids_harmony.bids.covariates import covariate_columns
-    from bids_harmony.quality.confounding import confounding
-
-    people = {(scan.subject, scan.session): scan.site.site for scan in selection.scans}
-    units, sites = list(people), list(people.values())
-    columns = covariate_columns(settings.bids_dir, units, settings.covariates)
-    told = []
-    for name, values in columns.items():
-        known = np.isfinite(values)
-        if len({site for site, own in zip(sites, known, strict=True) if own}) < 2:
-            continue
-        found = confounding(sites, values)
-        if not found.confounded:
-            continue
-        by_site = []
-        for site in dict.fromkeys(sites):
-            own = [v for v, s in zip(values, sites, strict=True) if s == site and np.isfinite(v)]
-            if own:
-                by_site.append(f"{site} {np.mean(own):.3g} ({min(own):.3g} to {max(own):.3g})")
-        told.append(
-            f"{name} and site cannot be told apart (share {found.share:.2f}): "
-            f"{', '.join(by_site)}. What sites differ in is changed only as far as people who are "
-            "alike in it support; look at SiteEvidence in the sidecars."
-        )
-    return told
+    return [
+        f"{name} and site cannot be told apart (share {found.share:.2f}): {by_site}. What sites "
+        "differ in is changed only as far as people who are alike in it support; look at "
+        "SiteEvidence in the sidecars."
+        for name, found, by_site in covariates_by_site(settings, selection.scans)
+        if found.confounded
+    ]
 
 
 def report_problems(settings: Settings, selection: ScanSelection) -> None:
@@ -218,17 +191,9 @@ def _who_shows(query: str, settings: Settings, selection: ScanSelection) -> str:
 
 def _scanners(selection: ScanSelection) -> list[str]:
     """Of each site the scanners within and what tells it."""
-    sites: dict[str, Counter[tuple[str, str]]] = {}
-    for scan in selection.scans:
-        key = (scan.site.scanner or "scanner not known", scan.site.source)
-        sites.setdefault(scan.site.site, Counter())[key] += 1
     lines = []
-    for site, told in sorted(sites.items()):
-        lines.append(f"  {site}")
-        lines += [
-            f"    {scanner}: {n} scan{'s' if n > 1 else ''}, according to {source}"
-            for (scanner, source), n in sorted(told.items())
-        ]
+    for site, told in scanners_of_sites(selection.scans).items():
+        lines += [f"  {site}", *(f"    {words}" for words in told)]
     return lines
 
 

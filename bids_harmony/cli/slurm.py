@@ -38,8 +38,8 @@ _TEMPLATES = Path(__file__).resolve().parents[1] / "data" / "slurm"
 _USERS_OWN = ("cluster.sh",)
 # Fields of the settings that the scripts say themselves, or that belong to this machine.
 _SAID_BY_SCRIPTS = (
-    "bids_dir", "output_dir", "analysis_level", "work_dir", "write_slurm", "dry_run", "nprocs",
-    "omp_nthreads", "memory_mb",
+    "bids_dir", "output_dir", "analysis_level", "work_dir", "write_slurm", "dry_run", "plan_page",
+    "nprocs", "omp_nthreads", "memory_mb",
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from bids_harmony.bids.dataset import ScanSelection, find_scans
 from bids_harmony.bids.dataset_files import write_dataset_files
 from bids_harmony.cli.participant import find_target
 from bids_harmony.cli.plan import format_plan, record_problems, report_problems, worst_code
+from bids_harmony.cli.plan_page import write_plan
 from bids_harmony.exceptions import ExitCode, NothingSelected
 from bids_harmony.methods.registry import REGISTRY
 from bids_harmony.settings import Settings
@@ -36,6 +37,7 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
     selection = _without_series(find_scans(settings))
     if REGISTRY[settings.method].target_at_training:
         settings = replace(settings, target_site=find_target(settings, selection))
+    write_plan(settings, selection)
     if settings.dry_run:
         print(format_plan(settings, selection))
         return worst_code(ExitCode.DONE, selection.problems)

@@ -34,7 +34,7 @@ def people_per_site(share: float, n_sites: int) -> int | None:
     Examples
     --------
     >>> people_per_site(0.0, 1), people_per_site(0.5, 4)
-    (788, 394)
+    (788, 393)
     """
     if not isfinite(share) or share > _MOST_SHARE:
         return None

@@ -223,9 +223,12 @@ class Settings:
     dry_run: bool = _running(False,
         "show the plan (each scan, its site and why, outputs) and stop", switch="on",
         after="keep_workdir")
+    plan_page: Path | None = _running(None, "write the plan as a page, too: sites, covariates, "
+        "shells, gaps in sidecars, what is left out and why; with --dry-run nothing else is "
+        "written", usage="HTML", after="dry_run", made=True)
     write_slurm: Path | None = _running(None, "write scripts that run this on a SLURM cluster, "
         "one job per participant or session, and stop; the level train means training once before",
-        after="dry_run", made=True)
+        after="plan_page", made=True)
 
     # --- reports
     reports_only: bool = _reports(False,

@@ -1,0 +1,70 @@
+"""Sites, scanners and covariates of the selected scans: what the plan and its page tell."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bids_harmony.bids.scan import Scan
+from bids_harmony.settings import Settings
+
+if TYPE_CHECKING:
+    from bids_harmony.quality.confounding import Confounding
+
+__all__ = ["covariates_by_site", "scanner_words", "scanners_of_sites"]
+
+
+def scanner_words(scan: Scan) -> str:
+    """Vendor, model and field strength; a dash where nothing is known."""
+    site = scan.site
+    field = f"{site.field_strength:g}T" if site.field_strength else None
+    return " ".join(part for part in (site.vendor, site.model, field) if part) or "-"
+
+
+def scanners_of_sites(scans: Sequence[Scan]) -> dict[str, list[str]]:
+    """Of each site the scanners within, how many scans they made, and what tells it."""
+    sites: dict[str, Counter[tuple[str, str]]] = {}
+    for scan in scans:
+        key = (scan.site.scanner or "scanner not known", scan.site.source)
+        sites.setdefault(scan.site.site, Counter())[key] += 1
+    return {
+        site: [
+            f"{scanner}: {n} scan{'s' if n > 1 else ''}, according to {source}"
+            for (scanner, source), n in sorted(told.items())
+        ]
+        for site, told in sorted(sites.items())
+    }
+
+
+def covariates_by_site(
+    settings: Settings, scans: Sequence[Scan]
+) -> list[tuple[str, Confounding, str]]:
+    """Of each covariate that is known at two sites: its name, how far sites differ in it, and mean
+    and range at each site in words.
+
+    Raises
+    ------
+    UsageError, MissingInput, DataError
+        As `bids.covariates.covariate_columns`.
+    """
+    import numpy as np
+
+    from bids_harmony.bids.covariates import covariate_columns
+    from bids_harmony.quality.confounding import confounding
+
+    people = {(scan.subject, scan.session): scan.site.site for scan in scans}
+    units, sites = list(people), list(people.values())
+    columns = covariate_columns(settings.bids_dir, units, settings.covariates)
+    told = []
+    for name, values in columns.items():
+        known = np.isfinite(values)
+        if len({site for site, own in zip(sites, known, strict=True) if own}) < 2:
+            continue
+        by_site = []
+        for site in dict.fromkeys(sites):
+            own = [v for v, s in zip(values, sites, strict=True) if s == site and np.isfinite(v)]
+            if own:
+                by_site.append(f"{site} {np.mean(own):.3g} ({min(own):.3g} to {max(own):.3g})")
+        told.append((name, confounding(sites, values), ", ".join(by_site)))
+    return told
