@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,9 +80,11 @@ def write_pages_again(settings: Settings) -> None:
         )
 
 
-def _write(settings: Settings, units: Iterable[Unit], runs: Sequence[RunRecord]) -> list[str]:
+def _write(settings: Settings, units: Collection[Unit], runs: Sequence[RunRecord]) -> list[str]:
     """Write pages; returns the labels of those that could not be made."""
-    from bids_harmony.bids.run_records import runs_of_units
+    from bids_harmony.bids.run_records import read_runs, runs_of_units
+    from bids_harmony.bids.scan_records import find_units
+    from bids_harmony.reports.person import write_person_page
     from bids_harmony.reports.subject import write_subject_page
     from bids_harmony.reports.view import write_view_page
 
@@ -106,6 +108,19 @@ def _write(settings: Settings, units: Iterable[Unit], runs: Sequence[RunRecord])
         except Exception as error:
             _say(error, f"The page of {unit.label}")
             failed.append(unit.label)
+    for subject in sorted({unit.subject for unit in units if unit.session}):
+        try:
+            # Sessions may be jobs of their own: whoever ends last writes it of all.
+            sessions = find_units(settings.output_dir, runs, (subject,))
+            theirs = runs_of_units(read_runs(settings.output_dir, set(sessions)))
+            whole = write_person_page(
+                settings.output_dir, sessions, theirs, level=settings.report_output_level
+            )
+            if whole is not None:
+                logger.info("sub-%s: page of all sessions %s", subject, whole)
+        except Exception as error:
+            _say(error, f"The page of the sessions of sub-{subject}")
+            failed.append(f"sub-{subject}")
     return failed
 
 

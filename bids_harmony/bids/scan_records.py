@@ -102,7 +102,10 @@ def find_units(
     subjects, sessions : collection of str
         Labels without prefix; empty means all.
     """
-    sidecars = Path(output_dir).glob("sub-*/**/*.json")
+    folders = [f"sub-{label}" for label in subjects] or ["sub-*"]
+    sidecars = [
+        path for folder in folders for path in Path(output_dir).glob(f"{folder}/**/*.json")
+    ]
     labels = [path.name for path in sidecars if _OUR_NAME.search(path.name)]
     labels += [label for run in runs for label in run.scans]
     units = {unit for label in labels if (unit := unit_of(label)) is not None}

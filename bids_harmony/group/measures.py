@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bids_harmony.group.covariates import Covariates
 
-__all__ = ["COMBAT", "Measure", "describe_columns", "measures_of", "table_of"]
+__all__ = ["COMBAT", "Measure", "describe_columns", "measures_of", "table_of", "values_of"]
 
 #: State of measures of the source after ComBat: what readers use where images are left alone.
 COMBAT = "combat"
@@ -97,7 +97,7 @@ def table_of(outputs: Sequence[Output], covariates: Covariates) -> DataFrame:
             "method": output.scan.sidecar.get("HarmonizationMethod"),
         }
         row |= {name: values[index] for name, values in covariates.items() if name not in row}
-        row |= _values(output)
+        row |= values_of(output.summary)
         quality = part(output.scan.sidecar, "HarmonizationQuality")
         row |= {k: v for k, v in quality.items() if k not in row and isinstance(v, float | int)}
         rows.append(row)
@@ -138,10 +138,11 @@ def describe_columns(
     return columns | {name: dict(text) for name, text in described.items()}
 
 
-def _values(output: Output) -> dict[str, float]:
-    if isinstance(output.summary, ScanSummary):
-        return _of_scan(output.summary)
-    return _of_series(output.summary) if output.summary is not None else {}
+def values_of(summary: ScanSummary | SeriesSummary | None) -> dict[str, float]:
+    """Every measure before and after, by its column; nothing of no summary."""
+    if isinstance(summary, ScanSummary):
+        return _of_scan(summary)
+    return _of_series(summary) if summary is not None else {}
 
 
 def _of_scan(summary: ScanSummary) -> dict[str, float]:

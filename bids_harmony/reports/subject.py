@@ -23,7 +23,7 @@ from bids_harmony.reports.methods_text import done_by_scans, methods_text
 from bids_harmony.reports.page import filled
 from bids_harmony.reports.site_evidence import evidence_drawing, evidence_sentence
 
-__all__ = ["PAGE_BYTES", "subject_page", "write_subject_page"]
+__all__ = ["PAGE_BYTES", "SLACK", "Shown", "shown_scans", "subject_page", "write_subject_page"]
 
 PAGE_BYTES = 5_000_000
 # What the frame of a picture that is there takes more than that of one that was left out.
@@ -38,7 +38,7 @@ _MASK_WORDS = {
 
 
 @dataclass(frozen=True)
-class _Shown:
+class Shown:
     """A scan with everything that its section says."""
 
     scan: ScanRecord
@@ -111,18 +111,25 @@ def write_subject_page(
 
 def subject_page(output_dir: Path, unit: Unit, runs: Sequence[RunRecord], folder: Path) -> str:
     """The page as text, at most `PAGE_BYTES` long; its links are relative to `folder`."""
-    scans = read_scans(output_dir, unit, runs)
-    described = read_descriptions(output_dir, unit)
-    decisions = read_decisions(output_dir)
-    shown = [
-        replace(_shown(n, scan, described, folder), decision=decisions.get(scan.label))
-        for n, scan in enumerate(scans, start=1)
-    ]
+    shown = shown_scans(output_dir, unit, runs, folder)
+    scans = [one.scan for one in shown]
     paths = [path for scan in scans for path in scan.pictures.values()]
     context = _context(unit, scans, runs)
     bare = _render(context, shown, {}, folder)
     addresses = inline_pictures(paths, PAGE_BYTES - len(bare.encode()) - SLACK)
     return _render(context, shown, addresses, folder)
+
+
+def shown_scans(
+    output_dir: Path, unit: Unit, runs: Sequence[RunRecord], folder: Path
+) -> list[Shown]:
+    """The images of a unit with all that is told of each; its links are relative to `folder`."""
+    described = read_descriptions(output_dir, unit)
+    decisions = read_decisions(output_dir)
+    return [
+        replace(_shown(n, scan, described, folder), decision=decisions.get(scan.label))
+        for n, scan in enumerate(read_scans(output_dir, unit, runs), start=1)
+    ]
 
 
 def _context(unit: Unit, scans: Sequence[ScanRecord], runs: Sequence[RunRecord]) -> dict[str, Any]:
@@ -150,7 +157,7 @@ def _context(unit: Unit, scans: Sequence[ScanRecord], runs: Sequence[RunRecord])
     }
 
 
-def _shown(number: int, scan: ScanRecord, described: Mapping[str, Any], folder: Path) -> _Shown:
+def _shown(number: int, scan: ScanRecord, described: Mapping[str, Any], folder: Path) -> Shown:
     findings, more = quality_findings(scan.sidecar, scan.transform, described)
     images = (scan.image, *scan.others)
     files = [file for image in images for file in (image, sidecar_path(image))]
@@ -159,14 +166,14 @@ def _shown(number: int, scan: ScanRecord, described: Mapping[str, Any], folder: 
         warnings.append(
             "Registration was coarse (--sloppy), for quick tests only. Harmonize again without it."
         )
-    return _Shown(
+    return Shown(
         scan, f"scan-{number}", findings, more, warnings, [link_to(file, folder) for file in files]
     )
 
 
 def _render(
     context: Mapping[str, Any],
-    shown: Sequence[_Shown],
+    shown: Sequence[Shown],
     addresses: Mapping[Path, str],
     folder: Path,
 ) -> str:

@@ -11,9 +11,13 @@ import pytest
 from PIL import Image
 
 from bids_harmony.bids.decisions import read_decisions
+from bids_harmony.bids.naming import summary_path
 from bids_harmony.bids.run_records import Unit, read_runs
+from bids_harmony.quality.summary import save_summary
+from bids_harmony.reports.person import write_person_page
 from bids_harmony.reports.subject import write_subject_page
 from tests.e2e.browser import NARROW, assert_nothing_beyond, open_alone, sync_api
+from tests.group.conftest import Effects, scan_summary
 from tests.output_folder import KINDS, add_run, add_scan
 
 pytestmark = [
@@ -137,6 +141,34 @@ def test_on_a_telephone_each_number_says_what_is_expected(page):
     told = expected.evaluate("e => getComputedStyle(e, '::before').content")
     assert "expected" in told
     assert all(not cell.is_visible() for cell in page.locator("td.none").all())
+
+
+@pytest.mark.parametrize("width", [NARROW, 1280])
+def test_the_page_of_all_sessions(browser, tmp_path, width):
+    out = tmp_path / "out"
+    rng = np.random.default_rng(0)
+    for session in ("A", "B"):
+        add_scan(out, "T1w")
+        if session == "B":
+            folder = out / "sub-01/ses-A"
+            folder.rename(folder.with_name("ses-B"))
+            for path in sorted(folder.with_name("ses-B").rglob("*.*")):
+                path.write_text(path.read_text().replace("ses-A", "ses-B"))
+                path.rename(path.with_name(path.name.replace("ses-A", "ses-B")))
+            add_scan(out, "T1w")
+    for number, session in enumerate("AB"):
+        stem = f"sub-01_ses-{session}_desc-harmonizedCOI_T1w"
+        path = summary_path(out / f"sub-01/ses-{session}/anat/{stem}.nii.gz")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_summary(path, scan_summary(rng, number, 50, Effects()))
+    written = write_person_page(out, [Unit("01", "A"), Unit("01", "B")], {})
+    with open_alone(browser, written) as page:
+        assert_nothing_beyond(page, width)
+        assert page.locator("#courses svg").count() == 3
+        dot = page.locator("#courses svg a").first
+        dot.scroll_into_view_if_needed()
+        assert dot.bounding_box()["width"] > 5
+        assert page.locator("table.images tr").count() == 3
 
 
 def test_without_a_script_both_pictures_are_there(browser, written):
