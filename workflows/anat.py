@@ -239,6 +239,7 @@ def init_anat_harmonize_wf(
             target_site=target_site,
             n4=settings.n4,
             on_reference=on_reference(settings),
+            write_change=settings.write_change,
             on_ood=settings.on_ood,
             keep_header=settings.keep_header_extensions,
         ),
@@ -287,6 +288,7 @@ def init_anat_harmonize_wf(
         ("out_file", "in_file"),
         ("reference_file", "reference_file"),
         ("quality_file", "quality_file"),
+        ("change_files", "change_files"),
     ]
     workflow.connect(
         [
@@ -298,7 +300,7 @@ def init_anat_harmonize_wf(
             (
                 harmonize,
                 write_harmonized,
-                written if harmonize.inputs.on_reference else [written[0], written[2]],
+                written if harmonize.inputs.on_reference else [written[0], *written[2:]],
             ),
             (inputnode, draw_change, [("mask_file", "mask_file")]),
             (

@@ -138,6 +138,7 @@ def _is_finished(scan: Scan, settings: Settings, target: str, wanted: str) -> bo
     """
     from bids_harmony.bids.derivative import is_complete
     from bids_harmony.bids.naming import (
+        change_paths,
         harmonized_path,
         mask_path,
         sidecar_path,
@@ -149,6 +150,10 @@ def _is_finished(scan: Scan, settings: Settings, target: str, wanted: str) -> bo
     output = settings.output_dir
     image = harmonized_path(output, scan, target)
     fits = (mask_path(output, scan), transform_path(output, scan, to=REFERENCE))
+    if settings.write_change and not scan.gradients:
+        change = change_paths(image)["change"]
+        if not is_complete(sidecar_path(change), wanted):
+            return False
     beside = [*fits, *map(sidecar_path, fits), *(table_paths(image) if scan.gradients else ())]
     return is_complete(sidecar_path(image), wanted) and all(p.is_file() for p in beside)
 

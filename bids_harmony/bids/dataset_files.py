@@ -30,7 +30,15 @@ BIDS_VERSION = "1.11.0"
 _BIDSIGNORE = (
     "*_xfm.*", "*_dwi.bval", "*_dwi.bvec", "*_dwimap.*", "figures", "summaries", "*.html",
     "models", "logs", "group_*", "group.*", "*_decisions.tsv",
+    "codes_*", "*_desc-*curves*",
 )  # fmt: skip
+
+_CHANGES = {
+    "change": "Harmonized image less its source, in the unit of the source",
+    "fieldout": "Smooth field by which the source was divided",
+    "fieldin": "Smooth field by which the result was multiplied",
+    "curves": "Where intensities of the tissues went between the two fields",
+}
 
 _README = """\
 # Harmonized brain images
@@ -76,6 +84,11 @@ def write_dataset_files(settings: Settings, targets: Mapping[str, str] | None = 
         label = harmonized_description(settings.target_site)
         words = target_description(settings.target_site, mean=settings.to_mean)
         labels[label] = f"{words} (method {settings.method})"
+        if settings.write_change:
+            labels |= {
+                label.replace("harmonized", kind, 1): f"{text} ({label})"
+                for kind, text in _CHANGES.items()
+            }
     labels |= targets or {}
     rows = [{"desc_id": f"desc-{label}", "description": text} for label, text in labels.items()]
     merge_table(output / "descriptions.tsv", rows, key="desc_id")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "bids_uri",
+    "change_paths",
     "harmonized_description",
     "harmonized_path",
     "map_path",
@@ -143,6 +144,24 @@ def map_path(output_dir: Path, scan: Scan, parameter: str, *, target: str | None
     label = "source" if target is None else harmonized_description(target)
     ending = f"model-{MAPS[parameter].model}_param-{parameter}_desc-{label}_dwimap.nii.gz"
     return _derivative(output_dir, scan, ending, None)
+
+
+def change_paths(image: Path) -> dict[str, Path]:
+    """Where the change of a harmonized image goes: beside it, by what it shows.
+
+    ``change``, ``fieldout`` and ``fieldin`` are images, ``curves`` is a table.
+    """
+    paths = {}
+    for kind in ("change", "fieldout", "fieldin", "curves"):
+        stem = re.sub(
+            r"harmonized(?=[0-9a-zA-Z]*_[^_]+$)",
+            lambda m, kind=kind: kind.capitalize() if m[0].istitle() else kind,  # type: ignore[misc]
+            file_stem(image),
+            count=1,
+            flags=re.IGNORECASE,
+        )
+        paths[kind] = image.with_name(f"{stem}.{'tsv' if kind == 'curves' else 'nii.gz'}")
+    return paths
 
 
 def transform_path(output_dir: Path, scan: Scan, *, to: str) -> Path:

@@ -92,6 +92,7 @@ class WriteHarmonized(Adapter):
         picture_files = InputMultiPath(File(exists=True), desc="of the subject page")
         quality_file = File(exists=True, mandatory=True)
         summary_file = File(exists=True, desc="of the level group")
+        change_files = traits.Dict({}, usedefault=True, desc="of `change_files.make_change`")
         mask_kind = traits.Str(mandatory=True)
         target_site = traits.Str(mandatory=True)
         model = traits.Dict(mandatory=True, desc="as for bids.sidecar.harmonized_sidecar")
@@ -105,6 +106,7 @@ class WriteHarmonized(Adapter):
     def _adapt(self, folder: Path) -> dict:
         from bids_harmony.bids.naming import harmonized_path
         from bids_harmony.imaging.reference import REFERENCE
+        from bids_harmony.interfaces.change_files import remove_change, write_change
 
         scan, settings, target = self.inputs.scan, self.inputs.settings, self.inputs.target_site
         record = measured(self.inputs.quality_file, scan)
@@ -127,6 +129,13 @@ class WriteHarmonized(Adapter):
         # The native image comes last: its sidecar tells later runs that the scan is finished.
         native = harmonized_path(settings.output_dir, scan, target)
         self._write_summary(native)
+        if self.inputs.change_files:
+            write_change(
+                self.inputs.change_files, native, scan, settings,
+                resume_hash=self.inputs.input_hash, skull_stripped=stripped,
+            )  # fmt: skip
+        else:
+            remove_change(native)
         copy_output(self.inputs.in_file, native)
         self._describe(native, record, stripped=stripped)
         return {"out_file": str(native)}

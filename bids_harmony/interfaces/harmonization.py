@@ -38,6 +38,7 @@ class Harmonize(Adapter):
         target_site = traits.Str(mandatory=True)
         on_reference = traits.Bool(False, usedefault=True, desc="also on the reference grid")
         keep_header = traits.Bool(False, usedefault=True, desc="with extensions and texts")
+        write_change = traits.Bool(False, usedefault=True, desc="also the change as files")
         on_ood = traits.Enum("auto", "warn", "leave", "skip", "error", usedefault=True)
 
     class output_spec(TraitedSpec):
@@ -45,12 +46,14 @@ class Harmonize(Adapter):
         reference_file = File(exists=True, desc="harmonized scan on the reference grid")
         comparison_file = File(exists=True, desc="arrays for the figure, on the reference grid")
         quality_file = File(exists=True, desc="quality numbers and provenance, JSON")
+        change_files = traits.Dict(desc="of `change_files.make_change`; empty if not asked for")
 
     def _adapt(self, folder: Path) -> dict:
         from bids_harmony.api.apply import apply_method
         from bids_harmony.imaging.intensity import to_half
         from bids_harmony.imaging.native import return_to_native
         from bids_harmony.imaging.volume import read_volume, to_native, write_array, write_image
+        from bids_harmony.interfaces.change_files import make_change
         from bids_harmony.io.header import CODE_MNI
         from bids_harmony.quality.changes import quality_row
         from bids_harmony.sites.names import same_site
@@ -120,7 +123,18 @@ class Harmonize(Adapter):
             "out_file": str(out_file),
             "comparison_file": str(folder / "comparison.npz"),
             "quality_file": str(folder / "quality.json"),
+            "change_files": {},
         }
+        if inputs.write_change:
+            by = model.tissue_map(prepared, inputs.modality, **sites)
+            if by is None:
+                logger.warning(
+                    "%s: the method %s has no fields and curves, only its change is written",
+                    inputs.in_file, inputs.method,
+                )  # fmt: skip
+            outputs["change_files"] = make_change(
+                folder, volume, image, prepared, outcome, by, inputs.modality
+            )
         if inputs.on_reference:
             write_array(
                 applied.data * np.float32(prepared.scale),

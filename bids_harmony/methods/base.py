@@ -9,6 +9,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from bids_harmony.imaging.prepared import Prepared
+    from bids_harmony.methods.tissue_form import TissueMap
     from bids_harmony.sites.difference import SiteDifference
     from bids_harmony.sites.image_profile import ImageProfile
 
@@ -74,6 +75,12 @@ class Harmonizer(Protocol):
 
     def evidence(self, modality: str, source_site: str, target_site: str) -> SiteDifference | None:
         """What is known of the difference of two sites; None where either is not known."""
+        ...
+
+    def tissue_map(
+        self, prepared: Prepared, modality: str, source_site: str, target_site: str
+    ) -> TissueMap | None:
+        """What the closed form did to a scan; None where the method has none of that kind."""
         ...
 
     def novelty(self, prepared: Prepared, modality: str) -> float | None:

@@ -110,6 +110,7 @@ class HistogramRelative(_BetweenSites):
     network. A scan of the target site comes back unchanged."""
 
     name = "histogram-relative"
+    uses_tissue_map = True
     form = staticmethod(closed_form)
 
 

@@ -31,7 +31,7 @@ class IHF(Profiled):
         self.network, self.metadata = load_model(self.model_dir, self.device)
         extra = self.metadata["extra"]
         self.version = str(extra["version"])
-        self.use_closed_form = bool(extra["use_closed_form"])
+        self.use_closed_form = self.uses_tissue_map = bool(extra["use_closed_form"])
         self.count_weights(self.metadata["weights"]["sha256"])
         self.ranges = read_ranges(self.model_dir)
 

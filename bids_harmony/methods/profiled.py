@@ -11,12 +11,13 @@ import numpy as np
 from bids_harmony import __version__
 from bids_harmony.exceptions import SiteError
 from bids_harmony.imaging.prepared import Prepared
-from bids_harmony.methods.site_forms import site_evidence
+from bids_harmony.methods.site_forms import closed_map, site_evidence
 from bids_harmony.sites.image_profile import ImageProfile
 from bids_harmony.sites.profile_cache import ProfileSource
 from bids_harmony.sites.profile_files import PROFILES_FILE, profile_digest, read_profiles
 
 if TYPE_CHECKING:
+    from bids_harmony.methods.tissue_form import TissueMap
     from bids_harmony.sites.difference import SiteDifference
 
 __all__ = ["Profiled"]
@@ -43,6 +44,8 @@ class Profiled:
     name = ""
     version = __version__
     needs_source = False
+    #: Whether it applies `site_forms.closed_form`, alone or before a network.
+    uses_tissue_map = False
 
     def __init__(
         self,
@@ -148,6 +151,15 @@ class Profiled:
         if source is None or target is None or source is target:
             return None
         return site_evidence(source, target)
+
+    def tissue_map(
+        self, prepared: Prepared, modality: str, source_site: str, target_site: str
+    ) -> TissueMap | None:
+        """What the closed form did to a scan; None where the method has none of that kind."""
+        if not self.uses_tissue_map:
+            return None
+        source, target = (self.profile(modality, site) for site in (source_site, target_site))
+        return closed_map(prepared.data, prepared.mask, source, target, self.voxel_mm)
 
     def novelty(self, prepared: Prepared, modality: str) -> float | None:
         """How far a scan is from training, 1 at the border; None where a method cannot tell."""

@@ -9,13 +9,20 @@ import numpy as np
 
 from bids_harmony.imaging.landmarks import landmark_map, landmarks
 from bids_harmony.methods.closed_form import low_order_fit, ratio_field, relative_map
-from bids_harmony.methods.tissue_form import match_tissues, relate_tissues
+from bids_harmony.methods.tissue_form import TissueMap, apply_map, match_tissues, tissue_map
 from bids_harmony.sites.difference import SiteDifference, compare_sites
 from bids_harmony.sites.image_profile import ImageProfile
 from bids_harmony.sites.same_head import same_head
 from bids_harmony.sites.tissue_profile import tissue_profile
 
-__all__ = ["closed_form", "low_order_form", "ratio_matched", "site_evidence", "tissue_match"]
+__all__ = [
+    "closed_form",
+    "closed_map",
+    "low_order_form",
+    "ratio_matched",
+    "site_evidence",
+    "tissue_match",
+]
 
 Array = np.ndarray
 
@@ -55,15 +62,21 @@ def closed_form(
     """
     if source is target:
         return data
-    return relate_tissues(
-        data,
-        mask,
+    return apply_map(data, mask, closed_map(data, mask, source, target, voxel_mm), voxel_mm)
+
+
+def closed_map(
+    data: Array, mask: Array, source: ImageProfile, target: ImageProfile, voxel_mm: float
+) -> TissueMap:
+    """What `closed_form` applies to a scan; parameters are those of it."""
+    if source is target:
+        return TissueMap.nothing()
+    return tissue_map(
         tissue_profile(data, mask, voxel_mm),
         source.scan_measures,
         target.scan_measures,
         site_evidence(source, target),
         target.modality,
-        voxel_mm,
     )
 
 

@@ -10,16 +10,19 @@ with that takes away whatever a person differs in; it stands for comparison.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 
-from bids_harmony.imaging.legendre import log_field
+from bids_harmony.imaging.legendre import FIELD_TERMS, log_field
 from bids_harmony.imaging.sharpness import blur_edges
 from bids_harmony.sites.contrast_law import deviation_gain
+from bids_harmony.sites.curve_difference import Bend
 from bids_harmony.sites.difference import SiteDifference
 from bids_harmony.sites.scan_measures import ScanMeasures
 from bids_harmony.sites.tissue_profile import TissueProfile, contrasts
 
-__all__ = ["goal_means", "match_tissues", "relate_tissues"]
+__all__ = ["TissueMap", "apply_map", "goal_means", "match_tissues", "relate_tissues", "tissue_map"]
 
 Array = np.ndarray
 
@@ -39,6 +42,56 @@ _LOG_SLOPE_SD = 0.5
 #: A scan whose log contrast is farther than this from its site's was not segmented well: beyond
 #: it, its tissues are taken where the site shows them.
 _FARTHEST = (0.25, 0.75)
+
+
+@dataclass(frozen=True, eq=False)
+class TissueMap:
+    """What `apply_map` does to a scan x: x + share (enters m(x / leaves) - x).
+
+    Attributes
+    ----------
+    leaves, enters : (20,) float64
+        Logarithms of the field that goes out and of the one that comes in
+        (`imaging.legendre.log_field`).
+    anchors : tuple of (K,) float64
+        Intensities of the scan's tissues, and where they go; increasing.
+    end_slopes : tuple of float
+        Bounds of the slope beyond the last anchor.
+    share : float
+        Probability that the sites differ.
+    blur : (3,) float64
+        Variance that is added to the blur along each axis, mm^2, after m.
+    log_errors : (3,) float64
+        Standard errors of the logarithms of where grey matter, white matter and CSF go, relative
+        to white matter, which has none.
+    bend : Bend, optional
+        What m does between and beyond the anchors, tissues lying at `bent_from` by then, within
+        `bend_bounds`.
+    """
+
+    leaves: Array
+    enters: Array
+    anchors: tuple[Array, Array]
+    end_slopes: tuple[float, float]
+    share: float
+    blur: Array
+    log_errors: Array
+    bend: Bend | None = None
+    bent_from: Array = field(default_factory=lambda: np.zeros(3))
+    bend_bounds: tuple[tuple[float, float], tuple[float, float]] = ((1.0, 1.0), (1.0, 1.0))
+
+    @classmethod
+    def nothing(cls) -> TissueMap:
+        """The map of a scan that is at its target already."""
+        none, ends = np.zeros(FIELD_TERMS), np.array([0.0, 1.0])
+        return cls(none, none, (ends, ends), (1.0, 1.0), 0.0, np.zeros(3), np.zeros(3))
+
+    def curve(self, flat: Array) -> Array:
+        """Apply m to intensities of any shape without the field, fraction of scale."""
+        mapped = _piecewise(flat, self.anchors, self.end_slopes)
+        if self.bend is None:
+            return mapped
+        return self.bend.apply(mapped, self.bent_from, *self.bend_bounds)
 
 
 def match_tissues(data: Array, mask: Array, own: TissueProfile, target: TissueProfile) -> Array:
@@ -101,26 +154,47 @@ def relate_tissues(
     (X, Y, Z) float32
         0 outside the mask; never negative.
     """
+    return apply_map(data, mask, tissue_map(own, source, target, difference, modality), voxel_mm)
+
+
+def apply_map(data: Array, mask: Array, by: TissueMap, voxel_mm: float) -> Array:
+    """Apply a map to a scan; parameters and result are those of `relate_tissues`."""
+    flat = data * np.exp(-log_field(by.leaves, data.shape))
+    # Sharpening is left to the network: undoing a blur made noise stronger, and every score worse.
+    mapped = blur_edges(by.curve(flat), mask, by.blur, voxel_mm)
+    result = _in_field(mapped, by.enters, mask)
+    return np.where(mask, data + np.float32(by.share) * (result - data), 0).astype(np.float32)
+
+
+def tissue_map(
+    own: TissueProfile,
+    source: ScanMeasures,
+    target: ScanMeasures,
+    difference: SiteDifference,
+    modality: str,
+) -> TissueMap:
+    """Find the map that `relate_tissues` applies; parameters are those of it."""
     site_field = source.fields.mean(axis=0)
     leaves = site_field + difference.scan_field * (own.field - site_field)
-    flat = data * np.exp(-log_field(leaves, data.shape))
     start, goal = goal_means(own.means, source, target, difference, modality)
     gain = float(goal[1] / start[1])
     support, bend = difference.support, difference.bend
     # Where the sites show tissues in another order, no line through all of them is increasing.
     used = list(bend.tissues) if bend is not None and len(bend.tissues) == 1 else [0, 1, 2]
     anchors = _anchors(start[used], goal[used], _slopes(gain, _BETWEEN, support))
-    mapped = _piecewise(flat, anchors, _slopes(gain, _BEYOND, support))
-    if bend is not None:
-        there = np.interp(start, *anchors)
-        bounds = _slopes(1, _BENT, support), _slopes(1, _BEYOND, support)
-        mapped = bend.apply(mapped, there, *bounds)
-    # Sharpening is left to the network: undoing a blur made noise stronger, and every score worse.
-    added = support * np.clip(difference.blur, 0, _MOST_BLUR)
-    mapped = blur_edges(mapped, mask, added, voxel_mm)
-    result = _in_field(mapped, site_field + difference.field, mask)
-    share = np.float32(difference.probability)
-    return np.where(mask, data + share * (result - data), 0).astype(np.float32)
+    grey, csf = (found.standard_error for found in difference.by_contrast)
+    return TissueMap(
+        leaves=leaves,
+        enters=site_field + difference.field,
+        anchors=anchors,
+        end_slopes=_slopes(gain, _BEYOND, support),
+        share=difference.probability,
+        blur=support * np.clip(difference.blur, 0, _MOST_BLUR),
+        log_errors=np.array([grey, 0.0, csf]),
+        bend=bend,
+        bent_from=np.interp(start, *anchors),
+        bend_bounds=(_slopes(1, _BENT, support), _slopes(1, _BEYOND, support)),
+    )
 
 
 def goal_means(

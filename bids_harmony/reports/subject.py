@@ -13,7 +13,7 @@ from typing import Any
 
 from bids_harmony.bids.decisions import Decision, read_decisions
 from bids_harmony.bids.derivative import write_text
-from bids_harmony.bids.naming import report_path, sidecar_path
+from bids_harmony.bids.naming import change_paths, report_path, sidecar_path
 from bids_harmony.bids.run_records import RunRecord, Unit, failed_scans
 from bids_harmony.bids.scan_records import ScanRecord, read_descriptions, read_scans
 from bids_harmony.io.names import file_stem
@@ -161,6 +161,7 @@ def _shown(number: int, scan: ScanRecord, described: Mapping[str, Any], folder: 
     findings, more = quality_findings(scan.sidecar, scan.transform, described)
     images = (scan.image, *scan.others)
     files = [file for image in images for file in (image, sidecar_path(image))]
+    files += [path for path in change_paths(scan.image).values() if path.is_file()]
     warnings = scan_warnings(scan.sidecar, scan.mask)
     if scan.run and scan.run.settings.get("sloppy") is True:
         warnings.append(

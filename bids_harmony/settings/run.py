@@ -148,6 +148,8 @@ class Settings:
         "above 2) or whose contrast would be lost: warn; leave it as it is; skip it; error; auto "
         "warns of the first and leaves a scan as it is for the second {default}",
         choices=("auto", "warn", "leave", "skip", "error"))
+    write_change: bool = _output(False, "also write the change of each image: a map on its grid, "
+        "the fields that went out and came in, curves of the tissues, and the scan's code")
     skull_strip: bool = _output(False, "write the brain alone, zero outside")
     dwi_mode: str = _output(DWI_MODES[0], "diffusion series by rotation-invariant features of "
         "each shell, by the attenuation of each shell, or volume by volume {default}",

@@ -72,6 +72,11 @@ class TrainingRange:
     rest: float
     limit: float
 
+    def components(self, code: Array) -> Array:
+        """Standard scores of a code, (K,), along the principal directions, (C,)."""
+        centred = np.asarray(code, dtype=np.float64) - self.mean
+        return np.asarray(self.basis @ centred / np.sqrt(self.variances))
+
     def distance(self, code: Array) -> float:
         """Root mean squared standardized deviation of a code, (K,)."""
         centred = np.asarray(code, dtype=np.float64) - self.mean

@@ -112,3 +112,19 @@ def test_maps_are_named_by_model_parameter_and_series():
     assert naming.map_path(Path("/out"), source, "odi", target="site COI") == (
         folder / "sub-01_dir-AP_model-noddi_param-odi_desc-harmonizedCOI_dwimap.nii.gz"
     )
+
+
+@pytest.mark.parametrize(
+    ("image", "change"),
+    [
+        ("sub-01_desc-harmonizedCOI_T1w", "sub-01_desc-changeCOI_T1w"),
+        ("sub-01_desc-scaledHarmonizedCOI_T2w", "sub-01_desc-scaledChangeCOI_T2w"),
+        ("sub-harmonized_desc-harmonizedHarmonized1_T1w",
+         "sub-harmonized_desc-changeHarmonized1_T1w"),
+    ],
+)  # fmt: skip
+def test_the_change_lies_beside_its_image(tmp_path, image, change):
+    paths = naming.change_paths(tmp_path / f"{image}.nii.gz")
+    assert paths["change"] == tmp_path / f"{change}.nii.gz"
+    assert paths["curves"].name == change.replace("hange", "urves") + ".tsv"
+    assert len(set(paths.values())) == 4
