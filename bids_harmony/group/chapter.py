@@ -55,7 +55,7 @@ class Chapter:
         Rows of its tables.
     confounded : mapping of covariate to Confounding
     statements : mapping of table to str
-        Why a table is empty.
+        Why a table is empty; ``combat_learnt`` tells on whom ComBat was learnt.
     needed : sequence of PeopleNeeded
         How many people would show a small effect.
     """
@@ -146,13 +146,20 @@ def make_chapter(outputs: Sequence[Output], covariates: Covariates, *, seed: int
         for name, values in shared_covariates(table, covariates).items()
         if name in confounded and not confounded[name].confounded
     }
-    table, no_combat = add_combat(table, measures, apart) if measures else (table, "")
+    no_combat = combat_remark = ""
+    if measures:
+        table, no_combat, combat_remark = add_combat(table, measures, apart)
     effects, no_effects = site_effects(table, measures, apart)
     probes, no_probe = probe_sites(outputs, seed=seed)
     kept = kept_effects(table, measures, covariates)
     series = outputs[0].scan.modality == "dwi"
     travelling = [] if series else travelling_rows(outputs)
-    statements = {"combat": no_combat, "site_effects": no_effects, "probe": no_probe}
+    statements = {
+        "combat": no_combat,
+        "combat_learnt": combat_remark,
+        "site_effects": no_effects,
+        "probe": no_probe,
+    }
     return Chapter(
         suffix=outputs[0].scan.modality,
         target=outputs[0].target,

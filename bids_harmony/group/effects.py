@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bids_harmony.exceptions import DataError
 from bids_harmony.group.covariates import Covariates
 from bids_harmony.group.measures import COMBAT, Measure
-from bids_harmony.quality.combat import combat
+from bids_harmony.quality.combat import combat, leave_person_out
 from bids_harmony.quality.confounding import Confounding, confounding
 from bids_harmony.quality.effects_kept import EffectKept, effect_kept
 from bids_harmony.quality.outliers import outliers
@@ -82,8 +82,10 @@ class Outlier:
 
 def add_combat(
     table: DataFrame, measures: Sequence[Measure], covariates: Covariates
-) -> tuple[DataFrame, str]:
+) -> tuple[DataFrame, str, str]:
     """Add what ComBat makes of the measures of the source, with covariates kept.
+
+    Of people who were at several sites it is learnt on the others, where these suffice.
 
     Parameters
     ----------
@@ -93,32 +95,57 @@ def add_combat(
 
     Returns
     -------
-    table, statement
-        The table with columns ``<measure>_combat``; why there are none, else empty.
+    table, statement, remark
+        The table with columns ``<measure>_combat``; why there are none, else empty; and how it was
+        learnt and which scans are without.
     """
     names = [f"{m.key}_source" for m in measures]
-    known = table[names].notna().all(axis=1).to_numpy() & _filled(covariates, len(table))
+    values = table[names].to_numpy(np.float64)
     sites = table["site"].to_numpy()
+    measured = np.isfinite(values).any(axis=1)
+    told = _filled(covariates, len(table))
+    known = measured & told
     counts = {site: int((sites[known] == site).sum()) for site in dict.fromkeys(sites)}
     several = [site for site, count in counts.items() if count >= _FEWEST_OF_A_SITE]
     if len(several) < 2:
         found = ", ".join(f"{site}: {count}" for site, count in counts.items())
-        return table, f"ComBat needs two sites or more with two scans or more each; here {found}."
+        reason = f"ComBat needs two sites or more with two scans or more each; here {found}."
+        return table, reason, ""
     known &= np.isin(sites, several)
-    table = table.copy()
+    own = sites[known]
+    people = table["participant_id"].to_numpy()[known]
+    travellers = [p for p in dict.fromkeys(people) if len(set(own[people == p])) > 1]
     try:
-        adjusted = combat(
-            table.loc[known, names].to_numpy(np.float64),
-            sites[known],
-            covariates=_part(covariates, known),
-        )
+        adjusted = combat(values[known], own, covariates=_part(covariates, known))
     except DataError as error:
-        return table, str(error)
+        return table, str(error), ""
+    others = leave_person_out(
+        values[known], own, people, covariates=_part(covariates, known), only=travellers
+    )
+    left_out = np.isfinite(others).any(axis=1)
+    adjusted[left_out] = others[left_out]
+    table = table.copy()
     for column, measure in zip(adjusted.T, measures, strict=True):
-        values = np.full(len(table), np.nan)
-        values[known] = column
-        table[f"{measure.key}_{COMBAT}"] = values
-    return table, ""
+        with_combat = np.full(len(table), np.nan)
+        with_combat[known] = column
+        table[f"{measure.key}_{COMBAT}"] = with_combat
+    alone = [
+        site for site in counts if site not in several and (sites[measured & told] == site).any()
+    ]
+    remark = [
+        f"Of {len(set(people[left_out]))} of {len(travellers)} people who were at several sites, "
+        "ComBat was learnt on the others."
+        if travellers
+        else "",
+        f"A measure is missing in {n} of the scans, which count for the rest."
+        if (n := int((~np.isfinite(values[known]).all(axis=1)).sum()))
+        else "",
+        f"A covariate is missing of {n} of the scans, which are left out."
+        if (n := int((measured & ~told).sum()))
+        else "",
+        f"Sites of a single scan are left out: {', '.join(map(str, alone))}." if alone else "",
+    ]
+    return table, "", " ".join(text for text in remark if text)
 
 
 def site_effects(

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import linregress
 
 from bids_harmony.exceptions import DataError
-from bids_harmony.quality.combat import combat
+from bids_harmony.quality.combat import combat, leave_person_out
 from bids_harmony.quality.effects_kept import effect_kept
 from bids_harmony.quality.site_effect import site_effect
 
@@ -122,10 +122,12 @@ def test_bad_tables_are_named(table):
     values, sites, covariates = table
     with pytest.raises(DataError, match=r"told apart.*\[vendor\]"):
         combat(values, sites, covariates={"vendor": np.where(sites == "A", "GE", "SIEMENS")})
-    with pytest.raises(DataError, match=r"\[values, age\]"):
-        holes, ages = values.copy(), list(covariates["age"])
-        holes[2, 1], ages[3] = np.nan, "n/a"
-        combat(holes, sites, covariates={"age": ages})
+    with pytest.raises(DataError, match=r"\[age\]"):
+        ages = list(covariates["age"])
+        ages[3] = "n/a"
+        combat(values, sites, covariates={"age": ages})
+    with pytest.raises(DataError, match=r"none of the sites.*Expected: A, B, C"):
+        combat(values, sites, reference="Z")
     with pytest.raises(DataError, match="two sites"):
         combat(values, ["A"] * len(values))
     with pytest.raises(DataError, match="same length"):
@@ -134,3 +136,90 @@ def test_bad_tables_are_named(table):
         combat(values[:, 0], sites)
     with pytest.raises(DataError, match="Too few scans"):
         combat(values[:3], ["A", "B", "C"])
+
+
+def test_a_missing_value_is_missing_and_takes_nothing_else_along(table):
+    """neuroCombat makes the whole table NaN."""
+    values, sites, covariates = table
+    whole = combat(values, sites, covariates=covariates)
+    holes = values.copy()
+    holes[2, 1] = np.nan
+    got = combat(holes, sites, covariates=covariates)
+    assert np.isnan(got[2, 1]) and np.isnan(got).sum() == 1
+    # Other measures change by what one value says of the prior; the measure by one of its scans.
+    spread = values.std(axis=0)
+    others = np.delete(np.abs(got - whole) / spread, 1, axis=1)
+    assert others.max() < 0.05
+    assert np.nanmax(np.abs(got - whole)[:, 1] / spread[1]) < 0.5
+    # As if the measure alone had been asked of the other scans.
+    rest = np.arange(len(values)) != 2
+    alone = combat(
+        values[rest, 1:2], np.array(sites)[rest],
+        covariates={k: np.array(v)[rest] for k, v in covariates.items()},
+    )  # fmt: skip
+    one = combat(holes[:, 1:2], sites, covariates=covariates)
+    np.testing.assert_allclose(one[rest], alone, rtol=0.02)
+
+
+def test_a_measure_that_a_site_lacks_is_none_of_its_business(rng):
+    sites = np.repeat(["A", "B", "C"], 20)
+    values = rng.normal(size=(60, 12)) + 2.0 * (sites == "B")[:, None]
+    values[sites == "C", 3] = np.nan
+    got = combat(values, sites)
+    assert np.isnan(got).sum() == 20 and np.isnan(got[sites == "C", 3]).all()
+    assert got[sites == "B", 3].mean() == pytest.approx(got[sites == "A", 3].mean(), abs=0.2)
+
+
+def test_others_come_to_the_reference_which_stays(rng):
+    sites = np.repeat(["A", "B", "C"], [40, 30, 30])
+    values = rng.normal(size=(100, 15)) * np.where(sites == "A", 1, 3)[:, None]
+    values += np.where(sites == "A", 10, 4)[:, None]
+    got = combat(values, sites, reference="A")
+    np.testing.assert_array_equal(got[sites == "A"], values[sites == "A"])
+    for site in "BC":
+        goal = values[sites == "A"].mean()
+        assert got[sites == site].mean() == pytest.approx(goal, abs=0.1)
+        assert got[sites == site].std() == pytest.approx(1, abs=0.15)
+    one = combat(values[:, :1], sites, reference="A")[:, 0]
+    assert one[sites == "B"].mean() == pytest.approx(values[sites == "A", 0].mean())
+    assert one[sites == "B"].std(ddof=1) == pytest.approx(
+        np.sqrt(np.mean(np.square(values[sites == "A", 0] - values[sites == "A", 0].mean())))
+    )
+    with pytest.raises(DataError, match=r"too seldom \[D\]"):
+        combat(np.vstack([values, values[:1]]), [*sites, "D"], reference="D")
+
+
+def test_who_is_left_out_says_nothing_of_the_sites(rng):
+    people = np.tile([f"p{i}" for i in range(9)], 4)
+    sites = np.repeat(["A", "B", "C", "D"], 9)
+    values = rng.normal(size=(36, 6)) + np.repeat(rng.normal(0, 2, (4, 6)), 9, axis=0)
+    got = leave_person_out(values, sites, people)
+    assert np.isfinite(got).all()
+    # Moved by one at every site, the person alone moves, and by the scale of the site.
+    moved = values.copy()
+    moved[people == "p3"] += 1.0
+    again = leave_person_out(moved, sites, people)
+    shift = (again - got)[people == "p3"]
+    assert (shift > 0.3).all() and (shift < 3).all()
+    scales = combat(values, sites, learn_on=people != "p3")[people == "p3"]
+    np.testing.assert_allclose(got[people == "p3"], scales)
+
+    # Learnt on the person as well, the same people seem to agree more than they do.
+    def within(table):
+        return np.mean([table[people == p].var(axis=0) for p in set(people)])
+
+    assert within(combat(values, sites)) < within(got) < within(values)
+
+
+def test_where_others_do_not_suffice_nobody_is_adjusted(rng):
+    sites = np.array(["A"] * 5 + ["B"] * 5 + ["C"] * 2)
+    people = [f"p{i}" for i in range(12)]
+    values = rng.normal(size=(12, 5))
+    got = leave_person_out(values, sites, people)
+    assert np.isnan(got[10:]).all() and np.isfinite(got[:10]).all()
+    some = leave_person_out(values, sites, people, only=["p0"])
+    np.testing.assert_array_equal(np.isfinite(some).all(axis=1), np.arange(12) == 0)
+    np.testing.assert_allclose(some[0], got[0])
+    # A site that nobody shows has no number.
+    unseen = combat(values, sites, learn_on=sites != "C")
+    assert np.isnan(unseen[10:]).all() and np.isfinite(unseen[:10]).all()
