@@ -7,7 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bids_harmony.bids.covariates import MISSING, Unit, column_numbers, session_rows
+from bids_harmony.bids.covariates import (
+    MISSING,
+    MOST_LEVELS,
+    Unit,
+    column_numbers,
+    session_rows,
+)
 from bids_harmony.bids.table import keyed_rows, label_of
 from bids_harmony.exceptions import UsageError
 from bids_harmony.io.pointers import is_named
@@ -31,7 +37,6 @@ _WRONG = (
     SyntaxError, NameError, TypeError, ValueError, AttributeError, LookupError,
     NotImplementedError, RecursionError,
 )  # fmt: skip
-_SHOWN = 6
 
 
 def who_fits(bids_dir: Path, query: str, units: Sequence[Unit]) -> list[bool]:
@@ -96,8 +101,10 @@ def check_people_filter(bids_dir: Path, query: str) -> None:
 
 
 def columns_told(bids_dir: Path, units: Sequence[Unit] = ()) -> str:
-    """The columns that a query may name, with a few of their values."""
-    return _told(_frame([*_everyone(bids_dir), *session_rows(bids_dir, units)]))
+    """The columns that a query may name, with the words of those that group people."""
+    rows = zip(units, session_rows(bids_dir, units), strict=True)
+    of_units = [{"participant_id": f"sub-{subject}"} | row for (subject, _), row in rows]
+    return _told(_frame([*_everyone(bids_dir), *of_units]))
 
 
 def _everyone(bids_dir: Path) -> list[dict[str, str]]:
@@ -139,15 +146,15 @@ def _misunderstood(query: str, frame: pd.DataFrame, why: str) -> UsageError:
 
 
 def _told(frame: pd.DataFrame) -> str:
+    """Columns, and the words of those that group people: logs tell nothing of single persons."""
     parts = []
     for name in frame:
-        values = list(dict.fromkeys(v for v in frame[name] if v is not None and v == v))
-        if name == "participant_id" or not values:
-            parts.append(str(name))
-        elif isinstance(values[0], float):
-            parts.append(f"{name} ({min(values):g} to {max(values):g})")
+        values = [v for v in frame[name] if v is not None and v == v]
+        levels = sorted(set(values)) if values and isinstance(values[0], str) else []
+        if values and isinstance(values[0], float):
+            parts.append(f"{name} (numbers)")
+        elif 0 < len(levels) <= MOST_LEVELS and len(levels) < len(set(frame["participant_id"])):
+            parts.append(f"{name} ({', '.join(map(repr, levels))})")
         else:
-            more = ", ..." if len(values) > _SHOWN else ""
-            shown = ", ".join(repr(value) for value in sorted(values)[:_SHOWN])
-            parts.append(f"{name} ({shown}{more})")
+            parts.append(str(name))
     return ", ".join(parts)

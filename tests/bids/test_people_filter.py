@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bids_harmony.bids.people_filter import check_people_filter, who_fits
+from bids_harmony.bids.people_filter import check_people_filter, columns_told, who_fits
 from bids_harmony.exceptions import ExitCode, UsageError
 
 UNITS = [("01", None), ("02", None), ("03", None), ("04", None)]
@@ -72,7 +72,7 @@ def test_a_query_that_fails_names_the_columns(dataset, query):
     with pytest.raises(UsageError) as caught:
         who_fits(dataset, query, UNITS)
     told = str(caught.value)
-    assert "group ('control', 'patient')" in told and "age (30 to 89)" in told and query in told
+    assert "group ('control', 'patient')" in told and "age (numbers)" in told and query in told
     assert caught.value.exit_code == ExitCode.USAGE
     assert not list(dataset.glob("stolen*"))
 
@@ -84,3 +84,13 @@ def test_words_in_quotation_marks_are_no_calls(dataset):
 def test_a_dataset_without_a_table_cannot_be_asked(tmp_path):
     with pytest.raises(UsageError, match=r"participants\.tsv"):
         check_people_filter(tmp_path, "group == 'control'")
+
+
+def test_the_log_tells_nothing_of_single_people(dataset):
+    table = dataset / "participants.tsv"
+    names = iter(["alias", "Ann Smith", "Bo Li", "Cy Diaz", "Di Roy"])
+    lines = [f"{line}\t{next(names)}" for line in table.read_text().splitlines()]
+    table.write_text("\n".join(lines) + "\n")
+    for told in (columns_told(dataset), columns_told(dataset, UNITS)):
+        assert "alias" in told and "Smith" not in told and "89" not in told
+        assert "group ('control', 'patient')" in told

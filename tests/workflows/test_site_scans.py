@@ -7,7 +7,13 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from bids_harmony.workflows.site_scans import balanced, choose_scans
+from bids_harmony.workflows.site_scans import (
+    ProfileKey,
+    balanced,
+    choose_scans,
+    choose_sound,
+    left_by_filter,
+)
 
 
 def scans(settings, people):
@@ -42,6 +48,24 @@ def test_a_few_of_many_are_of_all_ages_and_both_sexes(settings):
     # Blind to covariates, the first eight by name are young women.
     blind = choose_scans(balanced(found, replace(settings, covariates=())), 8)
     assert [scan.subject for scan in blind] == [f"{i:02d}" for i in range(8)]
+
+
+def test_series_and_images_are_chosen_of_people_who_fit(settings):
+    """A query on participants.tsv, for every kind of scan."""
+    found = scans(settings, PEOPLE)
+    asked = replace(settings, profile_filter="sex == 'M' and age < 60", bank_scans=50)
+    fitting = {label for label, age, sex in PEOPLE if sex == "M" and age < 60}
+    for modality in ("T1w", "dwi"):
+        for scan in found:
+            scan.modality, scan.site = modality, SimpleNamespace(site="A")
+        key = ProfileKey("A", modality)
+        chosen = choose_sound(key, asked, found, check=lambda *_: None)
+        assert {scan.subject for scan in chosen} == fitting
+        assert left_by_filter(key, asked, found) is None
+        nobody = replace(asked, profile_filter="age > 200")
+        assert choose_sound(key, nobody, found, check=lambda *_: None) == ()
+        assert f"the {modality} images of A" in str(left_by_filter(key, nobody, found))
+        assert left_by_filter(ProfileKey("B", modality), nobody, found) is None
 
 
 def test_the_order_in_which_scans_are_found_does_not_matter(settings):
