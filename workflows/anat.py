@@ -26,9 +26,11 @@ from bids_harmony.interfaces.anatomy import (
 from bids_harmony.interfaces.derivatives import WriteHarmonized
 from bids_harmony.interfaces.figures import DrawChange
 from bids_harmony.interfaces.harmonization import Harmonize, PrepareForTraining
+from bids_harmony.interfaces.reuse import ReuseTransform
 from bids_harmony.interfaces.spaces import PlaceInSpaces
 from bids_harmony.interfaces.summaries import SummarizeScan
 from bids_harmony.settings.spaces import ANATOMY
+from bids_harmony.workflows.given import Given, find_given, shown_file
 from bids_harmony.workflows.spaces import on_reference, spaces_of
 
 if TYPE_CHECKING:
@@ -69,6 +71,12 @@ class Precomputed:
     ----------
     mask, xfm : Path, optional
         Brain mask and transform to the reference.
+    mask_from : str
+        What sidecars call a mask of another pipeline; empty for others.
+    mask_to_anatomy : tuple of Path
+        Transforms from the scan to the space of a given mask, where that is another.
+    given : Given, optional
+        Transforms of another pipeline.
     mask_kind : str
         How the mask was made (`imaging.mask.BrainMask.kind`).
     written : bool
@@ -79,6 +87,9 @@ class Precomputed:
     mask_kind: str = "given"
     xfm: Path | None = None
     written: bool = False
+    mask_from: str = ""
+    mask_to_anatomy: tuple[Path, ...] = ()
+    given: Given | None = None
 
 
 def scan_wf_name(label: str) -> str:
@@ -121,7 +132,8 @@ def init_anat_fit_wf(
     inputnode = Node(IdentityInterface(["t1w_file", "t1w_mask", "t1w_xfm"]), name="inputnode")
     maskbuffer = Node(IdentityInterface(["mask_file", "mask_kind"]), name="maskbuffer")
     xfmbuffer = Node(IdentityInterface(["xfm_file"]), name="xfmbuffer")
-    outputnode = Node(IdentityInterface([*FIT_OUTPUTS, "similarity"]), name="outputnode")
+    outputs = [*FIT_OUTPUTS, "similarity", "xfm_from"]
+    outputnode = Node(IdentityInterface(outputs), name="outputnode")
     workflow.connect(
         [
             (maskbuffer, outputnode, [("mask_file", "mask_file"), ("mask_kind", "mask_kind")]),
@@ -148,6 +160,8 @@ def init_anat_fit_wf(
             interface: Any = BrainFromImage(in_file=in_file)
         else:
             interface = ReuseBrain(in_file=in_file, given_mask=str(precomputed.mask))
+            if precomputed.mask_to_anatomy:
+                interface.inputs.to_anatomy = [str(p) for p in precomputed.mask_to_anatomy]
         mask_brain = Node(interface, name="mask_brain", mem_gb=_MEM_MASK)
         workflow.connect(mask_brain, "mask_file", maskbuffer, "mask_file")
         workflow.connect(mask_brain, "kind", maskbuffer, "mask_kind")
@@ -174,6 +188,22 @@ def init_anat_fit_wf(
                     (mask_brain, maskbuffer, [("mask_file", "mask_file"), ("kind", "mask_kind")]),
                 ]
             )
+    elif (given := precomputed.given) is not None and given.reference is not None:
+        reuse = ReuseTransform(
+            **register_args,
+            given_xfm=str(given.reference),
+            given_name=shown_file(given, given.reference),
+        )
+        if given.to_anatomy:
+            reuse.inputs.to_anatomy = [str(path) for path in given.to_anatomy]
+        register = Node(reuse, name="register", mem_gb=_MEM_REGISTER)
+        workflow.connect(
+            [
+                (maskbuffer, register, [("mask_file", "mask_file")]),
+                (register, xfmbuffer, [("xfm_file", "xfm_file")]),
+                (register, outputnode, [("xfm_from", "xfm_from")]),
+            ]
+        )
     else:
         register = Node(
             RegisterToReference(**register_args), name="register", mem_gb=_MEM_REGISTER
@@ -227,7 +257,9 @@ def init_anat_harmonize_wf(
     """
     workflow = Workflow(name)
     spaces = spaces_of(scan, t1w, settings)
-    with_t1w = [T1W_XFM] if any(space["label"] == ANATOMY for space in spaces) else []
+    # What does not begin at the reference begins at the T1w.
+    through_t1w = scan.modality != ANATOMY and any("world" not in space for space in spaces)
+    with_t1w = [T1W_XFM] if through_t1w else []
     inputnode = Node(IdentityInterface([*FIT_OUTPUTS, *with_t1w]), name="inputnode")
     harmonize = Node(
         Harmonize(
@@ -257,6 +289,12 @@ def init_anat_harmonize_wf(
         mem_gb=_MEM_WRITE,
     )
     summarize = Node(SummarizeScan(), name="summarize", mem_gb=_MEM_SUMMARIZE)
+    given = find_given(scan, settings)
+    if given is not None and given.tissues:
+        # Of the numbers alone: site profiles compare what was segmented in one way.
+        summarize.inputs.tissue_files = [str(path) for path in given.tissues.values()]
+        summarize.inputs.steps = [str(path) for path in given.to_anatomy]
+        workflow.connect(inputnode, "xfm_file", summarize, "xfm_file")
     write_harmonized = Node(
         WriteHarmonized(
             scan=scan,

@@ -11,6 +11,7 @@ from nipype.pipeline.engine import Node, Workflow
 from bids_harmony.interfaces.derivatives import WriteAnatomy
 from bids_harmony.workflows.anat import FIT_OUTPUTS, T1W_XFM, init_anat_fit_wf, scan_wf_name
 from bids_harmony.workflows.dwi import init_dwi_fit_wf
+from bids_harmony.workflows.given import copied_files
 from bids_harmony.workflows.precomputed import anatomy_hash, find_precomputed
 
 if TYPE_CHECKING:
@@ -99,11 +100,20 @@ def init_cohort_wf(
         # Images from outside the dataset have no place in its derivative.
         if not precomputed.written and scan.path.is_relative_to(settings.bids_dir):
             write_anatomy = Node(
-                WriteAnatomy(scan=scan, settings=settings, input_hash=wanted),
+                WriteAnatomy(
+                    scan=scan,
+                    settings=settings,
+                    input_hash=wanted,
+                    mask_from=precomputed.mask_from,
+                    copied=copied_files(precomputed.given, settings),
+                ),
                 name=_WRITE,
                 mem_gb=_MEM_WRITE,
             )
-            made = [(f"outputnode.{field}", field) for field in (*FIT_OUTPUTS, "similarity")]
+            made = [
+                (f"outputnode.{field}", field)
+                for field in (*FIT_OUTPUTS, "similarity", "xfm_from")
+            ]
             graph.connect([(fit_wf, write_anatomy, made)])
         cohort.add_nodes([graph])
         if t1w is not None:

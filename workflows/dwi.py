@@ -76,7 +76,9 @@ def init_dwi_fit_wf(
     """
     workflow = Workflow(name)
     inputnode = Node(IdentityInterface(["t1w_file", "t1w_mask", "t1w_xfm"]), name="inputnode")
-    outputnode = Node(IdentityInterface([*FIT_OUTPUTS, "similarity"]), name="outputnode")
+    outputnode = Node(
+        IdentityInterface([*FIT_OUTPUTS, "similarity", "xfm_from"]), name="outputnode"
+    )
     if precomputed.mask is not None:
         logger.info("%s: found precomputed mask, skipping: %s", scan.label, precomputed.mask)
     if precomputed.written:

@@ -21,6 +21,7 @@ from bids_harmony.io.pointers import check_content, is_named, missing_content
 from bids_harmony.io.reading import object_or_empty
 from bids_harmony.revisions import revisions_of
 from bids_harmony.workflows.anat import Precomputed
+from bids_harmony.workflows.given import allowed, closest, find_given, shown_file, steps_to
 from bids_harmony.workflows.spaces import files_of
 
 if TYPE_CHECKING:
@@ -81,7 +82,9 @@ def harmonization_hash(
 
     Processors, threads, batch size and device are left out: they must not change the result.
     """
-    files = () if scan.gradients else files_of(settings)
+    given = find_given(scan, settings)
+    maps = list(given.tissues.values()) if given is not None else []
+    files = () if scan.gradients else files_of(scan, t1w, settings)
     return resume_hash(
         {
             "anatomy": _anatomy_parts(scan, settings, t1w),
@@ -95,6 +98,7 @@ def harmonization_hash(
             "skull_strip": settings.skull_strip,
             "output_spaces": sorted(settings.output_spaces),
             "precision": settings.precision,
+            **({"tissues": [file_sha256(path) for path in maps]} if maps else {}),
             **({"templates": [file_sha256(path) for path in files]} if files else {}),
             **({"keep_header": True} if settings.keep_header_extensions else {}),
             **({"profile_filter": settings.profile_filter} if settings.profile_filter else {}),
@@ -114,14 +118,20 @@ def _series_parts(settings: Settings) -> dict[str, Any]:
 
 def _anatomy_parts(scan: Scan, settings: Settings, t1w: Scan | None) -> dict[str, Any]:
     mask = given_mask(scan, settings)
+    steps = _steps_of_mask(mask, scan, settings) if mask else ()
     parts: dict[str, Any] = {
         "revision": revisions_of("anatomy"),
         "image": file_sha256(scan.path),
         "mask": file_sha256(mask) if mask else None,
+        **({"mask_steps": [file_sha256(p) for p in steps]} if steps else {}),
         "t1w": _anatomy_parts(t1w, settings, None) if t1w else None,
         "seed": settings.random_seed,
         "sloppy": settings.sloppy,
     }
+    if (given := find_given(scan, settings)) is not None:
+        # Nothing stands in the hash of who has none.
+        if given.reference is not None:
+            parts["transform"] = [file_sha256(p) for p in (*given.to_anatomy, given.reference)]
     if scan.gradients:
         parts["tables"] = [file_sha256(table) for table in scan.gradients]
         parts["b0_threshold"] = settings.b0_threshold
@@ -154,16 +164,47 @@ def find_precomputed(scan: Scan, settings: Settings, wanted: str) -> Precomputed
         and all(record.get(HASH_FIELD) == wanted for record in records)
     ):
         return Precomputed(mask, str(records[0].get("MaskKind", "given")), xfm, written=True)
-    return Precomputed(mask=given_mask(scan, settings))
+    mask_given, given = given_mask(scan, settings), find_given(scan, settings)
+    reused = []
+    mask_from = ""
+    to_anatomy: tuple[Path, ...] = ()
+    if mask_given is not None and (home := _home(mask_given, settings)):
+        name, folder = home
+        mask_from = f"{name}: {mask_given.relative_to(folder).as_posix()}"
+        reused.append(f"mask from {mask_from}")
+        to_anatomy = _steps_of_mask(mask_given, scan, settings)
+    if given is not None and given.reference is not None:
+        reused.append(f"transform from {shown_file(given, given.reference)}")
+    if given is not None and given.tissues:
+        reused.append(f"tissue maps from {given.name}")
+    if reused:
+        logger.info("%s: reused: %s", scan.label, "; ".join(reused))
+    return Precomputed(mask_given, mask_from=mask_from, mask_to_anatomy=to_anatomy, given=given)
+
+
+def _home(mask: Path, settings: Settings) -> tuple[str, Path] | None:
+    """Name and folder of the derivatives that a mask comes from."""
+    inside = [(n, f) for n, f in settings.derivatives.items() if mask.is_relative_to(f)]
+    return max(inside, key=lambda pair: len(pair[1].parts), default=None)
+
+
+def _steps_of_mask(mask: Path, scan: Scan, settings: Settings) -> tuple[Path, ...]:
+    """Transforms from a T1w to the space of its given mask."""
+    home = _home(mask, settings)
+    if home is None or scan.modality != "T1w":
+        return ()
+    space = "ACPC" if "_space-ACPC_" in mask.name else "T1w"
+    return steps_to(home[1], scan, settings, space) or ()
 
 
 def leave_out_without_masks(settings: Settings, selection: ScanSelection) -> ScanSelection:
-    """Make a problem of every scan whose given brain mask was not fetched."""
+    """Make a problem of every scan whose given mask, transforms or maps were not fetched."""
     scans, problems = [], list(selection.problems)
     for scan in selection.scans:
         try:
-            if mask := given_mask(scan, settings, warn=False):
-                check_content(mask)
+            mask, given = given_mask(scan, settings, warn=False), find_given(scan, settings)
+            for path in [*([mask] if mask else []), *(given.files if given else [])]:
+                check_content(path)
             scans.append(scan)
         except BidsHarmonyError as error:
             problems.append(Problem(scan.label, scan.path, error))
@@ -175,21 +216,22 @@ def given_mask(scan: Scan, settings: Settings, *, warn: bool = True) -> Path | N
 
     An input that is a derivative itself (preprocessed series) may have the mask beside the scan. A
     mask belongs to a scan if its entities are among the scan's: pipelines that average repeated
-    scans drop ``run``, and a mask in another ``space`` lies elsewhere. Transforms of other
-    pipelines lead to other templates or are not linear; they are not used.
+    scans drop ``run``, and a mask in another ``space`` lies elsewhere.
     """
     folders = {"": settings.bids_dir, **settings.derivatives}
     for name, folder in folders.items():
         exact = mask_path(folder, scan)
-        if is_named(exact):
+        if is_named(exact) and (not name or allowed(exact, settings, "mask")):
             return exact
         if scan.modality not in ("T1w", "dwi"):
             continue
         found = max(
-            _brain_masks(folder, scan),
+            (p for p in _brain_masks(folder, scan) if not name or allowed(p, settings, "mask")),
             key=lambda p: (len(source_entities(p)), str(p)),
             default=None,
         )
+        if found is None and scan.modality == "T1w" and "space" not in scan.entities and name:
+            found = _acpc_mask(folder, scan, settings)
         if found is not None:
             return found
         if name and warn:
@@ -197,6 +239,14 @@ def given_mask(scan: Scan, settings: Settings, *, warn: bool = True) -> Path | N
                 "%s: no brain mask in the derivatives %s (%s)", scan.label, name, folder
             )
     return None
+
+
+def _acpc_mask(folder: Path, scan: Scan, settings: Settings) -> Path | None:
+    """QSIPrep's mask of a T1w, where the way to its space is known."""
+    if steps_to(folder, scan, settings, "ACPC") is None:
+        return None
+    kinds = (".nii.gz", ".nii")
+    return closest(folder, scan, settings, "space-ACPC_desc-brain_mask", kinds, "mask")
 
 
 def _brain_masks(folder: Path, scan: Scan) -> Iterator[Path]:

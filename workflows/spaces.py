@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bids_harmony.bids.naming import bids_uri
 from bids_harmony.imaging.templates import Template, find_template, template_home
 from bids_harmony.settings.spaces import ANATOMY, NATIVE, REFERENCE_SPACE, TEMPLATES, Space
+from bids_harmony.workflows.given import find_given, shown_file
 
 if TYPE_CHECKING:
     from bids_harmony.bids.scan import Scan
@@ -75,8 +76,8 @@ def spaces_of(scan: Scan, t1w: Scan | None, settings: Settings) -> list[dict[str
     Returns
     -------
     list of dict
-        ``label``, ``like``, ``world`` from the reference (not for the T1w's space) and ``told``,
-        fields of the sidecar.
+        ``label``, ``like`` and ``told``, fields of the sidecar; and ``world`` from the reference,
+        or ``warp`` and ``steps`` of another pipeline, or neither for the T1w's own space.
     """
     from bids_harmony.imaging.templates import world_to_template
 
@@ -85,14 +86,14 @@ def spaces_of(scan: Scan, t1w: Scan | None, settings: Settings) -> list[dict[str
         told: dict[str, Any] = {"SpatialReference": space.name}
         if space.resolution:
             told["Resolution"] = f"{template.name}, res-{space.resolution} of TemplateFlow"
-        found.append(
-            {
-                "label": space.label,
-                "like": str(template.t1w),
-                "world": world_to_template(template).tolist(),
-                "told": told,
-            }
-        )
+        one: dict[str, Any] = {"label": space.label, "like": str(template.t1w), "told": told}
+        given = find_given(t1w or scan, settings)
+        if given is not None and (warp := given.transforms.get(space.name)) is not None:
+            one |= {"warp": str(warp), "steps": [str(path) for path in given.to_anatomy]}
+            told["TransformFrom"] = shown_file(given, warp)
+        else:
+            one["world"] = world_to_template(template).tolist()
+        found.append(one)
     if scan.modality != ANATOMY and any(space.name == ANATOMY for space in _asked(settings)):
         if t1w is None:
             _warn_without_t1w(scan.label)
@@ -108,11 +109,12 @@ def _warn_without_t1w(label: str) -> None:
     logger.warning("%s: not written in the space of the T1w, there is no T1w beside it", label)
 
 
-def files_of(settings: Settings) -> list[Path]:
-    """Files of templates that the output depends on."""
-    return [
-        path
-        for template in templates_of(settings).values()
-        for path in (template.t1w, template.mask)
-        if path is not None
-    ]
+def files_of(scan: Scan, t1w: Scan | None, settings: Settings) -> list[Path]:
+    """Files of templates, and transforms to them, that a scan's images in spaces depend on."""
+    given = find_given(t1w or scan, settings)
+    found: list[Path | None] = []
+    for space, template in templates_of(settings).items():
+        found += [template.t1w, template.mask]
+        if given is not None and space.name in given.transforms:
+            found += [*given.to_anatomy, given.transforms[space.name]]
+    return [path for path in found if path is not None]

@@ -13,9 +13,9 @@ from typing import Any
 
 from bids_harmony.exceptions import NothingSelected, UsageError
 from bids_harmony.io.reading import read_json, shown
-from bids_harmony.settings import MODALITIES
+from bids_harmony.settings import DERIVED, MODALITIES
 
-__all__ = ["fits", "read_filter_file", "selected_sessions"]
+__all__ = ["fits", "read_derivative_filters", "read_filter_file", "selected_sessions"]
 
 _ABSENT = "Query.NONE"
 _ANY = ("*", "Query.ANY", "Query.REQUIRED")
@@ -80,15 +80,51 @@ def read_filter_file(path: Path) -> dict[str, dict[str, Any]]:
             for name, value in entities.items()
             if name not in ("suffix", "datatype", "extension")
         }
-        for name, value in kept.items():
-            if not all(isinstance(v, str | int | float | None) for v in _listed(value)):
-                raise UsageError(
-                    "A filter is no text, number, list of these, or null",
-                    where=f"{path}: {key}: {name}",
-                    got=shown(value),
-                )
-        filters[modality] = {name: _plain(value) for name, value in kept.items()}
+        filters[modality] = _checked(kept, f"{path}: {key}")
     return filters
+
+
+def read_derivative_filters(path: Path) -> dict[str, dict[str, Any]]:
+    """Read ``--deriv-filter-file``.
+
+    Parameters
+    ----------
+    path : Path
+        JSON of the form ``{"mask": {"desc": "brain"}, "transform": {...}, "tissues": {...}}``.
+
+    Returns
+    -------
+    dict
+        As `read_filter_file`, by what is taken.
+
+    Raises
+    ------
+    MissingInput, InputOutputError, DataError, UsageError
+        As `read_filter_file`.
+    """
+    record = read_json(path, holds="filter file")
+    wrong = not isinstance(record, Mapping) or not all(
+        key in DERIVED and isinstance(value, Mapping) for key, value in record.items()
+    )
+    if wrong:
+        raise UsageError(
+            "The filter file has the wrong form",
+            where=str(path),
+            expected=f'{{"mask": {{"entity": value}}, ...}} for {", ".join(DERIVED)}',
+            got=shown(", ".join(map(str, record)) if isinstance(record, Mapping) else record),
+        )
+    return {key: _checked(value, f"{path}: {key}") for key, value in record.items()}
+
+
+def _checked(entities: Mapping[str, Any], where: str) -> dict[str, Any]:
+    for name, value in entities.items():
+        if not all(isinstance(v, str | int | float | None) for v in _listed(value)):
+            raise UsageError(
+                "A filter is no text, number, list of these, or null",
+                where=f"{where}: {name}",
+                got=shown(value),
+            )
+    return {name: _plain(value) for name, value in entities.items()}
 
 
 def selected_sessions(asked: Sequence[str], filters: Mapping[str, Any], *, where: str) -> Any:

@@ -98,8 +98,6 @@ _REFUSED: dict[str, str] = {
     "--min-dwi-length": 'use --bids-filter-file with {"dwi": {...}} to leave series out',
     "--input-type": "what has written the input is seen in its dataset_description.json",
     "--datasets": "use -d NAME=PATH",
-    "--copy-derivatives --deriv-filter-file": "brain masks are looked for by name in the folders "
-    "of -d NAME=PATH",
     "--fs-subjects-dir --fast-track": "results of FreeSurfer are not read; masks and transforms "
     "of fMRIPrep and sMRIPrep are: -d fmriprep=PATH",
     "--segmentation-atlases-dir --atlases --recon-spec --recon-spec-aux-files": _AFTER,

@@ -97,17 +97,19 @@ def parse_words(argv: Sequence[str]) -> dict[str, Any]:
             got=words["analysis_level"],
         )
     config_file = words.pop("config_file", None)
-    filter_file = words.pop("bids_filters", None)
+    filter_files = {name: words.pop(name, None) for name in ("bids_filters", "derivative_filters")}
     record: dict[str, Any] = read_settings_file(config_file) if config_file else {}
     training = dict(record.get("training", {}))
     training |= {k.removeprefix(TRAINING): v for k, v in words.items() if k.startswith(TRAINING)}
     record |= {k: v for k, v in words.items() if not k.startswith(TRAINING)}
     if training:
         record["training"] = training
-    if filter_file:
-        from bids_harmony.bids.filters import read_filter_file
+    for name, file in filter_files.items():
+        if file:
+            from bids_harmony.bids.filters import read_derivative_filters, read_filter_file
 
-        record["bids_filters"] = read_filter_file(filter_file)
+            read = read_filter_file if name == "bids_filters" else read_derivative_filters
+            record[name] = read(file)
     if "derivatives" in words:
         record["derivatives"] = dict(words["derivatives"])
     for table in (record, record.get("training", {})):

@@ -13,6 +13,7 @@ __all__ = [
     "REFERENCE",
     "reference_grid",
     "reference_mask",
+    "reference_points",
     "reference_t1w",
     "reference_tissues",
 ]
@@ -121,6 +122,18 @@ def reference_mask(grid: ReferenceGrid) -> np.ndarray:
     mask = ndimage.binary_fill_holes(_on_grid(support, _template()[1], grid) >= 0.5)
     mask.setflags(write=False)
     return mask
+
+
+def reference_points() -> np.ndarray:
+    """A lattice of 8 mm in the template's brain, RAS+ mm.
+
+    Returns
+    -------
+    ndarray (N, 3) float64
+    """
+    grid = reference_grid(8.0)
+    inside = np.argwhere(reference_mask(grid))
+    return inside @ grid.affine[:3, :3].T + grid.affine[:3, 3]
 
 
 def reference_tissues(grid: ReferenceGrid) -> np.ndarray:

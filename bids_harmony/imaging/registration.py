@@ -36,6 +36,7 @@ __all__ = [
     "Registration",
     "deterministic_ants",
     "read_transform",
+    "reference_overlap",
     "register_rigid",
     "register_to_reference",
     "write_transform",
@@ -134,6 +135,22 @@ def register_to_reference(
             hint="Look at the brain mask and at the orientation in the header.",
         )
     return Registration(world, "affine", similarity)
+
+
+def reference_overlap(volume: Volume, mask: BrainMask, world: np.ndarray) -> float:
+    """Dice overlap of a brain with the template's, after a transform.
+
+    Parameters
+    ----------
+    volume : Volume
+    mask : BrainMask
+        On the grid of `volume`.
+    world : ndarray (4, 4)
+        RAS+ mm of `volume` to reference RAS+ mm.
+    """
+    grid = reference_grid(WORKING_MM)
+    inside = resample_to_grid(mask.data.astype(np.float32), volume.affine, world, grid, order=1)
+    return _dice(inside >= 0.5, reference_mask(grid))
 
 
 def _check_size(volume: Volume, mask: BrainMask, reference_ml: float) -> None:

@@ -63,19 +63,26 @@ class ReuseBrain(Adapter):
 
     class input_spec(_ScanInput):
         given_mask = File(mandatory=True, desc="mask in the world coordinates of the scan")
+        to_anatomy = traits.List(File, desc="scan to the space of the mask, one after the other")
 
     output_spec = MaskOutput
 
     def _adapt(self, folder: Path) -> dict:
         from bids_harmony.imaging.mask import BrainMask, transfer_mask
         from bids_harmony.imaging.volume import read_volume
+        from bids_harmony.imaging.warps import read_chain
 
         volume, given = read_volume(self.inputs.in_file), read_volume(self.inputs.given_mask)
         mask = BrainMask(given.data > 0.5, "given")
-        if given.data.shape != volume.data.shape or not np.allclose(
-            given.affine, volume.affine, atol=1e-3
+        world = np.eye(4)
+        if isdefined(self.inputs.to_anatomy):
+            world = read_chain(self.inputs.to_anatomy)
+        if (
+            not np.allclose(world, np.eye(4), atol=1e-4)
+            or given.data.shape != volume.data.shape
+            or not np.allclose(given.affine, volume.affine, atol=1e-3)
         ):
-            moved = transfer_mask(mask, given.affine, volume, np.eye(4))
+            moved = transfer_mask(mask, given.affine, volume, world)
             mask = BrainMask(moved.data, "given")
         return save_brain(mask, volume, folder)
 

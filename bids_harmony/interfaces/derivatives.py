@@ -39,6 +39,11 @@ class WriteAnatomy(Adapter):
         mask_kind = traits.Str(mandatory=True)
         xfm_file = File(exists=True, mandatory=True)
         similarity = traits.Float(desc="of the registration")
+        mask_from = traits.Str("", usedefault=True, desc="what a mask was taken from")
+        xfm_from = traits.Str(desc="what a transform was taken from")
+        copied = traits.List(
+            traits.Tuple(traits.Str, traits.Str), desc="files that were reused: from, to"
+        )
         # What is refused on its way leaves nothing behind, neither mask nor transform.
         after = traits.Any(nohash=True, desc="what must be made before")
 
@@ -62,12 +67,19 @@ class WriteAnatomy(Adapter):
         if isdefined(self.inputs.similarity):
             registered["RegistrationSimilarity"] = round(self.inputs.similarity, 4)
             check_numbers(registered, str(scan.path))
+        masked = {"MaskFrom": self.inputs.mask_from} if self.inputs.mask_from else {}
+        if isdefined(self.inputs.xfm_from) and self.inputs.xfm_from:
+            registered["TransformFrom"] = self.inputs.xfm_from
         # Those who apply the transform must read the header as we do.
         image: Any = nib.load(scan.path)
         if note := orientation_note(image):
             registered["OrientationNote"] = note
         for source, target, extra in (
-            (self.inputs.mask_file, mask, {"Type": "Brain", "MaskKind": self.inputs.mask_kind}),
+            (
+                self.inputs.mask_file,
+                mask,
+                {"Type": "Brain", "MaskKind": self.inputs.mask_kind, **masked},
+            ),
             (self.inputs.xfm_file, xfm, registered),
         ):
             copy_output(source, target)
@@ -77,6 +89,10 @@ class WriteAnatomy(Adapter):
                 scan, settings.bids_dir, resume_hash=self.inputs.input_hash, extra=extra
             )
             write_json(sidecar_path(target), record)
+        for source, target in self.inputs.copied if isdefined(self.inputs.copied) else ():
+            # What is called as ours is ours, on the scan's own grid.
+            if Path(target) not in (mask, xfm, sidecar_path(mask), sidecar_path(xfm)):
+                copy_output(source, Path(target))
         return {"mask_file": str(mask), "xfm_file": str(xfm)}
 
 

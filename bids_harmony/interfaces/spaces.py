@@ -23,7 +23,8 @@ class PlaceInSpaces(Adapter):
             traits.Dict,
             mandatory=True,
             desc="of each: label; like, image that gives the grid; world, 4 x 4, from the "
-            "reference, which is absent where it is that of t1w_xfm",
+            "reference; or warp and steps, from the T1w (the scan itself, or that of t1w_xfm); or "
+            "neither: the space of the T1w",
         )
 
     class output_spec(TraitedSpec):
@@ -33,6 +34,7 @@ class PlaceInSpaces(Adapter):
         from bids_harmony.imaging.templates import onto
         from bids_harmony.imaging.transforms import read_transform
         from bids_harmony.imaging.volume import read_volume, to_native, write_image
+        from bids_harmony.imaging.warps import onto_warped, read_chain, read_warp
 
         inputs = self.inputs
         volume, to_reference = read_volume(inputs.in_file), read_transform(inputs.xfm_file)
@@ -41,11 +43,16 @@ class PlaceInSpaces(Adapter):
             like = read_volume(space["like"])
             if "world" in space:
                 beyond = np.array(space["world"], dtype=np.float64)
-            elif isdefined(inputs.t1w_xfm):
-                beyond = np.linalg.inv(read_transform(inputs.t1w_xfm))
+                voxels = onto(volume, beyond @ to_reference, like)
             else:
-                raise ValueError("the space of the T1w needs t1w_xfm")
-            voxels = onto(volume, beyond @ to_reference, like)
+                to_t1w = np.eye(4)
+                if isdefined(inputs.t1w_xfm):
+                    to_t1w = np.linalg.inv(read_transform(inputs.t1w_xfm)) @ to_reference
+                if "warp" in space:
+                    world = read_chain(space["steps"]) @ to_t1w
+                    voxels = onto_warped(volume, world, read_warp(space["warp"]), like)
+                else:
+                    voxels = onto(volume, to_t1w, like)
             image, _ = to_native(like, voxels, float_output=True)
             path = folder / f"{space['label']}.nii.gz"
             write_image(image, path)

@@ -37,6 +37,7 @@ def summarize_scan(
     scale: float,
     target_quantiles: NDArray,
     voxel_mm: float,
+    tissues: NDArray | None = None,
 ) -> ScanSummary:
     """Measure a structural scan before and after harmonization.
 
@@ -52,6 +53,9 @@ def summarize_scan(
         Of the target site's brains, at probabilities evenly from 0 to 1.
     voxel_mm : float
         Spacing of the reference grid.
+    tissues : (3, X, Y, Z) float, optional
+        Probabilities of grey matter, white matter and CSF that another program found; by default
+        tissues are found here.
 
     Returns
     -------
@@ -64,7 +68,7 @@ def summarize_scan(
     """
     source, harmonized = np.asarray(source, np.float32), np.asarray(harmonized, np.float32)
     return ScanSummary(
-        quantiles=_tissue_quantiles(source, harmonized, mask, voxel_mm),
+        quantiles=_tissue_quantiles(source, harmonized, mask, voxel_mm, tissues),
         target_quantiles=np.asarray(target_quantiles, np.float32),
         features=_probe_features(source, harmonized, mask, scale, voxel_mm),
         head=mask_features(mask, voxel_mm).astype(np.float16),
@@ -75,17 +79,25 @@ def summarize_scan(
 
 
 def _tissue_quantiles(
-    source: NDArray, harmonized: NDArray, mask: NDArray[np.bool_], voxel_mm: float
+    source: NDArray,
+    harmonized: NDArray,
+    mask: NDArray[np.bool_],
+    voxel_mm: float,
+    tissues: NDArray | None,
 ) -> NDArray[np.float32]:
     """Quantiles of both, in the same voxels: those of the source's tissues."""
-    seen = segment_coarsely(source, mask, voxel_mm, max(1, int(_LATTICE_MM / voxel_mm)))
-    labels = seen.tissues.labels
+    if tissues is None:
+        seen = segment_coarsely(source, mask, voxel_mm, max(1, int(_LATTICE_MM / voxel_mm)))
+        labels, at = seen.tissues.labels, seen.at
+    else:
+        known = mask & (tissues.sum(axis=0) >= 0.5)
+        labels, at = np.where(known, 1 + tissues.argmax(axis=0), 0), np.s_[:, :, :]
     levels = np.full((2, len(TISSUES), N_QUANTILES), np.nan, np.float32)
     for i, data in enumerate((source, harmonized)):
         levels[i, 0] = quantiles(data, mask, N_QUANTILES)
         for label in range(1, len(TISSUES)):
             if (labels == label).any():
-                levels[i, label] = quantiles(data[seen.at], labels == label, N_QUANTILES)
+                levels[i, label] = quantiles(data[at], labels == label, N_QUANTILES)
     return levels
 
 

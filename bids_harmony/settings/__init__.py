@@ -2,6 +2,7 @@
 
 from bids_harmony.settings.files import SHIPPED_CONFIGS, read_settings_file
 from bids_harmony.settings.run import (
+    DERIVED,
     DWI_MODES,
     LEVELS,
     METHODS,
@@ -12,6 +13,7 @@ from bids_harmony.settings.run import (
 from bids_harmony.settings.training import TrainingSettings
 
 __all__ = [
+    "DERIVED",
     "DWI_MODES",
     "LEVELS",
     "METHODS",

@@ -48,6 +48,8 @@ LEVELS = ("participant", "train", "group")
 METHODS = tuple(REGISTRY)
 # Those of diffusion.features, whose libraries are not loaded for --help; a test compares them.
 DWI_MODES = ("rish", "attenuation", "volume")
+#: What is taken from derivatives.
+DERIVED = ("mask", "transform", "tissues")
 REPORT_LEVELS = ("root", "subject", "session")
 
 # More threads than this inside one task bring nothing in slices of 200 x 200 pixels; more tasks
@@ -98,8 +100,16 @@ class Settings:
         '"*": any', usage="--bids-filter-file --bids_filter_file JSON", read=Path,
         check=partial(check_choices, choices=MODALITIES))
     derivatives: Mapping[str, Path] = _scans(factory=dict,
-        help="earlier derivatives whose brain masks may be used",
-        usage="-d --derivatives NAME=PATH", read=named_path)
+        help="earlier derivatives, of fMRIPrep, sMRIPrep, QSIPrep or this program, whose brain "
+        "masks, transforms and tissue maps of T1w scans are used", usage="-d --derivatives "
+        "NAME=PATH", read=named_path)
+    # The command line names a file; the record has what is in it.
+    derivative_filters: Mapping[str, Mapping[str, Any]] = _scans(factory=dict,
+        help="which files of the derivatives may be used: PyBIDS filters under mask, transform "
+        "and tissues, as in --bids-filter-file", usage="--deriv-filter-file JSON", read=Path,
+        check=partial(check_choices, choices=DERIVED))
+    copy_derivatives: bool = _scans(False,
+        "copy the transforms and tissue maps that are used into the output folder")
     skip_bids_validation: bool = _scans(False,
         "also read files whose names BIDS does not allow (alias --skip-bids-validator)",
         also=(Option(usage="--skip_bids_validation", switch="on"),
@@ -275,6 +285,9 @@ class Settings:
         # Launchers give both from two places; the command line tells of it.
         object.__setattr__(self, "omp_nthreads", min(self.omp_nthreads, self.nprocs))
         object.__setattr__(self, "bids_filters", MappingProxyType(dict(self.bids_filters)))
+        object.__setattr__(
+            self, "derivative_filters", MappingProxyType(dict(self.derivative_filters))
+        )
         object.__setattr__(self, "derivatives", MappingProxyType(dict(self.derivatives)))
 
     @property

@@ -36,6 +36,7 @@ def folder(tmp_path, monkeypatch):
     """Files that the rows name."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "filters.json").write_text("{}")
+    (tmp_path / "derived.json").write_text('{"mask": {"desc": "brain"}}')
     (tmp_path / "settings.toml").write_text("")
 
 

@@ -137,6 +137,21 @@ def test_settings_of_a_run_can_be_asked_again(tmp_path):
     assert parse_settings(["bids", "out", "participant", "--config-file", str(path)]) == first
 
 
+def test_filter_file_of_derivatives(tmp_path):
+    path = tmp_path / "f.json"
+    path.write_text(json.dumps({"mask": {"desc": "brain"}, "transform": {"acq": None}}))
+    asked = parse_settings([*BASE, "--deriv-filter-file", str(path), "--copy-derivatives"])
+    assert asked.derivative_filters == {"mask": {"desc": "brain"}, "transform": {"acq": None}}
+    assert asked.copy_derivatives
+    again = tmp_path / "s.toml"
+    again.write_text(asked.to_toml())
+    assert parse_settings(["bids", "out", "participant", "--config-file", str(again)]) == asked
+    for wrong in ({"surface": {}}, {"mask": "brain"}, [], {"mask": {"desc": {"a": 1}}}):
+        path.write_text(json.dumps(wrong))
+        with pytest.raises(UsageError, match=r"f\.json"):
+            parse_settings([*BASE, "--deriv-filter-file", str(path)])
+
+
 def test_filter_file(tmp_path):
     path = tmp_path / "f.json"
     path.write_text(json.dumps({"t1w": {"session": None}}))
