@@ -85,7 +85,8 @@ def add_combat(
 ) -> tuple[DataFrame, str, str]:
     """Add what ComBat makes of the measures of the source, with covariates kept.
 
-    Of people who were at several sites it is learnt on the others, where these suffice.
+    Of people who were at several sites it is learnt on the others, where these suffice. Where
+    people were scanned repeatedly at one site, each has a level of their own, which stays.
 
     Parameters
     ----------
@@ -114,13 +115,25 @@ def add_combat(
     known &= np.isin(sites, several)
     own = sites[known]
     people = table["participant_id"].to_numpy()[known]
+    # Somebody's scans at one site tell a level of the person's own from a single scan's.
+    repeated = len({*zip(people, own, strict=True)}) < len(own)
     travellers = [p for p in dict.fromkeys(people) if len(set(own[people == p])) > 1]
     try:
-        adjusted = combat(values[known], own, covariates=_part(covariates, known))
+        adjusted = combat(
+            values[known],
+            own,
+            covariates=_part(covariates, known),
+            people=people if repeated else None,
+        )
     except DataError as error:
         return table, str(error), ""
     others = leave_person_out(
-        values[known], own, people, covariates=_part(covariates, known), only=travellers
+        values[known],
+        own,
+        people,
+        covariates=_part(covariates, known),
+        only=travellers,
+        own_levels=repeated,
     )
     left_out = np.isfinite(others).any(axis=1)
     adjusted[left_out] = others[left_out]
@@ -136,6 +149,9 @@ def add_combat(
         f"Of {len(set(people[left_out]))} of {len(travellers)} people who were at several sites, "
         "ComBat was learnt on the others."
         if travellers
+        else "",
+        "People who were scanned repeatedly have a level of their own, which stays."
+        if repeated
         else "",
         f"A measure is missing in {n} of the scans, which count for the rest."
         if (n := int((~np.isfinite(values[known]).all(axis=1)).sum()))

@@ -21,6 +21,7 @@ from bids_harmony.quality.design import (
     known,
     separate_sites,
 )
+from bids_harmony.quality.person_intercepts import fit_with_people
 
 __all__ = ["combat", "leave_person_out"]
 
@@ -45,6 +46,7 @@ def combat(
     covariates: Mapping[str, ArrayLike] | None = None,
     reference: str | None = None,
     learn_on: ArrayLike | None = None,
+    people: ArrayLike | None = None,
 ) -> _Array:
     """Take additive and multiplicative site effects out of measures.
 
@@ -73,6 +75,9 @@ def combat(
     learn_on : (N,) bool, optional
         Scans on which site effects are learnt; what is learnt is applied to all. A scan of a site
         that none of them shows has NaN.
+    people : (N,) words, optional
+        Whose scan each is, where people were scanned repeatedly: each has an intercept of their
+        own, which stays (Beer et al., NeuroImage 220:117129, 2020).
 
     Returns
     -------
@@ -108,7 +113,11 @@ def combat(
             expected=f"more than {len(names)} sites and {of_covariates.shape[1]} covariates",
             got=f"{fewest} scans",
         )
-    slopes = _lines(design[learnt], data[learnt])
+    own_level: _Array | float = 0.0
+    if people is None:
+        slopes = _lines(design[learnt], data[learnt])
+    else:
+        slopes, own_level, spread = fit_with_people(design, data, as_column(people), learnt)
     level = (counts * slopes[: len(names)].T).sum(axis=1) / counts.sum(axis=1)
     judged = learnt
     if reference is not None:
@@ -121,8 +130,10 @@ def combat(
             )
         level = slopes[names.index(reference)]
         judged = learnt & (places.astype(str) == reference)
-    expected = level + design[:, len(names) :] @ slopes[len(names) :]
-    spread = np.sqrt(_mean_where(np.square(data - design @ slopes), there & judged[:, None]))
+    expected = level + design[:, len(names) :] @ slopes[len(names) :] + own_level
+    if people is None or reference is not None:
+        residual = data - design @ slopes - own_level
+        spread = np.sqrt(_mean_where(np.square(residual), there & judged[:, None]))
     # A measure without noise has no scale: it keeps what the covariates say of it.
     size = _mean_where(np.square(data), there & learnt[:, None])
     noisy = spread**2 > _ROUNDING * size
@@ -153,6 +164,7 @@ def leave_person_out(
     covariates: Mapping[str, ArrayLike] | None = None,
     reference: str | None = None,
     only: Collection[str] | None = None,
+    own_levels: bool = False,
 ) -> _Array:
     """Adjust each person's scans by what ComBat learns on all others.
 
@@ -167,6 +179,8 @@ def leave_person_out(
         Whose scan each is.
     only : collection of str, optional
         People to leave out, one at a time; all by default. Scans of others have NaN.
+    own_levels : bool
+        People were scanned repeatedly, see `combat`.
 
     Returns
     -------
@@ -184,7 +198,12 @@ def leave_person_out(
             continue
         try:
             adjusted = combat(
-                data, places, covariates=covariates, reference=reference, learn_on=~own
+                data,
+                places,
+                covariates=covariates,
+                reference=reference,
+                learn_on=~own,
+                people=owners if own_levels else None,
             )
         except DataError as error:
             logger.debug("ComBat without %s: %s", person, error)

@@ -79,3 +79,12 @@ def test_too_few_scans_are_a_reason(rng):
     got, why_not, remark = add_combat(frame, MEASURES, {})
     assert got is frame and remark == ""
     assert why_not.endswith("here A: 2, B: 1.")
+
+
+def test_people_scanned_repeatedly_have_a_level_of_their_own(rng):
+    people = np.repeat([f"sub-{i:02d}" for i in range(16)], 3).tolist()
+    frame = table(rng, people, ["A"] * 24 + ["B"] * 24)
+    got, _, remark = add_combat(frame, MEASURES, {})
+    assert remark == "People who were scanned repeatedly have a level of their own, which stays."
+    expected = combat(values(frame, "source"), frame["site"], people=people)
+    np.testing.assert_allclose(values(got, "combat"), expected)

@@ -223,3 +223,30 @@ def test_where_others_do_not_suffice_nobody_is_adjusted(rng):
     # A site that nobody shows has no number.
     unseen = combat(values, sites, learn_on=sites != "C")
     assert np.isnan(unseen[10:]).all() and np.isfinite(unseen[:10]).all()
+
+
+def test_people_scanned_repeatedly_keep_their_own_level(rng):
+    """Sites that have people of other levels: what people are is no effect of the site."""
+    people = np.repeat([f"p{i}" for i in range(30)], 4)
+    level = np.repeat(rng.normal(0, 3, (30, 8)), 4, axis=0)
+    # Most scans of a person are at one site, and one at the other.
+    sites = np.where(np.arange(120) % 4 == 3, "B", "A")
+    sites[60:] = np.where(sites[60:] == "A", "B", "A")
+    level[60:] += 2.0
+    shift = (sites == "B")[:, None] * np.linspace(1, 2, 8)
+    truth = level + 0.3 * rng.normal(size=(120, 8))
+    with_people = combat(truth + shift, sites, people=people)
+    plain = combat(truth + shift, sites)
+
+    def error(table):
+        return np.std((table - truth) - (table - truth).mean(axis=0))
+
+    assert error(with_people) < 0.2 < 0.5 < error(plain)
+    # Scans of one person agree, whichever site made them.
+    within = np.mean([with_people[people == p].var(axis=0) for p in set(people)])
+    assert within == pytest.approx(0.3**2, rel=0.3)
+    # And somebody whom nothing was learnt from keeps the own level, too.
+    others = combat(truth + shift, sites, people=people, learn_on=people != "p0")
+    np.testing.assert_allclose(others[:4], with_people[:4], atol=0.25)
+    with pytest.raises(DataError, match="scanned twice"):
+        combat(truth, sites, people=[f"q{i}" for i in range(120)])
