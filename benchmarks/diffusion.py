@@ -29,13 +29,13 @@ from diffusion_cohort import (
     simulate,
     travelling_scans,
 )
-from diffusion_maps import MAPS, ScanMaps, cubes_of, fit_maps, region_means, white_voxels
+from diffusion_combat import add_combat
+from diffusion_maps import MAPS, cubes_of, fit_maps, region_means, white_voxels
 from measure import provenance
 from tqdm import tqdm
 
 from bids_harmony.diffusion.calibration import QUANTILES
 from bids_harmony.diffusion.features import DWI_MODES, DWI_VOXEL_MM, prepare_series
-from bids_harmony.diffusion.tensor import fit_tensor
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.methods import load_harmonizer
 from bids_harmony.methods.base import Harmonizer
@@ -85,7 +85,7 @@ def main() -> None:
         for row, means in _visit(own, person, harmonizer, looks, cohort, options):
             rows.append({"cohort": cohort.name} | row)
             regions += means
-    rows += _combat(scans, regions, cohort, options)
+    add_combat(regions, scans, cohort.target, options.sites)
     record = {
         "name": cohort.file_name,
         "cohort": cohort.name,
@@ -197,74 +197,6 @@ def _turn(first: Array, second: Array) -> float:
 
 def _of_mask(scan: Scan, values: Array, chosen: Array) -> Array:
     return values[np.searchsorted(np.flatnonzero(scan.mask), chosen)]
-
-
-def _combat(
-    scans: Path,
-    regions: list[dict[str, Any]],
-    cohort: Cohort,
-    options: argparse.Namespace,
-) -> list[dict[str, Any]]:
-    """Region means of the raw maps less what people of a site differ by from the target's.
-
-    The linear model of ComBat (Johnson et al. 2007) for one region at a time: location of each
-    site, estimated from its five people and shrunk towards the mean over regions by empirical
-    Bayes. Appended to `regions`.
-    """
-    trained: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for site in (cohort.target, *options.sites):
-        for scan in bank_scans(scans, site):
-            # White matter of people of the profiles is not known: where the tensor says so.
-            tensor = fit_tensor(
-                scan.series.signal(...), scan.mask & _thin(scan.mask), scan.gradients
-            )
-            white = (tensor.fa > 0.35) & (tensor.md > 0) & (tensor.md < 1.1e-3)
-            chosen = np.flatnonzero(white)
-            maps = {"fa": tensor.fa[white], "md": tensor.md[white] * 1e3}
-            fitted = ScanMaps(maps, tensor.v1[white])
-            for mean in region_means(fitted, cubes_of(scan, chosen), {}):
-                for key in ("fa", "md"):
-                    trained.setdefault((site, key), []).append(mean | {"value": mean[key]})
-    for site in options.sites:
-        for key in ("fa", "md"):
-            shift = _shifts(trained[site, key], trained[cohort.target, key])
-            for row in [r for r in regions if (r["way"], r["site"]) == ("none", site)]:
-                own = next(
-                    (
-                        r
-                        for r in regions
-                        if r["way"] == "combat"
-                        and all(r[k] == row[k] for k in ("person", "site", "cube"))
-                    ),
-                    None,
-                )
-                if own is None:
-                    own = {k: row[k] for k in ("person", "site", "cube")} | {"way": "combat"}
-                    regions.append(own)
-                own[key] = row[key] - shift.get(row["cube"], shift[-1])
-    return []
-
-
-def _thin(mask: Array) -> Array:
-    """One voxel in eight."""
-    kept = np.zeros_like(mask)
-    kept[::2, ::2, ::2] = True
-    return kept
-
-
-def _shifts(own: list[dict[str, Any]], goal: list[dict[str, Any]]) -> dict[int, float]:
-    """What a site's people exceed the target's by, per cube; -1 is the mean over cubes."""
-    raw: dict[int, tuple[float, float]] = {}
-    for cube in {r["cube"] for r in own} & {r["cube"] for r in goal}:
-        a, b = ([r["value"] for r in rows if r["cube"] == cube] for rows in (own, goal))
-        if len(a) > 1 and len(b) > 1:
-            error = np.var(a, ddof=1) / len(a) + np.var(b, ddof=1) / len(b)
-            raw[cube] = float(np.mean(a) - np.mean(b)), float(error)
-    shifts = np.array([shift for shift, _ in raw.values()])
-    middle = float(shifts.mean())
-    spread = max(float(shifts.var(ddof=1)) - float(np.mean([e for _, e in raw.values()])), 0.0)
-    shrunk = {c: middle + spread / (spread + e) * (s - middle) for c, (s, e) in raw.items()}
-    return shrunk | {-1: middle}
 
 
 def _table(rows: list[dict[str, Any]], regions: list[dict[str, Any]]) -> list[dict[str, Any]]:
