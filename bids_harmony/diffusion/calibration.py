@@ -12,43 +12,36 @@ import json
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from scipy import ndimage, stats
+from scipy import stats
 
+from bids_harmony.diffusion.attenuation import (
+    FREE_WATER,
+    free_water_diffusivity,
+    noise_of_water,
+    steepness,
+)
 from bids_harmony.diffusion.gradients import Gradients, Shell
+from bids_harmony.diffusion.magnitudes import Noise
 from bids_harmony.diffusion.resolution import spectral_blur
-from bids_harmony.diffusion.rician import rician_amplitude
-from bids_harmony.diffusion.rish import harmonics
+from bids_harmony.diffusion.rish import Harmonics, harmonics
 from bids_harmony.diffusion.series import Series
 
 __all__ = [
-    "FREE_WATER",
     "ORDER",
     "SeriesMeasures",
-    "free_water_diffusivity",
     "measure_series",
     "noise_sd",
+    "scatter_around",
     "series_noise",
     "shell_order",
-    "steepness",
 ]
 
 Array = np.ndarray
 
-FREE_WATER = 3.0e-3
-"""mm2/s; diffusivity of water at 37 degrees Celsius (Holz et al. 2000, PCCP 2:4740)."""
 ORDER = 4
 """Highest order of spherical harmonics that is harmonized."""
-MOSTLY_WATER = 2.0e-3
-"""mm2/s; a voxel whose neighbours all exceed this holds no tissue to speak of."""
-FEWEST_WATER_VOXELS = 20
-WATER_B = (400.0, 1300.0)
-"""s/mm2; below, perfusion counts, above, water's signal is gone."""
-WATER_LIMITS = (2.4e-3, 3.8e-3)
-"""mm2/s; pulsation adds to what diffuses, tissue takes away; beyond, it was something else."""
 ANISOTROPIC_SHARE = 0.25
 """Share of the brain with the strongest order 2: white matter."""
-STEEPNESS_LIMITS = (0.4, 1.0)
-"""White matter has some 0.85 at b = 1000 and 0.65 at b = 2000 s/mm2, water 1."""
 QUANTILES = np.linspace(0, 100, 101)
 
 
@@ -59,8 +52,7 @@ class SeriesMeasures:
     Attributes
     ----------
     noise : float
-        Standard deviation of the noise as a share of the scale q of the mean b=0; NaN where it
-        could not be measured.
+        Standard deviation of the noise as a share of `white`; NaN where it could not be measured.
     water : float
         Apparent diffusivity of free water, mm2/s; NaN where too little was seen.
     levels : dict of b to tuple of float
@@ -71,6 +63,13 @@ class SeriesMeasures:
         Quantiles 0 to 100 % of S/S0 in the brain.
     blur : tuple of float
         `resolution.spectral_blur`, mm^2; NaN where it could not be measured.
+    water_noise, channels : float
+        `noise_of_water`, as a share of `white`; NaN where nothing shows it.
+    scatter : float
+        Standard deviation of what harmonics leave of the shells in white matter, as a share of
+        `white`; NaN where no shell has directions enough.
+    white : float
+        Median of the mean b=0 in white matter, as a share of its scale q.
     """
 
     noise: float
@@ -78,6 +77,10 @@ class SeriesMeasures:
     levels: dict[float, tuple[float, ...]]
     quantiles: dict[float, tuple[float, ...]]
     blur: tuple[float, float, float] = (np.nan, np.nan, np.nan)
+    water_noise: float = np.nan
+    channels: float = np.nan
+    scatter: float = np.nan
+    white: float = 1.0
 
     def to_json(self) -> str:
         """One line of text; `from_json` reads it back."""
@@ -94,7 +97,21 @@ class SeriesMeasures:
         # Not measured before there was a use for it.
         first, second, third = record.get("blur", cls.blur)
         blur = float(first), float(second), float(third)
-        return cls(float(record["noise"]), float(record["water"]), **by_shell, blur=blur)
+        return cls(
+            float(record["noise"]),
+            float(record["water"]),
+            by_shell["levels"],
+            by_shell["quantiles"],
+            blur,
+            water_noise=float(record.get("water_noise", np.nan)),
+            channels=float(record.get("channels", np.nan)),
+            scatter=float(record.get("scatter", np.nan)),
+            white=float(record.get("white", cls.white)),
+        )
+
+    def noise_of(self, scale: float) -> float:
+        """`noise` in the unit of the series, whose scale is given."""
+        return self.noise * self.white * scale
 
 
 def measure_series(
@@ -115,31 +132,48 @@ def measure_series(
     -------
     SeriesMeasures
     """
-    mean = series.signal(np.s_[..., gradients.b0])[mask].mean(axis=1)
-    mean = np.maximum(mean, 1e-3 * scale)
-    noise = series_noise(series, gradients, mask)
-    known = noise if np.isfinite(noise) else 0.0
-    water = free_water_diffusivity(series, gradients, mask, mean, known)
+    b0 = series.signal(np.s_[..., gradients.b0])[mask]
+    mean = np.maximum(b0.mean(axis=1), 1e-3 * scale)
+    noise = _noise(b0, series, gradients, mask)
+    there = noise_of_water(series, gradients, mask, mean)
+    known = Noise(noise if np.isfinite(noise) else 0.0, there.channels if there else 1.0)
+    water = free_water_diffusivity(series, gradients, mask, mean, there or known)
     exponent = FREE_WATER / water if np.isfinite(water) else 1.0
     steep = steepness(series, gradients, mask, mean, known)
-    levels, quantiles = {}, {}
+    levels, quantiles, scatters = {}, {}, []
     anisotropic: Array | None = None
     for place, shell in enumerate(gradients.shells):
         ratio = series.signal(np.s_[..., shell.volumes])[mask] / mean[:, None]
         quantiles[shell.nominal] = tuple(np.percentile(ratio[::4], QUANTILES).tolist())
         basis = harmonics(gradients.bvecs[shell.volumes], shell_order(shell))
-        fitted = basis.signal(basis.coefficients(ratio))
-        own = 1 + steep[place][:, None] * np.float32(exponent - 1)
-        true_b = np.maximum(fitted, 1e-6) ** own
-        energy = basis.energy(basis.coefficients(ratio + (true_b - fitted)))
-        if anisotropic is None and energy.shape[1] > 1:
-            anisotropic = energy[:, 1] >= np.quantile(energy[:, 1], 1 - ANISOTROPIC_SHARE)
+        if anisotropic is None and len(basis.noise_energy) > 1:
+            energy = basis.energy(basis.coefficients(ratio))[:, 1]
+            anisotropic = energy >= np.quantile(energy, 1 - ANISOTROPIC_SHARE)
         # A shell that carries no order 2 cannot show where white matter is.
-        where = np.ones(len(energy), bool) if anisotropic is None else anisotropic
-        added = basis.noise_energy * np.square(known / np.median(mean[where]))
-        levels[shell.nominal] = _log_levels(np.median(energy[where], axis=0), added)
+        where = np.ones(len(ratio), bool) if anisotropic is None else anisotropic
+        ratio, level = ratio[where], mean[where, None]
+        fitted = basis.signal(basis.coefficients(ratio))
+        if basis.count > 1:
+            scatters.append(np.sqrt(np.median(scatter_around((ratio - fitted) * level, basis))))
+        own = 1 + steep[place][where, None] * np.float32(exponent - 1)
+        free = (known.amplitude(fitted * level) / level).astype(np.float32)
+        true_b = np.maximum(free, np.float32(1e-6)) ** own
+        energy = basis.energy(basis.coefficients(ratio + (true_b - fitted)))
+        added = basis.noise_energy * np.square(known.sd / np.median(level))
+        levels[shell.nominal] = _log_levels(np.median(energy, axis=0), added)
+    white = float(np.median(mean if anisotropic is None else mean[anisotropic]))
     right, front, up = spectral_blur(series, gradients, mask).tolist()
-    return SeriesMeasures(noise / scale, float(water), levels, quantiles, (right, front, up))
+    return SeriesMeasures(
+        noise=noise / white,
+        water=float(water),
+        levels=levels,
+        quantiles=quantiles,
+        blur=(right, front, up),
+        water_noise=there.sd / white if there else float("nan"),
+        channels=there.channels if there else float("nan"),
+        scatter=float(np.mean(scatters)) / white if scatters else float("nan"),
+        white=white / scale,
+    )
 
 
 def _log_levels(energy: Array, noise: Array) -> tuple[float, ...]:
@@ -162,7 +196,11 @@ def series_noise(series: Series, gradients: Gradients, mask: Array) -> float:
 
     From the repeated b=0 volumes (`noise_sd`), or what the harmonics leave where there is one.
     """
-    noise = noise_sd(series.signal(np.s_[..., gradients.b0])[mask])
+    return _noise(series.signal(np.s_[..., gradients.b0])[mask], series, gradients, mask)
+
+
+def _noise(b0: Array, series: Series, gradients: Gradients, mask: Array) -> float:
+    noise = noise_sd(b0)
     return noise if np.isfinite(noise) else _residual_sd(series, gradients, mask)
 
 
@@ -191,6 +229,11 @@ def noise_sd(b0: Array) -> float:
     return float(np.sqrt(np.median(variance) * repeats / stats.chi2.median(repeats)))
 
 
+def scatter_around(residual: Array, basis: Harmonics) -> Array:
+    """Variance of what harmonics leave (V, N) of signals, (V,)."""
+    return np.asarray(np.square(residual).sum(axis=1) / (residual.shape[1] - basis.count))
+
+
 def _residual_sd(series: Series, gradients: Gradients, mask: Array) -> float:
     """Noise from what spherical harmonics leave of the weakest shell; NaN with few directions."""
     shell = gradients.shells[0]
@@ -202,88 +245,3 @@ def _residual_sd(series: Series, gradients: Gradients, mask: Array) -> float:
     residual = signal - basis.signal(basis.coefficients(signal))
     squares = np.square(residual).sum(axis=1)
     return float(np.sqrt(np.median(squares) / stats.chi2.median(left)))
-
-
-def free_water_diffusivity(
-    series: Series, gradients: Gradients, mask: Array, b0: Array, noise: float
-) -> float:
-    """Apparent diffusivity in voxels that hold nothing but water.
-
-    Parameters
-    ----------
-    series : Series
-    gradients : Gradients
-    mask : (X, Y, Z) bool
-    b0 : (V,) float32
-        Mean b=0 signal of the mask's voxels.
-    noise : float
-        Its standard deviation in one volume, in the same unit.
-
-    Returns
-    -------
-    float
-        mm2/s, the median; NaN where fewer than `FEWEST_WATER_VOXELS` are found, no shell has a
-        b-value within `WATER_B`, or the value cannot be that of water.
-    """
-    usable = [s for s in gradients.shells if WATER_B[0] <= s.b <= WATER_B[1]]
-    if not usable:
-        return float("nan")
-    shell = min(usable, key=lambda s: abs(s.b - 1000))
-    diffusivity = -_log_attenuation(series, shell, mask, b0, noise) / shell.b
-    image = np.zeros(mask.shape, dtype=np.float32)
-    image[mask] = diffusivity
-    pure = ndimage.binary_erosion(image > MOSTLY_WATER, np.ones((3, 3, 3)))[mask]
-    if np.count_nonzero(pure) < FEWEST_WATER_VOXELS:
-        return float("nan")
-    found = float(np.median(diffusivity[pure]))
-    return found if WATER_LIMITS[0] <= found <= WATER_LIMITS[1] else float("nan")
-
-
-def _log_attenuation(series: Series, shell: Shell, mask: Array, b0: Array, noise: float) -> Array:
-    """Logarithm of the mean S/S0 of a shell, freed of the Rician floor, (V,)."""
-    weighted = series.signal(np.s_[..., shell.volumes])[mask].mean(axis=1)
-    amplitude = np.maximum(rician_amplitude(weighted, noise), 1e-3 * b0)
-    return np.log(amplitude / b0)
-
-
-def steepness(
-    series: Series, gradients: Gradients, mask: Array, b0: Array, noise: float
-) -> list[Array]:
-    """How the mean signal of each shell falls with b, relative to a single exponential.
-
-    Where b-values are too high by a share, log-signals are too low by this times that share:
-    d ln(S) / d ln(b) over ln(S/S0), from the parabola in b through b=0, the shell and the one
-    nearest to it (the cumulant expansion, Jensen et al. 2005, Magn Reson Med 53:1432).
-
-    Parameters
-    ----------
-    series : Series
-    gradients : Gradients
-    mask : (X, Y, Z) bool
-    b0 : (V,) float32
-        Mean b=0 signal of the mask's voxels.
-    noise : float
-        Its standard deviation in one volume, same unit.
-
-    Returns
-    -------
-    list of (V,) float32
-        Of each shell, within `STEEPNESS_LIMITS`; 1 where there is one shell.
-    """
-    logs = [
-        np.minimum(_log_attenuation(series, shell, mask, b0, noise), -1e-3)
-        for shell in gradients.shells
-    ]
-    bs = [shell.b for shell in gradients.shells]
-    found = []
-    for j, b in enumerate(bs):
-        others = [k for k in range(len(bs)) if k != j]
-        if not others:
-            found.append(np.ones_like(b0))
-            continue
-        k = min(others, key=lambda k: abs(bs[k] - b))
-        # ln S = -b D + b^2 q through both: D from either, q from their difference.
-        curve = (logs[k] / bs[k] - logs[j] / b) / (bs[k] - b)
-        relative = 1 + curve * b**2 / logs[j]
-        found.append(np.clip(relative, *STEEPNESS_LIMITS).astype(np.float32))
-    return found

@@ -8,7 +8,7 @@ differences of sites do.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import nibabel as nib
@@ -18,7 +18,7 @@ from scipy import fft, ndimage, special
 from bids_harmony.diffusion.gradients import Gradients
 from bids_harmony.diffusion.series import Series
 
-__all__ = ["blurred_series", "spectral_blur"]
+__all__ = ["blurred_series", "Sharpener", "spectral_blur"]
 
 Array = np.ndarray
 
@@ -137,15 +137,59 @@ def blurred_series(series: Series, mask: Array, variance: Array) -> Series:
         known = inside & (old != 0)
         weight = whole if known.sum() == inside.sum() else _smooth(known.astype(np.float32), along)
         new = _smooth(np.where(known, old, 0), along)[known] / weight[known]
-        stored = (new - series.intercept) / series.slope
-        if raw.dtype.kind != "f":
-            limits = np.iinfo(raw.dtype)
-            stored = np.clip(np.rint(stored), limits.min, limits.max)
-        stored = stored.astype(raw.dtype)
-        # Rounded to nothing, it would count as not measured.
-        lost = (stored * series.slope + series.intercept <= 0) & (old[known] > 0)
-        raw[part][known] = np.where(lost, series.raw[part][known], stored)
+        raw[part][known] = _stored(series, new, series.raw[part][known])
     return replace(series, raw=raw)
+
+
+def _stored(series: Series, new: Array, raw: Array) -> Array:
+    """New signals in the type of the old voxels; these stay where they would be lost."""
+    stored = (new - series.intercept) / series.slope
+    if raw.dtype.kind != "f":
+        limits = np.iinfo(raw.dtype)
+        stored = np.clip(np.rint(stored), limits.min, limits.max)
+    stored = stored.astype(raw.dtype)
+    # Rounded to nothing, it would count as not measured.
+    lost = (stored * series.slope + series.intercept <= 0) & (
+        raw * series.slope + series.intercept > 0
+    )
+    return np.where(lost, raw, stored)
+
+
+@dataclass(frozen=True, eq=False)
+class Sharpener:
+    """Undoes some of a Gaussian blur: what a blur more would take away is added.
+
+    This is the first step of van Cittert (1931, Z Phys 69:298): what the blur took whole stays
+    lost, and nothing grows to more than twice.
+
+    Attributes
+    ----------
+    along : (3,) float
+        Variance of the blur along the axes of the grid, in squared voxels.
+    """
+
+    along: Array
+
+    @classmethod
+    def of(cls, series: Series, variance: Array) -> Sharpener:
+        """Make one for a series and a variance along the axes next to R, A and S, mm^2."""
+        edges_mm = np.linalg.norm(series.affine[:3, :3], axis=0)
+        return cls(np.asarray(variance)[_world_axes(series)] / np.square(edges_mm))
+
+    def __call__(self, values: Array, inside: Array) -> Array:
+        """Sharpen an image.
+
+        Parameters
+        ----------
+        values : (V,) float32
+        inside : (X, Y, Z) bool
+            Where they lie; what is outside is not mixed in.
+        """
+        image = np.zeros(inside.shape, np.float32)
+        image[inside] = values
+        near = _smooth(image, self.along)[inside]
+        whole = _smooth(inside.astype(np.float32), self.along)[inside]
+        return np.asarray(2 * values - near / whole)
 
 
 def _smooth(image: Array, variances: Array) -> Array:

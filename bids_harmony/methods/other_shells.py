@@ -91,7 +91,7 @@ class OtherShells:
                 f"strength of the gradients ({scale:.3f} of the target's)",
                 "strength of the gradients (no difference in free water, or none was seen)",
             ),
-            (rest.noise != (0.0, 0.0), "noise", "noise (not known)"),
+            (any(noise.sd for noise in rest.noise), "noise", "noise (not known)"),
             (bool(known), f"levels (they follow {known})", "levels (no shell to follow)"),
         ]
         return {

@@ -10,12 +10,12 @@ import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
 
+from bids_harmony.diffusion.attenuation import steepness
 from bids_harmony.diffusion.brain import SLAB_MM, is_slab
 from bids_harmony.diffusion.calibration import (
     SeriesMeasures,
     measure_series,
     series_noise,
-    steepness,
 )
 from bids_harmony.diffusion.features import (
     B0_KEY,
@@ -25,7 +25,7 @@ from bids_harmony.diffusion.features import (
     shell_key,
 )
 from bids_harmony.diffusion.gradients import Gradients, match_shells, other_shells
-from bids_harmony.diffusion.resolution import blurred_series
+from bids_harmony.diffusion.resolution import Sharpener, blurred_series
 from bids_harmony.diffusion.series import Series, signed_mean_b0
 from bids_harmony.exceptions import DataError
 from bids_harmony.imaging.intensity import robust_scale
@@ -64,8 +64,9 @@ class SeriesResult:
         Voxels that did not fit the integer type.
     quality : dict of str to float or None
         `b_scale`, the gradients' strength relative to the target's as seen in free water;
-        `noise_share` and `target_noise_share`, noise relative to the scale; `added_blur`,
-        variance of what made it as smooth as the target's, mm^2, mean over the axes;
+        `noise_share` and `target_noise_share`, noise relative to white matter at b=0;
+        `added_blur`, variance of what made it as smooth as the target's, mm^2, mean over the
+        axes, negative where the target is sharper;
         `lowered_share`, share of signals that would have come to exceed the mean b=0 and were
         brought down to it.
     before, after : (X, Y, Z) float32
@@ -147,13 +148,12 @@ def harmonize_series(
     measures = measure_series(series, gradients, inside, scale)
     blur = blur_between(source, target) if mode == "rish" else np.zeros(3)
     old, kept_noise = before, 1.0
-    if blur.any():
-        blurred = blurred_series(series, inside, blur)
-        old = native_order(volume, b0_volume(blurred, gradients).data)
-        kept_noise = series_noise(blurred, gradients, inside) / (measures.noise * scale)
-        series = blurred
+    if (blur > 0).any():
+        series = blurred_series(series, inside, np.maximum(blur, 0))
+        kept_noise = series_noise(series, gradients, inside) / measures.noise_of(scale)
+        old = native_order(volume, b0_volume(series, gradients).data)
     # A blurred series is read before it is written over, volume by volume.
-    raw = series.raw if blur.any() else series.raw.copy()
+    raw = series.raw if (blur > 0).any() else series.raw.copy()
     # Ratios to the mean b=0 are taken; dark voxels must not blow them up.
     mean = np.maximum(old[inside], np.float32(1e-3) * scale).astype(np.float32)
     output = SeriesOutput(series, raw, old, old * ratio)
@@ -171,7 +171,11 @@ def harmonize_series(
         rish = None
         if mode == "rish" or lacking:
             rish = _rish_model(series, gradients, inside, scale, mean, measures, source, target)
-            rish = replace(rish, kept_noise=kept_noise if np.isfinite(kept_noise) else 1.0)
+            rish = replace(
+                rish,
+                kept_noise=kept_noise if np.isfinite(kept_noise) else 1.0,
+                sharpener=Sharpener.of(series, np.maximum(-blur, 0)) if (blur < 0).any() else None,
+            )
         known = rish if mode == "rish" else None
         model = OtherShells(known or AttenuationModel(source, target), rish, lacking)
         changed = _by_shell(series, gradients, inside, ratio, mean, model, output)
@@ -207,7 +211,7 @@ def _rish_model(
     source: SeriesProfile,
     target: SeriesProfile,
 ) -> RishModel:
-    noise = measures.noise * scale if np.isfinite(measures.noise) else 0.0
+    noise = source.floor(measures.noise).times(measures.white * scale)
     found = steepness(series, gradients, inside, mean, noise)
     by_shell = {s.b: own for s, own in zip(gradients.shells, found, strict=True)}
     voxel_mm = _voxel_mm(series)

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bids_harmony.diffusion.calibration import SeriesMeasures, shell_order
+from bids_harmony.diffusion.calibration import SeriesMeasures, scatter_around, shell_order
 from bids_harmony.diffusion.gradients import Gradients, Shell, match_shells, other_shells
-from bids_harmony.diffusion.rician import rician_amplitude, rician_mean
-from bids_harmony.diffusion.rish import harmonics
+from bids_harmony.diffusion.magnitudes import Noise
+from bids_harmony.diffusion.resolution import Sharpener
+from bids_harmony.diffusion.rish import Harmonics, harmonics
 from bids_harmony.imaging.smoothing import mean_around
 from bids_harmony.sites.series_profile import SeriesProfile, b_scale, order_scales
 
@@ -33,6 +34,8 @@ LEAST_LEFT = 0.05
 
 VOXELS_AT_ONCE = 20_000
 """Bounds the memory of what is computed in double precision."""
+
+_LEAST = np.finfo(np.float32).tiny
 
 ShellModel = Callable[[Shell, Array, Array], Array]
 """(shell, signal (V, N), mean b=0 (V,)) to new signal (V, N), float32."""
@@ -96,6 +99,8 @@ class RishModel:
         `calibration.steepness` of each shell (`Shell.b`).
     kept_noise : float
         What a blur left of the standard deviation of the scan's noise; its floor stays.
+    sharpener : Sharpener, optional
+        What makes the scan as sharp as the target's.
     """
 
     gradients: Gradients
@@ -107,6 +112,7 @@ class RishModel:
     target: SeriesProfile
     steepness: dict[float, Array]
     kept_noise: float = 1.0
+    sharpener: Sharpener | None = None
 
     def __call__(self, shell: Shell, signal: Array, mean: Array) -> Array:
         """Change the signals of one shell."""
@@ -119,7 +125,7 @@ class RishModel:
             factor = self._change_of_mean(explained, mean[some, None], power[some, None])
             moved[some] = signal[some] * factor
         coefficients = basis.coefficients(moved)
-        scales = self._noise_scales(basis.energy(coefficients), basis.noise_energy)
+        scales = self._noise_scales(basis, coefficients, moved - basis.signal(coefficients))
         learned = self._learned(shell.b)
         scales[:, : len(learned)] *= learned[: scales.shape[1]].astype(np.float32)
         scales = np.clip(scales, *ORDER_LIMITS)
@@ -154,28 +160,47 @@ class RishModel:
         vendors' filters differ from place to place).
         """
         own, other = self.noise
-        before = np.maximum(rician_amplitude(explained, own), 1e-6 * self.scale)
+        before = np.maximum(own.amplitude(explained), 1e-6 * self.scale)
         after = level * (before / level) ** power
-        return rician_mean(after, other) / rician_mean(before, own)
+        return other.mean(after) / own.mean(before)
 
     @property
-    def noise(self) -> tuple[float, float]:
-        """Standard deviation of the scan's noise and of the target's; both 0 if one is unknown."""
+    def noise(self) -> tuple[Noise, Noise]:
+        """Noise of the scan and of the target that makes their floors; none if one is unknown."""
         own = self.scan.noise if np.isfinite(self.scan.noise) else self.source.noise
         if not np.isfinite(own) or not np.isfinite(self.target.noise):
-            return 0.0, 0.0
-        return own * self.scale, self.target.noise * self.scale
+            return Noise(0.0), Noise(0.0)
+        white = self.scan.white * self.scale
+        target = self.target.floor(self.target.noise)
+        return self.source.floor(own).times(white), target.times(white)
 
-    def _noise_scales(self, energy: Array, unit: Array) -> Array:
-        """Factors (V, L) that give each order the energy it would have in the target's noise."""
+    def _noise_scales(self, basis: Harmonics, coefficients: Array, residual: Array) -> Array:
+        """Factors (V, L): energy of each order at the target's sharpness and in its noise."""
+        energy, gain = basis.energy(coefficients), 1.0
         scales = np.ones_like(energy)
-        own, other = np.square(self.noise) * (self.kept_noise**2, 1)
-        for order in range(1, energy.shape[1]):
-            local = self._local(energy[:, order])
-            signal = np.maximum(local - unit[order] * own, LEAST_SIGNAL * local)
-            wanted = signal + unit[order] * other
-            scales[:, order] = np.sqrt(wanted / np.maximum(local, np.finfo(np.float32).tiny))
+        if energy.shape[1] == 1:
+            return scales
+        own = self._local(scatter_around(residual, basis))
+        other = own * self._target_scatter
+        sharp = energy
+        if self.sharpener is not None:
+            sharp = basis.energy(
+                np.stack([self.sharpener(c, self.inside) for c in coefficients.T], axis=1)
+            )
+            # What becomes of noise that is as correlated as this one.
+            noise = residual[:, 0]
+            gain = np.var(self.sharpener(noise, self.inside)) / max(np.var(noise), _LEAST)
+        for order, unit in enumerate(basis.noise_energy[1:], 1):
+            local, wanted = (self._local(e[:, order]) for e in (energy, sharp))
+            signal = np.maximum(wanted - unit * own * gain, LEAST_SIGNAL * local)
+            scales[:, order] = np.sqrt((signal + unit * other) / np.maximum(local, _LEAST))
         return scales
+
+    @property
+    def _target_scatter(self) -> float:
+        """Variance of the target's noise, relative to the scan's; 1 where it is not known."""
+        own = self.scan.scatter * self.kept_noise
+        return (self.target.scatter / own) ** 2 if own > 0 and self.target.scatter > 0 else 1.0
 
     def _local(self, values: Array) -> Array:
         """Mean of the voxels around each, weighted by a Gaussian, within the brain."""

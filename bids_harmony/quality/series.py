@@ -23,15 +23,15 @@ SERIES_DESCRIPTIONS: dict[str, dict[str, str]] = {
     },
     "noise_share": {
         "Description": "Noise of the source series",
-        "Units": "1 (fraction of the mean b=0's robust intensity scale)",
+        "Units": "1 (fraction of the mean b=0 in white matter)",
     },
     "target_noise_share": {
         "Description": "Median noise of the target site's series",
-        "Units": "1 (fraction of the mean b=0's robust intensity scale)",
+        "Units": "1 (fraction of the mean b=0 in white matter)",
     },
     "added_blur": {
         "Description": "Variance of the blur that made the series as smooth as the target site's,"
-        " mean over the axes",
+        " mean over the axes; negative where orders of harmonics got the energy of a sharper site",
         "Units": "mm^2",
     },
     "lowered_share": {

@@ -12,6 +12,7 @@ import numpy as np
 
 from bids_harmony.diffusion.calibration import SeriesMeasures
 from bids_harmony.diffusion.features import PreparedSeries
+from bids_harmony.diffusion.magnitudes import Noise
 from bids_harmony.exceptions import DataError
 from bids_harmony.io.atomic import write_atomically
 from bids_harmony.io.reading import read_json
@@ -26,6 +27,9 @@ __all__ = [
     "order_scales",
     "shrunk_shift",
 ]
+
+WATER_TO_WHITE = 1.2
+"""Noise in the ventricles over that in white matter, which is further from the middle."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,37 @@ class SeriesProfile:
 
     @property
     def noise(self) -> float:
-        """Median noise as a share of the scale; NaN where no scan showed it."""
+        """Median noise as a share of the signal of white matter; NaN where no scan showed it."""
         return _median([measures.noise for _, measures in self.scans])
+
+    def floor(self, noise: float) -> Noise:
+        """Noise that makes the floor of a scan in white matter, as a share of its signal at b=0.
+
+        Channels are those that free water shows in the scans of the site. Where it shows much
+        more noise than b=0 does, the site denoises: that takes scatter away and leaves the floor.
+
+        Parameters
+        ----------
+        noise : float
+            The scan's (`SeriesMeasures.noise`).
+
+        Returns
+        -------
+        Noise
+            Of one channel where no scan shows the floor; none where `noise` is NaN.
+        """
+        if not np.isfinite(noise):
+            return Noise(0.0)
+        channels = _median([measures.channels for _, measures in self.scans])
+        water = _median([measures.water_noise for _, measures in self.scans])
+        if not np.isfinite(channels + water):
+            return Noise(noise)
+        return Noise(max(noise, water / WATER_TO_WHITE), channels)
+
+    @property
+    def scatter(self) -> float:
+        """Median of what harmonics leave, as a share of the signal of white matter."""
+        return _median([measures.scatter for _, measures in self.scans])
 
     def levels(self, b: float) -> np.ndarray:
         """Log levels of a shell, (scans that have it, orders that all of them carry)."""
@@ -229,22 +262,23 @@ def b_scale(source: SeriesProfile, target: SeriesProfile) -> float:
 
 BEYOND_BLUR = 2.0
 """Standard errors."""
-BLUR_ERROR = 0.5
-"""mm^2; scanners with one point spread differ by 0.3, for contrast and k-space count as well, and
-a blur that made up for less than 1 mm^2 brought FA and MD closer to the target but not NDI."""
+BLUR_ERROR = 0.2
+"""mm^2; scanners with one point spread differ by 0.3, for contrast and k-space count as well."""
 MOST_BLUR = 1.5
 """mm^2; a blur of more would take small lesions away (as in `methods.tissue_form`)."""
+MOST_SHARPENED = 2.0
+"""mm^2; what a wider point spread has taken is mostly lost."""
 
 
 def blur_between(source: SeriesProfile, target: SeriesProfile) -> np.ndarray:
-    """Blur that makes series of the source as smooth as those of the target.
+    """Blur that makes series of the source as smooth as those of the target, or sharper.
 
     Returns
     -------
     (3,) float
-        Variance along axes next to R, A and S, mm^2, 0 to `MOST_BLUR`; 0 where the target is the
-        sharper one, fewer than two scans of either site tell, or both differ by no more than
-        scans of one site do.
+        Variance along axes next to R, A and S, mm^2, within `MOST_BLUR` and `MOST_SHARPENED`:
+        negative where the target is the sharper one; 0 where fewer than two scans of either site
+        tell, or both differ by no more than scans of one site do.
     """
     found = np.zeros(3)
     for axis in range(3):
@@ -254,4 +288,4 @@ def blur_between(source: SeriesProfile, target: SeriesProfile) -> np.ndarray:
         )
         if min(len(own), len(other)) > 1:
             found[axis] = shrunk_shift(own, other, BEYOND_BLUR, BLUR_ERROR)[0]
-    return np.clip(found, 0, MOST_BLUR)
+    return np.clip(found, -MOST_SHARPENED, MOST_BLUR)

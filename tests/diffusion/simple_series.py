@@ -21,7 +21,17 @@ def make_gradients(count=20, shells=(1000.0, 2000.0), b0=6):
     return Gradients(np.concatenate(bvals), np.concatenate(bvecs))
 
 
-def make_series(gradients, *, seed=0, noise=0.0, b_scale=1.0, person=1.0, drift=0.0, gain=1000.0):
+def make_series(
+    gradients,
+    *,
+    seed=0,
+    noise=0.0,
+    b_scale=1.0,
+    person=1.0,
+    drift=0.0,
+    gain=1000.0,
+    channels=1,
+):
     """Water in the middle, white matter on one side, grey on the other; the edge is no brain."""
     rng = np.random.default_rng(seed)
     b, x = b_scale * gradients.bvals, gradients.bvecs[:, 0]
@@ -36,6 +46,9 @@ def make_series(gradients, *, seed=0, noise=0.0, b_scale=1.0, person=1.0, drift=
     shape = (*mask.shape, len(b))
     real = signal + noise * rng.standard_normal(shape)
     magnitude = np.hypot(real, noise * rng.standard_normal(shape)) * mask[..., None]
+    if channels > 1:
+        others = noise * np.sqrt(2 * rng.standard_gamma(channels - 1, shape))
+        magnitude = np.hypot(magnitude, others) * mask[..., None]
     raw = np.rint(gain * magnitude).astype(np.int16)
     image = nib.Nifti1Image(raw, np.diag([2.0, 2.0, 2.0, 1.0]))
     return Series(raw, 1.0, 0.0, image, None), mask

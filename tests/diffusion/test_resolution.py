@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from bids_harmony.diffusion.calibration import measure_series
 from bids_harmony.diffusion.gradients import Gradients
-from bids_harmony.diffusion.resolution import blurred_series, spectral_blur
+from bids_harmony.diffusion.resolution import Sharpener, blurred_series, spectral_blur
 from bids_harmony.diffusion.series import Series
 from tests.diffusion.simple_series import make_gradients
 
@@ -150,3 +150,24 @@ def test_volumes_with_weighting_do_not_count():
     ]
     assert np.isfinite(found[0]).all() and np.array_equal(*found)
     assert measure_series(series, gradients, brain(), 1000.0).blur == tuple(found[0])
+
+
+def test_a_wave_is_sharpened_by_what_a_blur_more_would_take():
+    mask = np.ones(SHAPE, bool)
+    series = Series(np.zeros((*SHAPE, 1)), 1.0, 0.0,
+                    nib.Nifti1Image(np.zeros((*SHAPE, 1)), np.diag([*MM, 1.0])), None)  # fmt: skip
+    place = np.arange(SHAPE[1])
+    for voxels in (4, 12):
+        wave = np.broadcast_to(np.cos(2 * np.pi * place / voxels)[None, :, None], SHAPE)
+        sharpen = Sharpener.of(series, np.array([0.0, 2.0, 0.0]))
+        new = sharpen(wave[mask].astype(np.float32), mask).reshape(SHAPE)
+        # Of the discrete Gaussian (Lindeberg 1990), whose variance is half a squared voxel.
+        kept = np.exp(0.5 * (np.cos(2 * np.pi / voxels) - 1))
+        # Away from the ends of the image.
+        assert new[:, 12:-12] == pytest.approx((2 - kept) * wave[:, 12:-12], abs=0.01)
+
+
+def test_the_outside_of_the_brain_does_not_sharpen_its_edge():
+    mask = brain()
+    level = np.full(np.count_nonzero(mask), 3.0, np.float32)
+    assert Sharpener(np.ones(3))(level, mask) == pytest.approx(3.0, rel=1e-5)

@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bids_harmony.diffusion.resolution import Sharpener
+from bids_harmony.diffusion.rish import harmonics
 from bids_harmony.diffusion.tensor import fit_tensor
 from bids_harmony.methods.shell_models import AttenuationModel
 from bids_harmony.sites.series_profile import SeriesProfile, b_scale
@@ -95,6 +97,7 @@ def test_what_lies_below_the_floor_scales_with_the_noise():
     shell = GRADIENTS.shells[0]
     own, mean = signals(series, mask)
     own, noise, other = own[shell.b], *model.noise
+    noise, other = noise.sd, other.sd
     floor = noise * np.sqrt(np.pi / 2)
     dark = np.zeros(len(own), bool)
     dark[::40] = True
@@ -147,3 +150,82 @@ def test_of_a_blurred_scan_the_floor_stays_and_less_of_the_energy_is_noise():
     assert blurred.mean() == pytest.approx(changed.mean(), rel=1e-3)
     # Anisotropy of grey matter that is not noise would stay.
     assert blurred.std(axis=1).mean() > 1.05 * changed.std(axis=1).mean()
+
+
+def test_the_floor_of_several_channels_goes_and_gradients_are_not_blamed():
+    source, target = site("GE", noise=0.06, channels=4), site("COI", noise=0.02)
+    series, mask = make_series(GRADIENTS, seed=1, noise=0.06, channels=4)
+    twin, _ = make_series(GRADIENTS, seed=2, noise=0.02)
+    assert b_scale(source, target) == pytest.approx(1, abs=0.01)
+    raw, goal = (harmonized(s, mask, None)[0] for s in (series, twin))
+    model = rish(series, mask, source, target)
+    mine, _ = harmonized(series, mask, model)
+    assert abs(mine - goal) < 0.3 * abs(raw - goal)
+    own, mean = signals(series, mask)
+    high = GRADIENTS.shells[1]
+    raw, mine, goal = (
+        float(np.median(signal.mean(1)))
+        for signal in (own[high.b], model(high, own[high.b], mean), signals(twin, mask)[0][high.b])
+    )
+    assert abs(mine - goal) < 0.3 * abs(raw - goal)
+
+
+def test_the_noise_of_a_target_counts_relative_to_its_white_matter():
+    source = site("GE", noise=0.03)
+    # The scale is that of the brightest, whose share differs with echo and repetition times.
+    dim = tuple((k, replace(v, white=v.white / 2)) for k, v in site("COI", noise=0.03).scans)
+    series, mask = make_series(GRADIENTS, seed=1, noise=0.03)
+    own, other = rish(series, mask, source, SeriesProfile("COI", dim)).noise
+    assert other.sd == pytest.approx(own.sd, rel=0.05)
+
+
+def test_orders_get_the_energy_that_a_sharper_scanner_would_show():
+    """Fibres along x change into grey matter, slice by slice, seen through a blur."""
+    source = site("GE")
+    share = 0.5 + 0.5 * np.sin(np.arange(SHAPE[1]) * 2 * np.pi / 5)
+
+    def seen(contrast):
+        series, mask = make_series(GRADIENTS, noise=0.0)
+        x = GRADIENTS.bvecs[:, 0]
+        fibre = np.exp(-GRADIENTS.bvals * (0.4e-3 + 1.1e-3 * x**2))
+        grey = np.exp(-GRADIENTS.bvals * 0.8e-3)
+        part = (0.5 + contrast * (share - 0.5))[None, :, None, None]
+        signal = 1000 * (part * fibre + (1 - part) * grey) * mask[..., None]
+        return replace(series, raw=np.rint(signal).astype(np.int16)), mask
+
+    sharp, mask = seen(0.9)
+    # A Gaussian of a squared voxel takes so much of five voxels' contrast.
+    smooth, _ = seen(0.9 * np.exp(-2 * np.pi**2 / 25))
+    model = rish(smooth, mask, source, source)
+    sharper = replace(model, sharpener=Sharpener(np.array([0.0, 1.0, 0.0])))
+    shell = GRADIENTS.shells[0]
+    own, mean = signals(smooth, mask)
+    wanted, _ = signals(sharp, mask)
+    basis = harmonics(GRADIENTS.bvecs[shell.volumes], 4)
+    deep = np.zeros(SHAPE, bool)
+    deep[5:15, 6:14, 4:8] = True
+    before, after, goal = (
+        basis.energy(basis.coefficients(signal))[deep[mask], 1].mean()
+        for signal in (own[shell.b], sharper(shell, own[shell.b], mean), wanted[shell.b])
+    )
+    assert 0.25 < (after - before) / (goal - before) < 1.1
+    # Means over directions stay.
+    same = model(shell, own[shell.b], mean).mean(1)
+    assert sharper(shell, own[shell.b], mean).mean(1) == pytest.approx(same, rel=0.01)
+
+
+def test_noise_is_not_sharpened():
+    source = site("GE", noise=0.05)
+    series, mask = make_series(GRADIENTS, seed=1, noise=0.05)
+    model = rish(series, mask, source, source)
+    shell = GRADIENTS.shells[0]
+    own, mean = signals(series, mask)
+    sharper = replace(model, sharpener=Sharpener(np.full(3, 0.5)))
+    basis = harmonics(GRADIENTS.bvecs[shell.volumes], 4)
+    grey = np.zeros(SHAPE, bool)
+    grey[13:17, 4:-4, 3:-3] = True
+    before, after = (
+        basis.energy(basis.coefficients(m(shell, own[shell.b], mean)))[grey[mask], 1].mean()
+        for m in (model, sharper)
+    )
+    assert after == pytest.approx(before, rel=0.1)

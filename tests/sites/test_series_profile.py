@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 
 from bids_harmony.diffusion.calibration import SeriesMeasures
+from bids_harmony.diffusion.magnitudes import Noise
 from bids_harmony.exceptions import DataError
-from bids_harmony.sites.series_profile import MOST_BLUR, SeriesProfile, blur_between, order_scales
+from bids_harmony.sites.series_profile import (
+    MOST_BLUR,
+    MOST_SHARPENED,
+    SeriesProfile,
+    blur_between,
+    order_scales,
+)
 
 
 def levels(middle, spread, count=5, seed=0):
@@ -82,9 +89,14 @@ def test_the_sharper_site_is_blurred_as_far_as_people_and_contrast_are_not_the_c
     sharp = smooth("A", (5.4, 5.4, 5.4), (5.5, 5.5, 5.5), (5.6, 5.6, 5.6))
     other = smooth("B", (7.0, 9.4, 6.3), (7.1, 9.5, 6.4), (7.2, 9.6, 6.5))
     found = blur_between(sharp, other)
-    # 1.6 mm^2 by 1 - (2 x 0.507 / 1.6)^2; more than is ever added; less than tells scanners.
-    assert found == pytest.approx([0.958, MOST_BLUR, 0], abs=0.002)
-    assert (blur_between(other, sharp) == 0).all()
+    # By 1 - (2 x 0.216 / 1.6)^2, and so on; more than is ever added.
+    assert found == pytest.approx([1.483, MOST_BLUR, 0.693], abs=0.002)
+    # The other way round scans are to be sharpened.
+    assert blur_between(other, sharp) == pytest.approx(
+        [-1.483, -MOST_SHARPENED, -0.693], abs=0.002
+    )
+    like = smooth("D", (5.8, 5.8, 5.8), (5.9, 5.9, 5.9), (6.0, 6.0, 6.0))
+    assert (blur_between(sharp, like) == 0).all()
     people = smooth("C", (5.1, 5.1, 5.1), (7.1, 7.1, 7.1), (9.1, 9.1, 9.1))
     assert (blur_between(sharp, people) == 0).all()
 
@@ -95,3 +107,14 @@ def test_a_blur_that_too_few_scans_show_is_not_added():
     other = smooth("B", (6.5, 6.5, nan), (6.5, nan, nan), (6.5, nan, nan))
     assert (blur_between(sharp, other) > 0).tolist() == [True, False, False]
     assert (blur_between(SeriesProfile("A", sharp.scans[:1]), other) == 0).all()
+
+
+def test_the_floor_has_the_channels_of_the_site_and_stays_where_noise_was_taken_away():
+    def of(noise, water_noise, channels):
+        look = replace(scan(3e-3, noise), water_noise=water_noise, channels=channels)
+        return SeriesProfile("A", tuple((str(n), look) for n in range(2)))
+
+    assert of(0.05, 0.055, 4.0).floor(0.06) == Noise(0.06, 4.0)
+    assert of(0.01, 0.06, 9.0).floor(0.01) == Noise(pytest.approx(0.05), 9.0)
+    assert of(0.05, float("nan"), float("nan")).floor(0.06) == Noise(0.06)
+    assert of(0.05, 0.055, 4.0).floor(float("nan")) == Noise(0.0)
