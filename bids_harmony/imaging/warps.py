@@ -35,7 +35,19 @@ __all__ = ["Field", "Warp", "affine_of", "onto_warped", "read_chain", "read_warp
 
 MOST_BYTES = 2_000_000_000
 """Of a file; fields at 0.5 mm have half a gigabyte."""
+_LARGEST = 1e6
+"""Of numbers in a linear transform, mm: heads are smaller."""
 _SLAB_VOXELS = 400_000
+# What h5py raises on damaged files.
+_OF_HDF5 = (
+    OSError,
+    LookupError,
+    ValueError,
+    TypeError,
+    RuntimeError,
+    AttributeError,
+    OverflowError,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +127,7 @@ def read_warp(path: str | os.PathLike[str]) -> Warp:
         with h5py.File(io.BytesIO(content), "r") as file:
             group = file["TransformGroup"]
             parts = [_part(group[name], path) for name in sorted(group, key=int)]
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+    except _OF_HDF5 as error:
         raise _unreadable(path, f"{type(error).__name__}: {error}") from error
     found = tuple(part for part in parts if part is not None)
     if not found:
@@ -165,37 +177,45 @@ def _read_mat(path: Path) -> NDArray[np.float64]:
     centre = np.asarray(fields.get("fixed", np.zeros(3)), np.float64).ravel()
     if len(numbers) != 1 or len(centre) != 3:
         raise _unreadable(path, shown(", ".join(n for n in fields if not n.startswith("__"))))
-    return from_itk(_invertible(itk_matrix(numbers[0], centre), path))
+    return from_itk(_matrix(numbers[0], centre, path))
 
 
-def _invertible(matrix: NDArray[np.float64], path: Path) -> NDArray[np.float64]:
-    if np.isfinite(matrix).all() and np.linalg.cond(matrix[:3, :3]) < WORST_CONDITION:
-        return matrix
+def _matrix(
+    numbers: NDArray[np.float64], centre: NDArray[np.float64], path: Path
+) -> NDArray[np.float64]:
+    if np.abs([*numbers, *centre]).max() < _LARGEST:  # also no NaN
+        matrix = itk_matrix(numbers, centre)
+        if np.linalg.cond(matrix[:3, :3]) < WORST_CONDITION:
+            return matrix
     raise _unreadable(path, "a matrix that cannot be undone")
 
 
 def _part(group: Any, path: Path) -> NDArray[np.float64] | Field | None:
-    """One transform of the file; None for the composite that holds the others."""
-    kind = group["TransformType"][0]
-    kind = kind.decode() if isinstance(kind, bytes) else str(kind)
-    if kind.startswith("CompositeTransform"):
-        return None
+    """One transform of the file; None for the composite that holds the others.
+
+    Kinds are told by their numbers: the HDF5 library can read for ever where the text that names
+    the kind is damaged.
+    """
     # Files of an early ITK misspell the name.
     numbers = _numbers(group, ("TransformParameters", "TranformParameters"))
     fixed = _numbers(group, ("TransformFixedParameters", "TranformFixedParameters"))
-    if kind.startswith(("AffineTransform", "MatrixOffset")) and len(numbers) == 12:
-        matrix = itk_matrix(numbers.astype(np.float64), fixed.astype(np.float64))
-        return _invertible(matrix, path)
-    if kind.startswith("TranslationTransform") and len(numbers) == 3:
-        return itk_matrix(np.concatenate([np.eye(3).ravel(), numbers]), np.zeros(3))
-    if kind.startswith("DisplacementFieldTransform") and len(fixed) == 18:
+    if numbers is None or fixed is None:
+        return None
+    if (numbers.size, fixed.size) == (12, 3):
+        return _matrix(numbers.astype(np.float64), fixed.astype(np.float64), path)
+    if fixed.size == 18:
         return _field(numbers, fixed.astype(np.float64), path)
-    raise _unreadable(path, f"{shown(kind)} of {len(numbers)} parameters")
+    raise _unreadable(path, f"a transform of {numbers.size} and {fixed.size} parameters")
 
 
-def _numbers(group: Any, names: tuple[str, ...]) -> NDArray[np.floating]:
-    name = next((name for name in names if name in group), names[0])
-    return np.asarray(group[name][()]).ravel()
+def _numbers(group: Any, names: tuple[str, ...]) -> NDArray[np.floating] | None:
+    name = next((name for name in names if name in group), None)
+    if name is None:
+        return None
+    data = group[name]
+    if data.dtype.kind != "f" or data.size > MOST_BYTES // data.dtype.itemsize:
+        raise ValueError(f"{name} of {data.size} {data.dtype}")
+    return np.asarray(data[()]).ravel()
 
 
 def _field(numbers: NDArray[np.floating], fixed: NDArray[np.float64], path: Path) -> Field:

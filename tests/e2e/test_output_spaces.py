@@ -38,7 +38,7 @@ def written(shared_data, tmp_path_factory):
             "--source-site", "P", "--modalities", "T1w", "T2w",
             "--output-spaces", "native", "T1w", f"{NAME}:res-2",
             "--template-dir", str(folder / "templates"),
-            "-w", str(folder / "work"), "--nprocs", "1", "--device", "cpu",
+            "-w", str(folder / "work"), "--voxel-mm", "2", "--nprocs", "1", "--device", "cpu",
         ]
     )  # fmt: skip
     assert code == 0

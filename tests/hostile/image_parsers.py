@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 from pathlib import Path
 
 import nibabel as nib
@@ -74,6 +75,45 @@ FixedParameters: 0 0 0
 """
 
 
+def _read_warp(path: Path) -> object:
+    from bids_harmony.imaging.warps import read_warp
+
+    warp = read_warp(path)
+    return warp.points(np.array([[0.0, 0, 0], [10, 20, 30]]))
+
+
+def _warps() -> list[bytes]:
+    import h5py
+
+    affine = [1.0, 0, 0, 0, 1, 0, 0, 0, 1, 3, 4, 5]
+    moves = np.random.default_rng(0).normal(size=3 * 3 * 4 * 5)
+    grid = [3.0, 4, 5, 0, 0, 0, 9, 9, 9, 1, 0, 0, 0, 1, 0, 0, 0, 1]
+    parts = [
+        (b"CompositeTransform_float_3_3", None, None),
+        (b"AffineTransform_float_3_3", affine, [0.0, 0, 0]),
+        (b"DisplacementFieldTransform_float_3_3", moves, grid),
+    ]
+    made = io.BytesIO()
+    with h5py.File(made, "w") as file:
+        for number, (kind, numbers, fixed) in enumerate(parts):
+            group = file.create_group(f"TransformGroup/{number}")
+            group["TransformType"] = np.array([kind], dtype=h5py.string_dtype("ascii"))
+            if numbers is not None:
+                group["TransformParameters"] = np.asarray(numbers, np.float32)
+                group["TransformFixedParameters"] = np.asarray(fixed, np.float64)
+    return [made.getvalue()]
+
+
+def _mats() -> list[bytes]:
+    from scipy.io import savemat
+
+    numbers = np.array([1.0, 0, 0, 0, 1, 0, 0, 0, 1, 3, 4, 5])[:, None]
+    made = io.BytesIO()
+    fields = {"AffineTransform_double_3_3": numbers, "fixed": np.zeros((3, 1))}
+    savemat(made, fields, format="4")
+    return [made.getvalue()]
+
+
 PARSERS: dict[str, Parser] = {
     "volume": Parser("a.nii", _read_volume, _volumes),
     "volume-gz": Parser("a.nii.gz", _read_volume, _volumes, pack=lambda c: gzip.compress(c, 1)),
@@ -95,5 +135,7 @@ PARSERS: dict[str, Parser] = {
         ("nan", "inf", "1e999", "-1"),
         beside=lambda folder, _: (folder / "a.bval").write_bytes(_BVAL),
     ),
+    "warp": Parser("a.h5", _read_warp, _warps),
+    "mat-transform": Parser("a.mat", _read_warp, _mats),
     "transform": Parser("a.txt", _read_transform, lambda: [_TRANSFORM], ("nan", "1e999", "--")),
 }
