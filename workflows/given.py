@@ -7,6 +7,7 @@ in newer QSIPrep ``ACPC``), to which ``from-orig_to-T1w`` (``from-anat_to-ACPC``
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,6 +93,9 @@ def find_given(scan: Scan, settings: Settings) -> Given | None:
     if scan.modality != "T1w":
         return None
     for name, folder in settings.derivatives.items():
+        if _is_preprocessed(scan) and not _same_folder(folder, settings.bids_dir):
+            # Of an image that a pipeline moved only that pipeline knows where it lies.
+            continue
         for space in _SPACES:
             steps = steps_to(folder, scan, settings, space)
             if steps is None:
@@ -109,11 +113,22 @@ def find_given(scan: Scan, settings: Settings) -> Given | None:
 
 def steps_to(folder: Path, scan: Scan, settings: Settings, space: str) -> tuple[Path, ...] | None:
     """Linear transforms from a scan to an anatomical space of a folder; None where there is none
-    to ACPC, which lies elsewhere than the scan."""
+    to ACPC, which lies elsewhere than the scan. A preprocessed scan is in one space alone."""
+    if _is_preprocessed(scan):
+        return () if scan.entities.get("space", "T1w") == space else None
     steps = [_transform(folder, scan, settings, *step) for step in _SPACES[space]]
     if space == "ACPC" and steps[-1] is None:
         return None
     return tuple(path for path in steps if path is not None and path.suffix != ".h5")
+
+
+def _is_preprocessed(scan: Scan) -> bool:
+    """Whether a scan lies in an anatomical space already, as fMRIPrep's and QSIPrep's images."""
+    return "space" in scan.entities or "desc-preproc" in source_entities(scan.path).split("_")
+
+
+def _same_folder(one: Path, other: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def shown_file(given: Given, path: Path) -> str:

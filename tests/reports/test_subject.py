@@ -58,6 +58,15 @@ def test_decisions_of_before_are_shown_and_stay_text(out):
     assert not forms["sub-01_ses-A_T1w"].xpath(".//input[@checked]")
 
 
+def test_what_was_reused_is_told(out):
+    anat = out / "sub-01/ses-A/anat"
+    (anat / "sub-01_ses-A_desc-brain_mask.json").write_text('{"MaskFrom": "fmriprep: a"}')
+    (anat / "sub-01_ses-A_from-T1w_to-MNI_xfm.json").write_text('{"TransformFrom": "qsiprep: b"}')
+    first, second = (words(page(out).get_element_by_id(f"scan-{n}")) for n in (1, 2))
+    assert "Reused mask from fmriprep: a; transform from qsiprep: b" in first
+    assert "Reused" not in second
+
+
 def test_the_group_page_finds_each_image(out):
     tree = page(out)
     for kind in ("T1w", "T2w", "dwi"):

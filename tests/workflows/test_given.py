@@ -82,6 +82,23 @@ def test_qsiprep(scan, settings):
     assert found.mask_from == f"qsiprep: sub-1/anat/{mask.name}"
 
 
+def test_a_preprocessed_scan_lies_in_its_pipelines_space(scan, settings, tmp_path):
+    """Steps from the scanner are behind it, and other pipelines do not know where it lies."""
+    folder = tmp_path / "bids"
+    path = folder / "sub-1/anat/sub-1_space-ACPC_desc-preproc_T1w.nii.gz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"voxels")
+    moved = replace(scan, path=path, entities={"subject": "1", "space": "ACPC"})
+    touch(settings, f"sub-1/anat/sub-1_from-T1w_to-{ASYM}_mode-image_xfm.h5")
+    touch(settings, "sub-1/anat/sub-1_from-orig_to-T1w_mode-image_xfm.txt")
+    assert find_given(moved, settings) is None
+    own = replace(settings, derivatives={"qsiprep": folder})
+    touch(own, "sub-1/anat/sub-1_from-anat_to-ACPC_mode-image_xfm.mat", "qsiprep")
+    h5 = touch(own, f"sub-1/anat/sub-1_from-ACPC_to-{ASYM}_mode-image_xfm.h5", "qsiprep")
+    given = find_given(moved, own)
+    assert (given.reference, given.to_anatomy) == (h5, ())
+
+
 def test_the_hash_follows_what_is_used(scan, settings):
     plain = anatomy_hash(scan, settings)
     six = touch(settings, "sub-1/anat/sub-1_from-T1w_to-MNI152NLin6Asym_mode-image_xfm.h5")
