@@ -72,6 +72,15 @@ def test_every_part_says_what_it_is_about(plan):
     assert "none: it cannot be used" in parts["scans"]
 
 
+def test_many_notes_are_folded_and_none_is_lost(plan):
+    tree = html.fromstring(plan[1])
+    (sites,) = tree.xpath("//section[@id='sites']")
+    # Every scan of a GE... is by Siemens, which its label contradicts.
+    assert len(sites.xpath("./p[@class='warning']")) == 5
+    folded = [words(item) for item in sites.xpath("./details//li")]
+    assert len(folded) >= 4 and all("by Siemens" in text for text in folded[:3])
+
+
 def test_what_a_dataset_says_stays_text(plan):
     _, text, _ = plan
     assert HOSTILE not in text and "&lt;script&gt;" in text
