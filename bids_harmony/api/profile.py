@@ -24,12 +24,13 @@ from bids_harmony.api.arguments import (
 )
 from bids_harmony.api.ready import Ready, Recipe
 from bids_harmony.devices import resolve_device
-from bids_harmony.exceptions import ImageError, MissingInput
+from bids_harmony.exceptions import DataError, ImageError, MissingInput
 from bids_harmony.imaging.intensity import to_half
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.io.pointers import is_named
 from bids_harmony.methods.profile_encoder import encoder_and_cells
 from bids_harmony.sites.image_profile import MOST_CODED, ImageProfile, build_profile
+from bids_harmony.sites.mean_site import mean_profile
 from bids_harmony.sites.profile_files import as_stored, read_profile, write_profile
 
 __all__ = ["SiteProfile", "profile_of"]
@@ -149,6 +150,38 @@ class SiteProfile:
             given = recipe.given(image, f"image {number + 1}", affine=affine)
             ready.append(recipe.ready(given, mask))
         return profile_of(name, ready, recipe, people=people, covariates=known)
+
+    @classmethod
+    def mean_of(cls, profiles: Sequence[SiteProfile]) -> SiteProfile:
+        """The mean of several sites, each of which counts once: a target that favours none.
+
+        As ``--target-site mean``. A site that is one of them is compared with the others.
+
+        Parameters
+        ----------
+        profiles : sequence of SiteProfile
+            Two or more of different names, of one modality, on one grid.
+
+        Returns
+        -------
+        SiteProfile
+            Called ``mean``.
+
+        Raises
+        ------
+        DataError
+            Fewer than two sites, two of one name, several modalities or grids.
+        """
+        own = [profile.image_profile for profile in profiles]
+        grids = {profile.voxel_mm for profile in profiles}
+        if len(grids) > 1 or len({profile.site for profile in own}) < len(own):
+            raise DataError(
+                "A mean of sites needs profiles of different sites on one grid",
+                expected="different names, one voxel_mm",
+                got=f"{', '.join(p.site or 'no name' for p in own)}; "
+                f"{', '.join(f'{mm:g}' for mm in sorted(grids))} mm",
+            )
+        return cls(as_stored(mean_profile(own)), grids.pop() if grids else 0.0)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the profile, whole or not at all; folders are made.

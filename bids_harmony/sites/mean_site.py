@@ -44,7 +44,7 @@ def mean_profile(profiles: Sequence[ImageProfile]) -> ImageProfile:
     modalities = sorted({profile.modality for profile in profiles})
     if len(sites) < 2 or len(modalities) != 1:
         raise DataError(
-            "A mean of sites needs several",
+            "The mean of sites needs several",
             expected="two or more sites, one modality",
             got=f"{', '.join(sites) or 'none'}; {', '.join(modalities) or 'none'}",
         )

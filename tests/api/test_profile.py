@@ -87,3 +87,26 @@ def test_a_profile_for_another_model(coi, ge, on_grid):
     )
     with pytest.raises(DataError, match="made for another model"):
         harmonize(on_grid.scan(5, "GE"), other, source=ge)
+
+
+def test_the_mean_of_sites_is_a_target_that_favours_none(coi, ge, on_grid, tmp_path):
+    mean = SiteProfile.mean_of([coi, ge])
+    assert repr(mean) == "SiteProfile('mean', 'T1w', scans=10, people=10, voxel_mm=6)"
+    mean.save(tmp_path / "mean.safetensors")
+    again = SiteProfile.load(tmp_path / "mean.safetensors")
+    scans = {site: on_grid.scan(5, site) for site in ("COI", "GE")}
+    made = {
+        "COI": harmonize(scans["COI"], mean, source=coi),
+        "GE": harmonize(scans["GE"], again, source=ge),
+    }
+    mask = on_grid.people[5].mask
+
+    def apart(pair):
+        one, other = (d / np.percentile(d[mask], 99.5) for d in pair.values())
+        return np.sqrt(np.mean(np.square(one - other)[mask]))
+
+    assert apart(made) < 0.6 * apart(scans)
+    assert all(np.abs(made[site] - scans[site])[mask].mean() > 0 for site in scans)
+    for wrong in ([coi], [coi, coi], []):
+        with pytest.raises(DataError, match="mean of sites needs"):
+            SiteProfile.mean_of(wrong)
