@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["FIELDS", "make_change", "remove_change", "write_change"]
 
 FIELDS = {
-    "fieldout": "Smooth field by which the closed form divided the source, no unit",
-    "fieldin": "Smooth field by which the closed form multiplied its result, no unit",
+    "fieldout": "Smooth field by which the closed form divided the source, no unit, to 0.001",
+    "fieldin": "Smooth field by which the closed form multiplied its result, no unit, to 0.001",
 }
 _FORMULA = (
     "harmonized = source + change. The closed form alone: source + ClosedFormShare * (fieldin * "
@@ -91,7 +91,8 @@ def make_change(
             native = resample_from_grid(
                 log, prepared.grid, prepared.world, volume.affine, volume.data.shape[:3]
             )
-            field, _ = to_native(volume, np.exp(native), float_output=True)
+            # Steps of a thousandth, below what curves are known by, pack three times as well.
+            field, _ = to_native(volume, np.exp(native).round(3), float_output=True)
             files[kind] = folder / f"{kind}.nii.gz"
             write_image(field, files[kind], like=volume)
     files["record"].write_text(json.dumps(record) + "\n")
