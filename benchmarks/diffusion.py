@@ -23,6 +23,7 @@ import numpy as np
 from diffusion_cohort import (
     COHORTS,
     SIMULATED,
+    TRAVELLING,
     Cohort,
     Scan,
     bank_scans,
@@ -59,11 +60,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--people", type=int, default=3)
+    parser.add_argument("--people", type=int, default=TRAVELLING)
     parser.add_argument("--cohort", choices=COHORTS, default=SIMULATED.name)
     parser.add_argument("--sites", nargs="+", help="default: all but the target")
     parser.add_argument("--modes", nargs="+", choices=DWI_MODES, default=list(DWI_MODES))
     parser.add_argument("--no-noddi", action="store_true")
+    parser.add_argument("--no-combat", action="store_true")
     parser.add_argument("--folder", type=Path, help="default: the cohort's, in build")
     parser.add_argument("--result", type=Path, help="default: the cohort's, in results")
     options = parser.parse_args()
@@ -85,12 +87,15 @@ def main() -> None:
         for row, means in _visit(own, person, harmonizer, looks, cohort, options):
             rows.append({"cohort": cohort.name} | row)
             regions += means
-    add_combat(regions, scans, cohort.target, options.sites)
+    if not options.no_combat:
+        add_combat(regions, scans, cohort.target, options.sites)
     record = {
         "name": cohort.file_name,
         "cohort": cohort.name,
         "command": f"python benchmarks/diffusion.py --cohort {cohort.name} "
-        f"--modes {' '.join(options.modes)}",
+        f"--modes {' '.join(options.modes)}"
+        + f" --people {options.people}" * (options.people != TRAVELLING)
+        + " --no-combat" * options.no_combat,
         "people": options.people,
         "sites": options.sites,
         "minutes": round((time.monotonic() - start) / 60, 1),

@@ -30,6 +30,7 @@ __all__ = [
     "COHORTS",
     "SIMULATED",
     "TARGET",
+    "TRAVELLING",
     "Cohort",
     "Scan",
     "ages",
