@@ -50,7 +50,8 @@ def template_home(folder: Path | None = None) -> Path:
     if folder is not None:
         return folder
     told = os.environ.get("TEMPLATEFLOW_HOME")
-    return Path(told) if told else Path.home() / ".cache" / "templateflow"
+    # Unlike Path.home, it also knows what to do for a user without a home, as in containers.
+    return Path(told or os.path.expanduser("~/.cache/templateflow"))
 
 
 def find_template(name: str, resolution: int, home: Path) -> Template:

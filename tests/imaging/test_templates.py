@@ -65,6 +65,10 @@ def test_where_templates_are_looked_for(monkeypatch, tmp_path):
     monkeypatch.delenv("TEMPLATEFLOW_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert template_home() == tmp_path / ".cache/templateflow"
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda _: {}["nobody"])
+    with pytest.raises(MissingInput):
+        find_template(NAME, 1, template_home())
 
 
 @pytest.mark.parametrize("masked", [True, False])
