@@ -12,7 +12,7 @@ from bids_harmony.settings import Settings
 if TYPE_CHECKING:
     from bids_harmony.quality.confounding import Confounding
 
-__all__ = ["covariates_by_site", "scanner_words", "scanners_of_sites"]
+__all__ = ["covariates_by_site", "reused_words", "scanner_words", "scanners_of_sites"]
 
 
 def scanner_words(scan: Scan) -> str:
@@ -35,6 +35,24 @@ def scanners_of_sites(scans: Sequence[Scan]) -> dict[str, list[str]]:
         ]
         for site, told in sorted(sites.items())
     }
+
+
+def reused_words(settings: Settings, scans: Sequence[Scan]) -> str:
+    """How many scans find masks, transforms and tissue maps in ``--derivatives``."""
+    from bids_harmony.workflows.given import find_given
+    from bids_harmony.workflows.precomputed import given_mask
+
+    masks = [m for scan in scans if (m := given_mask(scan, settings, warn=False))]
+    given = [g for scan in scans if (g := find_given(scan, settings))]
+    counts = {
+        "brain masks": sum(
+            any(mask.is_relative_to(folder) for folder in settings.derivatives.values())
+            for mask in masks
+        ),
+        "transforms": sum(g.reference is not None for g in given),
+        "tissue maps": sum(bool(g.tissues) for g in given),
+    }
+    return ", ".join(f"{words} of {n} scans" for words, n in counts.items())
 
 
 def covariates_by_site(

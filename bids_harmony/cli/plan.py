@@ -11,7 +11,12 @@ from bids_harmony.bids.dataset import Problem, ScanSelection, sites_of
 from bids_harmony.bids.derivative import write_json
 from bids_harmony.bids.inventory import read_json_object
 from bids_harmony.bids.naming import harmonized_path, raw_layout_root
-from bids_harmony.cli.overview import covariates_by_site, scanner_words, scanners_of_sites
+from bids_harmony.cli.overview import (
+    covariates_by_site,
+    reused_words,
+    scanner_words,
+    scanners_of_sites,
+)
 from bids_harmony.exceptions import ExitCode, NotFetched
 from bids_harmony.settings import Settings
 from bids_harmony.sites.names import same_site
@@ -85,6 +90,8 @@ def format_plan(
     )
     if selection.notes:
         parts.append("\n".join(["Passed over:", *(f"  {note}" for note in selection.notes)]))
+    if settings.derivatives:
+        parts.append(f"Reused of derivatives: {reused_words(settings, selection.scans)}")
     left_out = [f"  {problem.label}: {problem.error}" for problem in selection.problems]
     parts.append("\n".join(["Cannot be used:", *left_out]) if left_out else "Cannot be used: none")
     if target and settings.output_layout == "raw":

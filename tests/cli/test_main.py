@@ -98,6 +98,18 @@ def test_templates_that_are_not_there_stop_before_anything_is_written(call, work
     assert not list((tmp_path / "out").glob("sub-*"))
 
 
+def test_the_plan_counts_what_is_reused(call, tmp_path):
+    anat = tmp_path / "fmriprep/sub-01/anat"
+    anat.mkdir(parents=True)
+    for name in ("desc-brain_mask.nii.gz", "from-T1w_to-MNI152NLin2009cAsym_mode-image_xfm.h5"):
+        (anat / f"sub-01_{name}").write_bytes(b"content")
+    _, shown, _ = call("--dry-run", "-d", f"fmriprep={tmp_path / 'fmriprep'}")
+    assert (
+        "Reused of derivatives: brain masks of 1 scans, transforms of 1 scans, tissue maps of 0"
+    ) in shown
+    assert "Reused" not in call("--dry-run")[1]
+
+
 def test_train_for_one_target_site_uses_the_spelling_of_the_dataset(call, workflow):
     assert call("--method", "cgan", "--target-site", "coi", level="train")[0] == 0
     assert workflow.calls[0][0].target_site == "COI"
