@@ -1,15 +1,15 @@
 """Weights side by side: where a network is better than the closed form, and where it spoils it.
 
-    python benchmarks/weights.py --weights NAME=FILE ...
+    python benchmarks/weights.py --weights NAME=PATH ...
 
 Pairs of simulated people at simulated scanners that no training drew: wide ranges and like real
 ones, T1w, T2w and FLAIR at 2 mm, sites known from one to 24 people. Gain of each network over the
 closed form in dB (brain-masked RMSE to the noise-free twin after the best gain), means over pairs
 by what the closed form leaves, by how many people show the worse known site, and by contrast. The
-mean over all pairs hides that a network may learn hard pairs and spoil easy ones. A FILE is what
-``benchmarks/pretrain.py`` writes, weights or checkpoint, or weights of an earlier build that know
-fewer maps; the shipped weights are always among them. Writes ``benchmarks/results/weights.json``
-and a table.
+mean over all pairs hides that a network may learn hard pairs and spoil easy ones. A PATH is a
+model folder, or a file of weights or a checkpoint of ``benchmarks/pretrain.py``, which may be of
+an earlier build that knew fewer maps; the shipped model is always among them. Writes
+``benchmarks/results/weights.json`` and a table.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from travelling_tables import markdown
 from bids_harmony.imaging.slices import reassemble
 from bids_harmony.io.atomic import write_atomically
 from bids_harmony.methods.conditioned import Conditioned, predict_change
+from bids_harmony.model.checkpoint import load_model
 from bids_harmony.model.encoder import Encoder, load_encoder
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import DEFAULT_PRESET, preset
@@ -63,18 +64,18 @@ class Scored:
 def main() -> None:
     """Score all weights on all pairs."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--weights", nargs="*", default=[], metavar="NAME=FILE")
+    parser.add_argument("--weights", nargs="*", default=[], metavar="NAME=PATH")
     options = parser.parse_args()
     torch.set_num_threads(1)
     encoder = load_encoder("mri")
-    files = {"shipped": SHIPPED_MODEL / "model.safetensors"}
+    files = {"shipped": SHIPPED_MODEL}
     files |= {name: Path(path) for name, path in (w.split("=", 1) for w in options.weights)}
     networks = {name: _network(path, encoder) for name, path in files.items()}
     scored = list(_scored(networks, encoder))
     rows = [row for by, groups in _groups(scored).items() for row in _rows(by, groups)]
     record = {
         "name": "weights",
-        "command": "python benchmarks/weights.py --weights NAME=FILE ...",
+        "command": "python benchmarks/weights.py --weights NAME=PATH ...",
         "seeds": [SEED],
         **provenance(("numpy", "scipy", "torch")),
         "rows": rows,
@@ -85,6 +86,8 @@ def main() -> None:
 
 
 def _network(path: Path, encoder: Encoder) -> IHFNetwork:
+    if path.is_dir():
+        return load_model(path)[0]
     tensors = load_file(path)
     averaged = {k.split(".", 1)[1]: v for k, v in tensors.items() if k.startswith("average.")}
     weights = {k: v.float() for k, v in (averaged or tensors).items()}

@@ -292,7 +292,9 @@ class IHFNetwork(nn.Module):
     def _project(self, code: Tensor) -> Tensor:
         # Standardised codes of an unusual scan can exceed what half precision holds.
         with torch.autocast(code.device.type, enabled=False):
-            return self.projection((code - self.code_mean) / self.code_std)
+            code = (code - self.code_mean) / self.code_std
+            bound = self.config.aan.code_clip
+            return self.projection(code.clamp(-bound, bound) if bound else code)
 
     def _checked(self, value: Tensor, name: str, shape: Iterable[int], batch: int) -> Tensor:
         shape = tuple(shape)

@@ -95,6 +95,11 @@ class Scanner:
         own = Detail(self.noise, self.sharpness_mm, self.thick_mm)
         return self.details.get(modality, own)
 
+    def with_noise(self, factor: float) -> Scanner:
+        """The same scanner with `factor` times the noise, in every modality."""
+        details = {kind: replace(d, noise=factor * d.noise) for kind, d in self.details.items()}
+        return replace(self, noise=factor * self.noise, details=details)
+
     def relaxation(self, tissue: str) -> tuple[float, float]:
         """T1 and T2 of a tissue at this field strength, over those at 3 T."""
         if self.measured_relaxation:

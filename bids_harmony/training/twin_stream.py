@@ -25,6 +25,9 @@ _STEPS_PER_PAIR = 8
 FIRST_PAIRS = 32
 #: What kept pairs may take: some 390 brains at 2 mm, 49 at 1 mm.
 KEPT_BYTES = 2 << 30
+#: Least and most noise of a single scan, relative to its site's. What the network takes as noise
+#: must follow the noise of the scan: a site's own goes with its contrast, field and sharpness.
+_NOISE_FACTORS = (0.5, 4.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +116,7 @@ class TwinStream:
             self.tissues[index] = _slices_first(pure_tissue(person))
         conditioned, _, twin = twin_pair(
             person,
-            source,
+            source.with_noise(_noise_factor(rng)),
             target,
             (
                 self.pool.draw_profile(rng, source.site, modality),
@@ -137,13 +140,18 @@ class TwinStream:
 
     @staticmethod
     def cut(pair: Pair, rng: np.random.Generator) -> Batch:
-        """One slice, left-right flipped every other time: nobody's scanner knows the side."""
+        """One slice, left-right flipped every other time: nobody's scanner knows the side.
+
+        Moved by a voxel or not along either axis: the network sees even and odd voxels in
+        channels of their own, and anatomy on one grid would teach it that these differ.
+        """
         k = int(rng.choice(pair.tall))
         flip = slice(None, None, -1) if rng.random() < 0.5 else slice(None)
+        moves = rng.integers(0, 2, 2)
 
         def stack(volume: Array, kind: type) -> torch.Tensor:
             three: Array = cut_stack(np.moveaxis(volume[:, flip], 0, -1), [k])
-            return torch.from_numpy(three.astype(kind))
+            return torch.from_numpy(np.roll(three, moves, axis=(-2, -1)).astype(kind))
 
         source, target = (
             None if maps is None else torch.from_numpy(maps[k : k + 1, :, flip].copy())
@@ -183,6 +191,13 @@ def turns(first: TwinStream, second: TwinStream, every: int) -> Callable[[int, i
         return first.part(step - before, part, parts)
 
     return part
+
+
+def _noise_factor(rng: np.random.Generator) -> float:
+    """Draw how noisy a scan is beside its site's others: every second one is as usual."""
+    if rng.random() < 0.5:
+        return 1.0
+    return float(np.exp(rng.uniform(*np.log(_NOISE_FACTORS))))
 
 
 def _slices_first(volume: Array) -> Array:

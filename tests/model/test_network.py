@@ -237,3 +237,20 @@ def test_repr_names_the_plan():
 def test_fusion_parameters_are_the_logits():
     made = network(narrow("local", splits=(3, 2)))
     assert [len(parameter) for parameter in made.fusion_parameters()] == [2, 1]
+
+
+def test_codes_count_up_to_their_bound():
+    x, found = images(1, 3, 16, 16), {}
+    mean, std = torch.full((CODE_LENGTH,), 3.0), torch.full((CODE_LENGTH,), 0.5)
+    given = replace(condition(narrow("local"), 1), code_source=mean[None])
+    sign = torch.sign(given.code_target)
+    for bound in (2.0, 0.0):
+        made = network(narrow("local", code_clip=bound))
+        made.set_code_statistics(mean, std)
+        for times in (1.0, 2.0, 6.0):
+            code = mean + times * std * sign
+            found[bound, times] = made.change(x, replace(given, code_target=code))
+    assert torch.equal(found[2.0, 2.0], found[2.0, 6.0])
+    assert not torch.allclose(found[2.0, 1.0], found[2.0, 2.0], atol=1e-4)
+    assert torch.equal(found[2.0, 1.0], found[0.0, 1.0])
+    assert not torch.allclose(found[0.0, 2.0], found[0.0, 6.0], atol=1e-4)

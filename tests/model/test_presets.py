@@ -16,6 +16,13 @@ def test_json_round_trip(name):
     assert NetworkConfig.from_dict(table) == PRESETS[name]
 
 
+def test_configurations_of_before_bound_no_code():
+    table = PRESETS["local"].to_dict()
+    assert table["aan"].pop("code_clip") == 2.0
+    assert NetworkConfig.from_dict(table).aan.code_clip == 0
+    assert PRESETS["paper"].aan.code_clip == 0
+
+
 def test_default_is_local():
     config = preset(DEFAULT_PRESET)
     assert config.channels == (48, 384)
@@ -51,6 +58,8 @@ def test_changes_reach_both_levels():
         {"mode": "add"},
         {"fuse": False},
         {"grid": 0},
+        {"code_clip": -1.0},
+        {"code_clip": "2"},
     ],
     ids=str,
 )

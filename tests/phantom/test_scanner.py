@@ -135,6 +135,14 @@ def test_a_modality_may_have_noise_sharpness_and_slices_of_its_own(person):
     assert not np.array_equal(changed, acquire(person, own, "T2w", scan_seed=1))
 
 
+def test_more_noise_is_of_every_modality_and_changes_nothing_else():
+    scanner = replace(SITES["COI"], details={"T2w": Detail(0.1, 0.8, 4.0)})
+    noisier = scanner.with_noise(1.5)
+    assert noisier.detail("T1w").noise == pytest.approx(1.5 * 0.025)
+    assert noisier.detail("T2w") == Detail(pytest.approx(0.15), 0.8, 4.0)
+    assert replace(noisier, noise=scanner.noise, details=scanner.details) == scanner
+
+
 def test_random_scanners_are_reproducible_and_differ():
     assert random_scanner(5) == random_scanner(5)
     assert random_scanner(5) != random_scanner(6)

@@ -76,7 +76,7 @@ def test_a_flip_turns_image_twin_mask_and_maps_together():
     flipped = set()
     for seed in range(8):
         batch = TwinStream.cut(pair, np.random.default_rng(seed))
-        rising = bool(batch.stack[0, 1, -1, 0] > batch.stack[0, 1, 0, 0])
+        rising = bool(batch.stack[0, 1, -1, 0] > batch.stack[0, 1, 1, 0])
         assert torch.equal(batch.twin, 2 * batch.stack)
         assert torch.equal(batch.mask, batch.stack > 0.5)
         assert torch.equal(batch.tissue, (batch.stack > 0.7).to(torch.uint8))
@@ -84,6 +84,47 @@ def test_a_flip_turns_image_twin_mask_and_maps_together():
             assert bool(maps[0, 0, 1, 0] > maps[0, 0, 0, 0]) == rising
         flipped.add(not rising)
     assert flipped == {True, False}
+
+
+def test_anatomy_comes_on_even_and_on_odd_voxels():
+    image = np.zeros((3, 6, 8), np.float32)
+    image[:, 2, 4] = 1
+    codes = np.zeros((3, 4), np.float32)
+    pair = twin_stream.Pair(
+        image, 2 * image, image > 0, (image > 0).astype(np.uint8), 1.0,
+        (None, None), (codes, codes), np.arange(3),
+    )  # fmt: skip
+    found = set()
+    for seed in range(40):
+        batch = TwinStream.cut(pair, np.random.default_rng(seed))
+        assert torch.equal(batch.twin, 2 * batch.stack)
+        assert torch.equal(batch.mask, batch.stack > 0)
+        assert torch.equal(batch.tissue, batch.mask.to(torch.uint8))
+        where = torch.nonzero(batch.stack[0])
+        assert set(where[:, 0].tolist()) == {0, 1, 2}
+        found.add(tuple(where[0, 1:].tolist()))
+    # A flip moves 2 to 3 of six.
+    assert found == {(2, 4), (3, 4), (4, 4), (2, 5), (3, 5), (4, 5)}
+
+
+def test_scans_are_noisier_or_cleaner_than_those_of_their_site(pool, monkeypatch):
+    asked = []
+    make = twin_stream.twin_pair
+    monkeypatch.setattr(
+        twin_stream,
+        "twin_pair",
+        lambda person, source, *rest, **more: (
+            asked.append(source) or make(person, source, *rest, **more)
+        ),
+    )
+    usual = {scanner.site: scanner.noise for scanner in pool.training_scanners}
+    source = stream(pool)
+    for step in range(40):
+        source.part(step * 8)
+    factors = np.array([own.noise / usual[own.site] for own in asked])
+    assert len(factors) >= 60
+    assert 0.35 < np.mean(np.isclose(factors, 1)) < 0.65
+    assert 0.5 <= factors.min() < 0.6 and 3.3 < factors.max() <= 4
 
 
 def test_old_pairs_are_let_go(pool, monkeypatch):
