@@ -31,6 +31,8 @@ def log_to_file(path: Path, redactor: Redactor | None) -> None:
     form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     file.setFormatter(RedactingFormatter(form, redactor) if redactor else logging.Formatter(form))
     logger.addHandler(file)
+    # A file that is cut off says so before its last message is on the screen: the exit code.
+    logger.handlers.sort(key=lambda handler: isinstance(handler, _Screen))
 
 
 def stop_logging() -> None:

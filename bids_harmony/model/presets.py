@@ -233,8 +233,8 @@ PRESETS: Mapping[str, NetworkConfig] = {
     # The paper's channel plan with spatial, relative and local conditioning. The affine nets are
     # half as wide as those of `paper`, and do not normalise: how large noise and edges are is what
     # they must know. Codes pass through a narrow projection, or some dozen scanners are learnt by
-    # heart; and they are bounded: those of one scanner in ten lie 5 to 12 standard deviations out,
-    # where the network has learnt nothing and made images that were worse by 10 dB.
+    # heart; and they are bounded: those of unseen scanners can lie 5 to 12 standard deviations
+    # out, where the network has learnt nothing.
     "local": NetworkConfig(
         name="local",
         hidden=(24, 32),

@@ -60,6 +60,9 @@ def test_a_full_disk_is_told_once(tmp_path, capfd, monkeypatch):
             logger.error("two")
     told = capfd.readouterr().err
     assert told.count("The log file is cut off: [Errno 28]") == 1
+    # What it stopped at comes after it: the last line of a run is its exit code.
+    first, *_, last = told.splitlines()
+    assert first.startswith("The log file is cut off") and last.endswith("ERROR: two")
     assert "ERROR: one" in told and "ERROR: two" in told and "Traceback" not in told
 
 
