@@ -57,7 +57,8 @@ def test_every_part_says_what_it_is_about(plan):
     }
     assert rows["GE"][:2] == ["9", "0"] and rows["COI (target)"][:2] == ["10", "0"]
     assert "Prisma" in rows["GE"][2]
-    assert "age" in parts["covariates"] and "cannot be told apart from the site" in parts["covariates"]
+    assert "age" in parts["covariates"]
+    assert "cannot be told apart from the site" in parts["covariates"]
     beyond = tree.xpath("//section[@id='covariates']//tr[@class='beyond']/th/text()")
     assert beyond == ["age"]
     assert (
