@@ -130,7 +130,9 @@ def init_cohort_wf(
         apply_wf = init_scan_wf(scan, t1w)
         links = [(f"outputnode.{field}", f"inputnode.{field}") for field in FIT_OUTPUTS]
         graph.connect([(graph.get_node(_FIT), apply_wf, links)])
-        if t1w is not None and hasattr(apply_wf.inputs.inputnode, T1W_XFM):
+        # To ask for a field by its name would add it, and a notifier of traits would complain.
+        wanted = apply_wf.get_node("inputnode").inputs.copyable_trait_names()
+        if t1w is not None and T1W_XFM in wanted:
             link = (f"{_FIT}.outputnode.xfm_file", f"{apply_wf.name}.inputnode.{T1W_XFM}")
             cohort.connect([(fit(t1w), graph, [link])])
         if write_anatomy := graph.get_node(_WRITE):
