@@ -12,6 +12,7 @@ import pytest
 from bids_harmony.cli.main import main
 from bids_harmony.imaging.reference import reference_points
 from bids_harmony.imaging.transforms import read_transform, to_itk, write_transform
+from tests.composite_transforms import write_composite
 
 h5py = pytest.importorskip("h5py")
 pytestmark = pytest.mark.e2e
@@ -21,7 +22,7 @@ XFM = f"{STEM}_from-T1w_to-MNI152NLin2009aSym_mode-image_xfm"
 IMAGE = f"{STEM}_desc-harmonizedreference_T1w.nii.gz"
 
 
-def write_composite(path, world):
+def write_antsregistration(path, world):
     """The affine with a smooth field of 2 mm on 4 mm voxels before it, as antsRegistration's."""
     matrix = to_itk(world)
     shape = (50, 60, 50)
@@ -30,17 +31,10 @@ def write_composite(path, world):
     # LPS: the first voxel is right, front (x, y < 0) and low.
     grid = [*shape, -98, -100, -80, 4, 4, 4, 1, 0, 0, 0, 1, 0, 0, 0, 1]
     parts = [
-        (b"CompositeTransform_float_3_3", None, None),
-        (b"AffineTransform_float_3_3", [*matrix[:3, :3].ravel(), *matrix[:3, 3]], [0, 0, 0]),
-        (b"DisplacementFieldTransform_float_3_3", moves.transpose(2, 1, 0, 3).ravel(), grid),
+        ("AffineTransform_float_3_3", [*matrix[:3, :3].ravel(), *matrix[:3, 3]], [0, 0, 0]),
+        ("DisplacementFieldTransform_float_3_3", moves.transpose(2, 1, 0, 3).ravel(), grid),
     ]
-    with h5py.File(path, "w") as file:
-        for number, (kind, numbers, fixed) in enumerate(parts):
-            group = file.create_group(f"TransformGroup/{number}")
-            group["TransformType"] = np.array([kind], dtype=h5py.string_dtype("ascii"))
-            if numbers is not None:
-                group["TransformParameters"] = np.asarray(numbers, np.float32)
-                group["TransformFixedParameters"] = np.asarray(fixed, np.float64)
+    write_composite(path, parts)
 
 
 def run(folder, out, *words) -> str:
@@ -73,7 +67,7 @@ def runs(shared_data, tmp_path_factory):
     shift[:3, 3] = (3, -4, 0)
     write_transform(shift, anat / "sub-philips04_from-orig_to-T1w_mode-image_xfm.txt")
     world = read_transform(first / f"{XFM}.txt") @ np.linalg.inv(shift)
-    write_composite(
+    write_antsregistration(
         anat / "sub-philips04_from-T1w_to-MNI152NLin2009cAsym_mode-image_xfm.h5", world
     )
     mask = nib.load(first / f"{STEM}_desc-brain_mask.nii.gz")

@@ -9,6 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from tests.composite_transforms import write_composite
 from tests.hostile.parser import Parser
 
 __all__ = ["PARSERS"]
@@ -83,24 +84,15 @@ def _read_warp(path: Path) -> object:
 
 
 def _warps() -> list[bytes]:
-    import h5py
-
     affine = [1.0, 0, 0, 0, 1, 0, 0, 0, 1, 3, 4, 5]
     moves = np.random.default_rng(0).normal(size=3 * 3 * 4 * 5)
     grid = [3.0, 4, 5, 0, 0, 0, 9, 9, 9, 1, 0, 0, 0, 1, 0, 0, 0, 1]
     parts = [
-        (b"CompositeTransform_float_3_3", None, None),
-        (b"AffineTransform_float_3_3", affine, [0.0, 0, 0]),
-        (b"DisplacementFieldTransform_float_3_3", moves, grid),
+        ("AffineTransform_float_3_3", affine, [0.0, 0, 0]),
+        ("DisplacementFieldTransform_float_3_3", moves, grid),
     ]
     made = io.BytesIO()
-    with h5py.File(made, "w") as file:
-        for number, (kind, numbers, fixed) in enumerate(parts):
-            group = file.create_group(f"TransformGroup/{number}")
-            group["TransformType"] = np.array([kind], dtype=h5py.string_dtype("ascii"))
-            if numbers is not None:
-                group["TransformParameters"] = np.asarray(numbers, np.float32)
-                group["TransformFixedParameters"] = np.asarray(fixed, np.float64)
+    write_composite(made, parts)
     return [made.getvalue()]
 
 

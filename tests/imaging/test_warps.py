@@ -11,23 +11,9 @@ from bids_harmony.imaging.linear import deterministic_ants
 from bids_harmony.imaging.transforms import write_transform
 from bids_harmony.imaging.volume import from_image
 from bids_harmony.imaging.warps import affine_of, onto_warped, read_chain, read_warp
+from tests.composite_transforms import write_composite
 
 h5py = pytest.importorskip("h5py")
-
-
-def write_h5(path, parts):
-    """`parts` are (type, parameters, fixed parameters) in the order of the file."""
-    with h5py.File(path, "w") as file:
-        group = file.create_group("TransformGroup")
-        kind = h5py.string_dtype("ascii")
-        first = group.create_group("0")
-        first.create_dataset("TransformType", data=[b"CompositeTransform_float_3_3"], dtype=kind)
-        for number, (name, numbers, fixed) in enumerate(parts, start=1):
-            part = group.create_group(str(number))
-            part.create_dataset("TransformType", data=[name.encode()], dtype=kind)
-            part.create_dataset("TransformParameters", data=np.asarray(numbers, np.float32))
-            part.create_dataset("TransformFixedParameters", data=np.asarray(fixed, np.float64))
-
 
 AFFINE = (
     "AffineTransform_float_3_3",
@@ -48,7 +34,7 @@ def field(rng, shape=(9, 10, 11)):
 @pytest.fixture
 def composite(tmp_path):
     path = tmp_path / "x.h5"
-    write_h5(path, [AFFINE, field(np.random.default_rng(0))])
+    write_composite(path, [AFFINE, field(np.random.default_rng(0))])
     return path
 
 
@@ -98,7 +84,7 @@ def test_linear_transforms_follow_each_other(tmp_path):
 
 def test_the_nearest_affine_and_what_it_leaves(tmp_path, composite):
     points = np.random.default_rng(0).uniform(-60, 60, (500, 3))
-    write_h5(tmp_path / "affine.h5", [AFFINE])
+    write_composite(tmp_path / "affine.h5", [AFFINE])
     warp = read_warp(tmp_path / "affine.h5")
     world, left = affine_of(warp, points)
     assert left < 1e-4
@@ -151,7 +137,7 @@ def test_damaged_files_are_refused(tmp_path, composite, spoil):
             "huge": (kind, moves, [1e9, 1e9, 1e9, *grid[3:]]),
             "words": (kind, moves, [np.nan, *grid[1:]]),
         }[spoil]
-        write_h5(path, [part])
+        write_composite(path, [part])
     with pytest.raises(DataError, match=r"bad\.h5"):
         read_warp(path)
 
