@@ -70,13 +70,6 @@ def test_images_of_their_own_are_as_without_spaces(participant, settings, templa
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_scan_that_stays_in_its_own_space_is_planned_in_silence(participant, caplog):
-    """To ask traits for a field that is not there adds it, with a traceback in the log."""
-    code, scans = participant()
-    assert code == ExitCode.DONE and {"sub-01_T1w", "sub-01_T2w"} <= set(scans)
-    assert not [record for record in caplog.records if record.name.startswith("traits")]
-
-
 def test_without_a_t1w_it_is_said(participant, settings, caplog):
     (settings.bids_dir / f"{OUT}_T1w.nii.gz").unlink()
     code, _ = participant(output_spaces=("native", "T1w"))
