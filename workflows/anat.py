@@ -27,6 +27,7 @@ from bids_harmony.interfaces.derivatives import WriteHarmonized
 from bids_harmony.interfaces.figures import DrawChange
 from bids_harmony.interfaces.harmonization import Harmonize, PrepareForTraining
 from bids_harmony.interfaces.reuse import ReuseTransform
+from bids_harmony.interfaces.sessions import TakeShared
 from bids_harmony.interfaces.spaces import PlaceInSpaces
 from bids_harmony.interfaces.summaries import SummarizeScan
 from bids_harmony.settings.spaces import ANATOMY
@@ -42,11 +43,13 @@ __all__ = [
     "FIT_OUTPUTS",
     "HEAD_GIB",
     "HEAD_VOXELS",
+    "SHARED",
     "T1W_XFM",
     "Precomputed",
     "init_anat_fit_wf",
     "init_anat_harmonize_wf",
     "init_anat_train_wf",
+    "person_wf_name",
     "scan_wf_name",
 ]
 
@@ -57,6 +60,8 @@ HEAD_VOXELS = 256 * 256 * 192
 _MEM_MASK, _MEM_REGISTER, _MEM_HARMONIZE, _MEM_SUMMARIZE, _MEM_WRITE = 2.0, 1.5, 2.0, 1.2, 0.7
 #: What a fit gives.
 FIT_OUTPUTS = ("mask_file", "mask_kind", "xfm_file")
+#: What a scan takes from the graph of its person, where sessions share a space.
+SHARED = "shared_file"
 #: What the space of the T1w needs as well.
 T1W_XFM = "t1w_xfm"
 #: Of the largest node.
@@ -97,6 +102,11 @@ def scan_wf_name(label: str) -> str:
     return re.sub(r"\W", "_", label.replace("+", "_plus_")) + "_wf"
 
 
+def person_wf_name(scan: Scan) -> str:
+    """Name of the graph of what the sessions of a scan's person share."""
+    return f"sub_{scan.subject}_{scan.modality}_space_wf".replace("+", "_plus_")
+
+
 def init_anat_fit_wf(
     *,
     scan: Scan,
@@ -124,15 +134,17 @@ def init_anat_fit_wf(
     Returns
     -------
     Workflow
-        Inputs ``inputnode``: ``t1w_file``, ``t1w_mask``, ``t1w_xfm``. Outputs ``outputnode``:
-        ``mask_file``, ``mask_kind``, ``xfm_file``, and ``similarity`` of a registration that was
-        made.
+        Inputs ``inputnode``: ``t1w_file``, ``t1w_mask``, ``t1w_xfm``; or, where sessions share a
+        space, ``shared_file``. Outputs ``outputnode``: ``mask_file``, ``mask_kind``, ``xfm_file``,
+        ``similarity`` of a registration that was made, and ``person_mask``.
     """
+    if scan.together and not precomputed.written:
+        return _init_shared_fit_wf(scan, name)
     workflow = Workflow(name)
     inputnode = Node(IdentityInterface(["t1w_file", "t1w_mask", "t1w_xfm"]), name="inputnode")
     maskbuffer = Node(IdentityInterface(["mask_file", "mask_kind"]), name="maskbuffer")
     xfmbuffer = Node(IdentityInterface(["xfm_file"]), name="xfmbuffer")
-    outputs = [*FIT_OUTPUTS, "similarity", "xfm_from"]
+    outputs = [*FIT_OUTPUTS, "similarity", "xfm_from", "person_mask"]
     outputnode = Node(IdentityInterface(outputs), name="outputnode")
     workflow.connect(
         [
@@ -225,6 +237,23 @@ def init_anat_fit_wf(
     return workflow
 
 
+def _init_shared_fit_wf(scan: Scan, name: str) -> Workflow:
+    """Take mask and transform from what the sessions of a person share."""
+    workflow = Workflow(name)
+    inputnode = Node(IdentityInterface([SHARED]), name="inputnode")
+    outputs = [*FIT_OUTPUTS, "similarity", "xfm_from", "person_mask"]
+    outputnode = Node(IdentityInterface(outputs), name="outputnode")
+    take = Node(TakeShared(in_file=str(scan.path)), name="mask_brain", mem_gb=_MEM_WRITE)
+    taken = [("kind", "mask_kind"), *((f, f) for f in (*outputs[:1], *outputs[2:4]))]
+    workflow.connect(
+        [
+            (inputnode, take, [(SHARED, SHARED)]),
+            (take, outputnode, [*taken, ("person_mask", "person_mask")]),
+        ]
+    )
+    return workflow
+
+
 def init_anat_harmonize_wf(
     *,
     scan: Scan,
@@ -294,7 +323,6 @@ def init_anat_harmonize_wf(
         # Of the numbers alone: site profiles compare what was segmented in one way.
         summarize.inputs.tissue_files = [str(path) for path in given.tissues.values()]
         summarize.inputs.steps = [str(path) for path in given.to_anatomy]
-        workflow.connect(inputnode, "xfm_file", summarize, "xfm_file")
     write_harmonized = Node(
         WriteHarmonized(
             scan=scan,
@@ -334,6 +362,7 @@ def init_anat_harmonize_wf(
             (inputnode, write_harmonized, [("mask_kind", "mask_kind")]),
             (harmonize, draw_change, outputs),
             (harmonize, summarize, outputs),
+            (inputnode, summarize, [("xfm_file", "xfm_file")]),
             (summarize, write_harmonized, [("summary_file", "summary_file")]),
             (
                 harmonize,

@@ -9,21 +9,36 @@ from typing import TYPE_CHECKING
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_harmony.interfaces.derivatives import WriteAnatomy
-from bids_harmony.workflows.anat import FIT_OUTPUTS, T1W_XFM, init_anat_fit_wf, scan_wf_name
+from bids_harmony.interfaces.sessions import ShareSpace
+from bids_harmony.workflows.anat import (
+    FIT_OUTPUTS,
+    SHARED,
+    T1W_XFM,
+    init_anat_fit_wf,
+    person_wf_name,
+    scan_wf_name,
+)
 from bids_harmony.workflows.dwi import init_dwi_fit_wf
 from bids_harmony.workflows.given import copied_files
-from bids_harmony.workflows.precomputed import anatomy_hash, find_precomputed
+from bids_harmony.workflows.precomputed import (
+    anatomy_hash,
+    find_precomputed,
+    given_mask,
+    steps_of_mask,
+)
 
 if TYPE_CHECKING:
     from bids_harmony.bids.scan import Scan
     from bids_harmony.settings import Settings
 
-__all__ = ["companion_of", "init_cohort_wf", "scan_folder"]
+__all__ = ["companion_of", "init_cohort_wf", "person_folder", "scan_folder"]
 
 
 # Name of the graph in a scan's graph that fits mask and transform.
 _FIT = "fit_wf"
 _WRITE, _MEM_WRITE = "write_anatomy", 0.7
+# Of a person's scans as stored, and one of them on a grid of its own.
+_MEM_SHARE = 2.5
 # Last nodes of what follows a fit, and what they leave.
 _LAST = {"write_harmonized": "out_file", "prepare": "prepared_file"}
 
@@ -46,6 +61,31 @@ def companion_of(scan: Scan, scans: Sequence[Scan]) -> Scan | None:
 def scan_folder(settings: Settings, name: str, scan: Scan) -> Path:
     """Work folder of a scan in the graph of that name."""
     return settings.work_dir.absolute() / name / scan_wf_name(scan.label)
+
+
+def person_folder(settings: Settings, name: str, scan: Scan) -> Path:
+    """Work folder of what the sessions of a scan's person share, in the graph of that name."""
+    return settings.work_dir.absolute() / name / person_wf_name(scan)
+
+
+def _init_person_wf(scan: Scan, settings: Settings) -> Workflow:
+    """Graph that finds the space that a scan shares with its person's other sessions."""
+    workflow = Workflow(person_wf_name(scan))
+    masks = [given_mask(member, settings, warn=False) for member in scan.together]
+    steps = [
+        steps_of_mask(mask, member, settings) if mask else ()
+        for mask, member in zip(masks, scan.together, strict=True)
+    ]
+    share = ShareSpace(
+        in_files=[str(member.path) for member in scan.together],
+        given_masks=[str(mask or "") for mask in masks],
+        steps=[[str(path) for path in own] for own in steps],
+        modality=scan.modality,
+        seed=settings.random_seed,
+        sloppy=settings.sloppy,
+    )
+    workflow.add_nodes([Node(share, name="share_space", mem_gb=_MEM_SHARE)])
+    return workflow
 
 
 def init_cohort_wf(
@@ -78,6 +118,7 @@ def init_cohort_wf(
     """
     cohort = Workflow(name, base_dir=str(settings.work_dir.absolute()))
     graphs: dict[str, Workflow] = {}
+    people: dict[str, Workflow] = {}
 
     def fit(scan: Scan) -> Workflow:
         if scan.label in graphs:
@@ -112,10 +153,15 @@ def init_cohort_wf(
             )
             made = [
                 (f"outputnode.{field}", field)
-                for field in (*FIT_OUTPUTS, "similarity", "xfm_from")
+                for field in (*FIT_OUTPUTS, "similarity", "xfm_from", "person_mask")
             ]
             graph.connect([(fit_wf, write_anatomy, made)])
         cohort.add_nodes([graph])
+        if scan.together and not precomputed.written:
+            name = person_wf_name(scan)
+            person = people.get(name) or people.setdefault(name, _init_person_wf(scan, settings))
+            link = (f"share_space.{SHARED}", f"{_FIT}.inputnode.{SHARED}")
+            cohort.connect([(person, graph, [link])])
         if t1w is not None:
             fit_wf.inputs.inputnode.t1w_file = str(t1w.path)
             before = fit(t1w)

@@ -77,7 +77,8 @@ def init_dwi_fit_wf(
     workflow = Workflow(name)
     inputnode = Node(IdentityInterface(["t1w_file", "t1w_mask", "t1w_xfm"]), name="inputnode")
     outputnode = Node(
-        IdentityInterface([*FIT_OUTPUTS, "similarity", "xfm_from"]), name="outputnode"
+        IdentityInterface([*FIT_OUTPUTS, "similarity", "xfm_from", "person_mask"]),
+        name="outputnode",
     )
     if precomputed.mask is not None:
         logger.info("%s: found precomputed mask, skipping: %s", scan.label, precomputed.mask)

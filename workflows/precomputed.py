@@ -34,6 +34,7 @@ __all__ = [
     "given_mask",
     "harmonization_hash",
     "leave_out_without_masks",
+    "steps_of_mask",
 ]
 
 logger = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ def _series_parts(settings: Settings) -> dict[str, Any]:
 
 def _anatomy_parts(scan: Scan, settings: Settings, t1w: Scan | None) -> dict[str, Any]:
     mask = given_mask(scan, settings)
-    steps = _steps_of_mask(mask, scan, settings) if mask else ()
+    steps = steps_of_mask(mask, scan, settings) if mask else ()
     parts: dict[str, Any] = {
         "revision": revisions_of("anatomy"),
         "image": file_sha256(scan.path),
@@ -128,7 +129,9 @@ def _anatomy_parts(scan: Scan, settings: Settings, t1w: Scan | None) -> dict[str
         "seed": settings.random_seed,
         "sloppy": settings.sloppy,
     }
-    if (given := find_given(scan, settings)) is not None:
+    if scan.together:
+        parts["together"] = sorted(_member_parts(member, settings) for member in scan.together)
+    elif (given := find_given(scan, settings)) is not None:
         # Nothing stands in the hash of who has none.
         if given.reference is not None:
             parts["transform"] = [file_sha256(p) for p in (*given.to_anatomy, given.reference)]
@@ -136,6 +139,18 @@ def _anatomy_parts(scan: Scan, settings: Settings, t1w: Scan | None) -> dict[str
         parts["tables"] = [file_sha256(table) for table in scan.gradients]
         parts["b0_threshold"] = settings.b0_threshold
     return parts
+
+
+def _member_parts(scan: Scan, settings: Settings) -> list[str]:
+    """What a scan brings into the space that it shares; nothing of one that cannot be read."""
+    try:
+        mask = given_mask(scan, settings, warn=False)
+        steps = steps_of_mask(mask, scan, settings) if mask else ()
+        files = [scan.path, *([mask] if mask else []), *steps]
+        return [file_sha256(path) for path in files]
+    except BidsHarmonyError:
+        # Its own graph says so.
+        return []
 
 
 def find_precomputed(scan: Scan, settings: Settings, wanted: str) -> Precomputed:
@@ -172,8 +187,14 @@ def find_precomputed(scan: Scan, settings: Settings, wanted: str) -> Precomputed
         name, folder = home
         mask_from = f"{name}: {mask_given.relative_to(folder).as_posix()}"
         reused.append(f"mask from {mask_from}")
-        to_anatomy = _steps_of_mask(mask_given, scan, settings)
-    if given is not None and given.reference is not None:
+        to_anatomy = steps_of_mask(mask_given, scan, settings)
+    if given is not None and given.reference is not None and scan.together:
+        logger.info(
+            "%s: the transform of %s is not used: with --longitudinal sessions share a space that "
+            "is found here",
+            scan.label, given.name,
+        )  # fmt: skip
+    elif given is not None and given.reference is not None:
         reused.append(f"transform from {shown_file(given, given.reference)}")
     if given is not None and given.tissues:
         reused.append(f"tissue maps from {given.name}")
@@ -188,7 +209,7 @@ def _home(mask: Path, settings: Settings) -> tuple[str, Path] | None:
     return max(inside, key=lambda pair: len(pair[1].parts), default=None)
 
 
-def _steps_of_mask(mask: Path, scan: Scan, settings: Settings) -> tuple[Path, ...]:
+def steps_of_mask(mask: Path, scan: Scan, settings: Settings) -> tuple[Path, ...]:
     """Transforms from a T1w to the space of its given mask."""
     home = _home(mask, settings)
     if home is None or scan.modality != "T1w":

@@ -115,7 +115,12 @@ def _run_once(
     log_dir: Path,
 ) -> tuple[dict[str, ScanStatus], dict[str, NodeRecord]]:
     from bids_harmony.io.atomic import remove_leftovers
-    from bids_harmony.workflows.cohort import companion_of, init_cohort_wf, scan_folder
+    from bids_harmony.workflows.cohort import (
+        companion_of,
+        init_cohort_wf,
+        person_folder,
+        scan_folder,
+    )
     from bids_harmony.workflows.execution import run_graph
     from bids_harmony.workflows.precomputed import anatomy_hash
 
@@ -130,6 +135,7 @@ def _run_once(
             statuses[scan.label] = failed_status(scan, error)
         if settings.clean_workdir:
             shutil.rmtree(scan_folder(settings, name, scan), ignore_errors=True)
+            shutil.rmtree(person_folder(settings, name, scan), ignore_errors=True)
     if not readable:
         return statuses, {}
     workflow = init_cohort_wf(
@@ -224,10 +230,14 @@ def clear_work(
     settings: Settings, name: str, scans: Sequence[Scan], statuses: dict[str, ScanStatus]
 ) -> None:
     """Remove the work folders that nobody needs any more."""
-    from bids_harmony.workflows.cohort import scan_folder
+    from bids_harmony.workflows.cohort import person_folder, scan_folder
 
     if settings.keep_workdir == "always":
         return
+    never = settings.keep_workdir == "never"
+    failed = {scan.subject for scan in scans if statuses[scan.label].state == "failed"}
     for scan in scans:
-        if settings.keep_workdir == "never" or statuses[scan.label].state != "failed":
+        if never or statuses[scan.label].state != "failed":
             shutil.rmtree(scan_folder(settings, name, scan), ignore_errors=True)
+        if never or scan.subject not in failed:
+            shutil.rmtree(person_folder(settings, name, scan), ignore_errors=True)

@@ -18,7 +18,7 @@ from bids_harmony.exceptions import (
     TryAgain,
 )
 from bids_harmony.interfaces.base import Failure
-from bids_harmony.workflows.anat import scan_wf_name
+from bids_harmony.workflows.anat import person_wf_name, scan_wf_name
 
 if TYPE_CHECKING:
     from bids_harmony.bids.scan import Scan
@@ -174,5 +174,5 @@ def _error_of(status: ScanStatus, what: str) -> BidsHarmonyError:
 
 
 def _nodes(scan: Scan, records: Iterable[NodeRecord]) -> list[NodeRecord]:
-    graph = scan_wf_name(scan.label)
-    return [r for r in records if graph in r.fullname.split(".")]
+    graphs = {scan_wf_name(scan.label)} | ({person_wf_name(scan)} if scan.together else set())
+    return [r for r in records if graphs & set(r.fullname.split("."))]

@@ -22,6 +22,7 @@ from bids_harmony.bids.inventory import (
 from bids_harmony.bids.narrowing import of_the_kind, one_of_each
 from bids_harmony.bids.query import Found, query_images
 from bids_harmony.bids.scan import Scan, SiteEvidence
+from bids_harmony.bids.sessions import with_sessions
 from bids_harmony.bids.site import DatasetSites, resolve_sites
 from bids_harmony.bids.stated_sites import read_tables
 from bids_harmony.exceptions import (
@@ -202,10 +203,17 @@ def find_scans(
             or "Compare it with the names in the dataset; names that BIDS does not allow are read "
             "with --skip-bids-validation only, images in a template's space never.",
         )
+    kept = of_the_kind(scans, filters) if whole_dataset else tuple(scans)
+    if settings.longitudinal:
+        everything: Sequence[Scan] = kept
+        if settings.session_labels:
+            whole = replace(settings, session_labels=(), longitudinal=False)
+            everything = find_scans(whole, known_sites=known_sites, sites=sites).scans
+        kept = tuple(with_sessions(kept, everything))
     files = {scan.path.relative_to(root).as_posix() for scan in scans}
     warnings = [note.text for note in sites.notes if note.matters(files)]
     return ScanSelection(
-        of_the_kind(scans, filters) if whole_dataset else tuple(scans),
+        kept,
         tuple(problems),
         tuple(notes),
         sites,

@@ -26,6 +26,7 @@ __all__ = [
     "harmonized_path",
     "map_path",
     "mask_path",
+    "person_mask_path",
     "raw_layout_path",
     "raw_layout_root",
     "report_path",
@@ -122,6 +123,13 @@ def mask_path(output_dir: Path, scan: Scan) -> Path:
     """
     kind = "" if scan.modality in ("T1w", "dwi") else scan.modality
     return _derivative(output_dir, scan, f"desc-brain{kind}_mask.nii.gz", None)
+
+
+def person_mask_path(output_dir: Path, scan: Scan, *, space: str) -> Path:
+    """Where the brain mask goes that sessions of a person share, on the grid of a template."""
+    kind = "" if scan.modality == "T1w" else scan.modality
+    name = f"sub-{scan.subject}_space-{space}_desc-brain{kind}_mask.nii.gz"
+    return Path(output_dir) / f"sub-{scan.subject}" / "anat" / name
 
 
 def map_path(output_dir: Path, scan: Scan, parameter: str, *, target: str | None = None) -> Path:

@@ -64,6 +64,9 @@ class Scan:
         Where it was acquired and how that is known.
     gradients : (Path, Path), optional
         bval and bvec file of a diffusion series, its own or inherited.
+    together : tuple of Scan
+        With ``--longitudinal`` the scans of all sessions of the person, itself among them, that
+        share one template space; empty where it shares none.
     """
 
     path: Path
@@ -72,6 +75,7 @@ class Scan:
     metadata: Mapping[str, Any]
     site: SiteEvidence
     gradients: tuple[Path, Path] | None = None
+    together: tuple[Scan, ...] = ()
 
     @property
     def subject(self) -> str:

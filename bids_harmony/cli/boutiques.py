@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,6 +113,9 @@ def _kind(action: argparse.Action) -> dict[str, Any]:
         kind["value-choices"] = list(LEVELS)
     elif action.choices:
         kind["value-choices"] = list(action.choices)
+    elif isinstance(action.metavar, str) and re.fullmatch(r"\{[\w,-]+\}", action.metavar):
+        # Read as something else than they are written.
+        kind["value-choices"] = action.metavar[1:-1].split(",")
     if action.nargs in ("+", "*"):
         kind["list"] = True
     return kind

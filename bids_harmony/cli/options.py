@@ -61,7 +61,7 @@ def _words(item: Setting, option: Option) -> dict[str, Any]:
     words: dict[str, Any] = {"help": text or argparse.SUPPRESS}
     if option.switch:
         return words | {"action": "store_true" if option.switch == "on" else option.switch}
-    if item.type is bool:
+    if item.type is bool and not option.read:
         # Can also be switched off again, against the settings file.
         return words | {"action": argparse.BooleanOptionalAction}
     return words | {

@@ -108,8 +108,6 @@ _REFUSED: dict[str, str] = {
     ),
     # What is done to them
     "--force": "no step is forced; --on-ood says what is done with unusual scans",
-    "--longitudinal --subject-anatomical-reference": "sessions are harmonized one by one; "
-    "--report-output-level subject shows them on one page",
     "--anat-modality": "use --modalities",
     "--anatomical-template": "use --output-spaces",
     "--output-resolution": "images keep the scan's grid; for a template's use --output-spaces "

@@ -154,7 +154,8 @@ def units_of(scans: Sequence[Scan]) -> tuple[Unit, ...]:
     """Divide scans among jobs: one per session, where sessions do not need each other.
 
     A person who has a scan in one session that goes to the reference through the T1w of another is
-    one job; else its result would depend on how the work was divided.
+    one job; else its result would depend on how the work was divided. So is one whose sessions
+    share a space, which would be found once in each job.
     """
     from bids_harmony.workflows.cohort import companion_of
 
@@ -164,7 +165,7 @@ def units_of(scans: Sequence[Scan]) -> tuple[Unit, ...]:
     units = []
     for subject, own in people.items():
         companions = ((scan, companion_of(scan, own)) for scan in own)
-        apart = all(scan.session for scan in own) and all(
+        apart = all(scan.session and not scan.together for scan in own) and all(
             t1w is None or t1w.session == scan.session for scan, t1w in companions
         )
         for session in dict.fromkeys(scan.session if apart else None for scan in own):

@@ -24,6 +24,7 @@ __all__ = [
     "BrainMask",
     "brain_mask",
     "is_skull_stripped",
+    "person_mask",
     "read_brain",
     "template_mask",
     "transfer_mask",
@@ -52,12 +53,12 @@ class BrainMask:
     ----------
     data : ndarray (X, Y, Z) bool
         On the RAS+ grid of the scan's volume.
-    kind : {"given", "skull-stripped", "deepbet", "T1w", "template", "median-otsu"}
+    kind : {"given", "skull-stripped", "deepbet", "T1w", "template", "median-otsu", "person"}
         Where it comes from.
     """
 
     data: np.ndarray
-    kind: Literal["given", "skull-stripped", "deepbet", "T1w", "template", "median-otsu"]
+    kind: Literal["given", "skull-stripped", "deepbet", "T1w", "template", "median-otsu", "person"]
 
 
 def read_brain(path: str | os.PathLike[str], kind: Any = "given") -> BrainMask:
@@ -244,6 +245,25 @@ def template_mask(volume: Volume, world: np.ndarray) -> BrainMask:
     """
     grid = reference_grid(1.0)
     return BrainMask(_mask_from_grid(reference_mask(grid), grid, volume, world), "template")
+
+
+def person_mask(shared: np.ndarray, volume: Volume, world: np.ndarray) -> BrainMask:
+    """The brain that all sessions of a person share, on a scan's grid.
+
+    Parameters
+    ----------
+    shared : ndarray bool
+        On the reference grid of 1 mm, see `within_person.share_space`.
+    volume : Volume
+    world : ndarray (4, 4)
+        RAS+ mm of `volume` to reference RAS+ mm.
+
+    Returns
+    -------
+    BrainMask
+        Kind "person".
+    """
+    return BrainMask(_mask_from_grid(shared, reference_grid(1.0), volume, world), "person")
 
 
 def _mask_from_grid(

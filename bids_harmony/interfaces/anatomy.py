@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from bids_harmony.imaging.volume import Volume
 
 __all__ = ["BrainFromAnatomy", "BrainFromImage", "BrainFromTemplate", "ReuseBrain"]
-__all__ += ["RegisterToAnatomy", "RegisterToReference", "MaskOutput", "save_brain"]
+__all__ += ["RegisterToAnatomy", "RegisterToReference", "MaskOutput", "reused_brain"]
+__all__ += ["save_brain"]
 
 
 # Not File(exists=True): a broken link or an unreadable file is told by the reader, with its exit
@@ -68,22 +70,11 @@ class ReuseBrain(Adapter):
     output_spec = MaskOutput
 
     def _adapt(self, folder: Path) -> dict:
-        from bids_harmony.imaging.mask import BrainMask, transfer_mask
         from bids_harmony.imaging.volume import read_volume
-        from bids_harmony.imaging.warps import read_chain
 
-        volume, given = read_volume(self.inputs.in_file), read_volume(self.inputs.given_mask)
-        mask = BrainMask(given.data > 0.5, "given")
-        world = np.eye(4)
-        if isdefined(self.inputs.to_anatomy):
-            world = read_chain(self.inputs.to_anatomy)
-        if (
-            not np.allclose(world, np.eye(4), atol=1e-4)
-            or given.data.shape != volume.data.shape
-            or not np.allclose(given.affine, volume.affine, atol=1e-3)
-        ):
-            moved = transfer_mask(mask, given.affine, volume, world)
-            mask = BrainMask(moved.data, "given")
+        volume = read_volume(self.inputs.in_file)
+        steps = self.inputs.to_anatomy if isdefined(self.inputs.to_anatomy) else ()
+        mask = reused_brain(volume, self.inputs.given_mask, steps)
         return save_brain(mask, volume, folder)
 
 
@@ -213,6 +204,34 @@ class RegisterToAnatomy(Adapter):
             "xfm_file": str(folder / "to_reference.txt"),
             "similarity": float(found.similarity),
         }
+
+
+def reused_brain(volume: Volume, given_mask: str, steps: Sequence[str]) -> BrainMask:
+    """A mask that was made before, on a scan's own grid.
+
+    Parameters
+    ----------
+    volume : Volume
+    given_mask : str
+        File of the mask.
+    steps : sequence of str
+        Files of the linear transforms from the scan to the space of the mask.
+    """
+    from bids_harmony.imaging.mask import BrainMask, transfer_mask
+    from bids_harmony.imaging.volume import read_volume
+    from bids_harmony.imaging.warps import read_chain
+
+    given = read_volume(given_mask)
+    mask = BrainMask(given.data > 0.5, "given")
+    world = read_chain(steps) if steps else np.eye(4)
+    if (
+        not np.allclose(world, np.eye(4), atol=1e-4)
+        or given.data.shape != volume.data.shape
+        or not np.allclose(given.affine, volume.affine, atol=1e-3)
+    ):
+        moved = transfer_mask(mask, given.affine, volume, world)
+        mask = BrainMask(moved.data, "given")
+    return mask
 
 
 def save_brain(mask: BrainMask, volume: Volume, folder: Path) -> dict:

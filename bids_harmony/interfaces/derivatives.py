@@ -41,6 +41,7 @@ class WriteAnatomy(Adapter):
         similarity = traits.Float(desc="of the registration")
         mask_from = traits.Str("", usedefault=True, desc="what a mask was taken from")
         xfm_from = traits.Str(desc="what a transform was taken from")
+        person_mask = File(exists=True, desc="mask that sessions share, on the reference grid")
         copied = traits.List(
             traits.Tuple(traits.Str, traits.Str), desc="files that were reused: from, to"
         )
@@ -89,11 +90,32 @@ class WriteAnatomy(Adapter):
                 scan, settings.bids_dir, resume_hash=self.inputs.input_hash, extra=extra
             )
             write_json(sidecar_path(target), record)
+        if isdefined(self.inputs.person_mask):
+            self._write_person(Path(self.inputs.person_mask))
         for source, target in self.inputs.copied if isdefined(self.inputs.copied) else ():
             # What is called as ours is ours, on the scan's own grid.
             if Path(target) not in (mask, xfm, sidecar_path(mask), sidecar_path(xfm)):
                 copy_output(source, Path(target))
         return {"mask_file": str(mask), "xfm_file": str(xfm)}
+
+    def _write_person(self, mask_file: Path) -> None:
+        """Write the mask that the person's sessions share, with the scans behind it."""
+        from bids_harmony.bids.derivative import write_json
+        from bids_harmony.bids.naming import bids_uri, person_mask_path, sidecar_path
+        from bids_harmony.imaging.reference import REFERENCE
+
+        scan, settings = self.inputs.scan, self.inputs.settings
+        target = person_mask_path(settings.output_dir, scan, space=REFERENCE)
+        copy_output(str(mask_file), target)
+        write_json(
+            sidecar_path(target),
+            {
+                "Description": "Brain that the sessions of the person share",
+                "Type": "Brain",
+                "MaskKind": "person",
+                "Sources": [bids_uri(one.path, settings.bids_dir) for one in scan.together],
+            },
+        )
 
 
 class WriteHarmonized(Adapter):

@@ -27,15 +27,17 @@ class SummarizeScan(Adapter):
         quality_file = File(exists=True, mandatory=True)
         tissue_files = traits.List(File, desc="probabilities of grey matter, white matter, CSF")
         steps = traits.List(File, desc="from the scan to the space of the tissues")
-        xfm_file = File(exists=True, desc="scan to reference, for the tissues")
+        xfm_file = File(exists=True, mandatory=True, desc="scan to reference")
 
     output_spec = SummaryOutput
 
     def _adapt(self, folder: Path) -> dict:
+        from bids_harmony.imaging.transforms import read_transform
         from bids_harmony.quality.summarize_scan import summarize_scan
         from bids_harmony.quality.summary import save_summary
 
         record = json.loads(Path(self.inputs.quality_file).read_text())
+        scaling = float(np.linalg.det(read_transform(self.inputs.xfm_file)[:3, :3]))
         with np.load(self.inputs.comparison_file) as comparison:
             spacing = float(np.abs(comparison["affine"][0, 0]))
             summary = summarize_scan(
@@ -46,6 +48,7 @@ class SummarizeScan(Adapter):
                 target_quantiles=comparison["quantiles"],
                 voxel_mm=spacing,
                 tissues=self._tissues(spacing),
+                scaling=scaling,
             )
         save_summary(folder / SUMMARY_FILE, summary)
         return {"summary_file": str(folder / SUMMARY_FILE)}

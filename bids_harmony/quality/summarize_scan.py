@@ -38,6 +38,7 @@ def summarize_scan(
     target_quantiles: NDArray,
     voxel_mm: float,
     tissues: NDArray | None = None,
+    scaling: float = 1.0,
 ) -> ScanSummary:
     """Measure a structural scan before and after harmonization.
 
@@ -56,6 +57,8 @@ def summarize_scan(
     tissues : (3, X, Y, Z) float, optional
         Probabilities of grey matter, white matter and CSF that another program found; by default
         tissues are found here.
+    scaling : float
+        By how much the transform to the reference changes volumes.
 
     Returns
     -------
@@ -75,6 +78,7 @@ def summarize_scan(
         detail=_fine_detail((source, harmonized), mask),
         change=_mean_change(harmonized - source, mask, voxel_mm),
         voxel_mm=float(voxel_mm),
+        volumes=np.stack([_volumes(d, mask, voxel_mm, scaling) for d in (source, harmonized)]),
     )
 
 
@@ -87,7 +91,7 @@ def _tissue_quantiles(
 ) -> NDArray[np.float32]:
     """Quantiles of both, in the same voxels: those of the source's tissues."""
     if tissues is None:
-        seen = segment_coarsely(source, mask, voxel_mm, max(1, int(_LATTICE_MM / voxel_mm)))
+        seen = segment_coarsely(source, mask, voxel_mm, _step(voxel_mm))
         labels, at = seen.tissues.labels, seen.at
     else:
         known = mask & (tissues.sum(axis=0) >= 0.5)
@@ -99,6 +103,19 @@ def _tissue_quantiles(
             if (labels == label).any():
                 levels[i, label] = quantiles(data[at], labels == label, N_QUANTILES)
     return levels
+
+
+def _volumes(
+    data: NDArray, mask: NDArray[np.bool_], voxel_mm: float, scaling: float
+) -> NDArray[np.float32]:
+    """Millilitres of each tissue, as the image itself shows them, in the person's own head."""
+    step = _step(voxel_mm)
+    share = segment_coarsely(data, mask, voxel_mm, step).tissues.probabilities
+    return (share.sum(axis=(1, 2, 3)) * (step * voxel_mm) ** 3 / 1e3 / scaling).astype(np.float32)
+
+
+def _step(voxel_mm: float) -> int:
+    return max(1, int(_LATTICE_MM / voxel_mm))
 
 
 def _probe_features(

@@ -12,7 +12,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ FEATURE_ROWS = ("raw", "preprocessed", "harmonized", "blurred")
 REGION_TISSUES = ("gm", "wm")
 N_QUANTILES = 101
 N_REGIONS = 64
+
+_UNKNOWN_VOLUMES = np.full((len(STAGES), len(TISSUES) - 1), np.nan, np.float32)
 
 #: Of a file, packed and unpacked; one of a scan has some 70 kB.
 MOST_BYTES = 64 * 2**20
@@ -82,6 +84,9 @@ class ScanSummary:
         a block is brain. Kept in 255 steps.
     voxel_mm : float
         Spacing of the reference grid.
+    volumes : (2, 3) float32
+        By `STAGES`: ml of grey matter, white matter and CSF in the person's own head. Meant for
+        comparing images of one head. NaN in files of earlier releases.
     """
 
     quantiles: NDArray[np.float32]
@@ -91,6 +96,7 @@ class ScanSummary:
     detail: NDArray[np.float32]
     change: NDArray[np.float16]
     voxel_mm: float
+    volumes: NDArray[np.float32] = field(default_factory=_UNKNOWN_VOLUMES.copy)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +128,7 @@ _STORED = {
     "head": np.float16,
     "detail": np.float32,
     "change": np.int8,
+    "volumes": np.float32,
     "voxel_mm": np.float64,
     "parameters": np.str_,
     "regions": np.float32,
@@ -146,7 +153,7 @@ def save_summary(path: Path, summary: ScanSummary | SeriesSummary) -> None:
         As `io.atomic.write_atomically`.
     """
     kind = next(name for name, record in _KINDS.items() if isinstance(summary, record))
-    arrays = {field.name: np.asarray(getattr(summary, field.name)) for field in fields(summary)}
+    arrays = {f.name: np.asarray(getattr(summary, f.name)) for f in fields(summary)}
     _check_shapes(path, kind, arrays)
     if kind == "scan":
         _pack(arrays)
@@ -177,6 +184,8 @@ def load_summary(path: Path) -> ScanSummary | SeriesSummary:
         raise _unusable(path, f"version {SUMMARY_VERSION} of the file", f"version {version}")
     if kind not in _KINDS:
         raise _unusable(path, " or ".join(_KINDS), f"kind {kind}")
+    if kind == "scan":
+        arrays.setdefault("volumes", _UNKNOWN_VOLUMES.copy())
     _check_shapes(path, kind, arrays, stored=True)
     if kind == "series":
         names = tuple(str(name) for name in arrays.pop("parameters"))
@@ -244,6 +253,7 @@ def _check_shapes(
             "detail": (len(STAGES),),
             "change": (None, None, None),
             "voxel_mm": (),
+            "volumes": (len(STAGES), len(TISSUES) - 1),
         }
         if stored:
             expected |= {"feature_unit": (len(FEATURE_ROWS),), "change_unit": ()}

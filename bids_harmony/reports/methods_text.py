@@ -36,6 +36,9 @@ _MASKS = {
     "skull-stripped": "Scans that came without a skull were masked by their own foreground.",
     "given": "Brain masks were taken from earlier derivatives.",
     "T1w": "Scans of other contrasts took the brain mask of the same person's T1w scan.",
+    "person": "Sessions of one person were registered rigidly to their mean image, which was "
+    "registered to the template [@within]; they share one brain mask, that of "
+    "most of them (deepbet [@deepbet], or given).",
     "template": "Scans of persons without a T1w scan took the brain mask of the template.",
 }
 

@@ -18,7 +18,7 @@ from bids_harmony.bids.naming import report_path, summary_path
 from bids_harmony.bids.run_records import RunRecord, Unit, failed_scans
 from bids_harmony.exceptions import BidsHarmonyError
 from bids_harmony.group.measures import values_of
-from bids_harmony.quality.summary import STAGES, load_summary
+from bids_harmony.quality.summary import STAGES, ScanSummary, SeriesSummary, load_summary
 from bids_harmony.reports.album import Embedded, embedded, inline_pictures, link_to
 from bids_harmony.reports.group_figures import STATE_STYLES
 from bids_harmony.reports.page import filled
@@ -26,12 +26,16 @@ from bids_harmony.reports.subject import PAGE_BYTES, SLACK, Shown, shown_scans
 
 __all__ = ["person_page_path", "write_person_page"]
 
-_WIDTH, _HEIGHT, _SIDE, _FOOT = 420, 170, 30, 44
-#: What is drawn over sessions, where it was measured.
+_WIDTH, _HEIGHT, _SIDE, _FOOT = 420, 184, 30, 58
+#: What is drawn over sessions, where it was measured. Volumes are of a segmentation that takes
+#: seconds: they compare images of one head, not people.
+_VOLUMES = {"gm_ml": "grey matter, ml", "wm_ml": "white matter, ml", "csf_ml": "CSF, ml"}
 _DRAWN = {
     "gm": "median of grey matter",
     "wm": "median of white matter",
     "csf": "median of CSF",
+    "gm_wm": "grey over white matter, which is contrast",
+    **_VOLUMES,
     "fa_wm": "FA of white matter",
     "md_wm": "MD of white matter",
 }
@@ -54,11 +58,27 @@ class _Row:
 
 
 @dataclass(frozen=True)
+class _Change:
+    """A number over the sessions: its spread in % of its mean, before and after."""
+
+    words: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
 class _Course:
-    """Drawings of one modality and target."""
+    """Drawings and numbers of one modality and target."""
 
     title: str
+    sites: Sequence[tuple[str, str]]
     drawings: Sequence[tuple[str, Markup]]
+    changes: Sequence[_Change]
+
+    @property
+    def moved(self) -> bool:
+        """Whether the sessions were at several sites."""
+        return len({site for _, site in self.sites}) > 1
 
 
 def person_page_path(output_dir: Path, subject: str, *, level: str = "root") -> Path:
@@ -135,7 +155,8 @@ def _courses(rows: Sequence[_Row]) -> list[_Course]:
     for row in rows:
         target = row.shown.scan.sidecar.get("HarmonizationTarget")
         try:
-            values = values_of(load_summary(summary_path(row.shown.scan.image)))
+            summary = load_summary(summary_path(row.shown.scan.image))
+            values = values_of(summary) | _volumes_of(summary)
         except BidsHarmonyError:
             continue  # the level group says why
         kinds.setdefault(f"{row.shown.scan.modality} to {target}", []).append((row, values))
@@ -143,14 +164,49 @@ def _courses(rows: Sequence[_Row]) -> list[_Course]:
     for title, own in kinds.items():
         if len({row.session for row, _ in own}) < 2:
             continue
-        drawings = [
-            (words, _drawing(own, key, f"{title}: {words}"))
+        known = {
+            key: words
             for key, words in _DRAWN.items()
             if all(f"{key}_{stage}" in values for _, values in own for stage in STAGES)
-        ]
-        if drawings:
-            found.append(_Course(title, drawings))
+        }
+        if known:
+            sites = dict.fromkeys((row.session, _site(row)) for row, _ in own)
+            found.append(
+                _Course(
+                    title,
+                    list(sites),
+                    [(w, _drawing(own, key, f"{title}: {w}")) for key, w in known.items()],
+                    [_change(own, key, words) for key, words in known.items()],
+                )
+            )
     return found
+
+
+def _site(row: _Row) -> str:
+    return str(row.shown.scan.source.get("Site") or "not known")
+
+
+def _volumes_of(summary: ScanSummary | SeriesSummary) -> dict[str, float]:
+    """Volumes before and after by their columns; nothing where they were not measured."""
+    if not isinstance(summary, ScanSummary) or not np.isfinite(summary.volumes).all():
+        return {}
+    return {
+        f"{key}_{stage}": float(value)
+        for stage, own in zip(STAGES, summary.volumes, strict=True)
+        for key, value in zip(_VOLUMES, own, strict=True)
+    }
+
+
+def _change(rows: Sequence[tuple[_Row, dict[str, float]]], key: str, words: str) -> _Change:
+    """Standard deviation over the sessions, of each the mean of its scans, in % of their mean."""
+    spread = []
+    for stage in STAGES:
+        of_session: dict[str, list[float]] = {}
+        for row, values in rows:
+            of_session.setdefault(row.session, []).append(values[f"{key}_{stage}"])
+        means = np.array([np.mean(own) for own in of_session.values()])
+        spread.append(float(100 * means.std(ddof=1) / abs(means.mean())))
+    return _Change(words, *spread)
 
 
 def _drawing(rows: Sequence[tuple[_Row, dict[str, float]]], key: str, label: str) -> Markup:
@@ -197,13 +253,24 @@ def _drawing(rows: Sequence[tuple[_Row, dict[str, float]]], key: str, label: str
                 y(value) + 4, value
             )
         )
+    sites = {row.session: _site(row) for row, _ in rows}
+    before = None
     for session, x in dict(zip((row.session for row, _ in rows), at, strict=True)).items():
-        name = session if len(session) < 12 else f"{session[:11]}…"
-        parts.append(
-            Markup('<text x="{:.1f}" y="{}" font-size="12" text-anchor="middle">{}</text>').format(
-                x, _HEIGHT - 8, name
+        for name, height in ((session, _HEIGHT - 20), (sites[session], _HEIGHT - 6)):
+            short = name if len(name) < 12 else f"{name[:11]}…"
+            parts.append(
+                Markup(
+                    '<text x="{:.1f}" y="{}" font-size="12" text-anchor="middle">{}</text>'
+                ).format(x, height, short)
             )
-        )
+        if before is not None and sites[session] != before:
+            parts.append(
+                Markup(
+                    '<line x1="{0:.1f}" x2="{0:.1f}" y1="4" y2="{1}" stroke="currentColor" '
+                    'stroke-dasharray="3 3"><title>{2} to {3}</title></line>'
+                ).format(x - step / 2, _HEIGHT - _FOOT + 10, before, sites[session])
+            )
+        before = sites[session]
     return Markup(
         '<svg role="group" aria-label="{}" width="{}" viewBox="0 0 {} {}" '
         'style="max-width:100%;height:auto">{}</svg>'

@@ -34,6 +34,7 @@ _MASK_WORDS = {
     "given": "taken from an earlier derivative",
     "T1w": "taken from the T1w scan",
     "template": "that of the template",
+    "person": "shared by all sessions of the person",
 }
 
 

@@ -39,6 +39,7 @@ from bids_harmony.settings.values import (
     named_path,
     parse_label,
     parse_memory_mb,
+    parse_reference,
 )
 from bids_harmony.sites.names import MEAN_SITE, clean_name
 
@@ -110,6 +111,12 @@ class Settings:
         check=partial(check_choices, choices=DERIVED))
     copy_derivatives: bool = _scans(False,
         "copy the transforms and tissue maps that are used into the output folder")
+    # For other BIDS Apps' command lines also by the name that it has there.
+    longitudinal: bool = _scans(False,
+        "sessions of one person share one template space, between all of them, and one brain "
+        "mask; the site is that of each session", also=(Option(help="unbiased: as --longitudinal; "
+        "sessionwise: as --no-longitudinal", usage="--subject-anatomical-reference "
+        "{unbiased,sessionwise}", read=parse_reference),))
     skip_bids_validation: bool = _scans(False,
         "also read files whose names BIDS does not allow (alias --skip-bids-validator)",
         also=(Option(usage="--skip_bids_validation", switch="on"),

@@ -23,6 +23,7 @@ __all__ = [
     "named_path",
     "parse_label",
     "parse_memory_mb",
+    "parse_reference",
 ]
 
 # Models that are fitted to diffusion series.
@@ -69,6 +70,23 @@ def parse_memory_mb(text: str, *, bare: str = "M") -> int:
     if size <= 0:
         raise ValueError(f"{text!r} is not a memory size (number with K, M, G or T)")
     return size
+
+
+def parse_reference(text: str) -> bool:
+    """Whether sessions share a space, in the words of fMRIPrep's
+    ``--subject-anatomical-reference``.
+
+    Raises
+    ------
+    ValueError
+    """
+    known = {"unbiased": True, "sessionwise": False}
+    if text not in known:
+        raise ValueError(
+            f"{text!r}: no session is the one that the others are brought to; write unbiased or "
+            "sessionwise"
+        )
+    return known[text]
 
 
 def named_path(text: str) -> tuple[str, Path]:

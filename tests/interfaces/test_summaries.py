@@ -25,10 +25,19 @@ def test_summary_of_a_scan(tmp_path):
     )  # fmt: skip
     (tmp_path / "quality.json").write_text(json.dumps({"quality": {}, "scale": 300.0}))
     quality = tmp_path / "quality.json"
-    node = SummarizeScan(comparison_file=str(comparison), quality_file=str(quality))
+    # To the template by twice the volume: the own head is half as large.
+    write_transform(np.diag([2.0, 1.0, 1.0, 1.0]), tmp_path / "xfm.txt")
+    node = SummarizeScan(
+        comparison_file=str(comparison),
+        quality_file=str(quality),
+        xfm_file=str(tmp_path / "xfm.txt"),
+    )
     summary = load_summary(node.run(cwd=str(tmp_path)).outputs.summary_file)
     assert isinstance(summary, ScanSummary) and summary.voxel_mm == 5.0
     np.testing.assert_allclose(summary.quantiles[1, 0], 0.5 * summary.quantiles[0, 0], rtol=1e-3)
+    brain_ml = (source > 0).sum() * 0.125 / 2
+    np.testing.assert_allclose(summary.volumes.sum(axis=1), brain_ml, rtol=0.02)
+    assert (summary.volumes > 0.05 * brain_ml).all()
     raw, scaled = summary.features[:2, 20]
     # Of the brightest: 0.99 against 0.995 of the voxels.
     assert 0.9 * 300 * source.max() < raw <= 300 * source.max() and 0.9 < scaled <= 1

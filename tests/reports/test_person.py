@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +43,10 @@ def sessions(tmp_path) -> Path:
         )
         path = summary_path(image)
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_summary(path, scan_summary(rng, 3 * site, 50, Effects(site=0.1)))
+        summary = scan_summary(rng, 3 * site, 50, Effects(site=0.1))
+        grey = np.array([600 + 12 * site, 600 + 3 * site])
+        volumes = np.stack([grey, [500, 500], [200, 200]], axis=1).astype(np.float32)
+        save_summary(path, replace(summary, volumes=volumes))
     failure = {"state": "failed", "error": "DataError", "exit_code": 65, "message": "no signal"}
     add_run(out, "run1", {"sub-01_ses-B_FLAIR": failure})
     return out
@@ -71,7 +76,9 @@ def test_lines_over_sessions_say_what_harmonization_brought_together(sessions):
     _, tree = page_of(sessions)
     drawings = tree.xpath("//section[@id='courses']//svg")
     assert [svg.get("aria-label") for svg in drawings] == [
-        f"T1w to COI: median of {tissue}" for tissue in ("grey matter", "white matter", "CSF")
+        *(f"T1w to COI: median of {tissue}" for tissue in ("grey matter", "white matter", "CSF")),
+        "T1w to COI: grey over white matter, which is contrast",
+        *(f"T1w to COI: {tissue}, ml" for tissue in ("grey matter", "white matter", "CSF")),
     ]
     before, after = (
         [float(point.split(",")[1]) for point in line.get("points").split()]
@@ -80,6 +87,43 @@ def test_lines_over_sessions_say_what_harmonization_brought_together(sessions):
     assert abs(before[1] - before[0]) > 5 * abs(after[1] - after[0])
     hrefs = drawings[0].xpath(".//a/@href")
     assert len(hrefs) == 4 and all(h.startswith("sub-01_ses-") for h in hrefs)
+
+
+def test_the_page_says_how_the_person_changed_and_where_the_site_did(sessions):
+    section = page_of(sessions)[1].xpath("//section[@id='courses']")[0]
+    rows = {
+        r.findtext("th"): [c.text for c in r.findall("td")] for r in section.xpath(".//tr[td]")
+    }
+    # Of 600 and 612 ml, then of 600 and 603.
+    assert rows["grey matter, ml"] == ["1.40", "0.35"]
+    assert rows["white matter, ml"] == ["0.00", "0.00"]
+    assert "All sessions are of one site." in section.text_content()
+    assert not section.xpath(".//line")
+    sidecar = sessions / "sub-01/ses-B/anat/sub-01_ses-B_desc-harmonizedCOI_T1w.json"
+    record = json.loads(sidecar.read_text())
+    record["HarmonizationSource"]["Site"] = "after the upgrade"
+    sidecar.write_text(json.dumps(record))
+    section = page_of(sessions)[1].xpath("//section[@id='courses']")[0]
+    assert "The site changes between sessions." in section.text_content()
+    drawings = section.xpath(".//svg")
+    assert len(section.xpath(".//line")) == len(drawings)
+    assert drawings[0].xpath(".//line/title/text()") == [f"{HOSTILE} to after the upgrade"]
+    assert drawings[0].xpath("./text/text()")[-4:] == [
+        "A",
+        f"{HOSTILE[:11]}…",
+        "B",
+        "after the u…",
+    ]
+
+
+def test_summaries_of_earlier_releases_have_no_volumes(sessions):
+    for path in (sessions / "sub-01/summaries").glob("*_T1w.npz"):
+        with np.load(path) as file:
+            arrays = {name: file[name] for name in file.files if name != "volumes"}
+        np.savez(path, **arrays)
+    section = page_of(sessions)[1].xpath("//section[@id='courses']")[0]
+    assert "grey matter, ml" not in section.text_content()
+    assert "median of grey matter" in section.text_content()
 
 
 def test_beside_the_pages_of_the_sessions(sessions):

@@ -1,0 +1,157 @@
+"""The space and brain mask that sessions of a person share, as files."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, traits
+
+from bids_harmony import exceptions
+from bids_harmony.exceptions import BidsHarmonyError
+from bids_harmony.interfaces.anatomy import MaskOutput, reused_brain, save_brain
+from bids_harmony.interfaces.base import Adapter
+
+__all__ = ["ShareSpace", "TakeShared"]
+
+logger = logging.getLogger(__name__)
+
+
+class ShareSpace(Adapter):
+    """Bring all scans of a person, of one contrast, into one space, and find one brain mask.
+
+    A scan that cannot be used is left out; why is kept for the scan's own graph, which fails with
+    it. One that is left alone has its own mask and registration, as a person of one session.
+    """
+
+    class input_spec(BaseInterfaceInputSpec):
+        in_files = traits.List(File, mandatory=True, desc="scans as the dataset holds them")
+        given_masks = traits.List(traits.Str, mandatory=True, desc="of each scan; empty: none")
+        steps = traits.List(traits.List(File), mandatory=True, desc="of each scan to its mask")
+        modality = traits.Str(mandatory=True)
+        seed = traits.Int(0, usedefault=True)
+        sloppy = traits.Bool(False, usedefault=True)
+        device = traits.Str("cpu", usedefault=True, nohash=True)
+
+    class output_spec(TraitedSpec):
+        shared_file = File(exists=True, desc="JSON: of each scan its files, or its error")
+
+    def _adapt(self, folder: Path) -> dict:
+        from bids_harmony.imaging.registration import register_to_reference, write_transform
+        from bids_harmony.imaging.within_person import share_space
+
+        inputs = self.inputs
+        words = {"modality": inputs.modality, "seed": inputs.seed, "sloppy": inputs.sloppy}
+        found: dict[str, dict[str, Any]] = {}
+        usable = {}
+        for i, name in enumerate(inputs.in_files):
+            try:
+                usable[i] = self._read(i)
+            except BidsHarmonyError as error:
+                logger.warning("%s shares no space with the person's others: %s", name, error)
+                found[str(name)] = {"error": _told(error)}
+        worlds = {}
+        mask_file = ""
+        if len(usable) > 1:
+            shared = share_space(list(usable.values()), **words)
+            worlds = dict(zip(usable, shared.worlds, strict=True))
+            similarity = shared.similarity
+            if shared.mask is not None:
+                mask_file = str(folder / "brain.nii.gz")
+                _save_on_reference(shared.mask, Path(mask_file))
+        else:
+            for i, (volume, mask) in usable.items():
+                alone = register_to_reference(volume, mask, **words)
+                worlds[i], similarity = alone.world, alone.similarity
+        for i, world in worlds.items():
+            xfm = folder / f"to_reference{i}.txt"
+            write_transform(world, xfm)
+            volume, mask = usable[i]
+            own: dict[str, Any] = {"xfm": str(xfm), "similarity": similarity, "mask": mask_file}
+            if mask is not None and (not mask_file or mask.kind == "skull-stripped"):
+                # What has no skull has a mask already, beyond which there is nothing.
+                (folder / str(i)).mkdir(exist_ok=True)
+                own |= save_brain(mask, volume, folder / str(i))
+            found[str(inputs.in_files[i])] = own
+        record = folder / "shared.json"
+        record.write_text(json.dumps(found, indent=2) + "\n")
+        return {"shared_file": str(record)}
+
+    def _read(self, i: int) -> tuple[Any, Any]:
+        from bids_harmony.imaging.mask import brain_mask, is_skull_stripped
+        from bids_harmony.imaging.volume import read_volume
+
+        inputs = self.inputs
+        volume = read_volume(inputs.in_files[i])
+        if inputs.given_masks[i]:
+            return volume, reused_brain(volume, inputs.given_masks[i], inputs.steps[i])
+        if inputs.modality == "T1w" or is_skull_stripped(volume):
+            return volume, brain_mask(volume, device=inputs.device)
+        return volume, None
+
+
+class TakeShared(Adapter):
+    """Of what the sessions of a person share, that which is one scan's."""
+
+    class input_spec(BaseInterfaceInputSpec):
+        in_file = File(mandatory=True)
+        shared_file = File(exists=True, mandatory=True)
+
+    class output_spec(MaskOutput):
+        xfm_file = File(exists=True, desc="scan to reference, ITK text")
+        similarity = traits.Float(desc="of the person's mean to the template")
+        person_mask = File(exists=True, desc="mask of all sessions on the reference grid")
+
+    def _adapt(self, folder: Path) -> dict:
+        from bids_harmony.imaging.mask import person_mask, template_mask
+        from bids_harmony.imaging.registration import read_transform
+        from bids_harmony.imaging.volume import read_volume
+
+        own = json.loads(Path(self.inputs.shared_file).read_text())[str(self.inputs.in_file)]
+        if "error" in own:
+            raise _rebuilt(own["error"])
+        outputs = {"xfm_file": own["xfm"], "similarity": own["similarity"]}
+        if own["mask"]:
+            outputs["person_mask"] = own["mask"]
+        if "mask_file" in own:
+            return outputs | {"mask_file": own["mask_file"], "kind": own["kind"]}
+        volume, world = read_volume(self.inputs.in_file), read_transform(own["xfm"])
+        if own["mask"]:
+            mask = person_mask(read_volume(own["mask"]).data > 0.5, volume, world)
+        else:
+            mask = template_mask(volume, world)
+        return outputs | save_brain(mask, volume, folder)
+
+
+def _told(error: BidsHarmonyError) -> dict[str, str]:
+    return {
+        "class": type(error).__name__,
+        "what": error.what,
+        "where": error.where,
+        "expected": error.expected,
+        "got": error.got,
+        "hint": error.hint,
+    }
+
+
+def _rebuilt(told: dict[str, str]) -> BidsHarmonyError:
+    words = dict(told)
+    kind = getattr(exceptions, words.pop("class"), BidsHarmonyError)
+    return kind(words.pop("what"), **words)
+
+
+def _save_on_reference(mask: np.ndarray, path: Path) -> None:
+    from bids_harmony.imaging.reference import reference_grid
+    from bids_harmony.imaging.volume import write_image
+    from bids_harmony.imaging.within_person import MASK_MM
+    from bids_harmony.io.header import CODE_MNI
+
+    affine = reference_grid(MASK_MM).affine
+    image = nib.Nifti1Image(mask.astype(np.uint8), affine)
+    image.set_sform(affine, CODE_MNI)
+    image.set_qform(affine, CODE_MNI)
+    write_image(image, path)
