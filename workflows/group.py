@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from bids_harmony.exceptions import NothingSelected
 
 if TYPE_CHECKING:
+    from bids_harmony.bids.decisions import Decision
     from bids_harmony.group.chapter import Chapter
-    from bids_harmony.group.outputs import Output
+    from bids_harmony.group.outputs import Missing, Output
     from bids_harmony.settings import Settings
 
-__all__ = ["run_group"]
+__all__ = ["choose_outputs", "run_group"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,43 +44,15 @@ def run_group(settings: Settings) -> Path:
         When the output folder holds nothing of them.
     """
     from bids_harmony.bids.covariates import check_covariates
-    from bids_harmony.bids.decisions import EXCLUDE, KEEP, read_decisions
     from bids_harmony.bids.derivative import write_json
     from bids_harmony.group.chapter import make_chapter
     from bids_harmony.group.covariates import read_covariates
-    from bids_harmony.group.outputs import find_outputs, per_page
+    from bids_harmony.group.outputs import per_page
     from bids_harmony.reports.group import write_group_page
-    from bids_harmony.sites.names import same_site
 
-    outputs, missing = find_outputs(
-        settings.output_dir, settings.bids_dir, settings.participant_labels
-    )
-    decisions = read_decisions(settings.output_dir)
-    asked = settings.target_site
-    outputs = [
-        o
-        for o in outputs
-        if (not settings.modalities or o.scan.modality in settings.modalities)
-        and (not asked or same_site(o.target, asked))
-    ]
-    decided = [
-        one
-        for label in dict.fromkeys(o.label for o in outputs)
-        if (one := decisions.get(label)) and one.decision != KEEP
-    ]
-    excluded = {one.scan for one in decided if one.decision == EXCLUDE}
-    outputs = [output for output in outputs if output.label not in excluded]
+    outputs, missing, decided = choose_outputs(settings)
     for one in decided:
         logger.info("%s, as was decided: %s", one.scan, one.words)
-    if not outputs:
-        raise NothingSelected(
-            "There is no harmonized image to make a group page of",
-            where=str(settings.output_dir),
-            expected="outputs of the participant level",
-            hint="Run the participant level first, or select other participants, modalities or "
-            "another target site."
-            + (f" {len(excluded)} were excluded by decision." if excluded else ""),
-        )
     for row in missing:
         logger.warning("%s is not in the group page: %s", row.label, row.reason)
     people = [(output.participant, output.session) for output in outputs]
@@ -103,6 +76,64 @@ def run_group(settings: Settings) -> Path:
         logger.info("%s to %s: %s", chapter.suffix, chapter.target, chapter.verdict)
     logger.info("Group page: %s", page)
     return page
+
+
+def choose_outputs(
+    settings: Settings,
+) -> tuple[list[Output], list[Missing], list[Decision]]:
+    """What the page is made of: outputs that are selected and that nobody excluded.
+
+    Parameters
+    ----------
+    settings : Settings
+        ``participant_labels``, ``modalities`` and ``target_site`` select; all by default.
+
+    Returns
+    -------
+    outputs, missing
+        As `group.outputs.find_outputs`.
+    decided
+        Decisions about selected scans, but those to keep one.
+
+    Raises
+    ------
+    NothingSelected
+        When the output folder holds nothing of them.
+    DataError
+        A table of decisions cannot be understood.
+    """
+    from bids_harmony.bids.decisions import EXCLUDE, KEEP, read_decisions
+    from bids_harmony.group.outputs import find_outputs
+    from bids_harmony.sites.names import same_site
+
+    outputs, missing = find_outputs(
+        settings.output_dir, settings.bids_dir, settings.participant_labels
+    )
+    decisions = read_decisions(settings.output_dir)
+    asked = settings.target_site
+    outputs = [
+        o
+        for o in outputs
+        if (not settings.modalities or o.scan.modality in settings.modalities)
+        and (not asked or same_site(o.target, asked))
+    ]
+    decided = [
+        one
+        for label in dict.fromkeys(o.label for o in outputs)
+        if (one := decisions.get(label)) and one.decision != KEEP
+    ]
+    excluded = {one.scan for one in decided if one.decision == EXCLUDE}
+    outputs = [output for output in outputs if output.label not in excluded]
+    if not outputs:
+        raise NothingSelected(
+            "There is no harmonized image to make a group page of",
+            where=str(settings.output_dir),
+            expected="outputs of the participant level",
+            hint="Run the participant level first, or select other participants, modalities or "
+            "another target site."
+            + (f" {len(excluded)} were excluded by decision." if excluded else ""),
+        )
+    return outputs, missing, decided
 
 
 def _write_tables(output_dir: Path, chapters: Sequence[Chapter]) -> None:

@@ -39,11 +39,10 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
 def _count(settings: Settings) -> ExitCode:
     from bids_harmony.bids.covariates import check_covariates
     from bids_harmony.group.covariates import read_covariates
-    from bids_harmony.group.outputs import find_outputs, per_page
+    from bids_harmony.group.outputs import per_page
+    from bids_harmony.workflows.group import choose_outputs
 
-    outputs, missing = find_outputs(
-        settings.output_dir, settings.bids_dir, settings.participant_labels
-    )
+    outputs, missing, decided = choose_outputs(settings)
     # What cannot be read is said now.
     people = [(output.participant, output.session) for output in outputs]
     check_covariates(settings.bids_dir, people, settings.covariates)
@@ -51,6 +50,8 @@ def _count(settings: Settings) -> ExitCode:
     for (suffix, target), own in per_page(outputs).items():
         sites = sorted({output.site for output in own})
         print(f"{suffix} to {target}: {len(own)} scans of {', '.join(sites)}")
+    for one in decided:
+        print(f"{one.scan}, as was decided: {one.words}")
     for row in missing:
         print(f"{row.label}: {row.reason}")
     print("This was a dry run; nothing was written.")

@@ -280,6 +280,25 @@ def test_scans_that_were_excluded_are_in_no_number(make_cohort):
     assert "ghosts &lt;i&gt;" in text and "What was decided" in text
 
 
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ((), "T1w to COI: 35 scans"),
+        (("--modalities", "T2w"), ""),
+        (("--target-site", "nowhere"), ""),
+    ],
+    ids=["decisions", "modality", "target"],
+)
+def test_the_plan_counts_what_the_page_is_made_of(make_cohort, capsys, words, shown):
+    folders = make_cohort()
+    table = folders.out / "sub-001_decisions.tsv"
+    table.write_text("scan\tdecision\tremark\nsub-001_T1w\texclude\tghosts\n")
+    codes = [run(folders, *words, "--dry-run"), run(folders, *words)]
+    told = capsys.readouterr().out
+    assert codes == ([0, 0] if shown else [18, 18]) and shown in told
+    assert ("sub-001_T1w, as was decided: exclude: ghosts" in told) == bool(shown)
+
+
 def test_dots_open_pages_that_are_there(make_cohort):
     folders = make_cohort()
     (folders.out / "sub-002.html").write_text("")
