@@ -17,8 +17,7 @@ from travelling_cohort import TARGET
 from travelling_tables import cell, markdown, seed_value, selected
 
 from bids_harmony.io.atomic import write_atomically
-from bids_harmony.model.encoder import MRI_ENCODER_SHA256
-from bids_harmony.model.shipped import SHIPPED_MODEL
+from bids_harmony.model.shipped import MRI_ENCODER_SHA256, SHIPPED_MODEL
 
 RESULTS = Path(__file__).resolve().parent / "results"
 _METHODS = ("none", "histogram", "histogram-tissue", "ihf", "ihf-adapted", "ceiling")

@@ -25,7 +25,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from bids_harmony.imaging.reference import reference_grid
-from bids_harmony.model.checkpoint import METADATA_FILE
+from bids_harmony.model.description import METADATA_FILE
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import DEFAULT_PRESET, preset

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_harmony.exceptions import UsageError
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "card_files",
+    "device_name",
     "exact_convolutions",
     "resolve_device",
     "slices_per_pass",
@@ -62,6 +66,23 @@ def resolve_device(name: str) -> torch.device:
             hint="Use device auto or cpu, or give the container its card (--gpus all, --nv).",
         )
     return torch.device(f"cuda:{number}")
+
+
+def device_name(name: str) -> str:
+    """As `resolve_device`, as text; torch is not loaded where there can be no graphics card.
+
+    On Linux every driver of cards that torch can use has its file in ``/dev``: NVIDIA's, that of
+    its small boards, that of Windows' own Linux, and AMD's.
+    """
+    if name == "cpu" or (name == "auto" and sys.platform == "linux" and not card_files()):
+        return "cpu"
+    return str(resolve_device(name))
+
+
+def card_files() -> list[str]:
+    """What drivers of graphics cards have in ``/dev``."""
+    patterns = ("nvidia*", "nvhost*", "nvmap", "dxg", "kfd")
+    return [str(path) for pattern in patterns for path in Path("/dev").glob(pattern)]
 
 
 def slices_per_pass(device: str) -> int:

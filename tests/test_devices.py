@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from bids_harmony.devices import resolve_device, slices_per_pass, steps_on_card
+from bids_harmony import devices
+from bids_harmony.devices import device_name, resolve_device, slices_per_pass, steps_on_card
 from bids_harmony.exceptions import UsageError
 
 
@@ -25,6 +26,20 @@ def test_device_by_name(monkeypatch):
         resolve_device("cuda:2")
     with pytest.raises(UsageError):
         resolve_device("tpu")
+
+
+def test_torch_is_asked_for_cards_only_where_a_driver_is(monkeypatch):
+    monkeypatch.setattr(devices.sys, "platform", "linux")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(devices, "card_files", lambda: [])
+    assert (device_name("auto"), device_name("cpu")) == ("cpu", "cpu")
+    assert device_name("cuda:0") == "cuda:0"
+    monkeypatch.setattr(devices, "card_files", lambda: ["/dev/nvidia0"])
+    assert device_name("auto") == "cuda:0"
+    monkeypatch.setattr(devices, "card_files", lambda: [])
+    monkeypatch.setattr(devices.sys, "platform", "win32")
+    assert device_name("auto") == "cuda:0"
 
 
 def test_a_card_takes_more_slices_at_once_than_a_processor():

@@ -74,11 +74,11 @@ class ImageProfiles(SiteProfiles):
 
         The method is none of it: methods with one encoder and one grid share their profiles.
         """
-        encoder, cells = self.encoder_and_cells()
+        encoder, cells = self.encoder_hash_and_cells()
         settings = self.settings
         parts = {
             "revision": revisions_of("anatomy", "profile"),
-            "encoder": encoder.sha256,
+            "encoder": encoder,
             "cells": cells,
             "voxel_mm": settings.voxel_mm,
             "n4": settings.n4,

@@ -75,7 +75,7 @@ def load_model(settings: Settings, *, series: bool = False) -> tuple[Model, Harm
     UsageError, MissingInput, DataError
         There is no model, or it cannot be used.
     """
-    from bids_harmony.devices import resolve_device
+    from bids_harmony.devices import device_name
     from bids_harmony.methods import load_harmonizer
     from bids_harmony.workflows.profiles import profile_cache
 
@@ -87,7 +87,7 @@ def load_model(settings: Settings, *, series: bool = False) -> tuple[Model, Harm
         settings.method,
         folder,
         harmonizer.sha256,
-        str(resolve_device(settings.device)),
+        device_name(settings.device),
         harmonizer.name,
         harmonizer.version,
         cache.folder,

@@ -15,7 +15,10 @@ from importlib import import_module
 __all__: list[str] = []
 
 _MODULES = [
+    "bids_harmony.methods.conditioned",
     "bids_harmony.methods.ihf",
+    "bids_harmony.model.checkpoint",
+    "bids_harmony.sites.training_range",
     "bids_harmony.imaging.native",
     "bids_harmony.interfaces.anatomy",
     "bids_harmony.interfaces.derivatives",

@@ -41,10 +41,13 @@ logger = logging.getLogger(__name__)
 
 def profile_cache(settings: Settings, *, series: bool = False) -> ProfileCache:
     """The cache of the output folder, on the grid of images or on that of diffusion series."""
-    from bids_harmony.diffusion.features import DWI_VOXEL_MM
     from bids_harmony.sites.profile_cache import ProfileCache
 
-    voxel_mm = DWI_VOXEL_MM if series else settings.voxel_mm
+    voxel_mm = settings.voxel_mm
+    if series:
+        from bids_harmony.diffusion.features import DWI_VOXEL_MM
+
+        voxel_mm = DWI_VOXEL_MM
     return ProfileCache(settings.output_dir / "models" / "banks", voxel_mm)
 
 
@@ -126,6 +129,12 @@ class SiteProfiles(ABC):
         from bids_harmony.methods.profile_encoder import encoder_and_cells
 
         return encoder_and_cells(self.harmonizer)
+
+    def encoder_hash_and_cells(self) -> tuple[str, int]:
+        """As `encoder_and_cells`, with the encoder's hash instead of itself: without torch."""
+        from bids_harmony.methods.profile_encoder import encoder_hash_and_cells
+
+        return encoder_hash_and_cells(self.harmonizer)
 
     def is_known(self, key: ProfileKey) -> bool:
         """Whether a profile is there, made of scans, tables and settings as they are now."""

@@ -98,6 +98,11 @@ def _run(settings: Settings, words: Sequence[str]) -> int:
                 run_log = start_run(settings, command=shlex.join(["bids_harmony", *words]))
                 log_to_file(run_log.folder / "bids_harmony.log", run_log.redactor)
             _tell_of_flags(settings, words)
+            if _has_workers(settings):
+                from bids_harmony.workflows.workers import start_server
+
+                # It imports for seconds, in which this process looks at the dataset.
+                start_server()
             level = _level(settings.analysis_level)
             code = ExitCode(level.run(settings, log_dir=run_log.folder if run_log else None))
     except KeyboardInterrupt as stop:
@@ -128,6 +133,13 @@ def _run(settings: Settings, words: Sequence[str]) -> int:
                 code = reason.exit_code
     logger.log(logging.INFO if code == ExitCode.DONE else logging.ERROR, _last_line(code))
     return code
+
+
+def _has_workers(settings: Settings) -> bool:
+    """Whether the level will hand steps to other processes."""
+    only_texts = settings.reports_only or settings.boilerplate_only
+    works = settings.analysis_level in ("participant", "train") and not settings.dry_run
+    return works and settings.nprocs > 1 and not only_texts
 
 
 def _tell_of_flags(settings: Settings, words: Sequence[str]) -> None:

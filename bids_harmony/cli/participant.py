@@ -66,11 +66,6 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
     code = ExitCode.DONE
     # Without a usable scan nothing is written: the problems are the whole answer.
     if selection.scans and not (settings.stop_on_first_crash and selection.problems):
-        from bids_harmony.workflows.workers import start_server
-
-        if settings.nprocs > 1:
-            # It imports for seconds, in which this process loads the model.
-            start_server()
         from bids_harmony.workflows.base import run_participant
 
         assert log_dir is not None  # only a dry run has none, and it ended above

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from bids_harmony.devices import exact_convolutions
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.slices import cut_stack, reassemble
 from bids_harmony.methods.base import Applied, finish
-from bids_harmony.methods.conditioned import condition_scan, predict_change
 from bids_harmony.methods.profiled import Profiled
-from bids_harmony.model.checkpoint import load_model
-from bids_harmony.model.encoder import Encoder, load_encoder
-from bids_harmony.sites.training_range import read_ranges, scan_code
+from bids_harmony.model.description import read_description
+from bids_harmony.model.shipped import MRI_ENCODER_SHA256, SHIPPED_MODEL
+from bids_harmony.sites.training_range import TrainingRange, read_ranges, scan_code
+
+if TYPE_CHECKING:
+    from bids_harmony.model.encoder import Encoder
+    from bids_harmony.model.network import IHFNetwork
+    from bids_harmony.model.presets import NetworkConfig
 
 __all__ = ["IHF"]
 
@@ -27,21 +31,46 @@ class IHF(Profiled):
     needs_source = True
 
     def load(self) -> None:
-        """Read the network, and the range of the scans that it was trained on."""
-        self.network, self.metadata = load_model(self.model_dir, self.device)
+        """Read what the network is, and see that it is sound.
+
+        The shipped one is; it and torch are loaded when they are asked for: whoever plans a run
+        has others compute.
+        """
+        description = read_description(self.model_dir)
+        self.config: NetworkConfig = description.config
+        self.metadata = description.metadata
         extra = self.metadata["extra"]
         self.version = str(extra["version"])
         self.use_closed_form = self.uses_tissue_map = bool(extra["use_closed_form"])
         self.count_weights(self.metadata["weights"]["sha256"])
-        self.ranges = read_ranges(self.model_dir)
+        if self.model_dir.resolve() != SHIPPED_MODEL:
+            _ = self.network, self.ranges
+
+    @cached_property
+    def network(self) -> IHFNetwork:
+        """The network, in evaluation mode, on the method's device."""
+        from bids_harmony.model.checkpoint import load_model
+
+        return load_model(self.model_dir, self.device)[0]
+
+    @cached_property
+    def ranges(self) -> dict[str, TrainingRange]:
+        """Range of the scans that it was trained on, by modality."""
+        return read_ranges(self.model_dir)
+
+    @property
+    def encoder_sha256(self) -> str | None:
+        """Hash of the encoder behind the model's codes; None where it is not the shipped one."""
+        told = self.metadata["encoder"]
+        shipped = told["name"] == "mri" and told["sha256"] == MRI_ENCODER_SHA256
+        return MRI_ENCODER_SHA256 if shipped else None
 
     @cached_property
     def encoder(self) -> Encoder | None:
         """The encoder behind the model's codes; None where it is not the shipped one."""
-        if self.metadata["encoder"]["name"] != "mri":
-            return None
-        encoder = load_encoder("mri")
-        return encoder if encoder.sha256 == self.metadata["encoder"]["sha256"] else None
+        from bids_harmony.model.encoder import load_encoder
+
+        return load_encoder("mri") if self.encoder_sha256 else None
 
     def novelty(self, prepared: Prepared, modality: str) -> float | None:
         """How far the scan's code is from those of training, 1 at the border.
@@ -60,6 +89,8 @@ class IHF(Profiled):
 
         With relative conditioning, a scan of the target site comes back unchanged, bit for bit.
         """
+        from bids_harmony.methods.conditioned import condition_scan, predict_change
+
         source = self.profile(modality, source_site)
         target = self.profile(modality, target_site)
         conditioned = condition_scan(
@@ -68,7 +99,7 @@ class IHF(Profiled):
             source,
             target,
             voxel_mm=self.voxel_mm,
-            config=self.network.config,
+            config=self.config,
             use_closed_form=self.use_closed_form,
         )
         changes = predict_change(
@@ -77,9 +108,10 @@ class IHF(Profiled):
         data = conditioned.image + reassemble(changes)
         return finish(data, prepared.mask, self._round_trip(conditioned.image))
 
-    @torch.inference_mode()
     def _round_trip(self, image: np.ndarray) -> float:
         """Largest error of the flow without modulation, on the middle slice."""
+        import torch
+
         stack = torch.from_numpy(cut_stack(image, [image.shape[2] // 2])).to(self.device)
-        with exact_convolutions():
+        with torch.inference_mode(), exact_convolutions():
             return float((self.network.reconstruct(stack) - stack).abs().max())

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from bids_harmony.methods.base import Harmonizer
     from bids_harmony.model.encoder import Encoder
 
-__all__ = ["encoder_and_cells"]
+__all__ = ["encoder_and_cells", "encoder_hash_and_cells"]
 
 
 @lru_cache(maxsize=1)
@@ -34,14 +34,17 @@ def encoder_and_cells(harmonizer: Harmonizer | None = None) -> tuple[Encoder, in
     DataError
         The model was trained with an encoder that is not at hand.
     """
+    _, cells = encoder_hash_and_cells(harmonizer)
+    return _default_encoder(), cells
+
+
+def encoder_hash_and_cells(harmonizer: Harmonizer | None = None) -> tuple[str, int]:
+    """As `encoder_and_cells`, with the hash of the encoder instead of itself: without torch."""
     from bids_harmony.model.presets import DEFAULT_PRESET, preset
+    from bids_harmony.model.shipped import MRI_ENCODER_SHA256
 
     # A method without a network is free to take any.
-    if harmonizer is not None and hasattr(harmonizer, "encoder"):
-        encoder = harmonizer.encoder
-    else:
-        encoder = _default_encoder()
-    if encoder is None:
+    if getattr(harmonizer, "encoder_sha256", MRI_ENCODER_SHA256) != MRI_ENCODER_SHA256:
         raise DataError(
             "Sites that the model does not know need the encoder that it was trained with",
             where="--model",
@@ -49,6 +52,5 @@ def encoder_and_cells(harmonizer: Harmonizer | None = None) -> tuple[Encoder, in
             got="another encoder",
             hint="Run the level train with scans of these sites.",
         )
-    network = getattr(harmonizer, "network", None)
-    config = network.config if network is not None else preset(DEFAULT_PRESET)
-    return encoder, config.aan.grid
+    config = getattr(harmonizer, "config", None) or preset(DEFAULT_PRESET)
+    return MRI_ENCODER_SHA256, config.aan.grid

@@ -9,21 +9,20 @@ from typing import Any
 
 import torch
 
-from bids_harmony.exceptions import BidsHarmonyError, DataError, MissingInput
+from bids_harmony.exceptions import DataError
 from bids_harmony.io.atomic import write_with_folder
-from bids_harmony.io.pointers import check_content, is_named
-from bids_harmony.io.reading import read_json
 from bids_harmony.io.tensors import build, read_described
+from bids_harmony.model.description import (
+    FORMAT,
+    METADATA_FILE,
+    WEIGHTS_FILE,
+    read_description,
+)
 from bids_harmony.model.encoder import Encoder
 from bids_harmony.model.encoder_files import write_tensors
 from bids_harmony.model.network import IHFNetwork
-from bids_harmony.model.presets import MOST_WIDTH, NetworkConfig
 
-__all__ = ["METADATA_FILE", "WEIGHTS_FILE", "load_model", "model_files", "save_model"]
-
-METADATA_FILE = "model.json"
-WEIGHTS_FILE = "model.safetensors"
-_FORMAT = 1
+__all__ = ["load_model", "save_model"]
 
 
 def save_model(
@@ -80,7 +79,7 @@ def save_model(
         state |= {k: v for k, v in halves.items() if torch.isfinite(v).all()}
     digest = write_tensors(state, folder / WEIGHTS_FILE)
     metadata = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "network": network.config.to_dict(),
         "encoder": record,
         "weights": {"file": WEIGHTS_FILE, "sha256": digest},
@@ -116,64 +115,7 @@ def load_model(
     DataError
         The description is unreadable, the weights are not those described or do not fit.
     """
-    description, weights = model_files(
-        Path(folder),
-        expected=f"a folder with {METADATA_FILE} and {WEIGHTS_FILE}",
-        hint="Name the folder that the level train wrote.",
-    )
-    try:
-        metadata = read_json(description)
-        if metadata["format"] != _FORMAT:
-            raise DataError(
-                "A model of another format",
-                where=str(description),
-                expected=str(_FORMAT),
-                got=str(metadata["format"]),
-                hint="Use the version of the package that wrote it.",
-            )
-        config = NetworkConfig.from_dict(metadata["network"])
-        code_length = int(metadata["encoder"]["code_length"])
-        if not 0 < code_length <= MOST_WIDTH:
-            raise ValueError(f"a code length of {code_length}")
-        expected = metadata["weights"]["sha256"]
-    except BidsHarmonyError as error:
-        if error.where:
-            raise
-        raise DataError(error.what, where=str(description), got=error.got) from error
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise DataError(
-            "A model description cannot be read",
-            where=str(description),
-            got=f"{type(error).__name__}: {error}",
-        ) from error
-    state = read_described(weights, expected)
-    network = build(lambda: IHFNetwork(config, code_length), state, weights)
-    return network.to(device).eval(), metadata
-
-
-def model_files(folder: Path, *, expected: str, hint: str) -> tuple[Path, Path]:
-    """Find description and weights in a model folder.
-
-    Parameters
-    ----------
-    folder : Path
-    expected, hint : str
-        For the message.
-
-    Returns
-    -------
-    description, weights : Path
-
-    Raises
-    ------
-    MissingInput
-        One of them is missing.
-    """
-    description, weights = folder / METADATA_FILE, folder / WEIGHTS_FILE
-    for file in (description, weights):
-        if not is_named(file):
-            raise MissingInput(
-                "A model file is missing", where=str(file), expected=expected, hint=hint
-            )
-        check_content(file)
-    return description, weights
+    found = read_description(folder)
+    state = read_described(found.weights, found.sha256)
+    network = build(lambda: IHFNetwork(found.config, found.code_length), state, found.weights)
+    return network.to(device).eval(), found.metadata

@@ -7,18 +7,13 @@ reconstructs its input for every value of the fusion weights. The others are kep
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
 from bids_harmony.exceptions import UsageError
+from bids_harmony.model.presets import RECURSIONS, Recursion, WeightStart
 
-__all__ = ["RECURSIONS", "IHFBlock", "Recursion", "WeightStart"]
-
-Recursion = Literal["convex", "mean", "hf", "repo"]
-WeightStart = Literal["half", "uniform"]
-RECURSIONS: tuple[Recursion, ...] = ("convex", "mean", "hf", "repo")
+__all__ = ["IHFBlock"]
 
 
 class IHFBlock(nn.Module):

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from bids_harmony.exceptions import DataError, UsageError
 from bids_harmony.io.tensors import fill
 from bids_harmony.model.encoder_files import read_tensors, read_vgg, sha256_of_file, write_tensors
+from bids_harmony.model.shipped import MRI_ENCODER_FILE, MRI_ENCODER_SHA256
 from bids_harmony.model.vgg import LAYOUTS, VGG_WIDTHS, VGGTrunk, channel_statistics
 
 __all__ = [
@@ -35,9 +36,6 @@ __all__ = [
 ]
 
 MRI_WIDTHS = (16, 32, 64, 128)
-MRI_ENCODER_FILE = Path(__file__).resolve().parents[1] / "data" / "encoder_mri.safetensors"
-# Of the shipped file; written by the training recipe, checked at every load.
-MRI_ENCODER_SHA256 = "49f3dd7f16af0b62e6222ccc7c4cacc59262c808bbbe1275145687243da13b8f"
 
 
 class Encoder(nn.Module):

@@ -13,7 +13,7 @@ from bids_harmony.exceptions import BidsHarmonyError, DataError
 from bids_harmony.io.atomic import write_with_folder
 from bids_harmony.io.reading import read_json
 from bids_harmony.io.tensors import read_described
-from bids_harmony.model.checkpoint import METADATA_FILE, WEIGHTS_FILE, model_files
+from bids_harmony.model.description import METADATA_FILE, WEIGHTS_FILE, model_files
 from bids_harmony.model.encoder_files import write_tensors
 
 __all__ = ["read_method", "write_method"]

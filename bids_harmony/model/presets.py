@@ -8,9 +8,22 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from bids_harmony.exceptions import DataError, UsageError
-from bids_harmony.model.coupling import RECURSIONS, Recursion, WeightStart
 
-__all__ = ["DEFAULT_PRESET", "PRESETS", "AANConfig", "NetworkConfig", "preset"]
+__all__ = [
+    "DEFAULT_PRESET",
+    "PRESETS",
+    "RECURSIONS",
+    "AANConfig",
+    "NetworkConfig",
+    "Recursion",
+    "WeightStart",
+    "preset",
+]
+
+#: Of the way back of a block, `coupling.IHFBlock`.
+Recursion = Literal["convex", "mean", "hf", "repo"]
+WeightStart = Literal["half", "uniform"]
+RECURSIONS: tuple[Recursion, ...] = ("convex", "mean", "hf", "repo")
 
 # As many as `imaging.texture.side_maps` makes.
 N_MAPS = 8

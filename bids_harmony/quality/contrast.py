@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.measure import block_reduce
 
 from bids_harmony.imaging.smoothing import mean_around
 from bids_harmony.imaging.tissues import segment_coarsely
@@ -107,6 +106,8 @@ def contrast_kept_by_tissue(
 
 def _slope_above(before: NDArray, after: NDArray, tissue: NDArray, voxel_mm: float) -> float:
     """Least-squares slope of local contrasts where the scan's own are highest."""
+    from skimage.measure import block_reduce
+
     # Finer voxels would tell no more, and cost seconds.
     step = max(1, round(_FINE_MM / voxel_mm))
     held, first, second = (

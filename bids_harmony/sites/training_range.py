@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors import SafetensorError
@@ -20,8 +21,10 @@ from scipy.ndimage import zoom
 from bids_harmony.exceptions import BidsHarmonyError, DataError
 from bids_harmony.io.atomic import write_with_folder
 from bids_harmony.io.reading import MOST_TENSORS, read_bytes
-from bids_harmony.model.encoder import Encoder
 from bids_harmony.sites.measured_scan import CODE_STEP, encode_heights
+
+if TYPE_CHECKING:
+    from bids_harmony.model.encoder import Encoder
 
 __all__ = [
     "RANGE_FILE",

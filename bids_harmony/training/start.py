@@ -12,7 +12,8 @@ from typing import Any
 
 from bids_harmony import __version__
 from bids_harmony.exceptions import DataError
-from bids_harmony.model.checkpoint import METADATA_FILE, WEIGHTS_FILE, load_model, save_model
+from bids_harmony.model.checkpoint import load_model, save_model
+from bids_harmony.model.description import METADATA_FILE, WEIGHTS_FILE
 from bids_harmony.model.encoder import Encoder
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import DEFAULT_PRESET, preset

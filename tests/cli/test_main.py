@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bids_harmony.cli import participant
 from bids_harmony.cli.main import main
 from bids_harmony.exceptions import DataError, ExitCode, MissingInput, Terminated, TryAgain
 from bids_harmony.sites.image_profile import ImageProfile
@@ -219,6 +220,24 @@ def test_dry_run_shows_the_plan_and_writes_nothing(call, workflow, cohort, tmp_p
     assert "successfully" not in err
 
 
+def test_the_workers_server_starts_before_the_dataset_is_looked_at(call, workflow, monkeypatch):
+    order = []
+    monkeypatch.setattr("bids_harmony.workflows.workers.start_server", lambda: order.append("on"))
+    look = participant.look_ahead
+    monkeypatch.setattr(
+        participant, "look_ahead", lambda settings: order.append("look") or look(settings)
+    )
+    call("--nprocs", "2")
+    assert order == ["on", "look"]
+    for words in (("--nprocs", "1"), ("--nprocs", "2", "--dry-run")):
+        order.clear()
+        call(*words)
+        assert order == ["look"], words
+    order.clear()
+    call("--nprocs", "2", "--boilerplate-only")
+    assert order == []
+
+
 def test_scans_and_sites_are_found_without_the_network(cohort, tmp_path):
     """Its import takes longer than all the rest, and workers may start before it."""
     write_profiles(tmp_path / "models", [], 2.0)
@@ -418,6 +437,7 @@ def test_train_leaves_diffusion_series_out(call, workflow, cohort):
 #: What a worker would find, in a process that began as the program does.
 _BLAS_THREADS = """
 import subprocess, sys
+from bids_harmony.cli import participant
 from bids_harmony.cli.main import main
 main(["--version"])
 found = (

@@ -20,7 +20,8 @@ def _model() -> tuple[bytes, bytes]:
     """Description and weights of the smallest network."""
     import tempfile
 
-    from bids_harmony.model.checkpoint import METADATA_FILE, WEIGHTS_FILE, save_model
+    from bids_harmony.model.checkpoint import save_model
+    from bids_harmony.model.description import METADATA_FILE, WEIGHTS_FILE
     from bids_harmony.model.network import IHFNetwork
     from bids_harmony.model.presets import AANConfig, NetworkConfig
 

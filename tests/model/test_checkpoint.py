@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from bids_harmony.exceptions import DataError, MissingInput
-from bids_harmony.model.checkpoint import METADATA_FILE, WEIGHTS_FILE, load_model, save_model
+from bids_harmony.model.checkpoint import load_model, save_model
+from bids_harmony.model.description import METADATA_FILE, WEIGHTS_FILE
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.network import IHFNetwork
 

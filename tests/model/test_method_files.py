@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bids_harmony.exceptions import DataError, MissingInput
-from bids_harmony.model.checkpoint import METADATA_FILE, WEIGHTS_FILE
+from bids_harmony.model.description import METADATA_FILE, WEIGHTS_FILE
 from bids_harmony.model.method_files import read_method, write_method
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from bids_harmony.exceptions import DataError
-from bids_harmony.model.checkpoint import WEIGHTS_FILE, load_model
+from bids_harmony.model.checkpoint import load_model
+from bids_harmony.model.description import WEIGHTS_FILE
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import preset
