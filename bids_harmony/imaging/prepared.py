@@ -16,7 +16,6 @@ from bids_harmony.imaging.resampling import resample_to_grid
 from bids_harmony.imaging.smoothing import mean_around
 from bids_harmony.imaging.volume import Volume
 from bids_harmony.io.remarks import remark
-from bids_harmony.resources import at_once
 
 __all__ = ["Prepared", "prepare"]
 
@@ -85,12 +84,7 @@ def prepare(
     if below > WORTH_SAYING:
         remark(_log, where, "%.1f %% of the brain is below 0; the network sees 0", 100 * below)
     scale = robust_scale(native, mask.data)
-    on_grid, brain = at_once(
-        lambda: resample_to_grid(native, volume.affine, world, grid, order=3),
-        lambda: resample_to_grid(
-            mask.data.astype(np.float32), volume.affine, world, grid, order=1
-        ),
-    )
+    brain = resample_to_grid(mask.data.astype(np.float32), volume.affine, world, grid, order=1)
     inside = brain >= 0.5
     if not inside.any():
         raise ImageError(
@@ -98,6 +92,7 @@ def prepare(
             where=where,
             hint="Look at the registration: the transform to the template cannot be right.",
         )
+    on_grid = resample_to_grid(native, volume.affine, world, grid, order=3, within=inside)
     # Cubic splines undershoot at sharp edges; the network's range starts at 0.
     data = np.where(inside, np.maximum(on_grid, 0) / np.float32(scale), np.float32(0))
     return Prepared(data.astype(np.float32, copy=False), inside, scale, np.array(world), grid)

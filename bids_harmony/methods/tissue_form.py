@@ -160,8 +160,12 @@ def relate_tissues(
 def apply_map(data: Array, mask: Array, by: TissueMap, voxel_mm: float) -> Array:
     """Apply a map to a scan; parameters and result are those of `relate_tissues`."""
     flat = data * np.exp(-log_field(by.leaves, data.shape))
+    # A third of the grid is brain, and nothing else counts in what follows.
+    inside = by.curve(flat[mask])
+    mapped = np.zeros(data.shape, inside.dtype)
+    mapped[mask] = inside
     # Sharpening is left to the network: undoing a blur made noise stronger, and every score worse.
-    mapped = blur_edges(by.curve(flat), mask, by.blur, voxel_mm)
+    mapped = blur_edges(mapped, mask, by.blur, voxel_mm)
     result = _in_field(mapped, by.enters, mask)
     return np.where(mask, data + np.float32(by.share) * (result - data), 0).astype(np.float32)
 

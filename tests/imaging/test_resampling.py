@@ -95,3 +95,21 @@ def test_what_is_finer_than_the_grid_is_averaged_along_its_own_axis():
     stripes[:, ::2] = 100
     kept = resample_to_grid(stripes, affine, np.eye(4), grid)
     assert np.allclose(kept[::2], 100, atol=0.1) and np.allclose(kept[1::2], 0, atol=0.1)
+
+
+@pytest.mark.parametrize("order", [1, 3])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_wanted_voxels_are_those_of_the_whole_grid_bit_for_bit(rng, monkeypatch, order, threads):
+    import torch
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr("bids_harmony.imaging.resampling.AT_ONCE", 100)
+    grid = grid_of((20, 24, 18), 2.0, [-20.0, -24, -16])
+    data = rng.normal(size=(22, 30, 12)).astype(np.float32)
+    whole = resample_to_grid(data, NATIVE, WORLD, grid, order=order)
+    within = rng.random(grid.shape) < 0.4
+    part = resample_to_grid(data, NATIVE, WORLD, grid, order=order, within=within)
+    np.testing.assert_array_equal(part, np.where(within, whole, 0))
+    assert np.count_nonzero(part) > 300
+    none = resample_to_grid(data, NATIVE, WORLD, grid, order=order, within=np.zeros_like(within))
+    assert not none.any()
