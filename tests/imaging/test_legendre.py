@@ -1,9 +1,9 @@
 """Legendre products are numpy's, in their order."""
 
 import numpy as np
-from numpy.polynomial.legendre import legvander3d
+from numpy.polynomial.legendre import leggrid3d, legvander3d
 
-from bids_harmony.imaging.legendre import FIELD_TERMS, legendre_at, legendre_products
+from bids_harmony.imaging.legendre import FIELD_TERMS, legendre_at, legendre_products, log_field
 
 
 def test_products_are_those_of_numpy():
@@ -31,3 +31,14 @@ def test_an_axis_of_one_voxel_has_its_lower_end():
     assert found[:, 1].tolist() == [-1, 0, 1] * 2
     assert found[:, 4].tolist() == [-1] * 3 + [1] * 3
     assert found[:, 10].tolist() == [-1] * 6
+
+
+def test_a_field_is_numpys_and_bounded(rng):
+    coefficients, shape = rng.normal(0, 0.3, FIELD_TERMS), (9, 7, 5)
+    cube = np.zeros((4, 4, 4))
+    cube[np.indices(cube.shape).sum(axis=0) <= 3] = coefficients
+    expected = leggrid3d(*(np.linspace(-1, 1, n) for n in shape), cube)
+    assert np.abs(expected).max() > 1
+    found = log_field(coefficients, shape)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, np.clip(expected, -1, 1), rtol=1e-6, atol=1e-7)

@@ -138,7 +138,7 @@ def test_features_in_the_stored_unit_and_of_some_blocks():
     person = make_anatomy(grid, 1)
     scan = acquire(person, SITES["COI"], "T1w", scan_seed=1)
     whole = scan_features(scan, person.mask, 4.0)
-    stored = scan_features(scan, person.mask, 4.0, stored_unit=True)
+    stored = scan_features(scan, person.mask, 4.0, unit=1.0)
     scale = np.percentile(scan[person.mask], 99.5)
     look = slice(21 + 2 * 4**3, None)
     for columns in (slice(21), look):

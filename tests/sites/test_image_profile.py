@@ -1,5 +1,6 @@
 """Codes of profiles, as a network standardizes them."""
 
+import threading
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from bids_harmony.exceptions import DataError
 from bids_harmony.imaging.landmarks import landmarks
 from bids_harmony.imaging.slices import cut_stack
 from bids_harmony.imaging.texture import texture
+from bids_harmony.sites import image_profile
 from bids_harmony.sites.image_profile import build_profile, standardize_codes
 from bids_harmony.sites.measured_scan import CODE_STEP, encode_heights
 from bids_harmony.sites.profile_files import as_stored, profile_digest
@@ -174,3 +176,27 @@ def test_a_stored_profile_has_the_kinds_and_values_of_the_first(world):
         own, other = (getattr(p.scan_measures, name) for p in (again, profile))
         assert np.array_equal(own, other)
     assert again.scan_measures.people == profile.scan_measures.people
+
+
+def test_scans_of_a_site_are_measured_side_by_side_with_the_same_bits(world, three, monkeypatch):
+    threads, real = [], image_profile.measure_scan
+
+    def measure(*scan, **how):
+        threads.append((threading.current_thread().name, torch.get_num_threads()))
+        return real(*scan, **how)
+
+    monkeypatch.setattr(image_profile, "measure_scan", measure)
+    made = {}
+    before = torch.get_num_threads()
+    try:
+        for n in (1, 2):
+            torch.set_num_threads(n)
+            threads.clear()
+            made[n] = build(world, three[2])
+            assert {own for _, own in threads} == {1} and len(threads) == 3
+            main = threading.current_thread().name
+            assert ({name for name, _ in threads} == {main}) == (n == 1)
+    finally:
+        torch.set_num_threads(before)
+    for name in ("codes", "texture", "mean_image", "quantiles"):
+        np.testing.assert_array_equal(getattr(made[1], name), getattr(made[2], name))
