@@ -21,8 +21,12 @@ from bids_harmony.exceptions import ExitCode
 from bids_harmony.settings import LEVELS, Settings
 from bids_harmony.settings.metadata import settings_of
 
-__all__ = ["descriptor", "main"]
+__all__ = ["IMAGE", "descriptor", "main"]
 
+# Of the release: descriptors are committed, and commits have versions of their own.
+_RELEASE = __version__.partition(".post")[0]
+#: The image that `docker build -t` made here; none is published, and no registry is asked for it.
+IMAGE = f"localhost/bids_harmony:{_RELEASE}"
 # Options that make no sense in a description of inputs.
 _LEFT_OUT = ("help", "version")
 
@@ -48,12 +52,12 @@ def descriptor() -> dict[str, Any]:
             )
     return {
         "name": "bids_harmony",
-        # Of the release: the descriptor is committed, and commits have versions of their own.
-        "tool-version": __version__.partition(".post")[0],
+        "tool-version": _RELEASE,
         "author": "The bids_harmony developers",
         "description": " ".join((parser.description or "").split()),
         "schema-version": "0.5",
         "command-line": " ".join(["bids_harmony", *(entry["value-key"] for entry in inputs)]),
+        "container-image": {"type": "docker", "image": IMAGE},
         "inputs": inputs,
         "groups": groups,
         "output-files": [
