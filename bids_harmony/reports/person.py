@@ -68,17 +68,17 @@ class _Change:
 
 @dataclass(frozen=True)
 class _Course:
-    """Drawings and numbers of one modality and target."""
+    """Drawings and numbers of one modality and target; sites with the sessions at each."""
 
     title: str
-    sites: Sequence[tuple[str, str]]
+    sites: Mapping[str, Sequence[str]]
     drawings: Sequence[tuple[str, Markup]]
     changes: Sequence[_Change]
 
     @property
     def moved(self) -> bool:
         """Whether the sessions were at several sites."""
-        return len({site for _, site in self.sites}) > 1
+        return len(self.sites) > 1
 
 
 def person_page_path(output_dir: Path, subject: str, *, level: str = "root") -> Path:
@@ -170,11 +170,13 @@ def _courses(rows: Sequence[_Row]) -> list[_Course]:
             if all(f"{key}_{stage}" in values for _, values in own for stage in STAGES)
         }
         if known:
-            sites = dict.fromkeys((row.session, _site(row)) for row, _ in own)
+            sites: dict[str, list[str]] = {}
+            for site, session in dict.fromkeys((_site(row), row.session) for row, _ in own):
+                sites.setdefault(site, []).append(session)
             found.append(
                 _Course(
                     title,
-                    list(sites),
+                    sites,
                     [(w, _drawing(own, key, f"{title}: {w}")) for key, w in known.items()],
                     [_change(own, key, words) for key, words in known.items()],
                 )
@@ -254,14 +256,15 @@ def _drawing(rows: Sequence[tuple[_Row, dict[str, float]]], key: str, label: str
             )
         )
     sites = {row.session: _site(row) for row, _ in rows}
+    numbers = {site: f"site {i}" for i, site in enumerate(dict.fromkeys(sites.values()), 1)}
     before = None
     for session, x in dict(zip((row.session for row, _ in rows), at, strict=True)).items():
-        for name, height in ((session, _HEIGHT - 20), (sites[session], _HEIGHT - 6)):
-            short = name if len(name) < 12 else f"{name[:11]}…"
+        short = session if len(session) < 12 else f"{session[:11]}…"
+        for name, height in ((short, _HEIGHT - 20), (numbers[sites[session]], _HEIGHT - 6)):
             parts.append(
                 Markup(
                     '<text x="{:.1f}" y="{}" font-size="12" text-anchor="middle">{}</text>'
-                ).format(x, height, short)
+                ).format(x, height, name)
             )
         if before is not None and sites[session] != before:
             parts.append(

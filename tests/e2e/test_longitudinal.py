@@ -99,7 +99,7 @@ def test_tissues_scatter_less_within_the_person(outputs):
 def test_the_person_over_time_is_on_one_page(outputs):
     tree = html.fromstring((outputs[0] / "sub-ms01_sessions.html").read_text())
     text = " ".join(tree.xpath("//section[@id='courses']//text()"))
-    assert "1: old; 2: new. The site changes between sessions." in text
+    assert "Site 1 is old: 1. Site 2 is new: 2. The site changes between sessions." in text
     names = [svg.get("aria-label") for svg in tree.xpath("//section[@id='courses']//svg")]
     assert "T1w to new: white matter, ml" in names
     rows = {

@@ -4,6 +4,7 @@ works."""
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -160,11 +161,12 @@ def test_the_page_of_all_sessions(browser, tmp_path, width):
         stem = f"sub-01_ses-{session}_desc-harmonizedCOI_T1w"
         path = summary_path(out / f"sub-01/ses-{session}/anat/{stem}.nii.gz")
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_summary(path, scan_summary(rng, number, 50, Effects()))
+        volumes = np.full((2, 3), 500 + 10 * number, np.float32)
+        save_summary(path, replace(scan_summary(rng, number, 50, Effects()), volumes=volumes))
     written = write_person_page(out, [Unit("01", "A"), Unit("01", "B")], {})
     with open_alone(browser, written) as page:
         assert_nothing_beyond(page, width)
-        assert page.locator("#courses svg").count() == 3
+        assert page.locator("#courses svg").count() == 7
         dot = page.locator("#courses svg a").first
         dot.scroll_into_view_if_needed()
         assert dot.bounding_box()["width"] > 5
