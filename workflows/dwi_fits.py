@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import Node, Workflow
 
-from bids_harmony.interfaces.diffusion_fits import FitNoddi, FitTensor, WriteMaps
+from bids_harmony.interfaces.diffusion_fits import FitForce, FitNoddi, FitTensor, WriteMaps
 from bids_harmony.interfaces.diffusion_quality import CompareFits, SummarizeSeries
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["init_dwi_maps_wf"]
 
 # Peak memory of a node in GiB: a series of 140 x 140 x 81 voxels and 103 volumes as numbers.
+_SLOPPY_SIMULATIONS = 2000
 _MEM_FIT, _MEM_COMPARE, _MEM_WRITE = 2.5, 1.5, 0.5
 
 
@@ -73,10 +74,20 @@ def init_dwi_maps_wf(
     models: dict[str, Any] = {"tensor": FitTensor}
     if "noddi" in settings.dwi_fits:
         models["noddi"] = FitNoddi
+    if "force" in settings.dwi_fits:
+        models["force"] = FitForce
+    # The figure has one line for what was not fitted; NODDI's is the reference.
+    noted = next((model for model in ("noddi", "force") if model in models), None)
     gather = Node(Merge(2 * len(models), no_hash=True), name="gather_maps")
     place = 0
     for model, adapter in models.items():
-        own = {"method": settings.tensor_method} if model == "tensor" else {}
+        own: dict[str, Any] = {}
+        if model == "tensor":
+            own = {"method": settings.tensor_method}
+        elif model == "force":
+            own = {"seed": settings.random_seed}
+            if settings.sloppy:
+                own["simulations"] = _SLOPPY_SIMULATIONS
         for state in ("source", "harmonized"):
             fit = Node(adapter(**tables, **own), name=f"fit_{model}_{state}", mem_gb=_MEM_FIT)
             write = Node(
@@ -100,7 +111,7 @@ def init_dwi_maps_wf(
                     (write, gather, [("out_files", f"in{place}")]),
                 ]
             )
-            if (model, state) == ("noddi", "harmonized"):
+            if (model, state) == (noted, "harmonized"):
                 workflow.connect(fit, "statement", compare, "note")
     figures = Node(Merge(2, no_hash=True), name="gather_figures")
     workflow.connect(

@@ -21,6 +21,10 @@ _MODELS = {
         "Neurite orientation dispersion and density imaging (NODDI)",
         "https://doi.org/10.1016/j.neuroimage.2012.03.072",
     ),
+    "force": (
+        "Forward modeling for complex microstructure estimation (FORCE)",
+        "https://doi.org/10.21203/rs.3.rs-8151109/v1",
+    ),
 }
 
 V1_FRAME = (

@@ -9,7 +9,7 @@ import numpy as np
 
 from bids_harmony.diffusion.series import Series
 
-__all__ = ["MAPS", "MapKind", "map_image", "maps_of", "world_directions"]
+__all__ = ["MAPS", "SHOWN", "MapKind", "map_image", "maps_of", "world_directions"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class MapKind:
 
     Attributes
     ----------
-    model : {"tensor", "noddi"}
+    model : {"tensor", "noddi", "force"}
     meaning : str
     unit : str
         As BIDS spells units.
@@ -32,6 +32,8 @@ class MapKind:
     synonyms: tuple[str, ...] = ()
 
 
+_SPREAD = "Uncertainty (interquartile range of the posterior) of the"
+
 MAPS = {
     "fa": MapKind("tensor", "Fractional anisotropy of the diffusion tensor", "1"),
     "md": MapKind("tensor", "Mean diffusivity", "mm^2/s", ("adc", "trace/3")),
@@ -41,8 +43,17 @@ MAPS = {
     "ndi": MapKind("noddi", "Neurite density index", "1", ("icvf", "ficvf")),
     "odi": MapKind("noddi", "Orientation dispersion index", "1", ("od",)),
     "fwf": MapKind("noddi", "Free water fraction", "1", ("isovf", "fiso")),
+    "nd": MapKind("force", "Neurite density of the tissue", "1", ("ndi", "icvf")),
+    "dispersion": MapKind("force", "Orientation dispersion of the tissue", "1", ("odi",)),
+    "csffraction": MapKind("force", "Free water fraction", "1", ("fwf", "isovf")),
+    "ndiqr": MapKind("force", f"{_SPREAD} neurite density", "1"),
+    "dispersioniqr": MapKind("force", f"{_SPREAD} orientation dispersion", "1"),
+    "csffractioniqr": MapKind("force", f"{_SPREAD} free water fraction", "1"),
 }
 """By parameter, as file names spell it; in the order in which they are shown."""
+
+SHOWN = ("fa", "md", "ndi", "odi", "nd", "dispersion")
+"""What tables and figures show."""
 
 
 def maps_of(model: str) -> tuple[str, ...]:

@@ -66,12 +66,14 @@ class NoddiMaps:
     incomplete: int
 
 
-def noddi_possible(gradients: Gradients) -> tuple[bool, str]:
+def noddi_possible(gradients: Gradients, model: str = "NODDI") -> tuple[bool, str]:
     """Whether a scheme can carry NODDI; says nothing about whether AMICO is installed.
 
     Parameters
     ----------
     gradients : Gradients
+    model : str
+        What words call it: other models of neurites need the same.
 
     Returns
     -------
@@ -85,7 +87,7 @@ def noddi_possible(gradients: Gradients) -> tuple[bool, str]:
     if len(shells) >= LEAST_SHELLS:
         return True, f"{len(shells)} non-zero shells: {found}"
     return False, (
-        f"NODDI needs {LEAST_SHELLS} non-zero shells of at least {LEAST_DIRECTIONS} volumes; "
+        f"{model} needs {LEAST_SHELLS} non-zero shells of at least {LEAST_DIRECTIONS} volumes; "
         f"this scheme has {found or 'none'}"
     )
 

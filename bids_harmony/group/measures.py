@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bids_harmony.bids.scan_records import part
+from bids_harmony.diffusion.maps import SHOWN
 from bids_harmony.group.outputs import Output
 from bids_harmony.quality.summary import REGION_TISSUES, STAGES, ScanSummary, SeriesSummary
 
@@ -64,7 +65,7 @@ def measures_of(outputs: Sequence[Output]) -> tuple[Measure, ...]:
             _UNITS.get(name, "1"),
         )
         for name in names
-        if name in ("fa", "md", "ndi", "odi")
+        if name in SHOWN
         for tissue in reversed(_TISSUES)
     )
 

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bids_harmony.diffusion.maps import SHOWN
 from bids_harmony.group.outputs import Output
 from bids_harmony.quality.diffusion_sites import coefficient_of_variation
 from bids_harmony.quality.summary import SeriesSummary
 
 __all__ = ["RegionVariation", "region_variations"]
-
-_SHOWN = ("fa", "md", "ndi", "odi")
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def region_variations(outputs: Sequence[Output]) -> list[RegionVariation]:
     """
     series = [(o, o.summary) for o in outputs if isinstance(o.summary, SeriesSummary)]
     found = []
-    for name in _SHOWN:
+    for name in SHOWN:
         own = [
             (o, s.regions[:, s.parameters.index(name)].astype(np.float64))
             for o, s in series

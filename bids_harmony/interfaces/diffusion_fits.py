@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bids_harmony.diffusion.gradients import Gradients
     from bids_harmony.diffusion.series import Series
 
-__all__ = ["FitNoddi", "FitTensor", "WriteMaps"]
+__all__ = ["FitForce", "FitNoddi", "FitTensor", "WriteMaps"]
 
 UNIT_WITHIN = 0.002
 """Lengths of directions closer to 1 are what few digits leave; they change MD by below 0.4 %."""
@@ -131,6 +131,62 @@ class FitNoddi(Adapter):
             **_unmeasured(VoxelsCompletedInSomeVolumes=fit.incomplete),
         }
         return _saved("noddi", series, fit, record, folder) | {"statement": statement}
+
+
+class FitForce(Adapter):
+    """Fit FORCE, if the scheme has the shells for it and DIPY is new enough.
+
+    Where it is not possible there are no maps, and `statement` says why.
+    """
+
+    class input_spec(_FitInput):
+        simulations = traits.Int(desc="fewer are faster and coarser")
+        seed = traits.Int(0, usedefault=True)
+
+    class output_spec(_FitOutput):
+        nd = File(exists=True)
+        dispersion = File(exists=True)
+        csffraction = File(exists=True)
+        ndiqr = File(exists=True)
+        dispersioniqr = File(exists=True)
+        csffractioniqr = File(exists=True)
+        statement = traits.Str(desc="what was fitted, or why nothing was; for reports")
+
+    def _adapt(self, folder: Path) -> dict:
+        import dipy
+
+        from bids_harmony.diffusion.force import (
+            FORCE_PARAMETERS,
+            SIMULATIONS,
+            fit_force,
+            force_installed,
+        )
+        from bids_harmony.diffusion.noddi import noddi_possible
+
+        series, gradients, mask = _series_of(self.inputs)
+        possible, statement = noddi_possible(gradients, "FORCE")
+        if possible and not force_installed():
+            possible = False
+            statement = (
+                f"FORCE was not fitted: DIPY {dipy.__version__} has none. Run `pip install "
+                "'dipy>=1.12'`."
+            )
+        if not possible:
+            record_file = _write_record("force", {"Statement": statement}, folder)
+            return {"record_file": record_file, "statement": statement}
+        drawn = {"simulations": SIMULATIONS, "seed": self.inputs.seed}
+        if isdefined(self.inputs.simulations):
+            drawn["simulations"] = self.inputs.simulations
+        fit = fit_force(series.signal(...), mask, gradients, folder, **drawn)
+        record = {
+            "FitMethod": "FORCE",
+            "Software": f"DIPY {dipy.__version__}",
+            "Parameters": FORCE_PARAMETERS | {n.capitalize(): v for n, v in drawn.items()},
+            "Statement": statement,
+            **_about_fit(series, gradients, fit.fitted, np.arange(series.shape[3])),
+            **_unmeasured(VoxelsCompletedInSomeVolumes=fit.incomplete),
+        }
+        return _saved("force", series, fit, record, folder) | {"statement": statement}
 
 
 class WriteMaps(Adapter):

@@ -38,6 +38,8 @@ class CompareFits(Adapter):
         harmonized_tensor = InputMultiPath(File(exists=True), mandatory=True)
         source_noddi = InputMultiPath(File(exists=True), desc="where it could be fitted")
         harmonized_noddi = InputMultiPath(File(exists=True))
+        source_force = InputMultiPath(File(exists=True), desc="where it was asked for")
+        harmonized_force = InputMultiPath(File(exists=True))
         tissue_file = File(desc="1 grey matter, 2 white matter, 3 CSF; by default the tensors say")
         title = traits.Str(mandatory=True)
         note = traits.Str("", usedefault=True, desc="such as the statement of `FitNoddi`")
@@ -60,8 +62,7 @@ class CompareFits(Adapter):
         gradients = read_gradients(
             inputs.bval_file, inputs.bvec_file, series.shape[3], b0_threshold=inputs.b0_threshold
         )
-        source = read_maps(inputs.source_tensor, inputs.source_noddi)
-        harmonized = read_maps(inputs.harmonized_tensor, inputs.harmonized_noddi)
+        source, harmonized = _both(inputs)
         brain = read_mask(inputs.mask_file, series)
         fitted = brain & (source["md"] > 0) & (harmonized["md"] > 0)
         if isdefined(inputs.tissue_file):
@@ -92,6 +93,15 @@ class CompareFits(Adapter):
         return outputs
 
 
+def _both(inputs: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Maps of all models before and after harmonization."""
+    source, harmonized = (
+        read_maps(*(getattr(inputs, f"{state}_{model}") for model in ("tensor", "noddi", "force")))
+        for state in ("source", "harmonized")
+    )
+    return source, harmonized
+
+
 def read_maps(*lists: Sequence[str]) -> dict[str, np.ndarray]:
     """Maps by parameter, in the voxel order of the series' file; lists may be undefined."""
     import nibabel as nib
@@ -111,6 +121,8 @@ class SummarizeSeries(Adapter):
         harmonized_tensor = InputMultiPath(File(exists=True), mandatory=True)
         source_noddi = InputMultiPath(File(exists=True), desc="where it could be fitted")
         harmonized_noddi = InputMultiPath(File(exists=True))
+        source_force = InputMultiPath(File(exists=True), desc="where it was asked for")
+        harmonized_force = InputMultiPath(File(exists=True))
         xfm_file = File(exists=True, mandatory=True, desc="series to reference, ITK text")
 
     output_spec = SummaryOutput
@@ -129,11 +141,6 @@ class SummarizeSeries(Adapter):
         world = read_transform(inputs.xfm_file)
         # `PlaceSeries` only shifts a slab, and does not know where it belongs.
         unknown = extent.min() < SLAB_MM and np.array_equal(world[:3, :3], np.eye(3))
-        summary = summarize_series(
-            read_maps(inputs.source_tensor, inputs.source_noddi),
-            read_maps(inputs.harmonized_tensor, inputs.harmonized_noddi),
-            image.affine,
-            None if unknown else world,
-        )
+        summary = summarize_series(*_both(inputs), image.affine, None if unknown else world)
         save_summary(folder / SUMMARY_FILE, summary)
         return {"summary_file": str(folder / SUMMARY_FILE)}

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_harmony.diffusion.gradients import Gradients
+from bids_harmony.diffusion.maps import MAPS, SHOWN
 from bids_harmony.exceptions import DataError
 from bids_harmony.imaging.tissues import TISSUE_NAMES
 from bids_harmony.quality.changes import finite_or_none
@@ -33,7 +34,6 @@ WHITE_MD = (0.3e-3, 1.1e-3)
 GREY_MD = (0.5e-3, 1.2e-3)
 """mm2/s; below is noise or air, above is CSF in a good part of the voxel."""
 QUANTILES = {"p10": 0.1, "median": 0.5, "p90": 0.9}
-SHOWN = ("fa", "md", "ndi", "odi")
 STAGES = ("source", "harmonized")
 
 _GREY, _WHITE, _CSF = (TISSUE_NAMES.index(name) + 1 for name in ("gm", "wm", "csf"))
@@ -77,7 +77,7 @@ def map_row(
     Parameters
     ----------
     source, harmonized : mapping of parameter to (X, Y, Z) float
-        Any of fa, md (mm2/s), ndi, odi; others are passed over.
+        Any of `maps.SHOWN`; others are passed over.
     tissues : (X, Y, Z) int
         As `diffusion_tissues` gives them, or any segmentation with these labels.
 
@@ -85,10 +85,12 @@ def map_row(
     -------
     dict
         ``<parameter>_<wm|gm>_<p10|median|p90>_<source|harmonized>``; None where a map or a tissue
-        is missing.
+        is missing. Of FORCE only where there are maps: few runs ask for it.
     """
     row: dict[str, float | None] = {}
     for name in SHOWN:
+        if MAPS[name].model == "force" and name not in source:
+            continue
         for tissue, label in (("wm", _WHITE), ("gm", _GREY)):
             where = tissues == label
             for stage, maps in zip(STAGES, (source, harmonized), strict=True):
@@ -248,8 +250,6 @@ def _describe(key: str) -> dict[str, str]:
     if key.startswith("attenuation_b"):
         text = f"Median inside the brain of the mean S/S0 at b={parts[1][1:]} s/mm2"
         return {"Description": f"{text}, {stage}", "Units": "1"}
-    from bids_harmony.diffusion.maps import MAPS
-
     kind = MAPS[parts[0]]
     text = f"{_WORDS[parts[2]]} of the {kind.meaning.lower()} in {_WORDS[parts[1]]}"
     return {"Description": f"{text}, {stage}", "Units": kind.unit}

@@ -40,6 +40,8 @@ _SHOWN = {
     "md": _Shown("MD (µm²/ms)", 1e3, 2.0, 2.0),
     "ndi": _Shown("NDI", 1.0, 1.0, 1.0),
     "odi": _Shown("ODI", 1.0, 1.0, 1.0),
+    "nd": _Shown("ND (FORCE)", 1.0, 1.0, 1.0),
+    "dispersion": _Shown("dispersion (FORCE)", 1.0, 1.0, 1.0),
 }
 _COLOUR = "colour FA"
 _LARGEST_ANGLE = 30.0
@@ -216,7 +218,7 @@ def map_distributions_figure(
     Parameters
     ----------
     source, harmonized : mapping of parameter to (X, Y, Z) array
-        Any of fa, md (mm2/s), ndi, odi.
+        Any of fa, md (mm2/s), ndi, odi, nd, dispersion.
     tissues : mapping of name to (X, Y, Z) bool
         A row each, such as "white matter" and "grey matter", the same for both.
     path : path-like

@@ -174,10 +174,10 @@ class Settings:
     strict_shells: bool = _output(False, "refuse a diffusion series with a shell that the target "
         "site lacks; else such a shell gets what needs no equal one: mean b=0, strength of the "
         "gradients, noise")
-    # NODDI where scheme and installation allow it.
-    dwi_fits: tuple[str, ...] = _output(DWI_FITS, "models fitted to diffusion series before and "
-        "after; nothing after the option: none {default}", choices=DWI_FITS, check=check_fits,
-        empty=True)
+    # NODDI and FORCE where scheme and installation allow it.
+    dwi_fits: tuple[str, ...] = _output(("tensor", "noddi"), "models fitted to diffusion series "
+        "before and after, of {choices}; nothing after the option: none {default}",
+        choices=DWI_FITS, check=check_fits, empty=True)
     # RESTORE leaves outliers out and takes some hundred times as long.
     tensor_method: str = _output("WLS", "weighted least squares, or robust and slow {default}",
         choices=("WLS", "RESTORE"))
@@ -233,7 +233,8 @@ class Settings:
     stop_on_first_crash: bool = _running(False, "do not go on with the other scans")
     plugin_file: Path | None = _resources(None, "Nipype plugin and its arguments",
         usage="--use-plugin --nipype-plugin-file YAML")
-    sloppy: bool = _running(False, "coarse registration for quick tests; never for results")
+    sloppy: bool = _running(False, "coarse registration and few simulations for quick tests; "
+        "never for results")
     debug: str = _running("no",
         "tracebacks on the screen, also with all; with pdb, a debugger at the first crash",
         usage="{pdb,all}", choices=("yes", "no", "pdb"),

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 # Models that are fitted to diffusion series.
-DWI_FITS = ("tensor", "noddi")
+DWI_FITS = ("tensor", "noddi", "force")
 _LEAST_MB = 256
 _MIB_PER_UNIT = {"K": 2**-10, "M": 1, "G": 2**10, "T": 2**20}
 
@@ -114,13 +114,13 @@ def check_device(name: str, value: str) -> None:
 
 
 def check_fits(name: str, value: tuple[str, ...]) -> None:
-    """Raise UsageError unless the models are known and NODDI, if at all, is beside the tensor."""
+    """Raise UsageError unless the models are known and all others are beside the tensor."""
     check_choices(name, value, DWI_FITS)
     if value and "tensor" not in value:
         raise UsageError(
-            "NODDI is fitted beside the tensor only",
+            "Models of neurites are fitted beside the tensor only",
             where="--dwi-fits",
-            expected="tensor, tensor noddi, or nothing",
+            expected="tensor, beside it noddi or force or both, or nothing",
             got=" ".join(value),
         )
 

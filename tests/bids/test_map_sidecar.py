@@ -51,6 +51,9 @@ def test_a_map_tells_its_unit_its_model_and_its_other_names(raw, series):
     assert "od" in sidecar(raw, series, "odi")["Synonyms"]
     assert "isovf" in sidecar(raw, series, "fwf")["Synonyms"]
     assert sidecar(raw, series, "ad")["Units"] == "mm^2/s"
+    assert "FORCE" in sidecar(raw, series, "nd")["Model"]["Description"]
+    spread = sidecar(raw, series, "ndiqr")
+    assert "interquartile range" in spread["Description"] and spread["Units"] == "1"
     assert "OrientationEncoding" not in record
 
 

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_harmony.diffusion.maps import MAPS, map_image, maps_of, world_directions
+from bids_harmony.diffusion.maps import MAPS, SHOWN, map_image, maps_of, world_directions
 from bids_harmony.diffusion.series import open_series
 from lab.diffusion_cohort import fsl_directions
 
@@ -50,4 +50,7 @@ def test_a_map_keeps_the_grid_and_drops_what_was_about_the_signal(tmp_path):
 def test_every_map_belongs_to_a_model():
     assert maps_of("tensor") == ("fa", "md", "ad", "rd", "v1")
     assert maps_of("noddi") == ("ndi", "odi", "fwf")
-    assert set(MAPS) == {*maps_of("tensor"), *maps_of("noddi")}
+    assert maps_of("force")[:3] == ("nd", "dispersion", "csffraction")
+    assert maps_of("force")[3:] == ("ndiqr", "dispersioniqr", "csffractioniqr")
+    assert set(MAPS) == {name for m in ("tensor", "noddi", "force") for name in maps_of(m)}
+    assert set(SHOWN) <= set(MAPS)

@@ -212,6 +212,32 @@ def test_without_fits_there_is_no_summary(again, tmp_path):
     assert list((tmp_path / "out").glob("sub-GE01/summaries/*"))
 
 
+def test_force_is_fitted_where_it_is_asked_for_and_tells_how_sure_it_is(again, tmp_path):
+    from bids_harmony.quality.summary import load_summary
+
+    words = ("--dwi-fits", "tensor", "force", "--sloppy")
+    finished = again("--participant-label", "T01", *FIRST_TWO, *words)
+    assert finished.code == 0, finished.told
+    image = output_of(tmp_path / "out", "sub-T01_ses-GE_dwi")
+    shape = nib.load(image).shape[:3]
+    for state in ("source", f"harmonized{TARGET}"):
+        maps = {}
+        for name in ("nd", "dispersion", "csffraction", "ndiqr", "dispersioniqr"):
+            stem = f"sub-T01_ses-GE_model-force_param-{name}_desc-{state}_dwimap"
+            path = image.with_name(f"{stem}.nii.gz")
+            maps[name] = nib.load(path).get_fdata()
+            assert maps[name].shape == shape and 0 <= maps[name].min() < maps[name].max() <= 1
+            assert json.loads(beside(path, ".json").read_text())["Units"] == "1"
+        inside = maps["nd"] > 0
+        assert 0.01 < np.median(maps["ndiqr"][inside]) < 0.3
+    measured = json.loads(beside(image, ".json").read_text())["DiffusionQuality"]
+    assert 0.3 < measured["nd_wm_median_source"] < 0.9
+    path = tmp_path / f"out/sub-T01/summaries/sub-T01_ses-GE_desc-harmonized{TARGET}_dwi.npz"
+    assert {"fa", "nd", "dispersion", "ndiqr"} <= set(load_summary(path).parameters)
+    assert "FORCE" in (tmp_path / "out/logs/CITATION.md").read_text()
+    assert validator_errors(tmp_path / "out") == []
+
+
 def no_tables(stem: Path) -> None:
     Path(f"{stem}.bvec").unlink()
 

@@ -18,7 +18,7 @@ from nipype.pipeline.engine import Node, Workflow
 from bids_harmony.bids.scan import Scan, SiteEvidence
 from bids_harmony.diffusion import noddi
 from bids_harmony.exceptions import DataError
-from bids_harmony.interfaces.diffusion_fits import FitNoddi, FitTensor, WriteMaps
+from bids_harmony.interfaces.diffusion_fits import FitForce, FitNoddi, FitTensor, WriteMaps
 from bids_harmony.interfaces.diffusion_quality import CompareFits
 from bids_harmony.phantom.cohort import CohortPlan
 from bids_harmony.settings import Settings
@@ -27,6 +27,7 @@ from tests.gradient_schemes import scheme, tensor_signal
 
 TENSOR = ("fa", "md", "ad", "rd", "v1")
 NODDI = ("ndi", "odi", "fwf")
+FORCE = ("nd", "dispersion", "csffraction", "ndiqr", "dispersioniqr", "csffractioniqr")
 
 
 @dataclass(frozen=True)
@@ -203,6 +204,40 @@ def test_one_shell_gives_a_tensor_and_a_statement_instead_of_noddi(one_shell, tm
     assert "b=1000 (12 volumes)" in outputs.statement
     assert not isdefined(outputs.map_files)
     assert json.loads(Path(outputs.record_file).read_text())["Statement"] == outputs.statement
+
+
+@pytest.mark.parametrize("series", ["real_slices", "phantom"])
+def test_force_maps_are_written_with_their_uncertainty(series, tmp_path, request):
+    from bids_harmony.diffusion.force import fit_force
+    from bids_harmony.diffusion.gradient_files import read_gradients
+
+    files = request.getfixturevalue(series)
+    fit = fitted(FitForce, files, tmp_path / "fit", simulations=500, seed=3)
+    check_like_the_series(fit, files, FORCE)
+    assert "2 non-zero shells" in fit.statement
+    data, mask, _, _ = files.load()
+    gradients = read_gradients(files.bval, files.bvec, data.shape[3])
+    direct = fit_force(data, mask, gradients, tmp_path, simulations=500, seed=3)
+    for name in FORCE:
+        image = nib.load(getattr(fit, name)).get_fdata(dtype=np.float32)
+        np.testing.assert_array_equal(image, getattr(direct, name))
+
+    paths = written(fit, tmp_path)
+    stem = "sub-01_ses-A_dir-AP_model-force_param-"
+    assert [p.name for p in paths] == [f"{stem}{n}_desc-source_dwimap.nii.gz" for n in FORCE]
+    sidecar = json.loads(Path(str(paths[3]).replace(".nii.gz", ".json")).read_text())
+    assert "interquartile range" in sidecar["Description"]
+    parameters = sidecar["Model"]["Parameters"]
+    assert (parameters["Simulations"], parameters["Seed"]) == (500, 3)
+    assert parameters["ParallelDiffusivity"] == 1.7e-3 and parameters["Tortuosity"] is True
+
+
+def test_what_force_needs_is_told_where_it_is_not_there(one_shell, phantom, tmp_path, monkeypatch):
+    outputs = fitted(FitForce, one_shell, tmp_path / "one")
+    assert "FORCE needs 2 non-zero shells" in outputs.statement
+    monkeypatch.setattr("bids_harmony.diffusion.force.force_installed", lambda: False)
+    outputs = fitted(FitForce, phantom, tmp_path / "old")
+    assert "dipy>=1.12" in outputs.statement and not isdefined(outputs.map_files)
 
 
 def test_directions_that_were_rescaled_are_told_with_what_others_make_of_them(tmp_path):

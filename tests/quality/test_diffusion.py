@@ -96,6 +96,18 @@ def test_signal_ratios_negative_values_and_attenuation():
         signal_row([], [], b0, b0, np.zeros_like(mask), gradients)
 
 
+def test_force_has_columns_only_where_it_was_fitted():
+    tissues = np.array([[[2, 2, 2, 1]]])
+    nd = np.array([[[0.5, 0.6, 0.7, 0.3]]], np.float32)
+    assert not [key for key in map_row({}, {}, tissues) if key.startswith(("nd_", "disp"))]
+    row = map_row({"nd": nd}, {"nd": nd + np.float32(0.1)}, tissues)
+    assert row["nd_wm_median_source"] == pytest.approx(0.6)
+    assert row["nd_gm_median_harmonized"] == pytest.approx(0.4)
+    assert "dispersion_wm_median_source" not in row
+    told = diffusion_descriptions(row)["nd_wm_median_source"]
+    assert told["Description"].startswith("Median of the neurite density of the tissue in white")
+
+
 def test_every_number_is_described_in_words_of_its_own():
     gradients = scheme((1000, 6))
     one = np.ones((2, 2, 2))

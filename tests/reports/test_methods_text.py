@@ -44,6 +44,10 @@ def test_only_what_was_done_is_told():
     series = methods_text(Done(("ihf",), modalities=("dwi",), dwi_modes=("rish",))).markdown()
     assert "b-values" in series and "free water" in series
     assert "interpolated back" not in series
+    assert "FORCE" not in series
+    with_force = Done(("ihf",), modalities=("dwi",), dwi_modes=("rish",), force=True)
+    text = methods_text(with_force)
+    assert "and FORCE" in text.markdown() and "force" in {r.key for r in text.references}
     assert "not for results" in methods_text(Done(("ihf",), sloppy=True)).markdown()
 
 

@@ -104,6 +104,7 @@ def test_frozen_and_travels_to_workers():
         ({"memory_mb": 255}, "--mem 255G"),
         ({"bids_filters": {"bold": {}}}, "bold"),
         ({"dwi_fits": ("noddi",)}, "beside the tensor"),
+        ({"dwi_fits": ("force", "noddi")}, "beside the tensor"),
         ({"dwi_fits": ("tensor", "dki")}, "dki"),
         ({"dwi_mode": ()}, "rish or attenuation"),
         ({"debug": "maybe"}, "no or yes or pdb"),
