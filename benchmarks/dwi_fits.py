@@ -1,6 +1,6 @@
 """Neurite density and dispersion by FORCE and by AMICO, beside the truth and on real slices.
 
-    python benchmarks/dwi_fits.py            about 20 minutes on one core
+    python benchmarks/dwi_fits.py            about 15 minutes on one quiet core
 
 Simulated: one person at two scanners (COI of `DIFFUSION_SITES`, RS1 of `REAL_SIZED_SITES`), every
 thirtieth voxel that is white (above 90 %) or grey (above 80 %) matter. The truth is that of the
@@ -75,7 +75,7 @@ def main() -> None:
         found: dict[str, Maps] = {}
         for way, fit in _ways(voxels).items():
             # The first fit of a scheme makes what all later ones share; the second is the fit.
-            force._library.cache_clear()
+            force.library_of.cache_clear()
             with meter.stage(f"{voxels.name}, {way}, first"):
                 fit(voxels.signals[:100], voxels.gradients)
             with meter.stage(f"{voxels.name}, {way}, all"):
@@ -272,10 +272,10 @@ def _page(rows: list[dict[str, Any]]) -> str:
         "with the truth) in voxels of white and grey matter; on the real slices to AMICO, for "
         "nothing else is known there. Seconds of one processor: what a scheme takes once, and "
         "10 000 voxels after that. Research software, not for diagnosis.", "",
-        *markdown(head, body, words=2), "",
+        *markdown(head, body, words=2),
         "Real slices: scatter between fits of two halves of the volumes, as a standard deviation "
         "(and its share of the spread over the tissue).", "",
-        *markdown(["way", *heads], halves, words=1), "",
+        *markdown(["way", *heads], halves, words=1),
         "Interquartile range of FORCE's posterior of NDI, median (share of voxels whose truth is "
         "not farther from the mean than half of it; a half would be right).", "",
         *markdown(["series", "way", *_TISSUES], ranges, words=2),

@@ -21,13 +21,14 @@ from bids_harmony.diffusion.noddi import completed, noddi_possible
 from bids_harmony.diffusion.voxels import fittable_voxels
 from bids_harmony.exceptions import DataError, MissingProgram
 
-__all__ = ["FORCE_PARAMETERS", "ForceMaps", "fit_force", "force_installed", "seeded"]
+__all__ = ["FORCE_PARAMETERS", "ForceMaps", "Scheme", "fit_force", "force_installed"]
+__all__ += ["library_of", "seeded"]
 
 _log = logging.getLogger(__name__)
 
 SIMULATIONS, NEIGHBOURS = 50_000, 50
-"""Errors of NDI in white matter fall by a tenth from 20 000 to 100 000 simulations, and a minute
-is what a person's scan may wait (benchmarks/dwi_fits.py)."""
+"""Errors of density in white matter are 0.049, 0.042 and 0.038 with 20, 50 and 100 thousand, of
+which a thousand take 0.7 s (benchmarks/dwi_fits.py)."""
 PENALTY, SHARPNESS = 1e-5, 2000.0
 """What a fibre more costs, and the posterior's inverse temperature: DIPY's defaults."""
 DIFFUSIVITIES: dict[str, Any] = {
@@ -161,7 +162,7 @@ def fit_force(
     # DIPY's products are SciPy's: sums of several threads depend on their number.
     with threadpool_limits(limits=1):
         bvals, bvecs = gradients.bvals.tobytes(), gradients.bvecs.tobytes()
-        library = _library(_Scheme(bvals, bvecs, simulations, seed, work_dir))
+        library = library_of(Scheme(bvals, bvecs, simulations, seed, work_dir))
         for start in range(0, len(where), VOXELS_AT_ONCE):
             at = tuple(where[start : start + VOXELS_AT_ONCE].T)
             signals, lost = completed(data[at], gradients)
@@ -193,7 +194,7 @@ def _posterior(signals: np.ndarray, library: Library) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Scheme:
+class Scheme:
     """Gradients to simulate, and a folder to work in, which makes no difference."""
 
     bvals: bytes
@@ -204,7 +205,7 @@ class _Scheme:
 
 
 @lru_cache(maxsize=1)
-def _library(scheme: _Scheme) -> Library:
+def library_of(scheme: Scheme) -> Library:
     """Simulate a scheme; the series before and after harmonization share it."""
     from dipy.core.gradients import gradient_table
     from dipy.reconst.force import create_signal_index, normalize_signals

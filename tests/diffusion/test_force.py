@@ -73,7 +73,7 @@ def test_mixtures_are_told_apart(ours):
 
 def test_numbers_are_the_posterior_over_the_most_alike(ours, mixtures, gradients, tmp_path):
     bvals, bvecs = gradients.bvals.tobytes(), gradients.bvecs.tobytes()
-    library = force._library(force._Scheme(bvals, bvecs, FEW, 0, tmp_path))
+    library = force.library_of(force.Scheme(bvals, bvecs, FEW, 0, tmp_path))
     signals = library.index._xb.astype(np.float64)
     np.testing.assert_allclose(np.linalg.norm(signals, axis=1), 1, rtol=1e-5)
     for row, signal in enumerate(mixtures[:, 0, 0].astype(np.float64)):
@@ -94,7 +94,7 @@ def test_numbers_are_the_posterior_over_the_most_alike(ours, mixtures, gradients
 def test_density_and_dispersion_are_those_of_the_tissue(gradients, tmp_path):
     """Not of the voxel, as DIPY has them: water would count."""
     bvals, bvecs = gradients.bvals.tobytes(), gradients.bvecs.tobytes()
-    library = force._library(force._Scheme(bvals, bvecs, FEW, 0, tmp_path))
+    library = force.library_of(force.Scheme(bvals, bvecs, FEW, 0, tmp_path))
     wet = library.values["csffraction"] > 0.5
     for name in ("nd", "dispersion"):
         assert abs(np.mean(library.values[name][wet]) - np.mean(library.values[name])) < 0.03
@@ -104,7 +104,7 @@ def test_density_and_dispersion_are_those_of_the_tissue(gradients, tmp_path):
 def test_maps_are_the_same_to_the_bit_whatever_the_threads_and_the_generator(
     ours, mixtures, gradients, tmp_path
 ):
-    force._library.cache_clear()
+    force.library_of.cache_clear()
     np.random.seed(5)  # noqa: NPY002
     expected = np.random.RandomState(5).random()
     with threadpool_limits(limits=2):
