@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -136,3 +139,31 @@ def test_an_error_of_a_task_comes_out(torch_threads):
     torch_threads(2)
     with pytest.raises(ZeroDivisionError):
         at_once(lambda: 1, lambda: 1 / 0)
+
+
+_FAULTS = """
+import resource, sys
+from bids_harmony.resources import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+def touch():
+    bytearray(40 << 20)[::4096]
+touch()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(8):
+    touch()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the GNU C library's allocator")
+def test_large_arrays_take_memory_that_was_freed():
+    kept, asked = (
+        int(subprocess.check_output([sys.executable, "-c", _FAULTS, how])) for how in ("keep", "")
+    )
+    assert asked > 8 * 5000 and kept < asked / 8
+
+
+def test_other_c_libraries_are_left_alone(monkeypatch):
+    monkeypatch.setattr(resources.ctypes, "CDLL", lambda name: object())
+    resources.keep_freed_memory()

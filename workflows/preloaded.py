@@ -36,6 +36,9 @@ def _load() -> None:
     # not survive the fork of workers; asked this way, torch counts cards without it.
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     from bids_harmony.imaging.linear import deterministic_ants
+    from bids_harmony.resources import keep_freed_memory
+
+    keep_freed_memory()
 
     # ITK reads its number of threads once; the seed is set again for each registration.
     deterministic_ants()

@@ -27,7 +27,12 @@ from bids_harmony.exceptions import (
     from_system,
 )
 from bids_harmony.io.remarks import tell_once
-from bids_harmony.resources import no_rust_backtraces, one_blas_thread, started_together
+from bids_harmony.resources import (
+    keep_freed_memory,
+    no_rust_backtraces,
+    one_blas_thread,
+    started_together,
+)
 from bids_harmony.settings import Settings
 
 if TYPE_CHECKING:
@@ -66,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BidsHarmonyError as error:
         print(f"bids_harmony: {error}\n{_last_line(error.exit_code)}", file=sys.stderr)
         return error.exit_code
+    keep_freed_memory()
     log_to_screen(logging.DEBUG if settings.verbosity else logging.INFO)
     try:
         with _sigterm_raises(), tell_once():

@@ -24,3 +24,17 @@ def test_the_server_does_not_start_the_driver_of_cards():
     """Workers are forked from it, and CUDA cannot be started again in a fork."""
     done = subprocess.run([sys.executable, "-c", _A_CARD], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+_KEEPS = """
+import bids_harmony.resources as resources
+called = []
+resources.keep_freed_memory = lambda: called.append(True)
+import bids_harmony.workflows.preloaded
+print(len(called))
+"""
+
+
+def test_workers_use_freed_memory_again():
+    done = subprocess.run([sys.executable, "-c", _KEEPS], capture_output=True, text=True)
+    assert done.stdout == "1\n", done.stderr
