@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bids_harmony.quality.confounding import Confounding
 
 __all__ = ["covariates_by_site", "reused_words", "scanner_words", "scanners_of_sites"]
+__all__ += ["shared_words"]
 
 
 def scanner_words(scan: Scan) -> str:
@@ -43,16 +44,27 @@ def reused_words(settings: Settings, scans: Sequence[Scan]) -> str:
     from bids_harmony.workflows.precomputed import given_mask
 
     masks = [m for scan in scans if (m := given_mask(scan, settings, warn=False))]
-    given = [g for scan in scans if (g := find_given(scan, settings))]
+    given = [(scan, g) for scan in scans if (g := find_given(scan, settings))]
     counts = {
         "brain masks": sum(
             any(mask.is_relative_to(folder) for folder in settings.derivatives.values())
             for mask in masks
         ),
-        "transforms": sum(g.reference is not None for g in given),
-        "tissue maps": sum(bool(g.tissues) for g in given),
+        # Sessions that share a space find their own.
+        "transforms": sum(g.reference is not None and not scan.together for scan, g in given),
+        "tissue maps": sum(bool(g.tissues) for _, g in given),
     }
     return ", ".join(f"{words} of {n} scans" for words, n in counts.items())
+
+
+def shared_words(scans: Sequence[Scan]) -> str:
+    """Whose sessions share a template space, and how many scans of which contrast each has."""
+    spaces = {
+        (scan.subject, scan.modality): f"sub-{scan.subject} ({len(scan.together)} {scan.modality})"
+        for scan in scans
+        if scan.together
+    }
+    return ", ".join(spaces.values()) or "none, nobody has T1w scans of two sessions"
 
 
 def covariates_by_site(

@@ -16,6 +16,7 @@ from bids_harmony.cli.overview import (
     reused_words,
     scanner_words,
     scanners_of_sites,
+    shared_words,
 )
 from bids_harmony.exceptions import ExitCode, NotFetched
 from bids_harmony.settings import Settings
@@ -90,6 +91,8 @@ def format_plan(
     )
     if selection.notes:
         parts.append("\n".join(["Passed over:", *(f"  {note}" for note in selection.notes)]))
+    if settings.longitudinal:
+        parts.append(f"Sessions that share a space: {shared_words(selection.scans)}")
     if settings.derivatives:
         parts.append(f"Reused of derivatives: {reused_words(settings, selection.scans)}")
     left_out = [f"  {problem.label}: {problem.error}" for problem in selection.problems]

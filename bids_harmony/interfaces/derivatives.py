@@ -56,7 +56,7 @@ class WriteAnatomy(Adapter):
         import nibabel as nib
 
         from bids_harmony.bids.derivative import check_numbers, write_json
-        from bids_harmony.bids.naming import mask_path, sidecar_path, transform_path
+        from bids_harmony.bids.naming import bids_uri, mask_path, sidecar_path, transform_path
         from bids_harmony.bids.sidecar import derived_sidecar
         from bids_harmony.imaging.reference import REFERENCE
         from bids_harmony.io.header import orientation_note
@@ -71,6 +71,12 @@ class WriteAnatomy(Adapter):
         masked = {"MaskFrom": self.inputs.mask_from} if self.inputs.mask_from else {}
         if isdefined(self.inputs.xfm_from) and self.inputs.xfm_from:
             registered["TransformFrom"] = self.inputs.xfm_from
+        if scan.together:
+            registered["SharesSpaceWith"] = [
+                bids_uri(one.path, settings.bids_dir)
+                for one in scan.together
+                if one.path != scan.path
+            ]
         # Those who apply the transform must read the header as we do.
         image: Any = nib.load(scan.path)
         if note := orientation_note(image):

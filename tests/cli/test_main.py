@@ -111,6 +111,19 @@ def test_the_plan_counts_what_is_reused(call, tmp_path):
     assert "Reused" not in call("--dry-run")[1]
 
 
+def test_the_plan_says_whose_sessions_share_a_space(call, tmp_path):
+    assert "share a space" not in call("--dry-run")[1]
+    _, shown, _ = call("--dry-run", "--longitudinal")
+    assert "Sessions that share a space: sub-03 (2 T1w)\n" in shown
+    # A transform to a template serves one session alone.
+    anat = tmp_path / "fmriprep/sub-03/anat"
+    anat.mkdir(parents=True)
+    (anat / "sub-03_from-T1w_to-MNI152NLin2009cAsym_mode-image_xfm.h5").write_bytes(b"content")
+    folder = ("-d", f"fmriprep={tmp_path / 'fmriprep'}")
+    assert "transforms of 2 scans" in call("--dry-run", *folder)[1]
+    assert "transforms of 0 scans" in call("--dry-run", "--longitudinal", *folder)[1]
+
+
 def test_train_for_one_target_site_uses_the_spelling_of_the_dataset(call, workflow):
     assert call("--method", "cgan", "--target-site", "coi", level="train")[0] == 0
     assert workflow.calls[0][0].target_site == "COI"

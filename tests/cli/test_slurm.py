@@ -259,6 +259,12 @@ def test_the_committed_example_is_what_is_written_now():
     assert {p.name: p.read_text() for p in EXAMPLE.iterdir() if p.suffix != ".md"} == files
 
 
+def test_sessions_that_share_a_space_are_one_job(cohort):
+    units = units_of(find_scans(cohort.settings(longitudinal=True)).scans)
+    assert [u.line for u in units] == ["sub-01", "sub-02", "sub-03"]
+    assert [len(u.scans) for u in units] == [1, 2, 2]
+
+
 @pytest.mark.parametrize("name", sorted(render(example())))
 def test_scripts_are_shell(name, tmp_path):
     if not name.endswith((".sh", ".sbatch")):

@@ -98,6 +98,9 @@ def test_sessions_share_space_and_mask_and_each_has_its_site(run, study):
         )
         sidecar = json.loads((out / f"{stem}_desc-harmonizedB_T1w.json").read_text())
         assert sidecar["HarmonizationSource"]["Site"] == SITES[session]
+        xfm = f"{stem}_from-T1w_to-MNI152NLin2009aSym_mode-image_xfm.json"
+        [other] = json.loads((out / xfm).read_text())["SharesSpaceWith"]
+        assert other in told["Sources"] and f"ses-{session}" not in other
     # The other contrast goes through its session's T1w.
     np.testing.assert_allclose(world(out, "post", "FLAIR"), world(out, "post"), atol=1.0)
 
@@ -138,6 +141,21 @@ def test_a_session_that_cannot_be_read_costs_no_other(run, study):
     assert not (study.output_dir / f"{SHARED}.nii.gz").exists()
     told = study.output_dir / "sub-03/ses-post/anat/sub-03_ses-post_desc-brain_mask.json"
     assert json.loads(told.read_text())["MaskKind"] == "given"
+
+
+def test_a_person_whose_mean_cannot_be_registered_stops_nobody_else(run, study):
+    for path in study.derivatives["masks"].rglob("*_mask.nii.gz"):
+        given = nib.load(path)
+        data = np.zeros(given.shape, np.uint8)
+        data[15:18, 15:18, 5:30] = 1
+        nib.save(nib.Nifti1Image(data, given.affine), path)
+    code, scans = run(participant_labels=("01", "03"), modalities=("T1w",))
+    assert code == ExitCode.BAD_DATA and scans["sub-01_T1w"]["state"] == "done"
+    for session in MOVES:
+        failed = scans[f"sub-03_ses-{session}_T1w"]
+        assert failed["state"] == "failed" and failed["exit_code"] == ExitCode.BAD_DATA
+        assert "brain" in failed["message"]
+    assert not list(study.output_dir.glob("sub-03/**/*.nii.gz"))
 
 
 def test_a_further_session_is_a_new_space(run, study, brain):
