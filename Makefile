@@ -71,8 +71,9 @@ niivue:
 slurm-test: $(INSTALLED)
 	$(BIN)/python -m tests.slurm.array build/slurm
 
-boutiques.json: $(INSTALLED) bids_harmony/cli/*.py bids_harmony/settings/*.py
+boutiques.json: $(INSTALLED) bids_harmony/cli/*.py bids_harmony/settings/*.py setup.cfg
 	$(BIN)/python -m bids_harmony.cli.boutiques > $@
+	$(BIN)/python -m lab.places
 
 container-test:
 	containers/test
