@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from traits.trait_notifiers import clear_change_event_tracers, set_change_event_tracers
 
 #: Fixtures of more than one room.
 pytest_plugins = ["tests.gradient_schemes", "tests.small_volumes", "tests.two_sites"]
@@ -14,6 +15,23 @@ pytest_plugins = ["tests.gradient_schemes", "tests.small_volumes", "tests.two_si
 ALONE = tuple(f"tests/e2e/test_{name}.py" for name in ("demo", "diffusion", "zero_shot"))
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 SHARED_DATA = SHARED / "data"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _observers_find_what_they_look_for():
+    """An observer of traits that lacks an attribute fails the test.
+
+    In a run it is a traceback in the log. Here `hasattr`, which often sets it off, would swallow
+    it, and Nipype stacks its own handlers of exceptions with every input spec.
+    """
+
+    def fail(owner, name, old, new, handler, exception=None):
+        if isinstance(exception, AttributeError):
+            raise AssertionError(f"{handler} failed on {name} of {owner}") from exception
+
+    set_change_event_tracers(post_tracer=fail)
+    yield
+    clear_change_event_tracers()
 
 
 @pytest.fixture(scope="session")
