@@ -10,7 +10,7 @@ from scipy.ndimage import minimum_filter
 
 from bids_harmony.imaging.reference import reference_grid, reference_mask
 from bids_harmony.imaging.texture import log_energy, squared_bands
-from bids_harmony.imaging.tissues import segment_coarsely
+from bids_harmony.imaging.tissues import CoarseTissues, segment_coarsely
 from bids_harmony.methods.controls import blurred
 from bids_harmony.quality.distributions import quantiles
 from bids_harmony.quality.site_probe import block_means, mask_features, scan_features
@@ -20,7 +20,7 @@ from bids_harmony.quality.summary import (
     ScanSummary,
 )
 
-__all__ = ["summarize_scan"]
+__all__ = ["summarize_scan", "tissue_volumes"]
 
 #: Tissues are found on a lattice of this spacing at most: distributions need no more voxels.
 _LATTICE_MM = 3.0
@@ -75,15 +75,17 @@ def summarize_scan(
     )
     # Found once: filtering takes most of the time.
     bands = squared_bands(source), squared_bands(harmonized)
+    step = max(1, int(_LATTICE_MM / voxel_mm))
+    seen = [segment_coarsely(data, mask, voxel_mm, step) for data in (source, harmonized)]
     return ScanSummary(
-        quantiles=_tissue_quantiles(source, harmonized, mask, voxel_mm, tissues),
+        quantiles=_tissue_quantiles(source, harmonized, mask, seen[0], tissues),
         target_quantiles=np.asarray(target_quantiles, np.float32),
         features=_probe_features(source, harmonized, mask, scale, voxel_mm, bands),
         head=mask_features(mask, voxel_mm).astype(np.float16),
         detail=_fine_detail([fine for fine, _ in bands], mask),
         change=_mean_change(harmonized - source, mask, voxel_mm),
         voxel_mm=float(voxel_mm),
-        volumes=np.stack([_volumes(d, mask, voxel_mm, scaling) for d in (source, harmonized)]),
+        volumes=np.stack([tissue_volumes(own, step * voxel_mm, scaling) for own in seen]),
     )
 
 
@@ -91,12 +93,11 @@ def _tissue_quantiles(
     source: NDArray,
     harmonized: NDArray,
     mask: NDArray[np.bool_],
-    voxel_mm: float,
+    seen: CoarseTissues,
     tissues: NDArray | None,
 ) -> NDArray[np.float32]:
     """Quantiles of both, in the same voxels: those of the source's tissues."""
     if tissues is None:
-        seen = segment_coarsely(source, mask, voxel_mm, _step(voxel_mm))
         labels, at = seen.tissues.labels, seen.at
     else:
         known = mask & (tissues.sum(axis=0) >= 0.5)
@@ -110,17 +111,25 @@ def _tissue_quantiles(
     return levels
 
 
-def _volumes(
-    data: NDArray, mask: NDArray[np.bool_], voxel_mm: float, scaling: float
-) -> NDArray[np.float32]:
-    """Millilitres of each tissue, as the image itself shows them, in the person's own head."""
-    step = _step(voxel_mm)
-    share = segment_coarsely(data, mask, voxel_mm, step).tissues.probabilities
-    return (share.sum(axis=(1, 2, 3)) * (step * voxel_mm) ** 3 / 1e3 / scaling).astype(np.float32)
+def tissue_volumes(seen: CoarseTissues, lattice_mm: float, scaling: float) -> NDArray[np.float32]:
+    """Volumes of tissues as an image itself shows them, in the person's own head.
 
+    Parameters
+    ----------
+    seen : CoarseTissues
+        Of the image on the reference grid.
+    lattice_mm : float
+        Spacing of the voxels that were looked at.
+    scaling : float
+        By how much the transform to the reference changes volumes.
 
-def _step(voxel_mm: float) -> int:
-    return max(1, int(_LATTICE_MM / voxel_mm))
+    Returns
+    -------
+    (3,) float32
+        Grey matter, white matter and CSF, ml: for comparing images of one head.
+    """
+    share = seen.tissues.probabilities.sum(axis=(1, 2, 3))
+    return (share * lattice_mm**3 / 1e3 / scaling).astype(np.float32)
 
 
 def _probe_features(

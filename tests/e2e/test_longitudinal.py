@@ -12,6 +12,7 @@ from lxml import html
 from bids_harmony.cli.main import main
 from bids_harmony.imaging.transforms import read_transform
 from bids_harmony.quality.summary import load_summary
+from tests.e2e.program import validator_errors
 
 pytestmark = pytest.mark.e2e
 
@@ -69,6 +70,11 @@ def test_sessions_are_of_the_site_of_their_table(outputs):
         stem = f"sub-ms01/ses-{session}/anat/sub-ms01_ses-{session}"
         sidecar = json.loads((outputs[0] / f"{stem}_desc-harmonizednew_T1w.json").read_text())
         assert sidecar["HarmonizationSource"]["Site"] == site
+
+
+def test_the_derivative_is_valid(outputs):
+    assert (outputs[0] / "sub-ms01/anat").is_dir()
+    assert validator_errors(outputs[0]) == []
 
 
 def test_a_person_keeps_one_size(outputs):
