@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from nipype.pipeline.engine import Node, Workflow
 
 from bids_harmony.interfaces.derivatives import WriteAnatomy
 from bids_harmony.interfaces.sessions import ShareSpace
+from bids_harmony.settings.spaces import NATIVE
 from bids_harmony.workflows.anat import (
     FIT_OUTPUTS,
     SHARED,
@@ -30,6 +32,7 @@ from bids_harmony.workflows.precomputed import (
 if TYPE_CHECKING:
     from bids_harmony.bids.scan import Scan
     from bids_harmony.settings import Settings
+    from bids_harmony.workflows.given import Given
 
 __all__ = ["companion_of", "init_cohort_wf", "person_folder", "scan_folder"]
 
@@ -86,6 +89,14 @@ def _init_person_wf(scan: Scan, settings: Settings) -> Workflow:
     )
     workflow.add_nodes([Node(share, name="share_space", mem_gb=_MEM_SHARE)])
     return workflow
+
+
+def _reused(given: Given | None, scan: Scan, settings: Settings) -> Given | None:
+    """What of another pipeline is used: no transform to a template, where sessions share a space
+    and no image is written on a template."""
+    if given is None or not scan.together or set(settings.output_spaces) - {NATIVE}:
+        return given
+    return replace(given, transforms={})
 
 
 def init_cohort_wf(
@@ -146,7 +157,7 @@ def init_cohort_wf(
                     settings=settings,
                     input_hash=wanted,
                     mask_from=precomputed.mask_from,
-                    copied=copied_files(precomputed.given, settings),
+                    copied=copied_files(_reused(precomputed.given, scan, settings), settings),
                 ),
                 name=_WRITE,
                 mem_gb=_MEM_WRITE,

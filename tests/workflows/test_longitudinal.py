@@ -191,7 +191,8 @@ def test_transforms_of_others_are_not_used_and_this_is_said(run, study, caplog):
         anat = study.derivatives["masks"] / f"sub-03/ses-{session}/anat"
         name = f"sub-03_ses-{session}_from-T1w_to-MNI152NLin2009cAsym_mode-image_xfm.txt"
         write_transform(MOVES[session], anat / name)
-    run()
+    run(copy_derivatives=True)
+    assert not list(study.output_dir.rglob("*2009cAsym*"))
     assert "the transform of masks is not used: with --longitudinal" in caplog.text
     stem = "sub-03/ses-pre/anat/sub-03_ses-pre_from-T1w_to-MNI152NLin2009aSym_mode-image_xfm"
     assert "TransformFrom" not in json.loads((study.output_dir / f"{stem}.json").read_text())
