@@ -83,10 +83,10 @@ def measure_stages(
         from bids_harmony.imaging.prepared import prepare
         from bids_harmony.imaging.reference import reference_grid
         from bids_harmony.imaging.registration import register_to_reference
-        from bids_harmony.imaging.slices import reassemble
+        from bids_harmony.imaging.slices import cut_stack
         from bids_harmony.imaging.volume import read_volume, to_native, write_image
         from bids_harmony.methods import load_harmonizer
-        from bids_harmony.methods.conditioned import condition_scan, predict_change
+        from bids_harmony.methods.conditioned import change_volume, condition_scan
         from bids_harmony.quality.changes import quality_row
         from bids_harmony.reports.change import Comparison, subject_figure
         from bids_harmony.sites.profile_cache import ProfileCache
@@ -123,14 +123,12 @@ def measure_stages(
         )  # fmt: skip
         row["bytes"] = 2 * prepared.data.nbytes
     with meter.stage("network") as row:
-        changes = predict_change(model.network, conditioned)
-        row["slices"] = int(changes.any(axis=(1, 2, 3)).sum())
+        change = change_volume(model.members, conditioned)
+        row["slices"] = int(cut_stack(prepared.mask).any(axis=(1, 2, 3)).sum())
         row["slice_shape"] = "x".join(map(str, grid.shape[:2]))
-        row["bytes"] = 6 * row["slices"] * changes[0, 0].nbytes
-    with meter.stage("reassemble") as row:
-        harmonized = np.maximum(conditioned.image + reassemble(changes), 0)
+        row["bytes"] = 6 * len(model.members) * row["slices"] * change[..., 0].nbytes
+        harmonized = np.maximum(conditioned.image + change, 0)
         harmonized = np.where(prepared.mask, harmonized, 0).astype(np.float32)
-        row["bytes"] = changes.nbytes + 2 * harmonized.nbytes
     with meter.stage("return to native") as row:
         native = return_to_native(volume, mask, prepared, harmonized)
         row["bytes"] = 2 * harmonized.nbytes + 2 * volume.data.nbytes

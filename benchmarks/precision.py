@@ -78,8 +78,7 @@ def prepared_scans(grid: Any) -> dict[str, Any]:
 def differences() -> list[dict[str, Any]]:
     """One row for each scan and form."""
     from bids_harmony.imaging.reference import reference_grid
-    from bids_harmony.imaging.slices import reassemble
-    from bids_harmony.methods.conditioned import condition_scan, predict_change
+    from bids_harmony.methods.conditioned import change_volume, condition_scan
     from bids_harmony.methods.ihf import IHF
     from bids_harmony.model.shipped import SHIPPED_MODEL
     from bids_harmony.sites.image_profile import build_profile
@@ -105,7 +104,7 @@ def differences() -> list[dict[str, Any]]:
         exact = None
         for form, bits in FORMS.items():
             with convolutions_in(bits):
-                change = reassemble(predict_change(model.network, given))[scan.mask]
+                change = change_volume(model.members, given)[scan.mask]
             exact = change if exact is None else exact
             off = np.abs(change - exact)
             rows.append(

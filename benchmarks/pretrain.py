@@ -16,6 +16,7 @@ import argparse
 import json
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from bids_harmony.imaging.reference import reference_grid
+from bids_harmony.model.checkpoint import load_members
 from bids_harmony.model.description import METADATA_FILE
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.network import IHFNetwork
@@ -84,6 +86,9 @@ def main() -> None:
     parser.add_argument("--precision", choices=("float32", "bf16"), default="bf16")
     parser.add_argument("--small", action="store_true", help="few people and scanners")
     parser.add_argument("--folder", type=Path, default=Path("build/pretrain"))
+    parser.add_argument(
+        "--beside", type=Path, help="model folder whose networks become further members"
+    )
     parser.add_argument("--model", type=Path, default=SHIPPED_MODEL, help="where the model goes")
     parser.add_argument("--result", type=Path, default=RESULT)
     options = parser.parse_args()
@@ -164,7 +169,9 @@ def main() -> None:
     about = _about(options, plan, loss, maps, scores, fitted, minutes)
     about |= {"before": before, "started_from": started_from}
     about["fine_plan"] = asdict(fine_plan) if fine else None
-    digest = write_shipped(network, encoder, _ranges(pool), about, options.model)
+    others, record = load_members(options.beside) if options.beside else ((), None)
+    about["beside"] = _origin(record) if record else None
+    digest = write_shipped(network, encoder, _ranges(pool), about, options.model, others)
     record = about | {"name": "pretrain", "sha256": digest, "curve": _curve(fitted.log)}
     options.result.parent.mkdir(parents=True, exist_ok=True)
     options.result.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -195,6 +202,7 @@ def _about(
     command += " --relative" if options.relative else ""
     command += f" --alike {options.alike:g}" if options.alike else ""
     command += " --average" if options.average else ""
+    command += " --beside FOLDER" if options.beside else ""
     return {
         "command": command,
         "date": time.strftime("%Y-%m-%d"),
@@ -227,7 +235,11 @@ def _scores(
 
 def _shipped() -> dict[str, Any]:
     """Where the weights that training goes on from came from."""
-    known = json.loads((SHIPPED_MODEL / METADATA_FILE).read_text())
+    return _origin(json.loads((SHIPPED_MODEL / METADATA_FILE).read_text()))
+
+
+def _origin(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Which weights a model has, and by which trainings."""
     return {
         "sha256": known["weights"]["sha256"],
         "command": known["extra"]["command"],

@@ -29,10 +29,9 @@ from safetensors.torch import load_file
 from tqdm import tqdm
 from travelling_tables import markdown
 
-from bids_harmony.imaging.slices import reassemble
 from bids_harmony.io.atomic import write_atomically
-from bids_harmony.methods.conditioned import Conditioned, predict_change
-from bids_harmony.model.checkpoint import load_model
+from bids_harmony.methods.conditioned import Conditioned, change_volume
+from bids_harmony.model.checkpoint import load_members
 from bids_harmony.model.encoder import Encoder, load_encoder
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import DEFAULT_PRESET, preset
@@ -48,6 +47,9 @@ SETS = {"real": ("T1w", "T2w"), "wide": ("T1w", "T2w", "FLAIR")}
 _PAIRS = 12
 #: Borders of the groups, RMSE and people.
 _LEFT, _PEOPLE = (0.0, 0.03, 0.045, 0.065, 0.09, np.inf), (1, 2, 5, np.inf)
+
+#: Networks of one model, whose mean is applied.
+Members = tuple[IHFNetwork, ...]
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def main() -> None:
     encoder = load_encoder("mri")
     files = {"shipped": SHIPPED_MODEL}
     files |= {name: Path(path) for name, path in (w.split("=", 1) for w in options.weights)}
-    networks = {name: _network(path, encoder) for name, path in files.items()}
+    networks = {name: _members(path, encoder) for name, path in files.items()}
     scored = list(_scored(networks, encoder))
     rows = [row for by, groups in _groups(scored).items() for row in _rows(by, groups)]
     record = {
@@ -85,28 +87,28 @@ def main() -> None:
     print(_page(rows, list(networks)))
 
 
-def _network(path: Path, encoder: Encoder) -> IHFNetwork:
+def _members(path: Path, encoder: Encoder) -> Members:
     if path.is_dir():
-        return load_model(path)[0]
+        return load_members(path)[0]
     tensors = load_file(path)
     averaged = {k.split(".", 1)[1]: v for k, v in tensors.items() if k.startswith("average.")}
     weights = {k: v.float() for k, v in (averaged or tensors).items()}
     n_maps = weights["stages.0.aan.heads.maps.0.weight"].shape[1]
     network = IHFNetwork(preset(DEFAULT_PRESET, n_maps=n_maps), encoder.code_length)
     network.load_state_dict(weights)
-    return network.eval()
+    return (network.eval(),)
 
 
-def _known(scan: Conditioned, network: IHFNetwork) -> Conditioned:
-    """With as many maps as the network knows."""
+def _known(scan: Conditioned, members: Members) -> Conditioned:
+    """With as many maps as the networks know."""
     assert scan.maps_source is not None and scan.maps_target is not None
-    first = slice(network.config.aan.n_maps)
+    first = slice(members[0].config.aan.n_maps)
     return replace(
         scan, maps_source=scan.maps_source[:, first], maps_target=scan.maps_target[:, first]
     )
 
 
-def _scored(networks: Mapping[str, IHFNetwork], encoder: Encoder) -> Iterator[Scored]:
+def _scored(networks: Mapping[str, Members], encoder: Encoder) -> Iterator[Scored]:
     config = preset(DEFAULT_PRESET)
     for scanners, modalities in SETS.items():
         plan = TwinPlan(
@@ -127,9 +129,9 @@ def _scored(networks: Mapping[str, IHFNetwork], encoder: Encoder) -> Iterator[Sc
             unit = np.percentile(twin[scan.mask], 99.5)
             left = gain_free_rmse(twin, scan.image, mask=scan.mask) / unit
             gains = {}
-            for name, network in networks.items():
-                made = scan.image + reassemble(predict_change(network, _known(scan, network)))
-                made = np.maximum(made, 0)
+            for name, members in networks.items():
+                change = change_volume(members, _known(scan, members))
+                made = np.maximum(scan.image + change, 0)
                 error = gain_free_rmse(twin, made, mask=scan.mask) / unit
                 gains[name] = 20 * float(np.log10(left / error))
             people = min(len(profile.scans) for profile in both)

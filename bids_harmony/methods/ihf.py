@@ -9,7 +9,7 @@ import numpy as np
 
 from bids_harmony.devices import exact_convolutions
 from bids_harmony.imaging.prepared import Prepared
-from bids_harmony.imaging.slices import cut_stack, reassemble
+from bids_harmony.imaging.slices import cut_stack
 from bids_harmony.methods.base import Applied, finish
 from bids_harmony.methods.profiled import Profiled
 from bids_harmony.model.description import read_description
@@ -44,14 +44,19 @@ class IHF(Profiled):
         self.use_closed_form = self.uses_tissue_map = bool(extra["use_closed_form"])
         self.count_weights(self.metadata["weights"]["sha256"])
         if self.model_dir.resolve() != SHIPPED_MODEL:
-            _ = self.network, self.ranges
+            _ = self.members, self.ranges
 
     @cached_property
-    def network(self) -> IHFNetwork:
-        """The network, in evaluation mode, on the method's device."""
-        from bids_harmony.model.checkpoint import load_model
+    def members(self) -> tuple[IHFNetwork, ...]:
+        """The networks whose mean is applied, in evaluation mode, on the method's device."""
+        from bids_harmony.model.checkpoint import load_members
 
-        return load_model(self.model_dir, self.device)[0]
+        return load_members(self.model_dir, self.device)[0]
+
+    @property
+    def network(self) -> IHFNetwork:
+        """The first of the networks."""
+        return self.members[0]
 
     @cached_property
     def ranges(self) -> dict[str, TrainingRange]:
@@ -89,7 +94,7 @@ class IHF(Profiled):
 
         With relative conditioning, a scan of the target site comes back unchanged, bit for bit.
         """
-        from bids_harmony.methods.conditioned import condition_scan, predict_change
+        from bids_harmony.methods.conditioned import change_volume, condition_scan
 
         source = self.profile(modality, source_site)
         target = self.profile(modality, target_site)
@@ -102,10 +107,10 @@ class IHF(Profiled):
             config=self.config,
             use_closed_form=self.use_closed_form,
         )
-        changes = predict_change(
-            self.network, conditioned, batch_size=self.batch_size, device=self.device
+        change = change_volume(
+            self.members, conditioned, batch_size=self.batch_size, device=self.device
         )
-        data = conditioned.image + reassemble(changes)
+        data = conditioned.image + change
         return finish(data, prepared.mask, self._round_trip(conditioned.image))
 
     def _round_trip(self, image: np.ndarray) -> float:

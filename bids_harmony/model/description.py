@@ -23,6 +23,8 @@ __all__ = [
 METADATA_FILE = "model.json"
 WEIGHTS_FILE = "model.safetensors"
 FORMAT = 1
+#: Each takes a pass over every scan.
+_MOST_MEMBERS = 8
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,9 @@ class Description:
     config : NetworkConfig
     code_length : int
         Of the encoder's codes.
+    members : int
+        Networks of this configuration in the weights, whose mean is applied; one before there
+        were several.
     weights : Path
     sha256 : str
         Of the weights, as they are described.
@@ -43,6 +48,7 @@ class Description:
 
     config: NetworkConfig
     code_length: int
+    members: int
     weights: Path
     sha256: str
     metadata: dict[str, Any]
@@ -81,6 +87,9 @@ def read_description(folder: Path | str) -> Description:
         code_length = int(metadata["encoder"]["code_length"])
         if not 0 < code_length <= MOST_WIDTH:
             raise ValueError(f"a code length of {code_length}")
+        members = metadata.get("members", 1)
+        if type(members) is not int or not 0 < members <= _MOST_MEMBERS:
+            raise ValueError(f"members: {members}")
         sha256 = metadata["weights"]["sha256"]
     except BidsHarmonyError as error:
         if error.where:
@@ -92,7 +101,7 @@ def read_description(folder: Path | str) -> Description:
             where=str(description),
             got=f"{type(error).__name__}: {error}",
         ) from error
-    return Description(config, code_length, weights, sha256, metadata)
+    return Description(config, code_length, members, weights, sha256, metadata)
 
 
 def model_files(folder: Path, *, expected: str, hint: str) -> tuple[Path, Path]:

@@ -17,7 +17,7 @@ import torch
 from bids_harmony import __version__
 from bids_harmony.devices import resolve_device
 from bids_harmony.imaging.slices import cut_stack
-from bids_harmony.model.checkpoint import save_model
+from bids_harmony.model.checkpoint import load_members, save_model
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import NetworkConfig, preset
@@ -147,7 +147,9 @@ def _train(
     }
     if ranks.first:
         write_profiles(out_dir, profiles.values(), settings.voxel_mm)
-        save_model(out_dir, network, encoder, extra)
+        # Training moves the first member; the others keep what they know of other scanners.
+        others = load_members(SHIPPED_MODEL, device)[0][1:] if started else ()
+        save_model(out_dir, network, encoder, extra, others=others)
         if started:
             # Training added to the range and took nothing away.
             write_ranges(out_dir, read_ranges(SHIPPED_MODEL))

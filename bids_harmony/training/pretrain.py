@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bids_harmony.imaging.slices import reassemble
-from bids_harmony.methods.conditioned import predict_change
+from bids_harmony.methods.conditioned import change_volume
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.quality.image_metrics import gain_free_rmse
 from bids_harmony.training.distributed import Ranks
@@ -213,7 +212,7 @@ def score_twins(
             config=network.config,
             use_closed_form=use_closed_form,
         )
-        change = reassemble(predict_change(network, conditioned, device=device))
+        change = change_volume((network,), conditioned, device=device)
         mask = conditioned.mask
         images = (scan, conditioned.image, conditioned.image + change)
         errors = np.array([gain_free_rmse(twin, image, mask=mask) for image in images])

@@ -6,7 +6,7 @@ fly (`profile_cache`). `benchmarks/pretrain.py` makes it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ def write_shipped(
     ranges: Mapping[str, TrainingRange],
     about: Mapping[str, Any],
     folder: Path = SHIPPED_MODEL,
+    others: Sequence[IHFNetwork] = (),
 ) -> str:
     """Write a model folder with weights in half precision; return their sha256.
 
@@ -41,9 +42,11 @@ def write_shipped(
     about : mapping
         Recipe and figures, for ``model.json``.
     folder : Path
+    others : sequence of IHFNetwork
+        Further members of the model.
     """
     extra = {"version": __version__, "use_closed_form": True, "shipped": True, **about}
-    record = save_model(folder, network, encoder, extra, half=True)
+    record = save_model(folder, network, encoder, extra, half=True, others=others)
     write_ranges(folder, ranges)
     return str(record["weights"]["sha256"])
 

@@ -29,7 +29,7 @@ def test_a_scan_comes_nearer_to_what_the_target_would_have_seen(on_grid, coi, ge
     assert rmse(result, twin, mask) < 0.7 * rmse(scan, twin, mask)
     # The other way round it goes away from it.
     away = harmonize(scan, ge, source=coi, on_ood="warn")
-    assert rmse(away, twin, mask) > 1.2 * rmse(scan, twin, mask)
+    assert rmse(away, twin, mask) > 1.15 * rmse(scan, twin, mask)
     assert not result[~mask].any()
 
 
@@ -246,10 +246,12 @@ def test_covariates_of_a_table_and_what_is_none(on_grid):
                 fit(wrong)
 
 
-def test_a_scan_that_would_lose_its_contrast(on_grid, coi, ge):
-    """GE shows less of it than COI: twice that is too little."""
+def test_a_scan_that_would_lose_its_contrast(on_grid, ge):
+    """GE shows less of it than PRISMA: twice that is too little."""
     scan = on_grid.scan(5, "GE")
+    others = [on_grid.scan(i, "PRISMA") for i in range(5)]
+    prisma = SiteProfile.from_images(others, name="PRISMA", voxel_mm=MM)
     with pytest.raises(OutOfRange, match=r"take contrast away.*on_ood=\"warn\""):
-        harmonize(scan, ge, source=coi, on_ood="error")
-    assert np.array_equal(harmonize(scan, ge, source=coi), scan)
-    assert not np.array_equal(harmonize(scan, ge, source=coi, on_ood="warn"), scan)
+        harmonize(scan, ge, source=prisma, on_ood="error")
+    assert np.array_equal(harmonize(scan, ge, source=prisma), scan)
+    assert not np.array_equal(harmonize(scan, ge, source=prisma, on_ood="warn"), scan)

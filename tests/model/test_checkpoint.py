@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bids_harmony.exceptions import DataError, MissingInput
-from bids_harmony.model.checkpoint import load_model, save_model
+from bids_harmony.model.checkpoint import load_members, load_model, save_model
 from bids_harmony.model.description import METADATA_FILE, WEIGHTS_FILE
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.network import IHFNetwork
@@ -91,3 +91,51 @@ def test_unreadable_descriptions(tmp_path, network):
     file.write_text(json.dumps({**good, "format": 99}))
     with pytest.raises(DataError, match="version of the package"):
         load_model(tmp_path)
+
+
+@pytest.fixture
+def other(network) -> IHFNetwork:
+    """A further member: the same configuration, other weights and statistics."""
+    made = randomise(IHFNetwork(network.config, CODE_LENGTH))
+    made.set_code_statistics(images(CODE_LENGTH) * 1e-6, images(CODE_LENGTH) + 1.5)
+    return made
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_members_come_back_in_order(tmp_path, network, other, half):
+    save_model(tmp_path, network, ENCODER, half=half, others=[other])
+    found, metadata = load_members(tmp_path)
+    assert metadata["members"] == len(found) == 2
+    for member, written in zip(found, (network, other), strict=True):
+        expected = written.state_dict()
+        for name, value in member.state_dict().items():
+            exact = not half or name in ("code_mean", "code_std")
+            as_kept = expected[name] if exact else expected[name].half().float()
+            assert torch.equal(value, as_kept), name
+    first = load_model(tmp_path)[0].state_dict()
+    assert all(torch.equal(first[name], v) for name, v in found[0].state_dict().items())
+
+
+def test_a_model_of_before_has_one_member(tmp_path, network):
+    save_model(tmp_path, network, ENCODER)
+    file = tmp_path / METADATA_FILE
+    known = json.loads(file.read_text())
+    assert known.pop("members") == 1
+    file.write_text(json.dumps(known))
+    assert len(load_members(tmp_path)[0]) == 1
+
+
+@pytest.mark.parametrize("members", [1, 3, 0, -1, 9, "2", 2.0, None])
+def test_members_that_are_not_there_are_refused(tmp_path, network, other, members):
+    save_model(tmp_path, network, ENCODER, others=[other])
+    file = tmp_path / METADATA_FILE
+    file.write_text(json.dumps({**json.loads(file.read_text()), "members": members}))
+    with pytest.raises(DataError, match=r"model\."):
+        load_members(tmp_path)
+
+
+def test_members_of_another_kind_are_refused(tmp_path, network):
+    wider = IHFNetwork(narrow("paper"), CODE_LENGTH)
+    with pytest.raises(DataError, match="more than their weights"):
+        save_model(tmp_path, network, ENCODER, others=[wider])
+    assert not (tmp_path / METADATA_FILE).exists()

@@ -12,12 +12,14 @@ from bids_harmony.imaging.landmarks import landmarks
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.methods import load_harmonizer
+from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import preset
 from bids_harmony.phantom.anatomy import make_anatomy
 from bids_harmony.phantom.scanner import SITES, acquire
 from bids_harmony.settings import Settings, TrainingSettings
 from bids_harmony.sites.prepared_scans import TrainingScan
 from bids_harmony.sites.profile_files import PROFILES_FILE, read_profiles
+from bids_harmony.training import adapt
 from bids_harmony.training.adapt import network_config, train_model
 from bids_harmony.training.pretrain import TwinLoss
 
@@ -135,6 +137,25 @@ def test_adaptation_is_reported_and_a_worse_one_thrown_away(scans, settings, tmp
     first, second = (load_harmonizer("ihf", tmp_path / n) for n in ("wild", "none"))
     for name, value in first.network.state_dict().items():
         assert torch.equal(value, second.network.state_dict()[name])
+
+
+def test_a_start_of_several_members_keeps_the_others(scans, settings, tmp_path, monkeypatch):
+    made = []
+
+    def start(network, encoder):
+        torch.manual_seed(5)
+        other = IHFNetwork(network.config, network.code_length)
+        made.append(other)
+        return True
+
+    monkeypatch.setattr(adapt, "read_start", start)
+    monkeypatch.setattr(adapt, "load_members", lambda *_: ((None, *made), {}))
+    asked = replace(settings, training=replace(QUICK, start=True))
+    train_model(scans, asked, tmp_path)
+    first, second = load_harmonizer("ihf", tmp_path).members
+    for name, value in made[0].state_dict().items():
+        assert torch.equal(second.state_dict()[name], value)
+    assert any(not torch.equal(v, second.state_dict()[n]) for n, v in first.state_dict().items())
 
 
 def test_twins_of_the_own_sites_are_trained_on_and_told(scans, settings, tmp_path):
