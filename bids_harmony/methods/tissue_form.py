@@ -20,6 +20,7 @@ from bids_harmony.sites.contrast_law import deviation_gain
 from bids_harmony.sites.curve_difference import Bend
 from bids_harmony.sites.difference import SiteDifference
 from bids_harmony.sites.scan_measures import ScanMeasures
+from bids_harmony.sites.sharpness_difference import MOST_BLUR
 from bids_harmony.sites.tissue_profile import TissueProfile, contrasts
 
 __all__ = ["TissueMap", "apply_map", "goal_means", "match_tissues", "relate_tissues", "tissue_map"]
@@ -35,8 +36,6 @@ _END_SLOPES = (0.25, 2.0)
 #: two people show a site, who may be ill or segmented badly, and where five and more do: between
 #: tissues; beyond the brightest, where no tissue says anything; and the bend on top of the first.
 _BETWEEN, _BEYOND, _BENT = (1.1, 3.0), (1.1, 1.25), (1.1, 2.5)
-#: A blur of more than this, mm^2, would take small lesions away with the edges.
-_MOST_BLUR = 1.5
 #: Standard deviation of the logarithm of a slope between tissues, over pairs of scanners.
 _LOG_SLOPE_SD = 0.5
 #: A scan whose log contrast is farther than this from its site's was not segmented well: beyond
@@ -193,7 +192,7 @@ def tissue_map(
         anchors=anchors,
         end_slopes=_slopes(gain, _BEYOND, support),
         share=difference.probability,
-        blur=support * np.clip(difference.blur, 0, _MOST_BLUR),
+        blur=support * np.clip(difference.blur, 0, MOST_BLUR),
         log_errors=np.array([grey, 0.0, csf]),
         bend=bend,
         bent_from=np.interp(start, *anchors),

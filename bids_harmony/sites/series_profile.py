@@ -18,6 +18,7 @@ from bids_harmony.io.atomic import write_atomically
 from bids_harmony.io.reading import read_json
 from bids_harmony.model.encoder import Encoder
 from bids_harmony.sites.image_profile import ImageProfile, build_profile
+from bids_harmony.sites.sharpness_difference import MOST_BLUR
 
 __all__ = [
     "SeriesProfile",
@@ -264,8 +265,6 @@ BEYOND_BLUR = 2.0
 """Standard errors."""
 BLUR_ERROR = 0.2
 """mm^2; scanners with one point spread differ by 0.3, for contrast and k-space count as well."""
-MOST_BLUR = 1.5
-"""mm^2; a blur of more would take small lesions away (as in `methods.tissue_form`)."""
 MOST_SHARPENED = 2.0
 """mm^2; what a wider point spread has taken is mostly lost."""
 

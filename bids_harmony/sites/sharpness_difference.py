@@ -8,10 +8,12 @@ from bids_harmony.sites.priors import prior_of
 from bids_harmony.sites.random_effects import mean_per_person, site_difference
 from bids_harmony.sites.scan_measures import ScanMeasures
 
-__all__ = ["sharpness_difference"]
+__all__ = ["MOST_BLUR", "sharpness_difference"]
 
 Array = np.ndarray
 
+MOST_BLUR = 1.5
+"""mm^2; a blur of more would take small lesions away with the edges."""
 #: mm^2 on top of each variance, so that sharpened scans, which show less than none, have a
 #: logarithm. Variances scatter in proportion to their size.
 _OFFSET = 2.0

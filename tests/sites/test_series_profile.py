@@ -9,12 +9,12 @@ from bids_harmony.diffusion.calibration import SeriesMeasures
 from bids_harmony.diffusion.magnitudes import Noise
 from bids_harmony.exceptions import DataError
 from bids_harmony.sites.series_profile import (
-    MOST_BLUR,
     MOST_SHARPENED,
     SeriesProfile,
     blur_between,
     order_scales,
 )
+from bids_harmony.sites.sharpness_difference import MOST_BLUR
 
 
 def levels(middle, spread, count=5, seed=0):
