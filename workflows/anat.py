@@ -44,6 +44,7 @@ __all__ = [
     "HEAD_GIB",
     "HEAD_VOXELS",
     "SHARED",
+    "SHARED_OUTPUTS",
     "T1W_XFM",
     "Precomputed",
     "init_anat_fit_wf",
@@ -62,6 +63,8 @@ _MEM_MASK, _MEM_REGISTER, _MEM_HARMONIZE, _MEM_SUMMARIZE, _MEM_WRITE = 2.0, 1.5,
 FIT_OUTPUTS = ("mask_file", "mask_kind", "xfm_file")
 #: What a scan takes from the graph of its person, where sessions share a space.
 SHARED = "shared_file"
+#: What such a scan gives besides.
+SHARED_OUTPUTS = ("person_mask", "shares_with")
 #: What the space of the T1w needs as well.
 T1W_XFM = "t1w_xfm"
 #: Of the largest node.
@@ -136,7 +139,7 @@ def init_anat_fit_wf(
     Workflow
         Inputs ``inputnode``: ``t1w_file``, ``t1w_mask``, ``t1w_xfm``; or, where sessions share a
         space, ``shared_file``. Outputs ``outputnode``: ``mask_file``, ``mask_kind``, ``xfm_file``,
-        ``similarity`` of a registration that was made, and ``person_mask``.
+        ``similarity`` of a registration that was made, and what `SHARED_OUTPUTS` names.
     """
     if scan.together and not precomputed.written:
         return _init_shared_fit_wf(scan, name)
@@ -144,7 +147,7 @@ def init_anat_fit_wf(
     inputnode = Node(IdentityInterface(["t1w_file", "t1w_mask", "t1w_xfm"]), name="inputnode")
     maskbuffer = Node(IdentityInterface(["mask_file", "mask_kind"]), name="maskbuffer")
     xfmbuffer = Node(IdentityInterface(["xfm_file"]), name="xfmbuffer")
-    outputs = [*FIT_OUTPUTS, "similarity", "xfm_from", "person_mask"]
+    outputs = [*FIT_OUTPUTS, "similarity", "xfm_from", *SHARED_OUTPUTS]
     outputnode = Node(IdentityInterface(outputs), name="outputnode")
     workflow.connect(
         [
@@ -241,14 +244,14 @@ def _init_shared_fit_wf(scan: Scan, name: str) -> Workflow:
     """Take mask and transform from what the sessions of a person share."""
     workflow = Workflow(name)
     inputnode = Node(IdentityInterface([SHARED]), name="inputnode")
-    outputs = [*FIT_OUTPUTS, "similarity", "xfm_from", "person_mask"]
+    outputs = [*FIT_OUTPUTS, "similarity", "xfm_from", *SHARED_OUTPUTS]
     outputnode = Node(IdentityInterface(outputs), name="outputnode")
     take = Node(TakeShared(in_file=str(scan.path)), name="mask_brain", mem_gb=_MEM_WRITE)
     taken = [("kind", "mask_kind"), *((f, f) for f in (*outputs[:1], *outputs[2:4]))]
     workflow.connect(
         [
             (inputnode, take, [(SHARED, SHARED)]),
-            (take, outputnode, [*taken, ("person_mask", "person_mask")]),
+            (take, outputnode, [*taken, *((f, f) for f in SHARED_OUTPUTS)]),
         ]
     )
     return workflow

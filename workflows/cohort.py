@@ -15,6 +15,7 @@ from bids_harmony.settings.spaces import NATIVE
 from bids_harmony.workflows.anat import (
     FIT_OUTPUTS,
     SHARED,
+    SHARED_OUTPUTS,
     T1W_XFM,
     init_anat_fit_wf,
     person_wf_name,
@@ -164,7 +165,7 @@ def init_cohort_wf(
             )
             made = [
                 (f"outputnode.{field}", field)
-                for field in (*FIT_OUTPUTS, "similarity", "xfm_from", "person_mask")
+                for field in (*FIT_OUTPUTS, "similarity", "xfm_from", *SHARED_OUTPUTS)
             ]
             graph.connect([(fit_wf, write_anatomy, made)])
         cohort.add_nodes([graph])

@@ -24,7 +24,7 @@ from bids_harmony.interfaces.diffusion import (
     WriteSeries,
 )
 from bids_harmony.interfaces.figures import DrawSeriesChange
-from bids_harmony.workflows.anat import FIT_OUTPUTS, Precomputed
+from bids_harmony.workflows.anat import FIT_OUTPUTS, SHARED_OUTPUTS, Precomputed
 from bids_harmony.workflows.dwi_fits import init_dwi_maps_wf
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def init_dwi_fit_wf(
     workflow = Workflow(name)
     inputnode = Node(IdentityInterface(["t1w_file", "t1w_mask", "t1w_xfm"]), name="inputnode")
     outputnode = Node(
-        IdentityInterface([*FIT_OUTPUTS, "similarity", "xfm_from", "person_mask"]),
+        IdentityInterface([*FIT_OUTPUTS, "similarity", "xfm_from", *SHARED_OUTPUTS]),
         name="outputnode",
     )
     if precomputed.mask is not None:

@@ -47,11 +47,15 @@ class SharedSpace:
         On the reference grid of `MASK_MM`; None where there were no masks.
     similarity : float
         Of the registration of the mean to the template.
+    agreements : tuple of float
+        Correlation of each scan with the mean of the others inside the brain, on the working grid;
+        of whole heads without masks everywhere.
     """
 
     worlds: tuple[np.ndarray, ...]
     mask: np.ndarray | None
     similarity: float
+    agreements: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,9 +139,13 @@ def share_space(
     shared = None
     if masked:
         shared = _share_of_brain(members, worlds, reference_grid(MASK_MM)) >= 0.5
-    in_order = dict(zip(order, worlds, strict=True))
+    agreements = _agreements(members, steps, brain if masked else mean > 0, grid)
+    back = np.argsort(order)
     return SharedSpace(
-        tuple(in_order[i] for i in range(len(scans))), shared, float(found.similarity)
+        tuple(worlds[i] for i in back),
+        shared,
+        float(found.similarity),
+        tuple(agreements[i] for i in back),
     )
 
 
@@ -219,6 +227,27 @@ def _share_of_brain(
 ) -> np.ndarray:
     """Share of the scans that show a voxel in which it is brain."""
     return _mean_where_seen(lambda m: m.inside.astype(np.float32), members, worlds, grid)
+
+
+def _agreements(
+    members: Sequence[_Member], steps: Sequence[np.ndarray], where: np.ndarray, grid: ReferenceGrid
+) -> list[float]:
+    """Correlation of each scan with the mean of the others, where all are seen."""
+    images = [
+        resample_to_grid(
+            member.volume.data / np.float32(member.scale),
+            member.volume.affine,
+            step,
+            grid,
+            order=1,
+        )
+        for member, step in zip(members, steps, strict=True)
+    ]
+    inside = where & np.all([image > 0 for image in images], axis=0)
+    if np.count_nonzero(inside) < 2:
+        return [0.0] * len(images)
+    total = np.asarray(np.sum(images, axis=0, dtype=np.float64))[inside]
+    return [float(np.corrcoef(own[inside], total - own[inside])[0, 1]) for own in images]
 
 
 def _mean_where_seen(

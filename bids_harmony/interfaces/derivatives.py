@@ -42,6 +42,7 @@ class WriteAnatomy(Adapter):
         mask_from = traits.Str("", usedefault=True, desc="what a mask was taken from")
         xfm_from = traits.Str(desc="what a transform was taken from")
         person_mask = File(exists=True, desc="mask that sessions share, on the reference grid")
+        shares_with = traits.List(traits.Str, desc="scans that lie in the same space")
         copied = traits.List(
             traits.Tuple(traits.Str, traits.Str), desc="files that were reused: from, to"
         )
@@ -71,12 +72,10 @@ class WriteAnatomy(Adapter):
         masked = {"MaskFrom": self.inputs.mask_from} if self.inputs.mask_from else {}
         if isdefined(self.inputs.xfm_from) and self.inputs.xfm_from:
             registered["TransformFrom"] = self.inputs.xfm_from
-        if scan.together:
-            registered["SharesSpaceWith"] = [
-                bids_uri(one.path, settings.bids_dir)
-                for one in scan.together
-                if one.path != scan.path
-            ]
+        others = self.inputs.shares_with if isdefined(self.inputs.shares_with) else []
+        if others:
+            uris = [bids_uri(Path(one), settings.bids_dir) for one in others]
+            registered["SharesSpaceWith"] = uris
         # Those who apply the transform must read the header as we do.
         image: Any = nib.load(scan.path)
         if note := orientation_note(image):
@@ -97,14 +96,14 @@ class WriteAnatomy(Adapter):
             )
             write_json(sidecar_path(target), record)
         if isdefined(self.inputs.person_mask):
-            self._write_person(Path(self.inputs.person_mask))
+            self._write_person(Path(self.inputs.person_mask), [*others, str(scan.path)])
         for source, target in self.inputs.copied if isdefined(self.inputs.copied) else ():
             # What is called as ours is ours, on the scan's own grid.
             if Path(target) not in (mask, xfm, sidecar_path(mask), sidecar_path(xfm)):
                 copy_output(source, Path(target))
         return {"mask_file": str(mask), "xfm_file": str(xfm)}
 
-    def _write_person(self, mask_file: Path) -> None:
+    def _write_person(self, mask_file: Path, sources: list[str]) -> None:
         """Write the mask that the person's sessions share, with the scans behind it."""
         from bids_harmony.bids.derivative import write_json
         from bids_harmony.bids.naming import bids_uri, person_mask_path, sidecar_path
@@ -119,7 +118,7 @@ class WriteAnatomy(Adapter):
                 "Description": "Brain that the sessions of the person share",
                 "Type": "Brain",
                 "MaskKind": "person",
-                "Sources": [bids_uri(one.path, settings.bids_dir) for one in scan.together],
+                "Sources": [bids_uri(Path(one), settings.bids_dir) for one in sorted(sources)],
             },
         )
 

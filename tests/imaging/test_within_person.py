@@ -58,7 +58,9 @@ def test_the_order_of_sessions_changes_no_bit(shared, sessions):
     again = share_space([sessions[i] for i in (2, 0, 1)], modality="T1w", sloppy=True)
     for i, j in enumerate((2, 0, 1)):
         assert again.worlds[i].tobytes() == shared.worlds[j].tobytes()
+        assert again.agreements[i] == shared.agreements[j]
     assert again.mask.tobytes() == shared.mask.tobytes()
+    assert min(shared.agreements) > 0.9
 
 
 def test_the_brain_is_that_of_most_and_the_same_in_every_session(shared, sessions, brain_at_2mm):

@@ -54,6 +54,26 @@ def test_scans_without_a_skull_share_the_space_and_keep_their_foreground(node):
         assert one.person_mask == found[0].person_mask
 
 
+def test_a_scan_that_is_unlike_the_others_is_registered_by_itself(node, tmp_path, caplog):
+    _, files, _ = node
+    turned = nib.load(files[0])
+    # As if left and right, front and back were exchanged in its header.
+    quarter = rigid((0, 0, 90), (0, 0, 0))
+    other = str(tmp_path / "turned.nii.gz")
+    nib.save(nib.Nifti1Image(np.asarray(turned.dataobj), quarter @ turned.affine), other)
+    share = ShareSpace(
+        in_files=[files[0], other, files[1]], given_masks=[""] * 3, steps=[[]] * 3,
+        modality="T1w", sloppy=True,
+    )  # fmt: skip
+    record = json.loads(open(share.run(cwd=str(tmp_path)).outputs.shared_file).read())
+    assert "turned.nii.gz is unlike the person's other sessions" in caplog.text
+    assert record[files[0]]["mask"] == record[files[1]]["mask"] != ""
+    # Alone it goes its own way, or fails as it would without the others.
+    assert record[other].get("mask", "") == ""
+    first, second = (read_transform(record[f]["xfm"]) for f in files[:2])
+    np.testing.assert_allclose(np.linalg.inv(first) @ second, MOVES[1], atol=0.7)
+
+
 def test_an_error_is_told_where_its_scan_is_worked_on(node):
     record = json.loads(open(node[2]).read())
     assert record[node[1][2]]["error"]["class"] == "ImageError"
