@@ -110,6 +110,13 @@ def person_wf_name(scan: Scan) -> str:
     return f"sub_{scan.subject}_{scan.modality}_space_wf".replace("+", "_plus_")
 
 
+def masked_by_itself(scan: Scan, settings: Settings, *, with_t1w: bool) -> bool:
+    """Whether the brain is found in the scan, where no mask is given."""
+    if scan.modality == ANATOMY:
+        return True
+    return not with_t1w and settings.mask_without_t1w == "deepbet"
+
+
 def init_anat_fit_wf(
     *,
     scan: Scan,
@@ -122,7 +129,7 @@ def init_anat_fit_wf(
 
     A T1w is masked by itself and registered with its mask. Another scan goes rigidly to the T1w of
     the same person, takes its mask from there and its transform through it; without a T1w, it is
-    registered as a whole head and takes the template's mask.
+    masked by itself, too, or registered as a whole head and given the template's mask.
 
     Parameters
     ----------
@@ -164,7 +171,9 @@ def init_anat_fit_wf(
     }
 
     # Stage 1: the brain, where it does not need the transform.
-    mask_comes_first = scan.modality == "T1w" or precomputed.mask is not None
+    mask_comes_first = precomputed.mask is not None or masked_by_itself(
+        scan, settings, with_t1w=with_t1w
+    )
     if precomputed.mask is not None:
         logger.info("%s: found precomputed mask, skipping: %s", scan.label, precomputed.mask)
     if precomputed.mask is not None and precomputed.written:

@@ -20,7 +20,8 @@ from bids_harmony.io.names import file_stem
 from bids_harmony.io.pointers import check_content, is_named, missing_content
 from bids_harmony.io.reading import object_or_empty
 from bids_harmony.revisions import revisions_of
-from bids_harmony.workflows.anat import Precomputed
+from bids_harmony.settings.spaces import ANATOMY
+from bids_harmony.workflows.anat import Precomputed, masked_by_itself
 from bids_harmony.workflows.given import allowed, closest, find_given, shown_file, steps_to
 from bids_harmony.workflows.spaces import files_of
 
@@ -129,6 +130,10 @@ def _anatomy_parts(scan: Scan, settings: Settings, t1w: Scan | None) -> dict[str
         "seed": settings.random_seed,
         "sloppy": settings.sloppy,
     }
+    if not (mask or t1w or scan.together or scan.gradients or scan.modality == ANATOMY):
+        # A T1w is always masked so, and the template's mask stands in no hash of earlier runs.
+        if masked_by_itself(scan, settings, with_t1w=False):
+            parts["brain"] = settings.mask_without_t1w
     if scan.together:
         parts["together"] = sorted(_member_parts(member, settings) for member in scan.together)
     elif (given := find_given(scan, settings)) is not None:

@@ -92,8 +92,7 @@ class SiteProfile:
             affine, or lies on the reference grid, (X, Y, Z).
         masks : sequence, optional
             Brain masks on the scans' own grids, as images, paths or arrays; None where one is to
-            be found: a skull-stripped scan is its own, a T1w is masked by deepbet, others have
-            the template's.
+            be found: a skull-stripped scan is its own, others are masked by deepbet.
         name : str
             Of the site. Two profiles of one name, if it is not empty, are one site.
         modality : {"T1w", "T2w", "FLAIR"}

@@ -17,7 +17,7 @@ from bids_harmony.api.inputs import (
     given_mask,
 )
 from bids_harmony.imaging.intensity import robust_scale
-from bids_harmony.imaging.mask import BrainMask, brain_mask, is_skull_stripped, template_mask
+from bids_harmony.imaging.mask import BrainMask, brain_mask
 from bids_harmony.imaging.nothing import check_not_negative
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.reference import reference_grid
@@ -147,14 +147,13 @@ class Recipe:
         volume = given.volume
         assert volume is not None
         brain = None if mask is None else given_mask(mask, given)
-        if brain is None and (self.modality == "T1w" or is_skull_stripped(volume)):
+        if brain is None:
             brain = brain_mask(volume, device=self.device)
         found = register_to_reference(
             volume, brain, modality=self.modality, seed=self.seed, sloppy=self.sloppy
         )
         # As the command line's file of it gives it back, to the last bit.
-        world = from_itk(to_itk(found.world))
-        return brain or template_mask(volume, world), world
+        return brain, from_itk(to_itk(found.world))
 
     def _slices_ready(self, given: Given, mask: Any) -> Ready:
         grid = reference_grid(self.voxel_mm)

@@ -128,7 +128,7 @@ def _deepest_mm(foreground: np.ndarray, voxel_mm: tuple[float, float, float]) ->
 
 
 def brain_mask(volume: Volume, *, device: str = "cpu") -> BrainMask:
-    """Brain of a T1w scan (and of any scan that is skull-stripped already).
+    """Brain of a structural scan from the scan itself.
 
     Parameters
     ----------
@@ -140,7 +140,8 @@ def brain_mask(volume: Volume, *, device: str = "cpu") -> BrainMask:
     -------
     BrainMask
         Of kind "skull-stripped" (the image's own foreground, filled) or "deepbet" (Fisch et al.,
-        Sci Rep 2024; weights in its wheel).
+        Sci Rep 2024; weights in its wheel). It was made for T1w; in T2w and FLAIR heads it finds
+        the brain as well (benchmarks/masks.py).
 
     Raises
     ------

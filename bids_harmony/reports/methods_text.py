@@ -32,7 +32,8 @@ __all__ = [
 _CITED = re.compile(r"\[@([\w, @]+)\]")
 
 _MASKS = {
-    "deepbet": "The brain was extracted from T1w scans by deepbet [@deepbet].",
+    "deepbet": "The brain was extracted by deepbet [@deepbet], from T1w scans and from scans of "
+    "persons without one.",
     "skull-stripped": "Scans that came without a skull were masked by their own foreground.",
     "given": "Brain masks were taken from earlier derivatives.",
     "T1w": "Scans of other contrasts took the brain mask of the same person's T1w scan.",
@@ -194,7 +195,10 @@ def group_methods_text() -> MethodsText:
 
 def planned(settings: Settings) -> Done:
     """What a run with these settings would do, as far as they tell."""
-    masks = tuple(kind for kind in _MASKS if kind != "given" or settings.derivatives)
+    never = set() if settings.derivatives else {"given"}
+    if settings.mask_without_t1w != "template" and not settings.longitudinal:
+        never.add("template")
+    masks = tuple(kind for kind in _MASKS if kind not in never)
     return Done(
         masks=masks,
         methods=(settings.method,),

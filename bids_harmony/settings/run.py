@@ -168,6 +168,10 @@ class Settings:
     write_change: bool = _output(False, "also write the change of each image: a map on its grid, "
         "the fields that went out and came in, curves of the tissues, and the scan's code")
     skull_strip: bool = _output(False, "write the brain alone, zero outside")
+    # deepbet was made for T1w, and is better here than the template (benchmarks/masks.py).
+    mask_without_t1w: str = _output("deepbet", "brain of a T2w or FLAIR scan of a person without "
+        "a T1w: found in the scan by deepbet, or the template's {default}",
+        choices=("deepbet", "template"), after="skull_strip")
     dwi_mode: str = _output(DWI_MODES[0], "diffusion series by rotation-invariant features of "
         "each shell, by the attenuation of each shell, or volume by volume {default}",
         choices=DWI_MODES)

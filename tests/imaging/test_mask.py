@@ -135,6 +135,18 @@ def test_a_real_head_gets_a_brain_of_the_right_size(shared_data):
     )
 
 
+@pytest.mark.parametrize("modality", ["T2w", "FLAIR"])
+def test_a_real_head_of_another_contrast_gets_the_brain_that_its_t1w_has(shared_data, modality):
+    scan = shared_data / "ms_longitudinal/sub-ms01/ses-1/anat/sub-ms01_ses-1_FLAIR.nii.gz"
+    volume = read_volume(str(scan).replace("FLAIR", modality))
+    mask = brain_mask(volume)
+    assert mask.kind == "deepbet"
+    # 1356 ml, by deepbet of the T1w.
+    assert mask.data.sum() * abs(np.linalg.det(volume.affine)) / 1e3 == pytest.approx(
+        1356, rel=0.03
+    )
+
+
 VOXEL_MM = np.array([3.0, 4.0, 5.0])
 
 

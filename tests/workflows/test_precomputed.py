@@ -168,3 +168,11 @@ def test_tables_threshold_and_mode_are_part_of_a_series_hash(series, scan, setti
         table.write_bytes(b"content")
     # Nothing of it touches other scans.
     assert both(replace(other_mode, b0_threshold=10.0), scan) == both(scan=scan)
+
+
+def test_how_brains_are_found_stands_in_the_hash_of_scans_without_a_t1w_alone(scan, settings):
+    template = replace(settings, mask_without_t1w="template")
+    t2w = replace(scan, modality="T2w")
+    assert anatomy_hash(t2w, template) != anatomy_hash(t2w, settings)
+    assert anatomy_hash(t2w, template, t1w=scan) == anatomy_hash(t2w, settings, t1w=scan)
+    assert anatomy_hash(scan, template) == anatomy_hash(scan, settings)
