@@ -12,48 +12,12 @@ import sys
 import types
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from bids_harmony.cli import participant
 from bids_harmony.cli.main import main
 from bids_harmony.exceptions import DataError, ExitCode, MissingInput, Terminated, TryAgain
-from bids_harmony.sites.image_profile import ImageProfile
 from bids_harmony.sites.profile_files import write_profiles
-
-
-@pytest.fixture
-def workflow(monkeypatch):
-    """Stands for the workflows: records what it was given, answers or raises what it is told."""
-    base = types.ModuleType("bids_harmony.workflows.base")
-    base.calls, base.answer = [], ExitCode.DONE
-
-    def run(settings, scans, *, log_dir=None):
-        base.calls.append((settings, scans, log_dir))
-        if isinstance(base.answer, BaseException):
-            raise base.answer
-        return base.answer
-
-    base.run_participant = base.run_train = run
-    monkeypatch.setitem(sys.modules, "bids_harmony.workflows.base", base)
-    return base
-
-
-@pytest.fixture
-def call(cohort, tmp_path, capsys):
-    """Run the program on the cohort; gives exit code, standard output and standard error."""
-
-    def run(*words, level="participant", out=tmp_path / "out"):
-        target = ["--target-site", "COI"] if level == "participant" else []
-        if "--target-site" in words:
-            target = []
-        code = main(
-            [str(cohort.root), str(out), level, *target, "-w", str(tmp_path / "w"), *words]
-        )
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err
-
-    return run
 
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:
@@ -91,48 +55,6 @@ def test_flags_of_other_apps_are_told_of(call, workflow):
     assert code == 64 and "-d fmriprep=PATH" in told
 
 
-def test_templates_that_are_not_there_stop_before_anything_is_written(call, workflow, tmp_path):
-    words = ("--output-spaces", "MNI152NLin2009cAsym", "--template-dir", str(tmp_path))
-    for more in ((), ("--dry-run",)):
-        code, _, told = call(*words, *more)
-        assert code == 66 and "TEMPLATEFLOW_HOME" in told and not workflow.calls
-    assert not list((tmp_path / "out").glob("sub-*"))
-
-
-def test_the_plan_counts_what_is_reused(call, tmp_path):
-    anat = tmp_path / "fmriprep/sub-01/anat"
-    anat.mkdir(parents=True)
-    for name in ("desc-brain_mask.nii.gz", "from-T1w_to-MNI152NLin2009cAsym_mode-image_xfm.h5"):
-        (anat / f"sub-01_{name}").write_bytes(b"content")
-    _, shown, _ = call("--dry-run", "-d", f"fmriprep={tmp_path / 'fmriprep'}")
-    assert (
-        "Reused of derivatives: brain masks of 1 scans, transforms of 1 scans, tissue maps of 0"
-    ) in shown
-    assert "Reused" not in call("--dry-run")[1]
-
-
-def test_the_plan_says_whose_sessions_share_a_space(call, tmp_path):
-    assert "share a space" not in call("--dry-run")[1]
-    _, shown, _ = call("--dry-run", "--longitudinal")
-    assert "Sessions that share a space: sub-03 (2 T1w)\n" in shown
-    # A transform to a template serves one session alone.
-    anat = tmp_path / "fmriprep/sub-03/anat"
-    anat.mkdir(parents=True)
-    (anat / "sub-03_from-T1w_to-MNI152NLin2009cAsym_mode-image_xfm.h5").write_bytes(b"content")
-    folder = ("-d", f"fmriprep={tmp_path / 'fmriprep'}")
-    assert "transforms of 2 scans" in call("--dry-run", *folder)[1]
-    assert "transforms of 0 scans" in call("--dry-run", "--longitudinal", *folder)[1]
-
-
-def test_train_for_one_target_site_uses_the_spelling_of_the_dataset(call, workflow):
-    assert call("--method", "cgan", "--target-site", "coi", level="train")[0] == 0
-    assert workflow.calls[0][0].target_site == "COI"
-    code, _, told = call("--method", "ssimh", "--target-site", "MARS", level="train")
-    assert code == 65 and "does not exist" in told and len(workflow.calls) == 1
-    code, _, told = call("--method", "simix", level="train")
-    assert code == 64 and "--target-site" in told
-
-
 def test_train(call, workflow):
     assert call(level="train")[0] == 0
     assert workflow.calls[0][0].analysis_level == "train"
@@ -152,85 +74,6 @@ def test_processes_beside_the_first_only_train(call, workflow, monkeypatch, tmp_
     monkeypatch.setenv("RANK", "0")
     assert call(level="train")[0] == 0
     assert len(given) == 1 and len(workflow.calls) == 1
-
-
-def test_target_takes_the_datasets_spelling(call, workflow):
-    assert call("--target-site", "site coi")[0] == 0
-    assert workflow.calls[0][0].target_site == "COI"
-
-
-def test_target_whose_scans_belong_to_others(call, workflow):
-    code, *_ = call("--participant-label", "01", "--target-site", "GE")
-    assert code == 0
-    assert [scan.label for scan in workflow.calls[0][1]] == ["sub-01_T1w"]
-
-
-def test_target_that_only_the_model_knows(call, workflow, tmp_path):
-    models = tmp_path / "out/models"
-    models.mkdir(parents=True)
-    (models / "model.json").write_text("{}")
-    nothing = np.zeros((2, 2, 2), np.float32)
-    profile = ImageProfile("Osaka", "T1w", *[nothing] * 7, 1.0, ("x",))
-    write_profiles(models, [profile], 1.0)
-    words = ("--method", "histogram", "--modalities", "T1w")
-    assert call("--target-site", "osaka", *words)[0] == 0
-    assert workflow.calls[0][0].target_site == "Osaka"
-    code, _, err = call("--target-site", "Nowhere")
-    assert code == 65 and "of the model: Osaka" in err
-
-
-def test_unknown_target_lists_the_sites(call, workflow):
-    code, _, err = call("--target-site", "Nowhere", "--participant-label", "01")
-    assert code == 65 and not workflow.calls
-    assert "COI (4 scans)" in err and "GE (1 scan)" in err
-
-
-@pytest.fixture
-def hospital(cohort):
-    """COI has two scanners."""
-    for label, serial in (("01", "111"), ("02", "222")):
-        cohort.image(
-            f"sub-{label}/anat/sub-{label}_T1w", InstitutionName="COI", DeviceSerialNumber=serial
-        )
-    return cohort
-
-
-def test_a_target_of_two_scanners_lists_them(call, workflow, hospital):
-    code, _, err = call("--participant-label", "01")
-    assert code == 65 and not workflow.calls
-    assert "COI (111), COI (222)" in err and "--site-means institution" in err
-
-
-def test_one_scanner_of_two_as_a_target(call, workflow, hospital):
-    code, out, _ = call("--target-site", "COI (111)", "--modalities", "T1w", "--dry-run")
-    assert code == 0
-    for told in ("COI (111) (its own site)", "desc-harmonizedCOI111_T1w", "'COI' holds",
-                 "  COI (222)\n    222: 1 scan, according to InstitutionName"):  # fmt: skip
-        assert told in out, told
-
-
-def test_an_institution_as_a_target(call, workflow, hospital):
-    assert call("--site-means", "institution")[0] == 0
-    assert workflow.calls[0][0].target_site == "COI"
-    assert {scan.site.site for scan in workflow.calls[0][1]} == {"COI", "GE"}
-
-
-def test_source_site_does_not_make_a_site(call, workflow):
-    assert call("--source-site", "Nowhere", "--target-site", "Nowhere")[0] == 65
-
-
-def test_dry_run_shows_the_plan_and_writes_nothing(call, workflow, cohort, tmp_path):
-    cohort.table("participants.tsv", "participant_id site", "sub-03 Osaka")
-    (cohort.root / "sub-02/anat/sub-02_T2w.json").write_text("{,}")
-    code, out, err = call("--dry-run")
-    assert code == 65 and not workflow.calls
-    assert not (tmp_path / "out").exists() and not (tmp_path / "w").exists()
-    for told in ("sub-01_T1w", "InstitutionName", "COI (its own site)", "COI 2, Osaka 2",
-                 "sub-01/anat/sub-01_desc-harmonizedCOI_T1w.nii.gz", "participants.tsv: site",
-                 "sub-03_ses-COI_acq-mp_T1w: participants.tsv: site says 'Osaka'",
-                 "sub-02_T2w: JSON with a syntax error"):  # fmt: skip
-        assert told in out, told
-    assert "successfully" not in err
 
 
 def test_the_workers_server_starts_before_the_dataset_is_looked_at(call, workflow, monkeypatch):
@@ -268,21 +111,6 @@ def test_scans_and_sites_are_found_without_the_network(cohort, tmp_path):
     words = [str(cohort.root), str(tmp_path / "out"), str(tmp_path / "models")]
     run = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
     assert run.stdout == "COI\n\n", run.stderr
-
-
-def test_dry_run_without_problems(call, workflow):
-    code, out, err = call("--dry-run")
-    assert code == 0 and "nothing was written" in out and "successfully" in last_line(err)
-    assert call("--dry-run", level="train")[0] == 0
-
-
-def test_raw_layout_is_in_the_plan_and_refused_for_a_derivative(call, workflow, cohort, tmp_path):
-    words = ("--output-layout", "raw")
-    out = call("--dry-run", *words)[1]
-    assert str(tmp_path / "out/derivatives/harmonizedCOI") in out
-    cohort.json("dataset_description.json", Name="x", BIDSVersion="1.9", DatasetType="derivative")
-    code, _, err = call(*words)
-    assert code == 64 and "--output-layout" in err and not workflow.calls
 
 
 def test_one_bad_subject_does_not_stop_the_others(call, workflow, cohort):
