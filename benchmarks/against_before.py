@@ -30,7 +30,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,23 +82,24 @@ def measure(options: argparse.Namespace) -> None:
         for case in options.cases:
             if case in ("start", "second"):
                 continue  # with ``first``
-            for row in PARTS[case](bench):
-                rows[row["case"]] = row
-                print(row, flush=True)
-        if "first" in options.cases:
-            voxels = bench.compare_images()
-        result = {
-            "name": "against_before",
-            "command": "python benchmarks/against_before.py --before PYTHON",
-            **provenance(PACKAGES),
-            "before": bench.version("before"),
-            "load_average": {"before": load, "after": os.getloadavg()},
-            "repeats": options.repeats,
-            "seeds": [0],
-            "voxels": voxels,
-            "rows": [rows[case] for case in CASES if case in rows],
-        }
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+            for made in PARTS[case](bench):
+                rows[made["case"]] = made
+                print(made, flush=True)
+            if case == "first":
+                voxels = bench.compare_images()
+            # Each case is kept when it is done.
+            result = {
+                "name": "against_before",
+                "command": "python benchmarks/against_before.py --before PYTHON",
+                **provenance(PACKAGES),
+                "before": bench.version("before"),
+                "load_average": {"before": load, "after": os.getloadavg()},
+                "repeats": options.repeats,
+                "seeds": [0],
+                "voxels": voxels,
+                "rows": [rows[case] for case in CASES if case in rows],
+            }
+            RESULT.write_text(json.dumps(result, indent=1) + "\n")
 
 
 class Bench:
@@ -134,7 +135,7 @@ class Bench:
         """A job of the level participant that finds an output folder with profiles at most."""
         work = self.folder / f"work-{side}"
         for made in (work, *out.glob("sub-*")):
-            shutil.rmtree(made) if made.is_dir() else made.unlink()
+            shutil.rmtree(made) if made.is_dir() else made.unlink(missing_ok=True)
         seen: list[float] = []
         start, end = time.perf_counter(), threading.Event()
 
@@ -191,7 +192,8 @@ class Bench:
 
 def help_(bench: Bench) -> list[dict[str, Any]]:
     """``--help``."""
-    return [row("help", bench.in_turn(lambda side: bench.call(side, "--help")))]
+    made = bench.in_turn(lambda side: bench.call(side, "--help"))
+    return [row("help", made, keys={"seconds": "seconds", "cpu_seconds": "cpu_seconds"})]
 
 
 def dry_run(bench: Bench) -> list[dict[str, Any]]:
@@ -238,7 +240,7 @@ def first_and_second(bench: Bench) -> list[dict[str, Any]]:
     one = bench.in_turn(lambda side: run(side, "01"))
     first = row("first", one)
     start = {side: [{**f, "seconds": f["start"]} for f in one[side]] for side in one}
-    rows = [row("start", start, only_time=True), first]
+    rows = [row("start", start, keys={"seconds": "seconds"}), first]
     both = row("both", two)
     second: dict[str, Any] = {"case": "second"}
     for key in ("seconds", "cpu_seconds"):
@@ -279,15 +281,18 @@ PARTS: dict[str, Callable[[Bench], list[dict[str, Any]]]] = {
 }
 
 
-def row(case: str, found: dict[str, list[Found]], *, only_time: bool = False) -> dict[str, Any]:
-    """Medians of both builds."""
+_KEYS = {"seconds": "seconds", "cpu_seconds": "cpu_seconds", "tree_peak_mib": "mib"}
+
+
+def row(
+    case: str, found: dict[str, list[Found]], *, keys: Mapping[str, str] = _KEYS
+) -> dict[str, Any]:
+    """Medians of both builds; `keys` are of what was measured, and what a row calls it."""
     made: dict[str, Any] = {"case": case, "all": found}
-    keys = {"seconds": "seconds"}
-    if not only_time:
-        keys |= {"cpu_seconds": "cpu_seconds", "tree_peak_mib": "mib"}
     for key, name in keys.items():
         for side, ending in (("before", "_before"), ("now", "")):
-            made[name + ending] = statistics.median(f[key] for f in found[side])
+            middle = statistics.median(f[key] for f in found[side])
+            made[name + ending] = round(middle, 2)
     loads = [f["load"] for one in found.values() for f in one]
     return with_ratios(made | {"load": [min(loads), max(loads)]})
 
