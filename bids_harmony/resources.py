@@ -20,6 +20,7 @@ __all__ = [
     "available_cpus",
     "available_memory_mb",
     "at_once",
+    "give_back_memory",
     "keep_freed_memory",
     "no_rust_backtraces",
     "one_blas_thread",
@@ -141,13 +142,23 @@ def keep_freed_memory() -> None:
     """Let this process, and those forked from it, use again what they freed.
 
     The GNU C library asks the kernel for each array of 32 MiB and more anew, and the kernel fills
-    it with zeros: an eighth of the processor's time of a scan. What is kept is bounded, and arrays
-    beyond 128 MiB are given back as before. Elsewhere nothing happens.
+    it with zeros: an eighth of the processor's time of a scan. Arrays beyond 64 MiB are given back
+    as before, the rest by `give_back_memory`. Elsewhere nothing happens.
     """
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if set_option is not None:
-        for option, size in ((_MMAP_THRESHOLD, 128 * _MIB), (_TRIM_THRESHOLD, 256 * _MIB)):
-            set_option(option, size)
+    for option, size in ((_MMAP_THRESHOLD, 64 * _MIB), (_TRIM_THRESHOLD, 256 * _MIB)):
+        _call_c("mallopt", option, size)
+
+
+def give_back_memory() -> None:
+    """Give what is free to the kernel, at the end of a step: the next may be another process's."""
+    _call_c("malloc_trim", 0)
+
+
+def _call_c(name: str, *arguments: int) -> None:
+    """Call a function of the GNU C library; other libraries lack it."""
+    function = getattr(ctypes.CDLL(None), name, None) if os.name == "posix" else None
+    if function is not None:
+        function(*arguments)
 
 
 def no_rust_backtraces() -> None:

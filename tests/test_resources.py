@@ -156,6 +156,29 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+_RESIDENT = """
+from pathlib import Path
+from bids_harmony.resources import give_back_memory, keep_freed_memory
+keep_freed_memory()
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4 // 1024
+large = [bytearray(b"x") * (30 << 20) for _ in range(6)]
+end = [bytearray(1000) for _ in range(10)]
+before = resident()
+del large
+kept = resident()
+give_back_memory()
+print(before - kept, before - resident())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the GNU C library's allocator")
+def test_what_is_kept_is_given_back_at_the_end_of_a_step():
+    told = subprocess.check_output([sys.executable, "-c", _RESIDENT], text=True)
+    at_once_freed, in_the_end = map(int, told.split())
+    assert at_once_freed < 100 < 150 < in_the_end
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the GNU C library's allocator")
 def test_large_arrays_take_memory_that_was_freed():
     kept, asked = (
@@ -167,3 +190,4 @@ def test_large_arrays_take_memory_that_was_freed():
 def test_other_c_libraries_are_left_alone(monkeypatch):
     monkeypatch.setattr(resources.ctypes, "CDLL", lambda name: object())
     resources.keep_freed_memory()
+    resources.give_back_memory()

@@ -36,7 +36,7 @@ def _load() -> None:
     # not survive the fork of workers; asked this way, torch counts cards without it.
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     from bids_harmony.imaging.linear import deterministic_ants
-    from bids_harmony.resources import keep_freed_memory
+    from bids_harmony.resources import give_back_memory, keep_freed_memory
 
     keep_freed_memory()
 
@@ -55,6 +55,7 @@ def _load() -> None:
 
     # Two seconds a process: the grid of the shipped model.
     reference_tissues(reference_grid())
+    give_back_memory()
 
 
 try:

@@ -71,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BidsHarmonyError as error:
         print(f"bids_harmony: {error}\n{_last_line(error.exit_code)}", file=sys.stderr)
         return error.exit_code
-    keep_freed_memory()
+    if not _has_workers(settings):
+        keep_freed_memory()
     log_to_screen(logging.DEBUG if settings.verbosity else logging.INFO)
     try:
         with _sigterm_raises(), tell_once():

@@ -10,6 +10,7 @@ from nipype.interfaces.base import SimpleInterface
 
 from bids_harmony.exceptions import BidsHarmonyError, ExitCode, from_system
 from bids_harmony.io.remarks import tell_once
+from bids_harmony.resources import give_back_memory
 
 __all__ = ["Adapter", "Failure", "forget_failure", "read_failure", "write_failure"]
 
@@ -94,6 +95,8 @@ class Adapter(SimpleInterface):
             if ours is error:
                 raise
             raise ours from error
+        finally:
+            give_back_memory()
         return runtime
 
 

@@ -8,9 +8,10 @@ time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -150,16 +151,21 @@ def build_profile(
     DataError
         No scans.
     """
-    measured = at_once(
-        *(
-            partial(
-                measure_scan, *scan, cells=cells, voxel_mm=voxel_mm,
-                encoder=encoder if coded is None or number < coded else None,
-            )
-            for number, scan in enumerate(scans)
+    tasks = [
+        partial(
+            measure_scan, *scan, cells=cells, voxel_mm=voxel_mm,
+            encoder=encoder if coded is None or number < coded else None,
         )
-    )  # fmt: skip
+        for number, scan in enumerate(scans)
+    ]  # fmt: skip
+    # Two at a time, for each takes some hundred MiB meanwhile.
+    even, odd = at_once(*(partial(_each, tasks[first::2]) for first in (0, 1)))
+    measured = [scan for pair in zip_longest(even, odd) for scan in pair if scan is not None]
     return average_scans(site, modality, measured, people=people, covariates=covariates)
+
+
+def _each(tasks: Sequence[Callable[[], MeasuredScan]]) -> list[MeasuredScan]:
+    return [task() for task in tasks]
 
 
 def average_scans(

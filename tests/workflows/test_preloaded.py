@@ -29,12 +29,13 @@ def test_the_server_does_not_start_the_driver_of_cards():
 _KEEPS = """
 import bids_harmony.resources as resources
 called = []
-resources.keep_freed_memory = lambda: called.append(True)
+resources.keep_freed_memory = lambda: called.append("keep")
+resources.give_back_memory = lambda: called.append("give back")
 import bids_harmony.workflows.preloaded
-print(len(called))
+print(called)
 """
 
 
 def test_workers_use_freed_memory_again():
     done = subprocess.run([sys.executable, "-c", _KEEPS], capture_output=True, text=True)
-    assert done.stdout == "1\n", done.stderr
+    assert done.stdout == "['keep', 'give back']\n", done.stderr
