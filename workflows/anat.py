@@ -50,6 +50,7 @@ __all__ = [
     "init_anat_fit_wf",
     "init_anat_harmonize_wf",
     "init_anat_train_wf",
+    "masked_by_itself",
     "person_wf_name",
     "scan_wf_name",
 ]

@@ -18,6 +18,7 @@ from bids_harmony.workflows.anat import (
     SHARED_OUTPUTS,
     T1W_XFM,
     init_anat_fit_wf,
+    masked_by_itself,
     person_wf_name,
     scan_wf_name,
 )
@@ -85,6 +86,7 @@ def _init_person_wf(scan: Scan, settings: Settings) -> Workflow:
         given_masks=[str(mask or "") for mask in masks],
         steps=[[str(path) for path in own] for own in steps],
         modality=scan.modality,
+        extract=masked_by_itself(scan, settings, with_t1w=False),
         seed=settings.random_seed,
         sloppy=settings.sloppy,
     )

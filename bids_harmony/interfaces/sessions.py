@@ -38,6 +38,7 @@ class ShareSpace(Adapter):
         given_masks = traits.List(traits.Str, mandatory=True, desc="of each scan; empty: none")
         steps = traits.List(traits.List(File), mandatory=True, desc="of each scan to its mask")
         modality = traits.Str(mandatory=True)
+        extract = traits.Bool(True, usedefault=True, desc="mask heads by themselves")
         seed = traits.Int(0, usedefault=True)
         sloppy = traits.Bool(False, usedefault=True)
         device = traits.Str("cpu", usedefault=True, nohash=True)
@@ -117,7 +118,7 @@ class ShareSpace(Adapter):
         volume, mask = read_volume(inputs.in_files[i]), None
         if inputs.given_masks[i]:
             mask = reused_brain(volume, inputs.given_masks[i], inputs.steps[i])
-        elif inputs.modality == "T1w" or is_skull_stripped(volume):
+        elif inputs.extract or is_skull_stripped(volume):
             mask = brain_mask(volume, device=inputs.device)
         if mask is not None:
             # Refuses an empty mask, and a brain without signal.

@@ -80,3 +80,30 @@ def test_an_error_is_told_where_its_scan_is_worked_on(node):
     with pytest.raises(ImageError, match=r"flat\.nii\.gz") as caught:
         take(node, 2)
     assert caught.value.exit_code == 65
+
+
+@pytest.mark.parametrize("extract", [True, False])
+def test_heads_of_other_contrasts_are_masked_as_without_the_flag(
+    brain_at_2mm, tmp_path, monkeypatch, extract
+):
+    from bids_harmony.imaging import mask as room
+
+    volume, inside = brain_at_2mm
+    files = []
+    for i, move in enumerate(MOVES):
+        affine = np.linalg.inv(move) @ volume.affine
+        files.append(str(tmp_path / f"{i}_FLAIR.nii.gz"))
+        nib.save(nib.Nifti1Image(volume.data.astype(np.int16), affine), files[-1])
+    monkeypatch.setattr(room, "is_skull_stripped", lambda _: False)
+    found = room.BrainMask(inside, "deepbet")
+    monkeypatch.setattr(room, "brain_mask", lambda *_, **__: found)
+    node = ShareSpace(
+        in_files=files, given_masks=[""] * 2, steps=[[]] * 2, modality="FLAIR", sloppy=True,
+        extract=extract,
+    )  # fmt: skip
+    record = json.loads(open(node.run(cwd=str(tmp_path)).outputs.shared_file).read())
+    assert all(bool(record[file]["mask"]) == extract for file in files)
+    own = tmp_path / "take"
+    own.mkdir()
+    took = TakeShared(in_file=files[0], shared_file=str(tmp_path / "shared.json"))
+    assert took.run(cwd=str(own)).outputs.kind == ("person" if extract else "template")

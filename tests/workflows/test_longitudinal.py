@@ -171,7 +171,7 @@ def test_a_further_session_is_a_new_space(run, study, brain):
     assert not np.array_equal(world(study.output_dir, "post"), before)
 
 
-def test_flair_sessions_alone_share_a_space_and_the_templates_mask(run, study, brain):
+def test_flair_sessions_alone_share_a_space(run, study, brain):
     for session in MOVES:
         shutil.rmtree(study.bids_dir / f"sub-03/ses-{session}")
         add_scan(study.bids_dir, brain, session, "FLAIR")
