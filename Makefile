@@ -73,7 +73,7 @@ slurm-test: $(INSTALLED)
 
 boutiques.json: $(INSTALLED) bids_harmony/cli/*.py bids_harmony/settings/*.py setup.cfg
 	$(BIN)/python -m bids_harmony.cli.boutiques > $@
-	$(BIN)/python -m lab.places
+	$(BIN)/python -m lab.recipes
 
 container-test:
 	containers/test

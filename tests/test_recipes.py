@@ -19,20 +19,20 @@ from bids_harmony.bids.naming import harmonized_path, mask_path, sidecar_path
 from bids_harmony.bids.scan import Scan, SiteEvidence
 from bids_harmony.cli.boutiques import IMAGE, descriptor
 from bids_harmony.cli.parser import parse_settings
-from lab.places import NAME, ROOT, conda_name, files, requirements, version
+from lab.recipes import NAME, ROOT, conda_name, files, requirements, version
 
 FILES = files()
-BUNDLE = ROOT / "places/nipoppy"
-RECIPE = ROOT / "places/neurodesk/bidsharmony"
+BUNDLE = ROOT / "recipes/nipoppy"
+RECIPE = ROOT / "recipes/neurodesk/bidsharmony"
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_the_committed_file_is_what_is_made_now(name):
-    assert (ROOT / name).read_text(encoding="utf-8") == FILES[name], "run python -m lab.places"
+    assert (ROOT / name).read_text(encoding="utf-8") == FILES[name], "run python -m lab.recipes"
 
 
 def test_nothing_else_lies_there():
-    there = {p.relative_to(ROOT).as_posix() for p in (ROOT / "places").rglob("*") if p.is_file()}
+    there = {p.relative_to(ROOT).as_posix() for p in (ROOT / "recipes").rglob("*") if p.is_file()}
     assert there == set(FILES)
 
 
@@ -47,7 +47,7 @@ def test_every_place_has_the_version_of_the_release():
         *(recipe["version"] for recipe in recipes),
     }
     assert told == {version()}
-    assert f'{{% set version = "{version()}" %}}' in FILES["places/conda/meta.yaml"]
+    assert f'{{% set version = "{version()}" %}}' in FILES["recipes/conda/meta.yaml"]
 
 
 def test_no_image_or_package_is_named_as_if_it_could_be_fetched():
@@ -56,7 +56,7 @@ def test_no_image_or_package_is_named_as_if_it_could_be_fetched():
     config = json.loads((BUNDLE / "config.json").read_text())
     assert set(config["CONTAINER_INFO"]) == {"FILE"}
     for name in ("neurodesk/bidsharmony/build.yaml", "conda/meta.yaml"):
-        assert "PyPI has no bids_harmony yet" in (ROOT / "places" / name).read_text()
+        assert "PyPI has no bids_harmony yet" in (ROOT / "recipes" / name).read_text()
     page = (ROOT / "docs/ways.md").read_text()
     assert "Nothing is published yet" in page
 
@@ -187,7 +187,7 @@ def test_what_neurodesk_will_see_in_its_image(test, tmp_path):
 
 
 def test_conda_asks_for_all_that_pip_asks_for():
-    text = FILES["places/conda/meta.yaml"]
+    text = FILES["recipes/conda/meta.yaml"]
     recipe = yaml.safe_load(jinja2.Template(text).render(PYTHON="python"))
     assert recipe["package"] == {"name": NAME, "version": version()}
     assert recipe["about"]["license"] == "Apache-2.0" and recipe["build"]["noarch"] == "python"
@@ -214,6 +214,6 @@ def test_the_page_names_every_way(tmp_path):
         "BABS",
     ):
         assert f"| {way}" in page, way
-    for target in re.findall(r"\]\((\.\./places/[^)#]+)\)", page):
+    for target in re.findall(r"\]\((\.\./recipes/[^)#]+)\)", page):
         assert (ROOT / "docs" / target).exists(), target
-    assert Path(ROOT / "places").is_dir()
+    assert Path(ROOT / "recipes").is_dir()

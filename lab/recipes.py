@@ -1,9 +1,9 @@
 """Files for the places where people get BIDS Apps: Nipoppy, Neurodesk, conda.
 
-    python -m lab.places
+    python -m lab.recipes
 
 Everything that can change is taken from where it is told: the version from pyproject.toml, the
-requirements from setup.cfg, the options from the parser. ``tests/test_places.py`` compares the
+requirements from setup.cfg, the options from the parser. ``tests/test_recipes.py`` compares the
 files with what this makes, and runs what can be run without the places themselves.
 
 No image and no package of this program was published. So no file names one as if it could be
@@ -88,10 +88,10 @@ def conda_name(requirement: str) -> str:
 def files() -> dict[str, str]:
     """All files by their paths below the repository."""
     return {
-        **{f"places/nipoppy/{name}": _json(record) for name, record in _nipoppy().items()},
-        f"places/neurodesk/{NEURODESK_NAME}/build.yaml": _yaml(_neurodesk(), _UNPUBLISHED_PYPI),
-        f"places/neurodesk/{NEURODESK_NAME}/fulltest.yaml": _yaml(_fulltest(), ""),
-        "places/conda/meta.yaml": _conda(),
+        **{f"recipes/nipoppy/{name}": _json(record) for name, record in _nipoppy().items()},
+        f"recipes/neurodesk/{NEURODESK_NAME}/build.yaml": _yaml(_neurodesk(), _UNPUBLISHED_PYPI),
+        f"recipes/neurodesk/{NEURODESK_NAME}/fulltest.yaml": _yaml(_fulltest(), ""),
+        "recipes/conda/meta.yaml": _conda(),
     }
 
 
