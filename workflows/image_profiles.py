@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bids_harmony.revisions import revisions_of
 from bids_harmony.sites.names import same_site
 from bids_harmony.workflows.profiles import SiteProfiles, profile_cache
-from bids_harmony.workflows.site_scans import ProfileKey, are_given, few_sites
+from bids_harmony.workflows.site_scans import ProfileKey, any_excluded, are_given, few_sites
 
 if TYPE_CHECKING:
     from bids_harmony.bids.scan import Scan
@@ -96,8 +96,8 @@ class ImageProfiles(SiteProfiles):
         return bool(people.get("covariates", {}) == self._covariates_of(units))
 
     def forget(self, key: ProfileKey) -> None:
-        """Remove a profile of other given images or people, and one that stands where images are
-        given now.
+        """Remove a profile of other given images or people, of a scan that was excluded since, and
+        one that stands where images are given now.
 
         If no new one can be made, a run must not take the profile that an earlier one was asked
         for. A site's own outdated profile stays until there is a new one.
@@ -107,7 +107,8 @@ class ImageProfiles(SiteProfiles):
             return
         made_of = self.made_of(key) or {}
         asked = made_of.get("given") or made_of.get("filter") != self.settings.profile_filter
-        if asked or are_given(key, self.settings):
+        excluded = any_excluded(made_of.get("images", ()), self.settings)
+        if asked or excluded or are_given(key, self.settings):
             self.cache.remove(key.site, key.modality)
 
     def prepare(

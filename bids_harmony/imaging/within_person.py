@@ -22,6 +22,7 @@ from bids_harmony.imaging.mask import BrainMask
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.imaging.registration import WORKING_MM, register_rigid, register_to_reference
 from bids_harmony.imaging.resampling import resample_to_grid
+from bids_harmony.imaging.smoothing import mean_around
 from bids_harmony.imaging.volume import Volume
 
 __all__ = ["MASK_MM", "SharedSpace", "middle_of", "share_space"]
@@ -33,6 +34,8 @@ _MARGIN_MM = 24.0
 _REGION_MM = 10.0
 """As far round the brain as the metric looks."""
 _FULLY_SEEN = 0.99
+_AROUND_MM, _NOTHING = 12.0, 1e-6
+"""Standard deviation of a voxel's surroundings, and what counts as no signal there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,7 +235,11 @@ def _share_of_brain(
 def _agreements(
     members: Sequence[_Member], steps: Sequence[np.ndarray], where: np.ndarray, grid: ReferenceGrid
 ) -> list[float]:
-    """Correlation of each scan with the mean of the others, where all are seen."""
+    """Correlation of each scan with the mean of the others, where all are seen.
+
+    Each voxel counts relative to what is around it: between scanners receive fields differ by more
+    than anatomy does between people.
+    """
     images = [
         resample_to_grid(
             member.volume.data / np.float32(member.scale),
@@ -246,8 +253,14 @@ def _agreements(
     inside = where & np.all([image > 0 for image in images], axis=0)
     if np.count_nonzero(inside) < 2:
         return [0.0] * len(images)
-    total = np.asarray(np.sum(images, axis=0, dtype=np.float64))[inside]
-    return [float(np.corrcoef(own[inside], total - own[inside])[0, 1]) for own in images]
+    sigma = _AROUND_MM / grid.voxel_mm
+    flat = []
+    for image in images:
+        held = np.where(inside, image, 0).astype(np.float32)
+        around = mean_around(held, inside, sigma)
+        flat.append(held[inside].astype(np.float64) / np.maximum(around[inside], _NOTHING))
+    total = np.sum(flat, axis=0)
+    return [float(np.corrcoef(own, total - own)[0, 1]) for own in flat]
 
 
 def _mean_where_seen(

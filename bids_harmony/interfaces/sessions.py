@@ -20,9 +20,10 @@ __all__ = ["LEAST_AGREEMENT", "ShareSpace", "TakeShared"]
 
 logger = logging.getLogger(__name__)
 
-LEAST_AGREEMENT = 0.7
-"""Correlation of a session with the mean of the others inside the brain. Two people scanned twice
-with other protocols have 0.94 and 0.97, two people beside each other 0.57."""
+LEAST_AGREEMENT = 0.55
+"""Correlation of a session with the mean of the others inside the brain, each voxel relative to
+what is around it. Of 30 pairs of scans of one simulated person at two of six scanners none has
+less than 0.76, of 36 pairs of two people none more than 0.41."""
 
 
 class ShareSpace(Adapter):

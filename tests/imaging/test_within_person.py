@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import nibabel as nib
 import numpy as np
 import pytest
 
+from bids_harmony.imaging import within_person as module
+from bids_harmony.imaging.intensity import robust_scale
 from bids_harmony.imaging.mask import BrainMask, person_mask
+from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.imaging.registration import register_to_reference
+from bids_harmony.imaging.volume import from_image
 from bids_harmony.imaging.within_person import middle_of, share_space
+from bids_harmony.interfaces.sessions import LEAST_AGREEMENT
+from bids_harmony.phantom.anatomy import make_anatomy
+from bids_harmony.phantom.scanner import SITES, acquire
 from tests.small_volumes import rigid
+
+SCANNED = reference_grid(2.0)
 
 #: Where the template's voxels were before each session moved them.
 MOVES = (rigid((6, -4, 5), (8, -3, 10)), rigid((-5, 3, 0), (-6, 9, 2)), np.eye(4))
@@ -115,3 +125,34 @@ def test_the_middle_neither_turns_nor_moves_on_average():
     middle = found[0][:3, :3] @ centre + found[0][:3, 3]
     where = [h[:3, :3] @ middle + h[:3, 3] for h in home]
     np.testing.assert_allclose(np.mean(where, axis=0), middle, atol=1e-9)
+
+
+def test_what_differs_between_scanners_is_no_other_person(world_of_scanners):
+    """Two of one person at scanners of other contrasts and fields agree, two people do not."""
+    people, scans = world_of_scanners
+    for one in people:
+        for site in ("GE", "PHILIPS"):
+            pair = [scans[one, "COI"], scans[one, site]]
+            assert min(agreement(pair)) > LEAST_AGREEMENT + 0.1
+    for site in ("COI", "GE"):
+        pair = [scans[people[0], "COI"], scans[people[1], site]]
+        assert max(agreement(pair)) < LEAST_AGREEMENT - 0.1
+
+
+def agreement(pair):
+    inside = pair[0].inside & pair[1].inside
+    return module._agreements(pair, [np.eye(4)] * 2, inside, SCANNED)
+
+
+@pytest.fixture(scope="module")
+def world_of_scanners():
+    """Two simulated people at three scanners, in one space."""
+    people = {i: make_anatomy(SCANNED, 900 + i) for i in range(2)}
+    scans = {}
+    for i, person in people.items():
+        for site in ("COI", "GE", "PHILIPS"):
+            data = acquire(person, SITES[site], "T1w", scan_seed=i)
+            volume = from_image(nib.Nifti1Image(data, SCANNED.affine))
+            mask = BrainMask(person.mask, "given")
+            scans[i, site] = module._Member(volume, mask, robust_scale(data, person.mask))
+    return tuple(people), scans

@@ -103,6 +103,18 @@ def test_an_unknown_site_is_known_from_its_scans(zero_shot):
     assert 0.3 < record["HarmonizationQuality"]["contrast_kept_gray_white"] < 3.5
 
 
+def test_a_scan_that_was_excluded_no_longer_shows_its_site(zero_shot):
+    run(zero_shot)
+    target = [s for s in find_scans(zero_shot).scans if s.site.site == "B"]
+    assert missing(zero_shot, target) == []
+    table = zero_shot.output_dir / "sub-02_decisions.tsv"
+    for decision, wanted in (("keep", []), ("exclude", [T1W])):
+        table.write_text(f"scan\tdecision\nsub-02_T1w\t{decision}\n")
+        assert missing(zero_shot, target) == wanted
+    ImageProfiles(zero_shot, load_model(zero_shot)[1]).make([T1W], zero_shot.output_dir / "logs")
+    assert profile_cache(zero_shot).made_of("B", "T1w") is None
+
+
 def test_two_names_of_one_scanner_leave_its_scans_alone(zero_shot):
     run(zero_shot)
     image, source = (
