@@ -13,6 +13,7 @@ from bids_harmony.exceptions import CannotCreateOutput, NotFetched
 from bids_harmony.group.covariates import read_covariates
 from bids_harmony.interfaces.derivatives import copy_output
 from bids_harmony.io.reading import object_or_empty
+from tests.output_folder import add_scan
 from tests.pointers import COMMAND, KINDS, not_fetched
 
 
@@ -107,6 +108,8 @@ def test_covariates_are_not_lost_silently(tmp_path, kind):
 )
 def test_the_plan_of_the_group_says_what_is_not_here(cohort, tmp_path, name):
     settings = cohort.settings(analysis_level="group", dry_run=True)
+    sidecar = add_scan(settings.output_dir, "T1w")
+    sidecar.with_suffix(".nii.gz").write_bytes(b"an image")
     assert group.run(settings) == 0
     not_fetched(tmp_path / name, "unlocked")
     with pytest.raises(NotFetched, match="datalad get"):
