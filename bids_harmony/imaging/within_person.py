@@ -25,7 +25,7 @@ from bids_harmony.imaging.resampling import resample_to_grid
 from bids_harmony.imaging.smoothing import mean_around
 from bids_harmony.imaging.volume import Volume
 
-__all__ = ["MASK_MM", "SharedSpace", "middle_of", "share_space"]
+__all__ = ["MASK_MM", "SharedSpace", "agreements_of", "middle_of", "share_space"]
 
 MASK_MM = 1.0
 """Step of the reference grid on which the mask of a person lies."""
@@ -235,11 +235,7 @@ def _share_of_brain(
 def _agreements(
     members: Sequence[_Member], steps: Sequence[np.ndarray], where: np.ndarray, grid: ReferenceGrid
 ) -> list[float]:
-    """Correlation of each scan with the mean of the others, where all are seen.
-
-    Each voxel counts relative to what is around it: between scanners receive fields differ by more
-    than anatomy does between people.
-    """
+    """`agreements_of` the scans after the steps, where all are seen."""
     images = [
         resample_to_grid(
             member.volume.data / np.float32(member.scale),
@@ -251,13 +247,36 @@ def _agreements(
         for member, step in zip(members, steps, strict=True)
     ]
     inside = where & np.all([image > 0 for image in images], axis=0)
+    return agreements_of(images, inside, grid.voxel_mm)
+
+
+def agreements_of(
+    images: Sequence[np.ndarray], inside: np.ndarray, voxel_mm: float
+) -> list[float]:
+    """Correlation of each image with the mean of the others.
+
+    Each voxel counts relative to what is around it: between scanners receive fields differ by more
+    than anatomy does between people.
+
+    Parameters
+    ----------
+    images : sequence of ndarray (X, Y, Z)
+        In one space, each of one scale.
+    inside : ndarray (X, Y, Z) bool
+        Voxels that count.
+    voxel_mm : float
+
+    Returns
+    -------
+    list of float
+        0 where fewer than two voxels count.
+    """
     if np.count_nonzero(inside) < 2:
         return [0.0] * len(images)
-    sigma = _AROUND_MM / grid.voxel_mm
     flat = []
     for image in images:
         held = np.where(inside, image, 0).astype(np.float32)
-        around = mean_around(held, inside, sigma)
+        around = mean_around(held, inside, _AROUND_MM / voxel_mm)
         flat.append(held[inside].astype(np.float64) / np.maximum(around[inside], _NOTHING))
     total = np.sum(flat, axis=0)
     return [float(np.corrcoef(own, total - own)[0, 1]) for own in flat]

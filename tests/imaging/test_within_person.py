@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_harmony.imaging import within_person as module
-from bids_harmony.imaging.intensity import robust_scale
 from bids_harmony.imaging.mask import BrainMask, person_mask
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.imaging.registration import register_to_reference
-from bids_harmony.imaging.volume import from_image
-from bids_harmony.imaging.within_person import middle_of, share_space
+from bids_harmony.imaging.within_person import agreements_of, middle_of, share_space
 from bids_harmony.interfaces.sessions import LEAST_AGREEMENT
 from bids_harmony.phantom.anatomy import make_anatomy
 from bids_harmony.phantom.scanner import SITES, acquire
@@ -140,19 +136,17 @@ def test_what_differs_between_scanners_is_no_other_person(world_of_scanners):
 
 
 def agreement(pair):
-    inside = pair[0].inside & pair[1].inside
-    return module._agreements(pair, [np.eye(4)] * 2, inside, SCANNED)
+    (one, first), (other, second) = pair
+    return agreements_of([one, other], first & second, SCANNED.voxel_mm)
 
 
 @pytest.fixture(scope="module")
 def world_of_scanners():
     """Two simulated people at three scanners, in one space."""
     people = {i: make_anatomy(SCANNED, 900 + i) for i in range(2)}
-    scans = {}
-    for i, person in people.items():
-        for site in ("COI", "GE", "PHILIPS"):
-            data = acquire(person, SITES[site], "T1w", scan_seed=i)
-            volume = from_image(nib.Nifti1Image(data, SCANNED.affine))
-            mask = BrainMask(person.mask, "given")
-            scans[i, site] = module._Member(volume, mask, robust_scale(data, person.mask))
+    scans = {
+        (i, site): (acquire(person, SITES[site], "T1w", scan_seed=i), person.mask)
+        for i, person in people.items()
+        for site in ("COI", "GE", "PHILIPS")
+    }
     return tuple(people), scans
