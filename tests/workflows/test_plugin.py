@@ -165,6 +165,53 @@ def test_an_ordinary_error_is_reported_as_nipype_does(run):
     assert "got 3" in str(error)
 
 
+def _until_seen(folder):
+    """Run until the other process has looked three times, for a second at most; say whether so."""
+    import os
+    import time
+
+    end = time.monotonic() + 1.0
+    while not (seen := os.path.exists(f"{folder}/looked")) and time.monotonic() < end:
+        time.sleep(0.01)
+    return seen
+
+
+def test_nobody_looks_while_a_step_is_at_work(run, tmp_path):
+    from bids_harmony.workflows.plugin import WatchfulMultiProcPlugin
+
+    class Counted(WatchfulMultiProcPlugin):
+        looks = 0
+
+        def _get_result(self, taskid):
+            self.looks += 1
+            if self.looks == 3:
+                (tmp_path / "looked").touch()
+            return super()._get_result(taskid)
+
+    node = _function(_until_seen, "work", folder=str(tmp_path))
+    states, error = run([node], plugin_class=Counted)
+    assert (states, error) == ({"work": "end"}, None)
+    assert not (tmp_path / "looked").exists()
+
+
+def test_steps_that_are_done_hold_nobody_up(run, tmp_path):
+    """Nodes that run in this process, as buffers do, and nodes of an earlier run."""
+    from nipype.interfaces.utility import IdentityInterface
+    from nipype.pipeline.engine import Node
+
+    def chain():
+        first, last = (_function(_die_if, name, value="x") for name in ("first", "last"))
+        buffer = Node(IdentityInterface(["value", "out"]), name="buffer")
+        buffer.inputs.out = "y"
+        return [first, buffer, last], [(first, buffer), (buffer, last)]
+
+    for _ in range(2):
+        nodes, chains = chain()
+        states, error = run(nodes, chains)
+        assert error is None
+        assert states["first"] == states["last"] == "end"
+
+
 def _note(value, log, word):
     with open(log, "a") as file:
         file.write(word + "\n")
