@@ -6,7 +6,6 @@ buffer node and its stage is skipped. All nodes of a scan are coarse; none works
 
 from __future__ import annotations
 
-import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +53,6 @@ __all__ = [
     "person_wf_name",
     "scan_wf_name",
 ]
-
-logger = logging.getLogger(__name__)
 
 # Peak memory of a node in GiB, measured on a 1 mm head of this many voxels and rounded up.
 HEAD_VOXELS = 256 * 256 * 192
@@ -175,8 +172,6 @@ def init_anat_fit_wf(
     mask_comes_first = precomputed.mask is not None or masked_by_itself(
         scan, settings, with_t1w=with_t1w
     )
-    if precomputed.mask is not None:
-        logger.info("%s: found precomputed mask, skipping: %s", scan.label, precomputed.mask)
     if precomputed.mask is not None and precomputed.written:
         maskbuffer.inputs.mask_file = str(precomputed.mask)
         maskbuffer.inputs.mask_kind = precomputed.mask_kind
@@ -194,7 +189,6 @@ def init_anat_fit_wf(
     # Stage 2: the transform to the reference. Without a mask of its own, another contrast's needs
     # the one to the T1w as well, which is not kept.
     if precomputed.xfm is not None and (mask_comes_first or not with_t1w):
-        logger.info("%s: found precomputed transform, skipping: %s", scan.label, precomputed.xfm)
         xfmbuffer.inputs.xfm_file = str(precomputed.xfm)
     elif scan.modality != "T1w" and with_t1w:
         register = Node(RegisterToAnatomy(**register_args), name="register", mem_gb=_MEM_REGISTER)

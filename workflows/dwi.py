@@ -80,10 +80,7 @@ def init_dwi_fit_wf(
         IdentityInterface([*FIT_OUTPUTS, "similarity", "xfm_from", *SHARED_OUTPUTS]),
         name="outputnode",
     )
-    if precomputed.mask is not None:
-        logger.info("%s: found precomputed mask, skipping: %s", scan.label, precomputed.mask)
     if precomputed.written:
-        logger.info("%s: found precomputed transform, skipping: %s", scan.label, precomputed.xfm)
         outputnode.inputs.mask_file = str(precomputed.mask)
         outputnode.inputs.mask_kind = precomputed.mask_kind
         outputnode.inputs.xfm_file = str(precomputed.xfm)

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bids_harmony.bids.decisions import KEEP, about_no_scan, excluded_scans, read_decisions
 from bids_harmony.exceptions import NothingSelected
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def run_group(settings: Settings) -> Path:
     Parameters
     ----------
     settings : Settings
-        ``participant_labels``, ``modalities`` and ``target_site`` select; all by default.
+        Select as for `choose_outputs`.
 
     Returns
     -------
@@ -40,8 +41,8 @@ def run_group(settings: Settings) -> Path:
 
     Raises
     ------
-    NothingSelected
-        When the output folder holds nothing of them.
+    BidsHarmonyError
+        As `choose_outputs`.
     """
     from bids_harmony.bids.covariates import check_covariates
     from bids_harmony.bids.derivative import write_json
@@ -83,6 +84,8 @@ def choose_outputs(
 ) -> tuple[list[Output], list[Missing], list[Decision]]:
     """What the page is made of: outputs that are selected and that nobody excluded.
 
+    Decisions about scans that there are not are told in the log.
+
     Parameters
     ----------
     settings : Settings
@@ -99,10 +102,9 @@ def choose_outputs(
     ------
     NothingSelected
         When the output folder holds nothing of them.
-    DataError
-        A table of decisions cannot be understood.
+    DataError, MissingInput, InputOutputError
+        As `bids.decisions.read_decisions`.
     """
-    from bids_harmony.bids.decisions import EXCLUDE, KEEP, read_decisions
     from bids_harmony.group.outputs import find_outputs
     from bids_harmony.sites.names import same_site
 
@@ -110,6 +112,8 @@ def choose_outputs(
         settings.output_dir, settings.bids_dir, settings.participant_labels
     )
     decisions = read_decisions(settings.output_dir)
+    for text in about_no_scan(settings.bids_dir, settings.output_dir):
+        logger.warning("%s", text)
     asked = settings.target_site
     outputs = [
         o
@@ -122,7 +126,7 @@ def choose_outputs(
         for label in dict.fromkeys(o.label for o in outputs)
         if (one := decisions.get(label)) and one.decision != KEEP
     ]
-    excluded = {one.scan for one in decided if one.decision == EXCLUDE}
+    excluded = excluded_scans(settings.output_dir).keys() & {o.label for o in outputs}
     outputs = [output for output in outputs if output.label not in excluded]
     if not outputs:
         raise NothingSelected(

@@ -17,7 +17,6 @@ from bids_harmony.workflows.site_scans import ProfileKey, any_excluded, are_give
 
 if TYPE_CHECKING:
     from bids_harmony.bids.scan import Scan
-    from bids_harmony.bids.site import DatasetSites
     from bids_harmony.sites.image_profile import ImageProfile
     from bids_harmony.sites.prepared_scans import TrainingScan
     from bids_harmony.sites.profile_cache import ProfileCache
@@ -164,12 +163,6 @@ class ImageProfiles(SiteProfiles):
     def _claimed(self) -> dict[str, set[str]]:
         """Of each modality the sites of the scans at hand: those of a claim are in no table."""
         return {}
-
-    @cached_property
-    def _dataset_sites(self) -> DatasetSites:
-        from bids_harmony.bids.dataset import find_scans
-
-        return find_scans(self.settings).sites
 
     def _sites_of(self, modality: str) -> list[str]:
         """All sites with scans of a modality, whoever is selected."""

@@ -183,6 +183,11 @@ def find_precomputed(scan: Scan, settings: Settings, wanted: str) -> Precomputed
         and xfm.is_file()
         and all(record.get(HASH_FIELD) == wanted for record in records)
     ):
+        logger.info(
+            "%s: brain mask and transform are there already (made for the profile of its site, or "
+            "by an earlier run): %s",
+            scan.label, mask,
+        )  # fmt: skip
         return Precomputed(mask, str(records[0].get("MaskKind", "given")), xfm, written=True)
     mask_given, given = given_mask(scan, settings), find_given(scan, settings)
     reused = []
@@ -193,6 +198,8 @@ def find_precomputed(scan: Scan, settings: Settings, wanted: str) -> Precomputed
         mask_from = f"{name}: {mask_given.relative_to(folder).as_posix()}"
         reused.append(f"mask from {mask_from}")
         to_anatomy = steps_of_mask(mask_given, scan, settings)
+    elif mask_given is not None:
+        reused.append(f"mask of the dataset itself: {mask_given}")
     if given is not None and given.reference is not None and scan.together:
         logger.info(
             "%s: the transform of %s is not used: with --longitudinal sessions share a space that "

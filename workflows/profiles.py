@@ -10,11 +10,14 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from bids_harmony.bids.decisions import excluded_scans
 from bids_harmony.exceptions import SiteError
-from bids_harmony.sites.names import MEAN_SITE
+from bids_harmony.io.names import file_stem
+from bids_harmony.sites.names import MEAN_SITE, same_site
 from bids_harmony.workflows.site_scans import (
     ProfileKey,
     are_given,
@@ -27,6 +30,7 @@ from bids_harmony.workflows.status import report_references, why_unseen
 
 if TYPE_CHECKING:
     from bids_harmony.bids.scan import Scan
+    from bids_harmony.bids.site import DatasetSites
     from bids_harmony.exceptions import BidsHarmonyError
     from bids_harmony.methods import Harmonizer
     from bids_harmony.model.encoder import Encoder
@@ -148,7 +152,7 @@ class SiteProfiles(ABC):
         return (
             made_of.get("recipe") in self.recipes()
             and same_images(made_of.get("images", {}), key, self.settings, given=was_given)
-            and (was_given or self._same_people(made_of))
+            and (was_given or (self._same_people(made_of) and not self._taken_back(made_of)))
             and self.rest_is_same(key, made_of)
         )
 
@@ -161,6 +165,30 @@ class SiteProfiles(ABC):
             return False
         units = [(subject, session) for subject, session in made_of.get("fitting", ())]
         return not query or all(who_fits(self.settings.bids_dir, query, units))
+
+    def _taken_back(self, made_of: Mapping[str, Any]) -> bool:
+        """Whether a scan that was excluded then may show the site again."""
+        excluded = excluded_scans(self.settings.output_dir)
+        return any(scan not in excluded for scan in made_of.get("excluded", ()))
+
+    @cached_property
+    def _dataset_sites(self) -> DatasetSites:
+        from bids_harmony.bids.dataset import find_scans
+
+        return find_scans(self.settings).sites
+
+    def _excluded(self, key: ProfileKey) -> list[str]:
+        """Scans of a site that people excluded."""
+        excluded = excluded_scans(self.settings.output_dir)
+        sites = self._dataset_sites.scans if excluded else {}
+        claimed = str(self.settings.source_site)
+        return sorted(
+            label
+            for file, evidence in sites.items()
+            if (label := file_stem(file)) in excluded
+            and label.endswith(f"_{key.modality}")
+            and (same_site(evidence.site, key.site) or same_site(claimed, key.site))
+        )
 
     def make(
         self, keys: Sequence[ProfileKey], log_dir: Path
@@ -246,4 +274,6 @@ class SiteProfiles(ABC):
         if self.settings.profile_filter and not given:
             about["filter"] = self.settings.profile_filter
             about["fitting"] = [[scan.subject, scan.session] for scan in usable]
+        if not given and (excluded := self._excluded(key)):
+            about["excluded"] = excluded
         return about | ({"tables": image_digests(tables, self.settings)} if tables else {})

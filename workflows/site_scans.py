@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bids_harmony.bids.decisions import EXCLUDE, read_decisions
+from bids_harmony.bids.decisions import excluded_scans
 from bids_harmony.bids.gradient_tables import gradient_tables
 from bids_harmony.bids.people_filter import columns_told, who_fits
 from bids_harmony.bids.scan import SiteEvidence
@@ -268,9 +268,8 @@ def same_images(
 
 def any_excluded(images: Iterable[str], settings: Settings) -> bool:
     """Whether people decided that one of these images is to be passed over."""
-    decisions = read_decisions(settings.output_dir)
-    stems = {one.scan for one in decisions.values() if one.decision == EXCLUDE}
-    return any(file_stem(Path(image)) in stems for image in images)
+    excluded = excluded_scans(settings.output_dir)
+    return any(file_stem(image) in excluded for image in images)
 
 
 def target_modalities(settings: Settings) -> set[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_harmony.bids.census import take_census
-from bids_harmony.bids.decisions import EXCLUDE, read_decisions
+from bids_harmony.bids.decisions import about_no_scan, excluded_scans
 from bids_harmony.bids.gradient_tables import gradient_tables, is_b0_alone
 from bids_harmony.bids.inventory import (
     Inventory,
@@ -166,10 +166,9 @@ def find_scans(
     if sites is None:
         sites = _dataset_sites(settings, present, inventory, known_sites)
     scans, notes = [], []
-    decisions = read_decisions(settings.output_dir)
+    excluded = excluded_scans(settings.output_dir)
     for path, entities, metadata in sorted(found, key=lambda item: item[0]):
-        decided = decisions.get(file_stem(path))
-        if decided and decided.decision == EXCLUDE:
+        if decided := excluded.get(file_stem(path)):
             notes.append(f"{path.name} is passed over, as was decided: {decided.words}")
             continue
         try:
@@ -212,6 +211,8 @@ def find_scans(
         kept = tuple(with_sessions(kept, everything))
     files = {scan.path.relative_to(root).as_posix() for scan in scans}
     warnings = [note.text for note in sites.notes if note.matters(files)]
+    if not whole_dataset:
+        warnings += about_no_scan(root, settings.output_dir)
     return ScanSelection(
         kept,
         tuple(problems),
@@ -299,7 +300,7 @@ def _site(
             "The scan has no sidecar and nothing else tells its site",
             where=error.where,
             expected=error.expected,
-            got=f"no {file_stem(path)}.json beside it and none to inherit from",
+            got="no sidecar beside it and none to inherit from",
             hint=error.hint,
         ) from error
 

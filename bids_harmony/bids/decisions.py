@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 from bids_harmony.bids.table import keyed_rows
 from bids_harmony.exceptions import DataError
+from bids_harmony.io.names import file_stem
+from bids_harmony.io.pointers import is_named
 
-__all__ = ["AGAIN", "EXCLUDE", "KEEP", "Decision", "read_decisions"]
+__all__ = [
+    "AGAIN",
+    "EXCLUDE",
+    "KEEP",
+    "Decision",
+    "about_no_scan",
+    "excluded_scans",
+    "read_decisions",
+]
 
 KEEP, AGAIN, EXCLUDE = "keep", "look again", "exclude"
 _PATTERN = "*_decisions.tsv"
@@ -40,8 +53,10 @@ class Decision:
         return self.decision + (f": {self.remark}" if self.remark else "")
 
 
-def read_decisions(output_dir: Path) -> dict[str, Decision]:
+def read_decisions(output_dir: Path) -> Mapping[str, Decision]:
     """Decisions in ``OUT/*_decisions.tsv``, which pages of participants export.
+
+    A process reads the tables once, until one of them changes.
 
     Parameters
     ----------
@@ -49,7 +64,7 @@ def read_decisions(output_dir: Path) -> dict[str, Decision]:
 
     Returns
     -------
-    dict of scan to Decision
+    mapping of scan to Decision
         Of several about one scan the latest.
 
     Raises
@@ -59,10 +74,50 @@ def read_decisions(output_dir: Path) -> dict[str, Decision]:
     MissingInput, InputOutputError
         A table cannot be read.
     """
+    paths = (p for p in sorted(Path(output_dir).glob(_PATTERN)) if not p.name.startswith("."))
+    return _read(tuple((path, *_state(path)) for path in paths))
+
+
+def excluded_scans(output_dir: Path) -> dict[str, Decision]:
+    """Decisions that pass over a scan, by the scan; raises as `read_decisions`."""
+    decisions = read_decisions(output_dir)
+    return {scan: one for scan, one in decisions.items() if one.decision == EXCLUDE}
+
+
+def about_no_scan(bids_dir: Path, output_dir: Path) -> list[str]:
+    """What to say of decisions about scans that the dataset does not have.
+
+    Raises as `read_decisions`.
+    """
+    lost = [s for s in read_decisions(output_dir) if not _is_there(Path(bids_dir), s)]
+    return [
+        f"The decision about {scan} counts for nothing: {bids_dir} has no such scan. Scans are "
+        "named as their files, sub-01_ses-1_T1w."
+        for scan in lost
+    ]
+
+
+def _is_there(bids_dir: Path, scan: str) -> bool:
+    """Whether an image of that name lies in the folder that BIDS gives it."""
+    parts = scan.split("_")
+    folders = [part for part in parts[:2] if part.startswith(("sub-", "ses-"))]
+    place = bids_dir.joinpath(*folders, "dwi" if parts[-1] == "dwi" else "anat")
+    return any(is_named(place / f"{scan}{kind}") for kind in (".nii.gz", ".nii"))
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """What changes with a file; of one that cannot be read its reader says so."""
+    try:
+        state = path.stat()
+    except OSError:
+        return 0, 0
+    return state.st_size, state.st_mtime_ns
+
+
+@lru_cache(maxsize=4)
+def _read(tables: tuple[tuple[Path, int, int], ...]) -> Mapping[str, Decision]:
     found: dict[str, Decision] = {}
-    for path in sorted(Path(output_dir).glob(_PATTERN)):
-        if path.name.startswith("."):
-            continue
+    for path, *_ in tables:
         for row in keyed_rows(path, "scan"):
             word = " ".join(row.get("decision", "").casefold().split())
             if word in ("", "n/a"):
@@ -74,11 +129,10 @@ def read_decisions(output_dir: Path) -> dict[str, Decision]:
                     expected=f"{KEEP}, {AGAIN} or {EXCLUDE} in the column decision",
                     got=row["decision"],
                 )
-            remark = row.get("remark", "")
-            one = Decision(
-                row["scan"], word, "" if remark == "n/a" else remark, row.get("decided", "")
-            )
+            remark = "" if row.get("remark") == "n/a" else row.get("remark", "")
+            # People also write the name of the file.
+            one = Decision(file_stem(row["scan"]), word, remark, row.get("decided", ""))
             before = found.get(one.scan)
             if before is None or before.decided <= one.decided:
                 found[one.scan] = one
-    return found
+    return MappingProxyType(found)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bids_harmony.bids.dataset import find_scans
-from bids_harmony.bids.decisions import Decision, read_decisions
+from bids_harmony.bids.decisions import Decision, excluded_scans, read_decisions
 from bids_harmony.exceptions import DataError
 
 HEAD = "scan\ttarget_site\tdecision\tremark\tdecided\n"
@@ -58,3 +60,45 @@ def test_excluded_scans_are_passed_over_and_show_no_site(cohort):
         assert not found.problems
     path.write_text(f"{HEAD}{gone.label}\tCOI\tlook again\tghosts\tn/a\n")
     assert find_scans(settings).scans == before.scans
+
+
+def decide(settings, scan, decision):
+    settings.output_dir.mkdir(exist_ok=True)
+    path = settings.output_dir / "all_decisions.tsv"
+    path.write_text(f"{HEAD}{scan}\tCOI\t{decision}\tn/a\tn/a\n")
+
+
+def test_a_changed_table_is_read_again(tmp_path):
+    path = tmp_path / "x_decisions.tsv"
+    path.write_text(f"{HEAD}sub-01_T1w\tCOI\texclude\tn/a\tn/a\n")
+    assert list(excluded_scans(tmp_path)) == ["sub-01_T1w"]
+    path.write_text(f"{HEAD}sub-01_T1w\tCOI\tkeep\tn/a\tn/a\n")
+    assert excluded_scans(tmp_path) == {}
+
+
+def test_the_name_of_the_file_is_the_scan(cohort):
+    settings = cohort.settings()
+    gone = find_scans(settings).scans[0]
+    decide(settings, gone.path.name, "exclude")
+    found = find_scans(settings)
+    assert gone.path not in {scan.path for scan in found.scans}
+    assert not [text for text in found.warnings if "decision" in text]
+
+
+@pytest.mark.parametrize("decision", ["keep", "look again", "exclude"])
+@pytest.mark.parametrize("scan", ["sub-nobody_T1w", "sub-01_ses-none_T1w", "remark"])
+def test_a_decision_about_a_scan_that_is_not_there_is_told(cohort, scan, decision):
+    settings = cohort.settings()
+    decide(settings, scan, decision)
+    told = [text for text in find_scans(settings).warnings if "decision" in text]
+    assert len(told) == 1 and scan in told[0] and str(settings.bids_dir) in told[0]
+    # Once: not where the whole dataset is looked at besides.
+    assert not [t for t in find_scans(settings, whole_dataset=True).warnings if "decision" in t]
+
+
+def test_a_decision_about_a_scan_that_is_not_selected_is_no_matter(cohort):
+    settings = cohort.settings()
+    scans = find_scans(settings).scans
+    decide(settings, scans[-1].label, "exclude")
+    one = replace(settings, participant_labels=(scans[0].subject,))
+    assert not [text for text in find_scans(one).warnings if "decision" in text]

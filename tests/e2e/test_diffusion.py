@@ -380,7 +380,7 @@ def test_preprocessed_series(raw, harmonized, tmp_path):
     assert finished.code == 0, finished.told
     stem = "sub-GE01_space-ACPC"
     assert (
-        f"precomputed mask, skipping: {bids}/sub-GE01/dwi/{stem}_desc-brain_mask" in finished.told
+        f"mask of the dataset itself: {bids}/sub-GE01/dwi/{stem}_desc-brain_mask" in finished.told
     )
     written = written_for(finished.out, "GE01")
     assert {f"dwi/{stem}_desc-harmonized{TARGET}_dwi{kind}" for kind in KINDS} < set(written)

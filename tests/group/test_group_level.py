@@ -280,6 +280,15 @@ def test_scans_that_were_excluded_are_in_no_number(make_cohort):
     assert "ghosts &lt;i&gt;" in text and "What was decided" in text
 
 
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_a_decision_about_no_scan_of_the_dataset_is_told(make_cohort, capsys, dry):
+    folders = make_cohort(per_site=2)
+    (folders.out / "sub-999_decisions.tsv").write_text("scan\tdecision\nsub-999_T1w\texclude\n")
+    assert run(folders, *dry) == 0
+    told = capsys.readouterr().err
+    assert told.count("The decision about sub-999_T1w") == 1
+
+
 @pytest.mark.parametrize(
     ("words", "shown"),
     [

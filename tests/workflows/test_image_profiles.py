@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import replace
 
 import nibabel as nib
@@ -67,10 +68,14 @@ def with_another_contrast(settings, subject):
     nib.save(nib.Nifti1Image(bent.astype(image.get_data_dtype()), None, image.header), path)
 
 
-def test_an_unknown_site_is_known_from_its_scans(zero_shot):
+def test_an_unknown_site_is_known_from_its_scans(zero_shot, caplog):
     with_another_contrast(zero_shot, "02")
+    caplog.set_level("INFO", logger="bids_harmony")
     code, states = run(zero_shot)
     assert code == ExitCode.DONE
+    # Nobody has run before: the masks were made for the profiles a moment ago.
+    assert "precomputed" not in caplog.text
+    assert caplog.text.count("made for the profile of its site") == 2
     assert {label: s["state"] for label, s in states.items()} == {
         "sub-01_T1w": "done",
         "sub-02_T1w": "done",
@@ -113,6 +118,26 @@ def test_a_scan_that_was_excluded_no_longer_shows_its_site(zero_shot):
         assert missing(zero_shot, target) == wanted
     ImageProfiles(zero_shot, load_model(zero_shot)[1]).make([T1W], zero_shot.output_dir / "logs")
     assert profile_cache(zero_shot).made_of("B", "T1w") is None
+
+
+def test_a_scan_that_is_taken_back_shows_its_site_again(zero_shot):
+    # Of the target's two scans one is excluded when the profile is made.
+    target = [s for s in find_scans(zero_shot).scans if s.site.site == "B"]
+    second = zero_shot.bids_dir / "sub-03/anat/sub-03_T1w.nii.gz"
+    second.parent.mkdir(parents=True)
+    for path in target[0].path.parent.glob("*_T1w.*"):
+        shutil.copy(path, second.parent / path.name.replace("sub-02", "sub-03"))
+    zero_shot.output_dir.mkdir(exist_ok=True)
+    table = zero_shot.output_dir / "all_decisions.tsv"
+    table.write_text("scan\tdecision\nsub-03_T1w\texclude\n")
+    run(zero_shot)
+    assert sidecar(zero_shot)["TargetSiteScans"] == ["sub-02_T1w"]
+    assert missing(zero_shot, target) == []
+    table.write_text("scan\tdecision\nsub-03_T1w\tkeep\n")
+    assert missing(zero_shot, target) == [T1W]
+    _, states = run(zero_shot)
+    assert states["sub-01_T1w"]["state"] == "done"
+    assert sidecar(zero_shot)["TargetSiteScans"] == ["sub-02_T1w", "sub-03_T1w"]
 
 
 def test_two_names_of_one_scanner_leave_its_scans_alone(zero_shot):
