@@ -64,6 +64,9 @@ def _words(item: Setting, option: Option) -> dict[str, Any]:
     if item.type is bool and not option.read:
         # Can also be switched off again, against the settings file.
         return words | {"action": argparse.BooleanOptionalAction}
+    if item.many:
+        # Given twice, as launchers do, none of them is lost.
+        words["action"] = "extend"
     return words | {
         "type": _reader(option.read or item.type),
         "metavar": option.metavar or _METAVARS.get(item.type),

@@ -6,8 +6,9 @@ Nothing heavy is imported here or above: ``--help`` and ``--version`` answer at 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,8 +17,13 @@ from bids_harmony.cli.options import TRAINING, add_options
 from bids_harmony.cli.other_apps import add_accepted, check_flags, spelt
 from bids_harmony.exceptions import UnknownLevel, UsageError
 from bids_harmony.settings import LEVELS, Settings, read_settings_file
+from bids_harmony.settings.metadata import Group, settings_under
 
 __all__ = ["build_parser", "parse_settings", "parse_words"]
+
+
+#: Name under which `_Words` keeps what was given twice.
+_TWICE = "(twice)"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -25,6 +31,19 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message[:1].upper() + message[1:], hint=f"See {self.prog} --help.")
+
+
+class _Words(argparse.Namespace):
+    """Values of options, and those that another flag, or the same again, gave otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        vars(self)[_TWICE] = set()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if vars(self).get(name, value) != value:
+            vars(self)[_TWICE].add(name)
+        super().__setattr__(name, value)
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
@@ -88,7 +107,10 @@ def parse_words(argv: Sequence[str]) -> dict[str, Any]:
     """
     check_flags(argv)
     parser = build_parser()
-    words = vars(parser.parse_args(spelt(argv, list(parser._option_string_actions))))
+    spelled = spelt(argv, list(parser._option_string_actions))
+    words = vars(parser.parse_args(spelled, _Words()))
+    _check_contradictions(words.pop(_TWICE), words, parser, spelled)
+    _check_zeros(words)
     if words["analysis_level"] not in LEVELS:
         raise UnknownLevel(
             "Unknown analysis level",
@@ -111,7 +133,7 @@ def parse_words(argv: Sequence[str]) -> dict[str, Any]:
             read = read_filter_file if name == "bids_filters" else read_derivative_filters
             record[name] = read(file)
     if "derivatives" in words:
-        record["derivatives"] = dict(words["derivatives"])
+        record["derivatives"] = _by_name(words["derivatives"])
     for table in (record, record.get("training", {})):
         for name, value in table.items():
             if isinstance(value, Path):
@@ -120,6 +142,51 @@ def parse_words(argv: Sequence[str]) -> dict[str, Any]:
                 table[name] = [_absolute(path) for path in value]
     record["derivatives"] = {k: _absolute(v) for k, v in record.get("derivatives", {}).items()}
     return record
+
+
+def _check_contradictions(
+    twice: set[str], words: Mapping[str, Any], parser: argparse.ArgumentParser, argv: Sequence[str]
+) -> None:
+    """Refuse what was given twice and differently, instead of taking the last in silence.
+
+    Raises
+    ------
+    UsageError
+    """
+    actions = parser._option_string_actions
+    for name in sorted(twice):
+        # Values of several are joined, -v is counted.
+        if isinstance(words[name], list) or name == "verbosity":
+            continue
+        given = [
+            " ".join([word, *itertools.takewhile(lambda value: value not in actions, more[:1])])
+            for word, *more in (argv[i : i + 2] for i in range(len(argv)))
+            if (action := actions.get(word.partition("=")[0])) and action.dest == name
+        ]
+        raise UsageError(
+            "The command line says two things of one setting",
+            where="command line",
+            got=" and ".join(given),
+            hint="Leave one of them out.",
+        )
+
+
+def _check_zeros(words: Mapping[str, Any]) -> None:
+    """Refuse nothing at all of processors, threads and slices, which in settings stands for what
+    the program chooses.
+
+    Raises
+    ------
+    UsageError
+    """
+    for item in settings_under(Group.RESOURCES, Settings):
+        if item.type is int and words.get(item.name) == 0:
+            raise UsageError(
+                "There must be one at least",
+                where=f"--{item.name.replace('_', '-')}",
+                got="0",
+                hint="Leave the option out for what the program chooses by itself.",
+            )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -133,7 +200,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 done, 16 input is not BIDS, 17 unknown level, 18 nothing selected,\n"
         "64 wrong usage, 65 bad data, 66 missing input, 73 cannot create output,\n"
         "74 input/output error, 75 try again, 127 missing program, 130 Ctrl-C,\n"
-        "143 SIGTERM, 1 anything else.",
+        "143 SIGTERM, 1 several of these in one run, or anything else.",
         formatter_class=_Help,
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
@@ -142,6 +209,26 @@ def build_parser() -> argparse.ArgumentParser:
     add_options(parser)
     add_accepted(parser)
     return parser
+
+
+def _by_name(derivatives: Sequence[tuple[str, Path]]) -> dict[str, Path]:
+    """Folders of derivatives by their names.
+
+    Raises
+    ------
+    UsageError
+        Two have one name.
+    """
+    named: dict[str, Path] = {}
+    for name, path in derivatives:
+        if named.setdefault(name, path) != path:
+            raise UsageError(
+                "Two folders of derivatives have one name",
+                where="--derivatives",
+                got=f"{named[name]} and {path}, both called {name}",
+                hint="Name them: --derivatives ONE=PATH OTHER=PATH.",
+            )
+    return named
 
 
 def _absolute(path: Path) -> Path:

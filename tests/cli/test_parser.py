@@ -222,3 +222,58 @@ def test_help_imports_nothing_heavy(flag):
              "matplotlib", "skimage", "tomli_w", "psutil"}  # fmt: skip
     assert not tops & heavy
     assert "bids_harmony" in tops
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--nprocs 0", "[--nprocs] Got: 0"),
+        ("--n_cpus 0", "[--nprocs] Got: 0"),
+        ("--omp-nthreads 0", "[--omp-nthreads] Got: 0"),
+        ("--batch-size 0", "[--batch-size] Got: 0"),
+        ("--nprocs -2", "[nprocs] Got: -2"),
+        ("--mem 0", "'0' is not a memory size"),
+    ],
+)
+def test_no_processors_at_all_are_refused(words, told):
+    with pytest.raises(UsageError) as caught:
+        parse_settings([*BASE, *words.split()])
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            "--longitudinal --subject-anatomical-reference sessionwise",
+            "--longitudinal and --subject-anatomical-reference sessionwise",
+        ),
+        (
+            "--subject-anatomical-reference=sessionwise --longitudinal",
+            "--subject-anatomical-reference=sessionwise and --longitudinal",
+        ),
+        ("--longitudinal --no-longitudinal", "--longitudinal and --no-longitudinal"),
+        ("--mem 4G --mem-gb 2", "--mem 4G and --mem-gb 2"),
+        ("--nprocs 2 --n_cpus 3", "--nprocs 2 and --n_cpus 3"),
+        ("--target-site GE", "--target-site COI and --target-site GE"),
+        ("--debug --debug pdb", "--debug and --debug pdb"),
+        ("-d /a/fmriprep -d /b/fmriprep", "/a/fmriprep and /b/fmriprep, both called fmriprep"),
+    ],
+)
+def test_two_things_of_one_setting_are_refused(words, told):
+    with pytest.raises(UsageError) as caught:
+        parse_settings([*BASE, *words.split()])
+    assert f"Got: {told}" in str(caught.value)
+
+
+def test_what_is_said_twice_alike_is_fine():
+    words = "--mem 4G --mem-gb 4 --longitudinal --subject-anatomical-reference unbiased -v -vv"
+    asked = parse_settings([*BASE, *words.split()])
+    assert (asked.memory_mb, asked.longitudinal, asked.verbosity) == (4096, True, 3)
+
+
+def test_lists_that_are_given_twice_are_joined():
+    words = "--participant-label 01 --participant_label sub-02 -d a=/x -d b=/y -m T1w -m T2w"
+    asked = parse_settings([*BASE, *words.split()])
+    assert asked.participant_labels == ("01", "02") and asked.modalities == ("T1w", "T2w")
+    assert asked.derivatives == {"a": Path("/x"), "b": Path("/y")}
