@@ -74,6 +74,7 @@ slurm-test: $(INSTALLED)
 boutiques.json: $(INSTALLED) bids_harmony/cli/*.py bids_harmony/settings/*.py setup.cfg
 	$(BIN)/python -m bids_harmony.cli.boutiques > $@
 	$(BIN)/python -m lab.recipes
+	$(BIN)/python -m lab.slurm_example
 
 container-test:
 	containers/test

@@ -112,15 +112,14 @@ class FitNoddi(Adapter):
 
         series, gradients, mask = _series_of(self.inputs)
         possible, statement = noddi_possible(gradients)
-        if possible and not noddi_installed():
-            possible = False
-            statement = (
-                "NODDI was not fitted: AMICO is not installed. Run `pip install "
-                "bids_harmony[noddi]`; its licence allows research only."
-            )
         if not possible:
-            record_file = _write_record("noddi", {"Statement": statement}, folder)
-            return {"record_file": record_file, "statement": statement}
+            return _not_fitted("noddi", statement, folder)
+        if not noddi_installed():
+            missing = (
+                "AMICO is not installed. Run `pip install bids_harmony[noddi]`; its licence "
+                "allows research only."
+            )
+            return _not_fitted("noddi", f"NODDI was not fitted: {missing}", folder)
         fit = fit_noddi(series.signal(...), mask, gradients, folder)
         record = {
             "FitMethod": "AMICO",
@@ -165,15 +164,11 @@ class FitForce(Adapter):
 
         series, gradients, mask = _series_of(self.inputs)
         possible, statement = noddi_possible(gradients, "FORCE")
-        if possible and not force_installed():
-            possible = False
-            statement = (
-                f"FORCE was not fitted: DIPY {dipy.__version__} has none. Run `pip install "
-                "'dipy>=1.12'`."
-            )
         if not possible:
-            record_file = _write_record("force", {"Statement": statement}, folder)
-            return {"record_file": record_file, "statement": statement}
+            return _not_fitted("force", statement, folder)
+        if not force_installed():
+            missing = f"DIPY {dipy.__version__} has none. Run `pip install 'dipy>=1.12'`."
+            return _not_fitted("force", f"FORCE was not fitted: {missing}", folder)
         drawn = {"simulations": SIMULATIONS, "seed": self.inputs.seed}
         if isdefined(self.inputs.simulations):
             drawn["simulations"] = self.inputs.simulations
@@ -303,6 +298,12 @@ def _saved(
         write_image(map_image(series, getattr(fit, name)), file)
     record_file = _write_record(model, record, folder)
     return {**files, "map_files": list(files.values()), "record_file": record_file}
+
+
+def _not_fitted(model: str, statement: str, folder: Path) -> dict[str, Any]:
+    """Outputs of an adapter that fitted nothing, and says why."""
+    record_file = _write_record(model, {"Statement": statement}, folder)
+    return {"record_file": record_file, "statement": statement}
 
 
 def _write_record(model: str, record: Mapping[str, Any], folder: Path) -> str:

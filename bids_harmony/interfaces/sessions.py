@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nibabel as nib
 import numpy as np
@@ -16,14 +16,15 @@ from bids_harmony.exceptions import BidsHarmonyError
 from bids_harmony.interfaces.anatomy import MaskOutput, reused_brain, save_brain
 from bids_harmony.interfaces.base import Adapter
 
-__all__ = ["LEAST_AGREEMENT", "ShareSpace", "TakeShared"]
+if TYPE_CHECKING:
+    from bids_harmony.imaging.mask import BrainMask
+    from bids_harmony.imaging.volume import Volume
+
+    _Scan = tuple[Volume, BrainMask | None]
+
+__all__ = ["ShareSpace", "TakeShared"]
 
 logger = logging.getLogger(__name__)
-
-LEAST_AGREEMENT = 0.55
-"""Correlation of a session with the mean of the others inside the brain, each voxel relative to
-what is around it. Of 30 pairs of scans of one simulated person at two of six scanners none has
-less than 0.76, of 36 pairs of two people none more than 0.41."""
 
 
 class ShareSpace(Adapter):
@@ -48,69 +49,61 @@ class ShareSpace(Adapter):
         shared_file = File(exists=True, desc="JSON: of each scan its files, or its error")
 
     def _adapt(self, folder: Path) -> dict:
-        from bids_harmony.imaging.registration import register_to_reference, write_transform
-        from bids_harmony.imaging.within_person import share_space
+        from bids_harmony.imaging.alike import share_alike
 
-        inputs = self.inputs
-        words = {"modality": inputs.modality, "seed": inputs.seed, "sloppy": inputs.sloppy}
-        found: dict[str, dict[str, Any]] = {}
-        usable = {}
-        for i, name in enumerate(inputs.in_files):
+        usable, found = self._read_all()
+        shared, together = share_alike(usable, **self._words)
+        brain = ""
+        if shared is not None and shared.mask is not None:
+            brain = str(folder / "brain.nii.gz")
+            _save_on_reference(shared.mask, Path(brain))
+        for name, (volume, mask) in usable.items():
             try:
-                usable[i] = self._read(i)
-            except BidsHarmonyError as error:
-                logger.warning("%s shares no space with the person's others: %s", name, error)
-                found[str(name)] = {"error": _told(error)}
-        together = dict(usable)
-        mask_file, placed = "", {}
-        while len(together) > 1:
-            shared = share_space(list(together.values()), **words)
-            agreements = dict(zip(together, shared.agreements, strict=True))
-            worst = min(agreements, key=lambda i: agreements[i])
-            if agreements[worst] < LEAST_AGREEMENT:
-                # Of two nobody knows which is wrong.
-                for i in list(together) if len(together) == 2 else [worst]:
-                    logger.warning(
-                        "%s is unlike the person's other sessions (correlation %.2f): it is "
-                        "registered by itself. Is it of another person, or its orientation wrong?",
-                        inputs.in_files[i], agreements[i],
-                    )  # fmt: skip
-                    del together[i]
-                continue
-            placed = {
-                i: (world, shared.similarity)
-                for i, world in zip(together, shared.worlds, strict=True)
-            }
-            if shared.mask is not None:
-                mask_file = str(folder / "brain.nii.gz")
-                _save_on_reference(shared.mask, Path(mask_file))
-            break
-        for i, (volume, mask) in usable.items():
-            name = str(inputs.in_files[i])
-            try:
-                if i not in placed:
-                    alone = register_to_reference(volume, mask, **words)
-                world, similarity = placed.get(i) or (alone.world, alone.similarity)
+                if shared is not None and name in together:
+                    world, similarity = shared.worlds[together.index(name)], shared.similarity
+                else:
+                    world, similarity = self._alone(volume, mask)
             except BidsHarmonyError as error:
                 found[name] = {"error": _told(error)}
                 continue
-            xfm = folder / f"to_reference{i}.txt"
-            write_transform(world, xfm)
-            brain = mask_file if i in placed else ""
-            others = [str(inputs.in_files[k]) for k in placed if k != i] if i in placed else []
-            own: dict[str, Any] = {
-                "xfm": str(xfm), "similarity": similarity, "mask": brain, "with": others,
-            }  # fmt: skip
-            if mask is not None and (not brain or mask.kind == "skull-stripped"):
-                # What has no skull has a mask already, beyond which there is nothing.
-                (folder / str(i)).mkdir(exist_ok=True)
-                own |= save_brain(mask, volume, folder / str(i))
-            found[name] = own
+            with_it = [other for other in together if other != name] if name in together else []
+            number = self._names.index(name)
+            found[name] = {"similarity": similarity, "with": with_it} | _written(
+                volume, mask, world, brain if with_it else "", folder, number
+            )
         record = folder / "shared.json"
         record.write_text(json.dumps(found, indent=2) + "\n")
         return {"shared_file": str(record)}
 
-    def _read(self, i: int) -> tuple[Any, Any]:
+    @property
+    def _names(self) -> list[str]:
+        return [str(name) for name in self.inputs.in_files]
+
+    @property
+    def _words(self) -> dict[str, Any]:
+        inputs = self.inputs
+        return {"modality": inputs.modality, "seed": inputs.seed, "sloppy": inputs.sloppy}
+
+    def _read_all(self) -> tuple[dict[str, _Scan], dict[str, dict[str, Any]]]:
+        """Scans by name, and why others cannot be used."""
+        usable: dict[str, _Scan] = {}
+        failed: dict[str, dict[str, Any]] = {}
+        for i, name in enumerate(self._names):
+            try:
+                usable[name] = self._read(i)
+            except BidsHarmonyError as error:
+                logger.warning("%s shares no space with the person's others: %s", name, error)
+                failed[name] = {"error": _told(error)}
+        return usable, failed
+
+    def _alone(self, volume: Volume, mask: BrainMask | None) -> tuple[np.ndarray, float]:
+        """Transform of a scan that shares no space, and its similarity to the template."""
+        from bids_harmony.imaging.registration import register_to_reference
+
+        found = register_to_reference(volume, mask, **self._words)
+        return found.world, found.similarity
+
+    def _read(self, i: int) -> _Scan:
         from bids_harmony.imaging.intensity import robust_scale
         from bids_harmony.imaging.mask import brain_mask, is_skull_stripped
         from bids_harmony.imaging.volume import read_volume
@@ -160,6 +153,27 @@ class TakeShared(Adapter):
         else:
             mask = template_mask(volume, world)
         return outputs | save_brain(mask, volume, folder)
+
+
+def _written(
+    volume: Volume,
+    mask: BrainMask | None,
+    world: np.ndarray,
+    brain: str,
+    folder: Path,
+    number: int,
+) -> dict[str, Any]:
+    """Write transform and own mask of a scan; of its record what names files."""
+    from bids_harmony.imaging.registration import write_transform
+
+    xfm = folder / f"to_reference{number}.txt"
+    write_transform(world, xfm)
+    own: dict[str, Any] = {"xfm": str(xfm), "mask": brain}
+    if mask is not None and (not brain or mask.kind == "skull-stripped"):
+        # What has no skull has a mask already, beyond which there is nothing.
+        (folder / str(number)).mkdir(exist_ok=True)
+        own |= save_brain(mask, volume, folder / str(number))
+    return own
 
 
 def _told(error: BidsHarmonyError) -> dict[str, str]:

@@ -6,18 +6,14 @@ import os
 import shlex
 import subprocess
 import tomllib
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from bids_harmony.bids.dataset import find_scans
 from bids_harmony.cli.main import main
-from bids_harmony.cli.slurm import Chain, Unit, cluster_settings, render, units_of
+from bids_harmony.cli.slurm import render, units_of
 from bids_harmony.settings import Settings
-from bids_harmony.workflows.estimate import Resources
-
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "slurm"
+from lab.slurm_example import EXAMPLE, example
 
 
 @pytest.fixture
@@ -198,7 +194,7 @@ def test_scans_that_will_be_refused_are_told_and_get_no_job(cohort, write):
     cut = cohort.root / "sub-01/anat/sub-01_T1w.nii.gz"
     cut.write_bytes(cut.read_bytes()[:60])
     code, scripts, told = write("--target-site", "COI")
-    assert code == 0 and "sub-01_T1w is left out" in told
+    assert code == 0 and "Left out: sub-01_T1w: the file is truncated" in told
     assert "sub-01" not in (scripts / "participants.txt").read_text().split()
     # As the dry run has it.
     assert write("--target-site", "COI", "--dry-run")[0] == 74
@@ -228,30 +224,6 @@ def test_sessions_that_need_each_other_are_one_job(cohort):
     units = units_of(find_scans(cohort.settings()).scans)
     assert [u.line for u in units] == ["sub-01", "sub-02", "sub-03"]
     assert [len(u.scans) for u in units] == [1, 2, 4]
-
-
-def example() -> Chain:
-    """The chain behind ``examples/slurm``."""
-    settings = Settings(
-        Path("/data/study/bids"), Path("/data/study/derivatives/bids_harmony"), "train",
-        target_site="COI", work_dir=Path("/scratch/bids_harmony"), nprocs=1, memory_mb=1024,
-    )  # fmt: skip
-    units = tuple(
-        Unit(f"{n:02d}", session) for n in (1, 2, 3) for session in ("baseline", "followup")
-    )
-    return Chain(
-        folder=Path("/data/study/code/slurm"),
-        bids_dir=settings.bids_dir,
-        output_dir=settings.output_dir,
-        work=settings.work_dir,
-        units=units,
-        participant=Resources(2, 7168, 30),
-        group=Resources(2, 7168, 30),
-        train=Resources(8, 26624, 240),
-        gpus=0,
-        python="python3",
-        settings=cluster_settings(replace(settings), {}),
-    )
 
 
 def test_the_committed_example_is_what_is_written_now():

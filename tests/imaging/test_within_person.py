@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bids_harmony.imaging.alike import LEAST_AGREEMENT
 from bids_harmony.imaging.mask import BrainMask, person_mask
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.imaging.registration import register_to_reference
 from bids_harmony.imaging.within_person import agreements_of, middle_of, share_space
-from bids_harmony.interfaces.sessions import LEAST_AGREEMENT
 from bids_harmony.phantom.anatomy import make_anatomy
 from bids_harmony.phantom.scanner import SITES, acquire
 from tests.small_volumes import rigid
