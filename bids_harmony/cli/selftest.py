@@ -1,19 +1,24 @@
 """Does this installation work? A simulated scan through the whole program, held against the truth.
 
     python -m bids_harmony.cli.selftest FOLDER
+    python -m bids_harmony.cli.selftest --dataset-only FOLDER
 
 Simulates a few people at two sites, harmonizes the scan that one of them had at one site to the
 other with the model in the package, and compares it with the noise-free image that the other site
 would have seen. Coarse, so that it takes a minute: it shows that the program runs, not how well.
+
+With ``--dataset-only`` it stops at a small dataset to try options on, in ``FOLDER/bids``.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bids_harmony.exceptions import BidsHarmonyError, CannotCreateOutput, ExitCode
 
@@ -23,6 +28,20 @@ _TARGET, _SOURCE, _TRAVELLER = "COI", "SIEMENS", "T01"
 _VOXEL_MM = 4.0
 #: Of each site: fewer support no stretch of contrast.
 _PEOPLE = 5
+_PLAN: Mapping[str, Any] = {
+    "sites": (_TARGET, _SOURCE), "training_per_site": _PEOPLE, "travelling": 1,
+    "modalities": ("T1w",),
+}  # fmt: skip
+_TO_TRY: Mapping[str, Any] = {
+    "sites": (_TARGET, _SOURCE, "GE"), "training_per_site": 3, "travelling": 1,
+    "modalities": ("T1w", "T2w"),
+}  # fmt: skip
+_WORDS = """Made {bids}, of voxels of 4 mm. What a run would do, a run that takes a minute or
+two, and one in which the two sessions of sub-T01 share a space:
+  bids_harmony {bids} out participant --target-site COI --dry-run
+  bids_harmony {bids} out participant --target-site COI --modalities T1w --sloppy
+  bids_harmony {bids} out participant --target-site COI --sloppy --participant-label T01 \\
+    --longitudinal"""
 _LARGEST_SHARE = 0.8
 """Of the distance to the true image, what may be left. Seen: 0.65."""
 
@@ -41,9 +60,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "folder", type=Path, help="new or empty; bids, twins, work and out are made in it"
     )
-    folder: Path = parser.parse_args(argv).folder.absolute()
+    parser.add_argument(
+        "--dataset-only",
+        action="store_true",
+        help="write a small dataset to try options on, and stop: three sites, T1w and T2w, and a "
+        "person who was at two of them in two sessions",
+    )
+    options = parser.parse_args(argv)
+    folder: Path = options.folder.absolute()
     start = time.monotonic()
     try:
+        if options.dataset_only:
+            simulate(folder, _TO_TRY)
+            print(_WORDS.format(bids=shlex.quote(str(folder / "bids"))))
+            return ExitCode.DONE
         simulate(folder)
         code = harmonize(folder)
         if code != ExitCode.DONE:
@@ -62,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return ExitCode.DONE if passed else ExitCode.UNSPECIFIED
 
 
-def simulate(folder: Path) -> None:
+def simulate(folder: Path, plan: Mapping[str, Any] = _PLAN) -> None:
     from bids_harmony.phantom.cohort import CohortPlan, write_cohort
 
     if folder.exists() and any(folder.iterdir()):
@@ -71,15 +101,7 @@ def simulate(folder: Path) -> None:
             where=str(folder),
             hint="Name a new one: nothing is removed.",
         )
-    plan = CohortPlan(
-        sites=(_TARGET, _SOURCE),
-        target=_TARGET,
-        training_per_site=_PEOPLE,
-        travelling=1,
-        modalities=("T1w",),
-        voxel_scale=_VOXEL_MM,
-    )
-    write_cohort(folder, plan)
+    write_cohort(folder, CohortPlan(target=_TARGET, voxel_scale=_VOXEL_MM, **plan))
 
 
 def harmonize(folder: Path) -> int:

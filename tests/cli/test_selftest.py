@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 
 import pytest
 
 from bids_harmony.cli import selftest
+from bids_harmony.cli.main import main
 from bids_harmony.exceptions import ExitCode
 
 SCAN = "sub-T01/ses-SIEMENS/anat/sub-T01_ses-SIEMENS{}_T1w.nii.gz"
@@ -43,3 +45,18 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path, capsys):
     assert selftest.main([str(tmp_path)]) == ExitCode.CANNOT_CREATE
     assert "not empty" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["bids"]
+
+
+def test_a_dataset_to_try_options_on(tmp_path, capsys, monkeypatch):
+    """The commands that it names are understood, and the sessions are there to share a space."""
+    monkeypatch.chdir(tmp_path)
+    assert selftest.main(["--dataset-only", str(tmp_path / "a b")]) == ExitCode.DONE
+    told = capsys.readouterr().out.replace("\\\n", "")
+    commands = [shlex.split(line) for line in told.splitlines() if "bids_harmony /" in line
+                or "bids_harmony '" in line]  # fmt: skip
+    assert len(commands) == 3 and not (tmp_path / "out").exists()
+    for _, *words in commands:
+        assert main([*words, "--dry-run"] if "--dry-run" not in words else words) == ExitCode.DONE
+    shown = capsys.readouterr().out
+    assert "Sessions that share a space: sub-T01 (2 T1w)" in shown
+    assert "Scans per site: COI 6, GE 8, SIEMENS 8" in shown
