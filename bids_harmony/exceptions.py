@@ -58,7 +58,7 @@ class ExitCode(IntEnum):
 
 _MEANINGS = {
     ExitCode.DONE: "done",
-    ExitCode.UNSPECIFIED: "unspecified error",
+    ExitCode.UNSPECIFIED: "errors of several kinds, or an unspecified one",
     ExitCode.NOT_BIDS: "the input is not a BIDS dataset",
     ExitCode.UNKNOWN_LEVEL: "unknown analysis level",
     ExitCode.NOTHING_SELECTED: "the filters selected nothing",

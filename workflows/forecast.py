@@ -160,7 +160,7 @@ class _Outlook:
             raise shown.reason
         if not shown.by_model and not shown.scans:
             self.check_fetched(ProfileKey(self.target, scan.modality), scan)
-            raise no_profile(scan, self.model.targets(scan.modality), self.target)
+            raise no_profile(scan, self.model.targets(scan.modality), self.settings)
         if self.settings.profile_filter and self.needs_source:
             own = ProfileKey(scan.site.site, scan.modality)
             if reason := self.shown(own).filtered:
@@ -290,7 +290,7 @@ class _Outlook:
                     raise shown.reason
                 if not shown.scans:
                     self.check_fetched(ProfileKey(site, "dwi"), scan)
-                    raise no_series(scan, which, site)
+                    raise no_series(scan, which, site, self.settings)
                 shells = self._shells(shown.scans)
             check_shells(gradients, shells, self.settings)
             known.insert(0, shells)

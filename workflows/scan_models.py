@@ -14,13 +14,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_harmony.exceptions import BidsHarmonyError, SiteError, UsageError
+from bids_harmony.settings import MODALITIES
 from bids_harmony.sites.names import MEAN_SITE, same_site
 from bids_harmony.workflows.image_profiles import ImageProfiles
 from bids_harmony.workflows.model_record import Model
 from bids_harmony.workflows.models import load_model
 from bids_harmony.workflows.profiles import profile_cache
 from bids_harmony.workflows.series_profiles import SeriesProfiles, series_profile_path
-from bids_harmony.workflows.site_scans import ProfileKey, gradients_of
+from bids_harmony.workflows.site_scans import (
+    ProfileKey,
+    are_given,
+    gradients_of,
+    target_modalities,
+)
 
 if TYPE_CHECKING:
     from bids_harmony.bids.scan import Scan
@@ -88,16 +94,16 @@ def _of_images(
     unseen: _Unseen = {}
     if missing := profiles.missing(images):
         unseen = profiles.make(missing, log_dir)
-    target = str(settings.target_site)
-    return lambda scan: _model_of_image(scan, model, harmonizer, target, unseen)
+    return lambda scan: _model_of_image(scan, model, harmonizer, settings, unseen)
 
 
 def _model_of_image(
-    scan: Scan, model: Model, harmonizer: Harmonizer, target: str, unseen: _Unseen
+    scan: Scan, model: Model, harmonizer: Harmonizer, settings: Settings, unseen: _Unseen
 ) -> Model:
+    target = str(settings.target_site)
     sites = harmonizer.targets(scan.modality)
     if target not in sites:
-        raise unseen.get(ProfileKey(target, scan.modality)) or no_profile(scan, sites, target)
+        raise unseen.get(ProfileKey(target, scan.modality)) or no_profile(scan, sites, settings)
     # Spellings of one site count as one; the model's own names its profiles.
     known = (s for s in harmonizer.sites(scan.modality) if same_site(s, scan.site.site))
     source = next(known, scan.site.site)
@@ -171,7 +177,7 @@ def _model_of_series(
     profiles: list[SeriesProfile] = []
     for site, which in ((target, "target site's"), (source, "site's own")):
         if not harmonizer.has_profile(B0_KEY, site):
-            raise unseen.get(ProfileKey(site, "dwi")) or no_series(scan, which, site)
+            raise unseen.get(ProfileKey(site, "dwi")) or no_series(scan, which, site, settings)
         profiles.insert(0, SeriesProfile.read(series_profile_path(cache, site)))
         check_shells(gradients, profiles[0].shells, settings)
     keys = [B0_KEY]
@@ -224,23 +230,45 @@ def no_mean_of_series() -> UsageError:
     )
 
 
-def no_profile(scan: Scan, sites: Sequence[str], target: str) -> SiteError:
+def no_profile(scan: Scan, sites: Sequence[str], settings: Settings) -> SiteError:
     """The error where neither model nor dataset shows the target's images."""
+    if _is_not_given(scan.modality, settings):
+        return _not_given(scan.modality, settings)
     return SiteError(
         f"Nothing shows the target site's {scan.modality} images",
         where=scan.label,
-        expected="one of " + (", ".join(sites) or "no sites at all"),
-        got=target,
+        expected=f"{scan.modality} scans of the site in the dataset"
+        + (f", or a site of the model: {', '.join(sites)}" if sites else ""),
+        got=f"none of {settings.target_site}",
         hint="Name images that do with --target-image, or leave these out with --modalities.",
     )
 
 
-def no_series(scan: Scan, which: str, site: str) -> SiteError:
+def no_series(scan: Scan, which: str, site: str, settings: Settings) -> SiteError:
     """The error where nothing shows the diffusion series of a site."""
+    if are_given(ProfileKey(site, "dwi"), settings) and _is_not_given("dwi", settings):
+        return _not_given("dwi", settings)
     return SiteError(
         f"Nothing shows the {which} diffusion series",
         where=scan.label,
         expected="a usable series of that site in the dataset",
         got=site,
         hint="Name series that do with --target-image, or leave this one out with --modalities.",
+    )
+
+
+def _is_not_given(modality: str, settings: Settings) -> bool:
+    return bool(settings.target_images) and modality not in target_modalities(settings)
+
+
+def _not_given(modality: str, settings: Settings) -> SiteError:
+    """The error where ``--target-image`` shows other contrasts than a scan's."""
+    given = [kind for kind in MODALITIES if kind in target_modalities(settings)]
+    return SiteError(
+        f"No {modality} is among the target images: {modality} scans have no target",
+        where="--target-image",
+        expected=f"an image named *_{modality}.nii.gz of the same site",
+        got=f"{' and '.join(given)} alone",
+        hint=f"Name a {modality} as well, or leave {modality} scans out with --modalities "
+        f"{' '.join(given)}.",
     )

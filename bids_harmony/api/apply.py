@@ -144,8 +144,7 @@ def _unusual(where: str, novelty: float) -> OutOfRange:
         where=where,
         expected=f"an out-of-distribution score of at most {UNUSUAL:g}",
         got=f"{novelty:.2f}",
-        hint="Look at the image, its mask and its modality; --on-ood warn (in Python, "
-        'on_ood="warn") goes on regardless.',
+        hint="Look at the image, its mask and its modality.",
     )
 
 
@@ -154,19 +153,38 @@ def _flattened(where: str, losses: list[str]) -> OutOfRange:
         "Harmonization would take contrast away from the scan, or invent it",
         where=where,
         got="; ".join(losses),
-        hint="Look at the scan's mask and tissues, and at the scans behind both sites; --on-ood "
-        'warn (in Python, on_ood="warn") makes the image regardless.',
+        hint="Look at the scan's mask and tissues, and at the scans behind both sites.",
     )
 
 
 def _refuse_or_warn(error: OutOfRange, on_ood: str) -> str:
-    """Why the scan is to be left as it is; empty where it is not.
+    """Why the scan is to be left as it is; empty where it is not. Says what is done with it.
 
     Raises
     ------
     OutOfRange
     """
     if on_ood in ("skip", "error"):
-        raise error
-    logger.warning("%s", error)
-    return f"{error.what}: {error.got}" if on_ood == "leave" else ""
+        raise OutOfRange(
+            error.what,
+            where=error.where,
+            expected=error.expected,
+            got=error.got,
+            hint=f"{error.hint} It was refused; {_option('warn')} harmonizes it all the same, "
+            f"{_option('leave')} writes it as it is.",
+        )
+    if on_ood == "leave":
+        logger.warning(
+            "%s It is left as it is; %s harmonizes it all the same.", error, _option("warn")
+        )
+        return f"{error.what}: {error.got}"
+    logger.warning(
+        "%s It is harmonized all the same; %s leaves such a scan as it is, %s refuses it.",
+        error, _option("leave"), _option("error"),
+    )  # fmt: skip
+    return ""
+
+
+def _option(value: str) -> str:
+    """The choice as the command line and as Python spell it."""
+    return f'--on-ood {value} (in Python, on_ood="{value}")'

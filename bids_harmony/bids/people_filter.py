@@ -14,8 +14,8 @@ from bids_harmony.bids.covariates import (
     column_numbers,
     session_rows,
 )
-from bids_harmony.bids.table import keyed_rows, label_of
-from bids_harmony.exceptions import UsageError
+from bids_harmony.bids.table import keyed_rows
+from bids_harmony.exceptions import NothingSelected, UsageError
 from bids_harmony.io.pointers import is_named
 
 if TYPE_CHECKING:
@@ -82,22 +82,40 @@ def who_fits(bids_dir: Path, query: str, units: Sequence[Unit]) -> list[bool]:
     return [bool(fits) for fits in answer.tolist()[len(everyone) :]]
 
 
-def check_people_filter(bids_dir: Path, query: str) -> None:
-    """Refuse a query that `who_fits` cannot ask.
+def check_people_filter(bids_dir: Path, query: str, units: Sequence[Unit]) -> None:
+    """Refuse a query that `who_fits` cannot ask, or that nobody fits.
+
+    Parameters
+    ----------
+    bids_dir : Path
+    query : str
+    units : sequence of (subject, session or None)
+        Of whom there are scans.
 
     Raises
     ------
+    NothingSelected
+        Nobody of them fits.
     UsageError, MissingInput, DataError
+        As `who_fits`; or no table says anything of people.
     """
-    people = [label_of(row["participant_id"], "sub") for row in _everyone(bids_dir)]
-    if not people:
+    if not _everyone(bids_dir) and not any(session_rows(bids_dir, units)):
         raise UsageError(
             "There is no table that says anything of people",
             where=OPTION,
             expected="rows in participants.tsv",
             got=query,
         )
-    who_fits(bids_dir, query, [(label, None) for label in people])
+    if not any(who_fits(bids_dir, query, units)):
+        people = len({subject for subject, _ in units})
+        raise NothingSelected(
+            "Nobody fits the query, so that no scan would show how a site looks",
+            where=OPTION,
+            expected="some of the people who were scanned to fit",
+            got=f"{query}, which none of {people} fits",
+            hint=f"The columns are {columns_told(bids_dir, units)}. Ask for other people, or "
+            "leave the option out: then all show their sites.",
+        )
 
 
 def columns_told(bids_dir: Path, units: Sequence[Unit] = ()) -> str:

@@ -48,11 +48,18 @@ from bids_harmony.sites.names import (
 )
 
 __all__ = [
+    "SITE_OPTIONS",
     "DatasetSites",
     "canonical_site",
     "resolve_sites",
 ]
 
+SITE_OPTIONS = (
+    "Tell sites with --site-column COLUMN (one or several of participants.tsv, sessions.tsv or "
+    "scans.tsv), with --site-map TABLE.tsv (columns participant_id, session_id, site), or with "
+    "--source-site SITE for all selected scans."
+)
+"""How users tell sites that the dataset does not tell by itself."""
 _SIDECAR_FIELDS = ("InstitutionName", "StationName", "DeviceSerialNumber")
 _KIND = "vendor, model and field strength"
 
@@ -85,6 +92,12 @@ class DatasetSites:
     def counts(self) -> dict[str, int]:
         """Number of scans per site, by name."""
         return dict(sorted(Counter(e.site for e in self.scans.values()).items()))
+
+    @property
+    def units(self) -> list[tuple[str, str | None]]:
+        """Subject and session of every scan, without prefixes; each once."""
+        matches = (re.match(r"sub-([^/_]+)/(?:ses-([^/_]+)/)?", file) for file in self.scans)
+        return list(dict.fromkeys((m[1], m[2]) for m in matches if m))
 
     def showing(self, modality: str) -> tuple[str, ...]:
         """Sites with a scan of a modality, sorted."""
@@ -273,6 +286,7 @@ def _unresolved(filename: str) -> SiteError:
     places = (
         "--source-site",
         "--site-map",
+        "--site-column",
         f"a column {columns} in scans.tsv, sessions.tsv or participants.tsv",
         f"session label {session[1]!r} naming a known site" if session else "a session label",
         *_SIDECAR_FIELDS,
@@ -283,6 +297,5 @@ def _unresolved(filename: str) -> SiteError:
         where=filename,
         expected="a site from one of: " + ", ".join(places),
         got="none of them says anything",
-        hint="Give --source-site SITE for all selected scans, or --site-map TABLE.tsv "
-        "(columns participant_id, session_id, site).",
+        hint=SITE_OPTIONS,
     )

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bids_harmony.bids.dataset import ScanSelection
+from bids_harmony.bids.naming import raw_layout_root
 from bids_harmony.bids.scan import Scan
 from bids_harmony.settings import Settings
 
 if TYPE_CHECKING:
     from bids_harmony.quality.confounding import Confounding
 
-__all__ = ["covariates_by_site", "reused_words", "scanner_words", "scanners_of_sites"]
-__all__ += ["shared_words"]
+__all__ = [
+    "covariates_by_site",
+    "further_words",
+    "scanner_words",
+    "scanners_of_sites",
+    "warn_of_useless",
+]
 
 
 def scanner_words(scan: Scan) -> str:
@@ -38,7 +47,41 @@ def scanners_of_sites(scans: Sequence[Scan]) -> dict[str, list[str]]:
     }
 
 
-def reused_words(settings: Settings, scans: Sequence[Scan]) -> str:
+def further_words(settings: Settings, scans: Sequence[Scan]) -> list[tuple[str, str]]:
+    """What options that not every run has come to: what it is about, and the words."""
+    told = []
+    if settings.profile_filter and scans:
+        told.append(
+            (
+                f"People with {settings.profile_filter}, who show how sites look",
+                _who_shows(settings.profile_filter, settings, scans),
+            )
+        )
+    if settings.longitudinal:
+        told.append(("Sessions that share a space", _shared_words(scans)))
+    if settings.derivatives:
+        told.append(("Reused of derivatives", _reused_words(settings, scans)))
+    if settings.output_layout == "raw" and settings.analysis_level == "participant":
+        root = raw_layout_root(settings.output_dir, str(settings.target_site))
+        told.append(("The same images as a raw dataset", str(root)))
+    return told
+
+
+def _who_shows(query: str, settings: Settings, scans: Sequence[Scan]) -> str:
+    """How many of the selected people may show their sites."""
+    from bids_harmony.bids.people_filter import who_fits
+
+    fits = who_fits(settings.bids_dir, query, [(scan.subject, scan.session) for scan in scans])
+    of_site: dict[str, dict[str, bool]] = {}
+    for scan, fit in zip(scans, fits, strict=True):
+        people = of_site.setdefault(scan.site.site, {})
+        people[scan.subject] = people.get(scan.subject, False) or fit
+    return ", ".join(
+        f"{s} {sum(own.values())} of {len(own)}" for s, own in sorted(of_site.items())
+    )
+
+
+def _reused_words(settings: Settings, scans: Sequence[Scan]) -> str:
     """How many scans find masks, transforms and tissue maps in ``--derivatives``."""
     from bids_harmony.workflows.given import find_given
     from bids_harmony.workflows.precomputed import given_mask
@@ -57,7 +100,41 @@ def reused_words(settings: Settings, scans: Sequence[Scan]) -> str:
     return ", ".join(f"{words} of {n} scans" for words, n in counts.items())
 
 
-def shared_words(scans: Sequence[Scan]) -> str:
+def warn_of_useless(settings: Settings, selection: ScanSelection) -> ScanSelection:
+    """Add to the warnings which folders of ``--derivatives`` have nothing for any scan."""
+    from bids_harmony.workflows.given import find_given
+    from bids_harmony.workflows.precomputed import given_mask
+
+    warnings = []
+    for name, folder in settings.derivatives.items():
+        alone = replace(settings, derivatives={name: folder})
+
+        def is_used(scan: Scan, alone: Settings = alone, folder: Path = folder) -> bool:
+            mask = given_mask(scan, alone, warn=False)
+            return (
+                bool(mask and mask.is_relative_to(folder)) or find_given(scan, alone) is not None
+            )
+
+        if selection.scans and not any(map(is_used, selection.scans)):
+            warnings.append(
+                f"--derivatives {name}={folder} has nothing for any selected scan: neither "
+                "*_desc-brain_mask.nii.gz, nor *_mode-image_xfm.h5 (or .txt) to a template, nor "
+                f"*_probseg.nii.gz, in sub-*/[ses-*/]anat or dwi. {_what_there_is(folder)}"
+            )
+    return replace(selection, warnings=(*selection.warnings, *warnings))
+
+
+def _what_there_is(folder: Path) -> str:
+    people = sorted(path.name for path in folder.glob("sub-*/"))
+    below = sorted({path.parent.name for path in folder.glob("*/sub-*/")})
+    if people:
+        return f"It has {', '.join(people[:5])}" + (", ..." if people[5:] else ".")
+    if below:
+        return f"Did you mean {folder / below[0]}?"
+    return "It has no folder of any person."
+
+
+def _shared_words(scans: Sequence[Scan]) -> str:
     """Whose sessions share a template space, and how many scans of which contrast each has."""
     spaces = {
         (scan.subject, scan.modality): f"sub-{scan.subject} ({len(scan.together)} {scan.modality})"

@@ -12,11 +12,15 @@ from bids_harmony.bids.dataset_files import write_dataset_files
 from bids_harmony.bids.earlier_output import check_dataset_files, leave_out_unread
 from bids_harmony.bids.people_filter import check_people_filter
 from bids_harmony.bids.raw_layout import check_raw_layout
+from bids_harmony.bids.site import SITE_OPTIONS
 from bids_harmony.bids.site_search import search_site
+from bids_harmony.bids.table import read_tsv
 from bids_harmony.cli.folders import check_output_links
 from bids_harmony.cli.known_sites import model_sites
-from bids_harmony.cli.plan import format_plan, record_problems, report_problems, worst_code
+from bids_harmony.cli.overview import warn_of_useless
+from bids_harmony.cli.plan import format_plan, report_problems
 from bids_harmony.cli.plan_page import write_plan
+from bids_harmony.cli.problems import record_problems, report_end, worst_code
 from bids_harmony.exceptions import ExitCode, NotFetched, SiteError, UsageError
 from bids_harmony.methods import learns_sites
 from bids_harmony.settings import METHODS, Settings
@@ -71,6 +75,7 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
         assert log_dir is not None  # only a dry run has none, and it ended above
         write_dataset_files(settings)
         code = ExitCode(run_participant(settings, selection.scans, log_dir=log_dir))
+    report_end(log_dir, done="harmonized")
     return worst_code(code, selection.problems)
 
 
@@ -100,11 +105,12 @@ def look_ahead(settings: Settings) -> tuple[Settings, ScanSelection, ScanSelecti
     trained = model_sites(settings)
     selection = find_scans(settings, known_sites=trained)
     if settings.profile_filter:
-        check_people_filter(settings.bids_dir, settings.profile_filter)
+        check_people_filter(settings.bids_dir, settings.profile_filter, selection.sites.units)
     target = find_target(settings, selection, trained)
     settings = replace(settings, target_site=target)
     check_dataset_files(settings, target)
     found = leave_out_without_masks(settings, leave_out_unread(settings, selection, target))
+    found = warn_of_useless(settings, found)
     check_output_links(settings.output_dir, sorted({scan.subject for scan in found.scans}))
     read_plugin_file(settings.plugin_file)
     return settings, found, foresee(settings, found)
@@ -203,11 +209,38 @@ def find_target(settings: Settings, selection: ScanSelection, trained: Sequence[
             hint=f"The first, {unread[0].label}: {unread[0].error}",
         )
     present = selection.sites.counts
+    if not present:
+        raise _no_sites(settings, selection, trained)
     counts = ", ".join(f"{site} ({n} scan{'s' if n > 1 else ''})" for site, n in present.items())
     raise SiteError(
         "The target site does not exist",
         where="--target-site",
         got=asked,
-        expected=f"a site of the dataset: {counts or 'none could be resolved'}"
+        expected=f"a site of the dataset: {counts}"
         + (f"; or of the model: {', '.join(trained)}" if trained else ""),
+    )
+
+
+def _no_sites(settings: Settings, selection: ScanSelection, trained: Sequence[str]) -> SiteError:
+    """The error where nothing tells the site of any scan, with all the ways to tell it."""
+    path = settings.bids_dir / "participants.tsv"
+    columns = list(next(iter(read_tsv(path)), ())) if path.is_file() else []
+    notes = [note.text for note in selection.sites.notes]
+    return SiteError(
+        "Nothing tells the site of any scan, so that the target site is none of the dataset's",
+        where=str(settings.bids_dir),
+        expected="sites from sidecars (InstitutionName, StationName, DeviceSerialNumber, or "
+        "vendor and model), tables or session labels"
+        + (f"; or a site of the model: {', '.join(trained)}" if trained else ""),
+        got="; ".join(
+            [
+                f"--target-site {settings.target_site}",
+                f"participants.tsv with {', '.join(columns)}"
+                if columns
+                else "no participants.tsv",
+                *notes,
+                *map(str, list(selection.sites.errors.values())[:1]),
+            ]
+        ),
+        hint=SITE_OPTIONS,
     )

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from bids_harmony.bids.dataset import Problem, ScanSelection, sites_of
-from bids_harmony.bids.derivative import write_json
-from bids_harmony.bids.inventory import read_json_object
-from bids_harmony.bids.naming import harmonized_path, raw_layout_root
+from bids_harmony.bids.dataset import ScanSelection, sites_of
+from bids_harmony.bids.naming import harmonized_path
 from bids_harmony.cli.overview import (
     covariates_by_site,
-    reused_words,
+    further_words,
     scanner_words,
     scanners_of_sites,
-    shared_words,
 )
-from bids_harmony.exceptions import ExitCode, NotFetched
+from bids_harmony.cli.problems import told_once
 from bids_harmony.settings import Settings
 from bids_harmony.sites.names import same_site
 
-__all__ = [
-    "confounded_covariates",
-    "format_plan",
-    "record_problems",
-    "report_problems",
-    "worst_code",
-]
+__all__ = ["confounded_covariates", "format_plan", "report_problems"]
 
 logger = logging.getLogger(__name__)
 
@@ -77,8 +67,6 @@ def format_plan(
     parts.append(f"Scans per site: {counts or 'none'}")
     if selection.scans:
         parts.append("\n".join(["Scanners of each site:", *_scanners(selection)]))
-    if settings.profile_filter and selection.scans:
-        parts.append(_who_shows(settings.profile_filter, settings, selection))
     told = [f"  warning: {text}" for text in selection.warnings] + [
         f"  {scan.label}: {text}" for scan in selection.scans for text in scan.site.contradictions
     ]
@@ -91,16 +79,9 @@ def format_plan(
     )
     if selection.notes:
         parts.append("\n".join(["Passed over:", *(f"  {note}" for note in selection.notes)]))
-    if settings.longitudinal:
-        parts.append(f"Sessions that share a space: {shared_words(selection.scans)}")
-    if settings.derivatives:
-        parts.append(f"Reused of derivatives: {reused_words(settings, selection.scans)}")
-    left_out = [f"  {problem.label}: {problem.error}" for problem in selection.problems]
+    parts += [f"{name}: {words}" for name, words in further_words(settings, selection.scans)]
+    left_out = [f"  {', '.join(own)}: {reason}" for own, reason in told_once(selection.problems)]
     parts.append("\n".join(["Cannot be used:", *left_out]) if left_out else "Cannot be used: none")
-    if target and settings.output_layout == "raw":
-        parts.append(
-            f"The same images as a raw dataset: {raw_layout_root(settings.output_dir, target)}"
-        )
     parts.append(
         f"Output folder: {settings.output_dir}\nThis was a dry run; nothing was written"
         + (f" but {settings.plan_page}." if settings.plan_page else ".")
@@ -130,8 +111,8 @@ def report_problems(settings: Settings, selection: ScanSelection) -> None:
     which covariates cannot be told from sites."""
     for text in confounded_covariates(settings, selection):
         logger.warning("%s", text)
-    for problem in selection.problems:
-        logger.error("%s is left out: %s", problem.label, problem.error)
+    for labels, reason in told_once(selection.problems):
+        logger.error("Left out: %s: %s", ", ".join(labels), reason)
     for text in (*selection.notes, *selection.warnings):
         logger.warning("%s", text)
     for scan in selection.scans:
@@ -141,62 +122,6 @@ def report_problems(settings: Settings, selection: ScanSelection) -> None:
         "Scans per site: %s",
         ", ".join(f"{s} {n}" for s, n in sites_of(selection.scans).items()) or "none",
     )
-
-
-def record_problems(log_dir: Path | None, problems: Iterable[Problem]) -> None:
-    """Add what was left out to the scans in the run's ``status.json``.
-
-    Parameters
-    ----------
-    log_dir : Path or None
-        ``logs/<run>``; None writes nothing.
-    problems : iterable of Problem
-    """
-    left_out = {
-        problem.label: {
-            "state": "failed",
-            "error": type(problem.error).__name__,
-            "message": str(problem.error),
-            "exit_code": int(problem.error.exit_code),
-        }
-        for problem in problems
-    }
-    if log_dir is None or not left_out:
-        return
-    path = log_dir / "status.json"
-    record = read_json_object(path) if path.is_file() else {}
-    scans = record.get("scans", {})
-    write_json(path, record | {"scans": (scans if isinstance(scans, dict) else {}) | left_out})
-
-
-def worst_code(code: ExitCode, problems: Iterable[Problem]) -> ExitCode:
-    """One exit code for a run: that of its failures when they agree, else "unspecified".
-
-    Where content was not fetched this comes first: until it is, nothing else can be judged.
-    """
-    problems = list(problems)
-    if any(isinstance(problem.error, NotFetched) for problem in problems):
-        return ExitCode.MISSING_INPUT
-    codes = {problem.error.exit_code for problem in problems} | (
-        {code} if code != ExitCode.DONE else set()
-    )
-    if not codes:
-        return ExitCode.DONE
-    return codes.pop() if len(codes) == 1 else ExitCode.UNSPECIFIED
-
-
-def _who_shows(query: str, settings: Settings, selection: ScanSelection) -> str:
-    """How many of the selected people may show their sites."""
-    from bids_harmony.bids.people_filter import who_fits
-
-    units = [(scan.subject, scan.session) for scan in selection.scans]
-    fits = who_fits(settings.bids_dir, query, units)
-    of_site: dict[str, dict[str, bool]] = {}
-    for scan, fit in zip(selection.scans, fits, strict=True):
-        people = of_site.setdefault(scan.site.site, {})
-        people[scan.subject] = people.get(scan.subject, False) or fit
-    counts = [f"{s} {sum(own.values())} of {len(own)}" for s, own in sorted(of_site.items())]
-    return f"People with {query}, who show how sites look: {', '.join(counts)}"
 
 
 def _scanners(selection: ScanSelection) -> list[str]:

@@ -8,7 +8,13 @@ from collections.abc import Iterable, Sequence
 from bids_harmony.bids.dataset import ScanSelection
 from bids_harmony.bids.naming import harmonized_path
 from bids_harmony.bids.scan import Scan
-from bids_harmony.cli.overview import covariates_by_site, scanner_words, scanners_of_sites
+from bids_harmony.cli.overview import (
+    covariates_by_site,
+    further_words,
+    scanner_words,
+    scanners_of_sites,
+)
+from bids_harmony.cli.problems import told_once
 from bids_harmony.exceptions import BidsHarmonyError
 from bids_harmony.io.pointers import is_named
 from bids_harmony.reports.plan import (
@@ -55,27 +61,33 @@ def plan_page(
     target = settings.target_site if settings.analysis_level == "participant" else None
     used = {scan.path for scan in selection.scans}
     scans = refused.scans if refused else selection.scans
-    sites: dict[str, Counter[str]] = {}
+    sites: dict[str, list[Scan]] = {}
     for scan in scans:
-        sites.setdefault(scan.site.site, Counter())[scan.modality] += 1
+        sites.setdefault(scan.site.site, []).append(scan)
     scanners = scanners_of_sites(scans)
     contradictions = [f"{s.label}: {text}" for s in scans for text in s.site.contradictions]
     return PlanPage(
         target=target,
         sites=[
             PlannedSite(
-                site, scanners[site], counts, target is not None and same_site(site, target)
+                site,
+                scanners[site],
+                people=len({scan.subject for scan in own}),
+                sessions=len({(scan.subject, scan.session) for scan in own}),
+                counts=Counter(scan.modality for scan in own),
+                is_target=target is not None and same_site(site, target),
             )
-            for site, counts in sorted(sites.items())
+            for site, own in sorted(sites.items())
         ],
-        kinds=[kind for kind in MODALITIES if any(kind in counts for counts in sites.values())],
+        further=further_words(settings, scans),
+        kinds=[kind for kind in MODALITIES if any(scan.modality == kind for scan in scans)],
         covariates=[
             PlannedCovariate(name, found.share, words, found.confounded)
             for name, found, words in covariates_by_site(settings, scans)
         ],
         shells=_shells(settings, scans),
         sidecars=[(scan.label, gaps) for scan in scans if (gaps := _gaps(scan))],
-        refused=[(problem.label, str(problem.error)) for problem in selection.problems],
+        refused=told_once(selection.problems),
         passed_over=selection.notes,
         there=[scan.label for scan in scans if target and _has_output(settings, scan, target)],
         remarks=[*selection.warnings, *contradictions],

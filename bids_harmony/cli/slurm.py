@@ -21,7 +21,8 @@ from bids_harmony.bids.derivative import write_text
 from bids_harmony.bids.scan import Scan
 from bids_harmony.cli.known_sites import model_sites
 from bids_harmony.cli.participant import find_target, look_ahead
-from bids_harmony.cli.plan import report_problems, worst_code
+from bids_harmony.cli.plan import report_problems
+from bids_harmony.cli.problems import worst_code
 from bids_harmony.exceptions import ExitCode, UsageError
 from bids_harmony.settings import Settings
 from bids_harmony.sites.names import same_site

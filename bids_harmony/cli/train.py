@@ -8,9 +8,11 @@ from pathlib import Path
 
 from bids_harmony.bids.dataset import ScanSelection, find_scans
 from bids_harmony.bids.dataset_files import write_dataset_files
+from bids_harmony.cli.overview import warn_of_useless
 from bids_harmony.cli.participant import find_target
-from bids_harmony.cli.plan import format_plan, record_problems, report_problems, worst_code
+from bids_harmony.cli.plan import format_plan, report_problems
 from bids_harmony.cli.plan_page import write_plan
+from bids_harmony.cli.problems import record_problems, report_end, worst_code
 from bids_harmony.exceptions import ExitCode, NothingSelected
 from bids_harmony.methods.registry import REGISTRY
 from bids_harmony.settings import Settings
@@ -34,7 +36,7 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
     ExitCode
         `DONE` when the model was written and every selected scan could be used.
     """
-    selection = _without_series(find_scans(settings))
+    selection = warn_of_useless(settings, _without_series(find_scans(settings)))
     if REGISTRY[settings.method].target_at_training:
         settings = replace(settings, target_site=find_target(settings, selection))
     write_plan(settings, selection)
@@ -50,6 +52,7 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
         write_dataset_files(settings)
         code = ExitCode(run_train(settings, selection.scans, log_dir=log_dir))
     record_problems(log_dir, selection.problems)
+    report_end(log_dir, done="prepared for training")
     return worst_code(code, selection.problems)
 
 

@@ -15,10 +15,12 @@ __all__ = ["PlanPage", "PlannedCovariate", "PlannedScan", "PlannedSite", "write_
 
 @dataclass(frozen=True)
 class PlannedSite:
-    """A site: its scanners, and its scans by kind."""
+    """A site: its scanners, its people, their sessions, and its scans by kind."""
 
     name: str
     scanners: Sequence[str]
+    people: int
+    sessions: int
     counts: Mapping[str, int]
     is_target: bool = False
 
@@ -52,12 +54,14 @@ class PlanPage:
     ----------
     target : str or None
     sites, covariates, scans : sequence
+    further : sequence of (what, words)
+        What options that not every run has come to, such as sessions that share a space.
     kinds : sequence of str
         Of scans, the columns of the table of sites.
     shells : mapping of site to text
         b-values of its diffusion series.
     sidecars : sequence of (scan, what is missing)
-    refused : sequence of (what, why)
+    refused : sequence of (whats, why)
     passed_over : sequence of str
         Nothing is wrong with it.
     there : sequence of str
@@ -68,11 +72,12 @@ class PlanPage:
 
     target: str | None
     sites: Sequence[PlannedSite]
+    further: Sequence[tuple[str, str]]
     kinds: Sequence[str]
     covariates: Sequence[PlannedCovariate]
     shells: Mapping[str, str]
     sidecars: Sequence[tuple[str, str]]
-    refused: Sequence[tuple[str, str]]
+    refused: Sequence[tuple[Sequence[str], str]]
     passed_over: Sequence[str]
     there: Sequence[str]
     remarks: Sequence[str]

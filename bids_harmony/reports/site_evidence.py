@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import expm1
 from typing import Any
 
 from markupsafe import Markup
@@ -35,12 +36,12 @@ def evidence_sentence(sidecar: Mapping[str, Any]) -> str:
     error = grey.get("StandardError")
     text = (
         f"The profile of its own site was made from scans of {_people(source)}, that of the "
-        f"target site{_mean_of(evidence)} from scans of {_people(target)}: their contrast of grey "
-        f"to white matter differs by {_percent(raw)}"
+        f"target site{_mean_of(evidence)} from scans of {_people(target)}. In these scans their "
+        f"contrast of grey to white matter differs by {_percent(raw)}. Applied was "
+        f"{_percent(applied)}: the difference{_alike(evidence)}, as far as the scans support it"
     )
     text += f" (standard error {_percent(error, sign=False)})" if error is not None else ""
-    text += f", of which {_percent(applied)} was applied. What this person differs in from others "
-    text += "of the same site was left in the image."
+    text += ". What this person differs in from others of the same site was left in the image."
     if evidence.get("SamePerson"):
         text += " Both profiles are of one person, who tells scanners apart as five strangers do."
     blur = evidence.get("BlurVarianceDifference")
@@ -113,6 +114,12 @@ def _mean_of(evidence: Mapping[str, Any]) -> str:
     return f", which is the mean of {told}, each counting once,"
 
 
+def _alike(evidence: Mapping[str, Any]) -> str:
+    """That people of the two sites were made alike in covariates, which may make it the larger."""
+    names = list(part(evidence, "Covariates"))
+    return f" between people alike in {' and '.join(names)}" if names else ""
+
+
 def _people(count: Any) -> str:
     return "one person" if count == 1 else f"{count} people"
 
@@ -120,4 +127,5 @@ def _people(count: Any) -> str:
 def _percent(log: float | None, *, sign: bool = True) -> str:
     if log is None:
         return "an unknown amount"
-    return f"{100 * log:+.1f} %" if sign else f"{100 * log:.1f} %"
+    percent = 100 * expm1(log)
+    return f"{percent:+.1f} %" if sign else f"{percent:.1f} %"

@@ -246,7 +246,7 @@ def test_covariates_of_a_table_and_what_is_none(on_grid):
                 fit(wrong)
 
 
-def test_a_scan_that_would_lose_its_contrast(on_grid, ge):
+def test_a_scan_that_would_lose_its_contrast(on_grid, ge, caplog):
     """GE shows less of it than PRISMA: twice that is too little."""
     scan = on_grid.scan(5, "GE")
     others = [on_grid.scan(i, "PRISMA") for i in range(5)]
@@ -254,4 +254,9 @@ def test_a_scan_that_would_lose_its_contrast(on_grid, ge):
     with pytest.raises(OutOfRange, match=r"take contrast away.*on_ood=\"warn\""):
         harmonize(scan, ge, source=prisma, on_ood="error")
     assert np.array_equal(harmonize(scan, ge, source=prisma), scan)
+    assert 'left as it is; --on-ood warn (in Python, on_ood="warn")' in caplog.text
+    caplog.clear()
     assert not np.array_equal(harmonize(scan, ge, source=prisma, on_ood="warn"), scan)
+    # What is done already is not recommended.
+    assert "harmonized all the same" in caplog.text and "--on-ood warn" not in caplog.text
+    assert "--on-ood leave" in caplog.text

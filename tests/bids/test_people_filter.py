@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bids_harmony.bids.people_filter import check_people_filter, columns_told, who_fits
-from bids_harmony.exceptions import ExitCode, UsageError
+from bids_harmony.exceptions import ExitCode, NothingSelected, UsageError
 
 UNITS = [("01", None), ("02", None), ("03", None), ("04", None)]
 
@@ -83,7 +83,20 @@ def test_words_in_quotation_marks_are_no_calls(dataset):
 
 def test_a_dataset_without_a_table_cannot_be_asked(tmp_path):
     with pytest.raises(UsageError, match=r"participants\.tsv"):
-        check_people_filter(tmp_path, "group == 'control'")
+        check_people_filter(tmp_path, "group == 'control'", UNITS)
+
+
+def test_a_query_that_nobody_scanned_fits_is_one_error(dataset):
+    check_people_filter(dataset, "age == 61", UNITS)
+    with pytest.raises(NothingSelected, match="none of 3 fits") as caught:
+        check_people_filter(dataset, "age == 61", UNITS[:3])
+    assert "--profile-filter" in str(caught.value) and "age (numbers)" in str(caught.value)
+
+
+def test_columns_of_sessions_alone_can_be_asked_for(dataset):
+    (dataset / "sub-01").mkdir()
+    (dataset / "sub-01/sub-01_sessions.tsv").write_text("session_id\tstate\nses-2\twell\n")
+    check_people_filter(dataset, "state == 'well'", [("01", "1"), ("01", "2")])
 
 
 def test_the_log_tells_nothing_of_single_people(dataset):

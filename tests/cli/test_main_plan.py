@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 
 def test_templates_that_are_not_there_stop_before_anything_is_written(call, workflow, tmp_path):
     words = ("--output-spaces", "MNI152NLin2009cAsym", "--template-dir", str(tmp_path))
@@ -20,7 +22,26 @@ def test_the_plan_counts_what_is_reused(call, tmp_path):
     assert (
         "Reused of derivatives: brain masks of 1 scans, transforms of 1 scans, tissue maps of 0"
     ) in shown
+    assert "has nothing for any" not in shown
     assert "Reused" not in call("--dry-run")[1]
+
+
+@pytest.mark.parametrize("level", ["participant", "train"])
+def test_a_folder_of_derivatives_with_nothing_to_reuse_is_told(call, workflow, tmp_path, level):
+    inner = tmp_path / "derivatives/fmriprep"
+    (inner / "sub-09/anat").mkdir(parents=True)
+    (inner / "sub-09/anat/sub-09_desc-brain_mask.nii.gz").write_bytes(b"content")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for folder, told in (
+        (inner, "It has sub-09."),
+        (inner.parent, f"Did you mean {inner}?"),
+        (empty, "It has no folder of any person."),
+    ):
+        shown = call("--dry-run", "-d", f"x={folder}", level=level)[1]
+        assert f"--derivatives x={folder} has nothing for any selected scan" in shown
+        assert told in shown
+    assert "has nothing for any selected scan" in call("-d", f"x={empty}", level=level)[2]
 
 
 def test_the_plan_says_whose_sessions_share_a_space(call, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bids_harmony.cli.main import main
 from bids_harmony.sites.image_profile import ImageProfile
 from bids_harmony.sites.profile_files import write_profiles
 
@@ -81,3 +82,17 @@ def test_an_institution_as_a_target(call, workflow, hospital):
 
 def test_source_site_does_not_make_a_site(call, workflow):
     assert call("--source-site", "Nowhere", "--target-site", "Nowhere")[0] == 65
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_a_dataset_without_sites_names_every_way_to_tell_them(raw, tmp_path, capsys, dry):
+    for label in ("01", "02"):
+        raw.image(f"sub-{label}/anat/sub-{label}_T1w")
+    raw.table("participants.tsv", "participant_id study age", "sub-01 X 20", "sub-02 Y 30")
+    words = [str(raw.root), str(tmp_path / "out"), "participant", "-w", str(tmp_path / "w")]
+    assert main([*words, "--target-site", "X", *dry]) == 65
+    told = capsys.readouterr().err
+    for way in ("--site-column", "--site-map", "--source-site", "participant_id, study, age"):
+        assert way in told, way
+    # And by the column that is named there it goes.
+    assert main([*words, "--target-site", "X", "--site-column", "study", "--dry-run"]) == 0

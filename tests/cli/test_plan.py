@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from bids_harmony.bids.dataset import Problem
-from bids_harmony.cli.plan import confounded_covariates, report_problems, worst_code
+from bids_harmony.cli.plan import confounded_covariates, report_problems
+from bids_harmony.cli.problems import worst_code
 from bids_harmony.exceptions import DataError, ExitCode, InputOutputError, NotFetched
 from bids_harmony.settings import Settings
 

@@ -55,8 +55,10 @@ def test_every_part_says_what_it_is_about(plan):
         words(row[0]): [words(cell) for cell in row[1:]]
         for row in tree.xpath("//table[contains(@class, 'sites')]//tr")
     }
-    assert rows["GE"][:2] == ["9", "0"] and rows["COI (target)"][:2] == ["10", "0"]
-    assert "Prisma" in rows["GE"][2]
+    # People, sessions, T1w, T2w, scanners.
+    assert rows["GE"][:4] == ["9", "9", "9", "0"]
+    assert rows["COI (target)"][:4] == ["10", "10", "10", "0"]
+    assert "Prisma" in rows["GE"][4]
     assert "age" in parts["covariates"]
     assert "cannot be told apart from the site" in parts["covariates"]
     beyond = tree.xpath("//section[@id='covariates']//tr[@class='beyond']/th/text()")
@@ -112,3 +114,22 @@ def test_the_page_is_not_written_into_the_dataset(raw, tmp_path):
     words = [str(raw.root), str(tmp_path / "out"), "participant", "--target-site", "COI"]
     assert main([*words, "--dry-run", "--plan-page", str(page)]) == 73
     assert not page.exists()
+
+
+def test_sessions_are_counted_and_whose_share_a_space_is_told(cohort, tmp_path):
+    page = tmp_path / "plan.html"
+    asked = [str(cohort.root), str(tmp_path / "out"), "participant", "--target-site", "COI"]
+    asked += ["-w", str(tmp_path / "w"), "--dry-run", "--plan-page", str(page)]
+    # Of sub-03 one scan was made at a scanner of GE in each of two sessions.
+    cohort.table("participants.tsv", "participant_id site group", "sub-03 GE a", "sub-01 n/a b")
+    assert main([*asked, "--longitudinal", "--profile-filter", "group == 'a'"]) == 65
+    (sites,) = html.fromstring(page.read_text()).xpath("//section[@id='sites']")
+    head, *rows = [[words(cell) for cell in row] for row in sites.xpath(".//tr")]
+    assert head[:4] == ["Site", "People", "Sessions", "T1w"]
+    assert {row[0]: row[1:4] for row in rows}["GE"] == ["1", "2", "2"]
+    assert "Sessions that share a space: sub-03 (2 T1w)" in words(sites)
+    assert "People with group == 'a', who show how sites look: COI 0 of 2, GE 1 of 1" in words(
+        sites
+    )
+    main(asked)
+    assert "share a space" not in page.read_text()

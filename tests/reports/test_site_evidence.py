@@ -34,3 +34,19 @@ def test_a_smoother_target_is_said_with_its_variances():
     assert "smoother" not in sentence(BlurVarianceDifference=[0.1, 0.0, -1.5])
     assert "smoother" not in sentence(BlurVarianceDifference=[])
     assert "smoother" not in sentence()
+
+
+def test_differences_of_logarithms_are_told_in_percent():
+    """A ratio of exp(-0.1) is 9.5 % less."""
+    told = sentence()
+    assert "differs by -9.5 %" in told and "Applied was -8.6 %" in told
+    assert "standard error 2.0 %" in told
+
+
+def test_what_is_applied_is_no_part_of_what_the_scans_show_where_people_differ():
+    """Adjusted for age it may be the larger: the people seen hid some of it."""
+    more = {"GreyToWhite": KNOWN["Contrasts"]["GreyToWhite"] | {"AppliedLogDifference": -0.12}}
+    told = sentence(Contrasts=more, Covariates={"age": 0.8, "sex": 0.0})
+    assert "of which" not in told
+    assert "Applied was -11.3 %: the difference between people alike in age and sex" in told
+    assert "alike" not in sentence(Covariates={})

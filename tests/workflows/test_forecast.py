@@ -109,6 +109,16 @@ def test_given_images(people, tmp_path):
     people.image("sub-a/anat/sub-a_FLAIR", InstitutionName="A")
     scans, problems = forecast(people, **given)
     assert list(problems) == ["sub-a_FLAIR"] and len(scans) == 2
+    told = str(problems["sub-a_FLAIR"])
+    assert "FLAIR scans have no target" in told and "Got: T1w alone" in told
+    assert "--modalities T1w." in told and "no sites at all" not in told
+    # The same for all scans, which are told of it at once.
+    people.image("sub-t/anat/sub-t_FLAIR", InstitutionName="T")
+    _, problems = forecast(people, **given)
+    assert {str(error) for error in problems.values()} == {told}
+    series(people, "sub-a/dwi/sub-a")
+    _, problems = forecast(people, **given)
+    assert "dwi scans have no target" in str(problems["sub-a_dwi"])
     look.write_bytes(look.read_bytes()[:400])
     _, problems = forecast(people, **given)
     assert problems["sub-a_T1w"].exit_code == ExitCode.INPUT_OUTPUT

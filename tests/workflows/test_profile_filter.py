@@ -12,7 +12,8 @@ from bids_harmony.bids.dataset import find_scans
 from bids_harmony.bids.dataset_files import write_dataset_files
 from bids_harmony.cli.participant import look_ahead
 from bids_harmony.cli.plan import format_plan
-from bids_harmony.exceptions import ExitCode, UsageError
+from bids_harmony.cli.problems import told_once
+from bids_harmony.exceptions import ExitCode, NothingSelected, UsageError
 from bids_harmony.sites.profile_files import profile_digest
 from bids_harmony.workflows.base import run_participant
 from bids_harmony.workflows.profiles import profile_cache
@@ -130,6 +131,13 @@ def test_without_anybody_at_the_target_nothing_can_be_done(patients):
     selection = look_ahead(patients)[2]
     assert not selection.scans and len(selection.problems) == 4
     assert "the T1w images of B" in str(selection.problems[0].error)
+    assert len(told_once(selection.problems)) == 1
+
+
+def test_a_query_that_nobody_fits_is_one_error_before_the_run(patients):
+    table(patients, p01="patient", p02="patient", p03="patient", p04="patient")
+    with pytest.raises(NothingSelected, match="none of 4 fits"):
+        look_ahead(patients)
 
 
 def test_a_query_that_fails_stops_the_run_before_it_begins(patients):
