@@ -19,6 +19,7 @@ from bids_harmony.api.arguments import (
 from bids_harmony.api.learnt import Learnt, learn, settle
 from bids_harmony.api.profile import SiteProfile, profile_of
 from bids_harmony.api.ready import Location, Ready
+from bids_harmony.api.sessions import locate_people
 from bids_harmony.exceptions import UsageError
 
 __all__ = ["Harmonizer"]
@@ -28,6 +29,7 @@ __all__ = ["Harmonizer"]
 class _Seen:
     site: str
     location: Location | None
+    person: str | None = None
 
 
 class Harmonizer(TransformerMixin, BaseEstimator):
@@ -57,6 +59,10 @@ class Harmonizer(TransformerMixin, BaseEstimator):
         and leaves the second as it is.
     skull_strip : bool
         Set what is outside the brain to 0.
+    longitudinal : bool
+        Scans of one person share one template space, in the middle of all of them, and one brain
+        mask: what differs between them is then no matter of how well each met the template. Who
+        was scanned is told by `people`.
     device : str
         ``"cpu"``, ``"cuda"`` or ``"auto"``.
     random_state : int
@@ -97,6 +103,7 @@ class Harmonizer(TransformerMixin, BaseEstimator):
         voxel_mm: float | None = None,
         on_ood: str = "auto",
         skull_strip: bool = False,
+        longitudinal: bool = False,
         device: str = "cpu",
         random_state: int = 0,
         sloppy: bool = False,
@@ -107,6 +114,7 @@ class Harmonizer(TransformerMixin, BaseEstimator):
         self.voxel_mm = voxel_mm
         self.on_ood = on_ood
         self.skull_strip = skull_strip
+        self.longitudinal = longitudinal
         self.device = device
         self.random_state = random_state
         self.sloppy = sloppy
@@ -130,7 +138,8 @@ class Harmonizer(TransformerMixin, BaseEstimator):
         sites : sequence of str
             Which site made each.
         masks, affines, people, covariates
-            One for each image, as for `SiteProfile.from_images`.
+            One for each image, as for `SiteProfile.from_images`. With `longitudinal`, `people`
+            must be told.
 
         Returns
         -------
@@ -162,24 +171,29 @@ class Harmonizer(TransformerMixin, BaseEstimator):
         people = None if people is None else as_many(people, count, "people")
         known_of = checked_covariates(covariates, count)
         known = self.target.name if isinstance(self.target, SiteProfile) else ""
-        rows = zip(
-            images,
-            names,
-            as_many(masks, count, "masks"),
-            as_affines(affines, count),
-            strict=True,
+        rows = list(
+            zip(
+                images,
+                names,
+                as_many(masks, count, "masks"),
+                as_affines(affines, count),
+                strict=True,
+            )
         )
+        located = locate_people(recipe, rows, people) if self.longitudinal else {}
         seen: dict[str, _Seen] = {}
         ready: dict[str, list[Ready]] = {}
         for number, (image, name, mask, affine) in enumerate(rows):
             given = recipe.given(image, f"image {number + 1}", affine=affine)
+            digest = given.digest()
+            person = None if people is None else str(people[number])
             # The target's profile says what its site looks like: these tell nothing more.
             if known and name == known:
-                seen[given.digest()] = _Seen(name, None)
+                seen[digest] = _Seen(name, located.get(digest), person)
                 continue
-            scan = recipe.ready(given, mask)
-            located = scan.location if given.volume is not None else None
-            seen[given.digest()] = _Seen(name, located)
+            scan = recipe.ready(given, mask, located.get(digest))
+            location = scan.location if given.volume is not None else None
+            seen[digest] = _Seen(name, location, person)
             ready.setdefault(name, []).append(scan)
         profiles = {}
         for name, scans in ready.items():
@@ -201,6 +215,7 @@ class Harmonizer(TransformerMixin, BaseEstimator):
         *,
         affines: Any = None,
         heights: Sequence[int] | None = None,
+        people: Sequence[str] | None = None,
     ) -> Any:
         """Harmonize scans.
 
@@ -217,6 +232,10 @@ class Harmonizer(TransformerMixin, BaseEstimator):
             Of arrays.
         heights : sequence of int, optional
             Of slices: where they lie along the reference grid's last axis.
+        people : sequence of str, optional
+            With `longitudinal` who each scan is of; for scans that `fit` has seen it is known.
+            Give all sessions of a person at once: the space of those that were given before stays
+            as it is.
 
         Returns
         -------
@@ -236,20 +255,27 @@ class Harmonizer(TransformerMixin, BaseEstimator):
         scans = [images] if single else list(images)
         check_count(scans)
         count = len(scans)
-        rows = zip(
-            scans,
-            [sites] * count if isinstance(sites, str) else as_many(sites, count, "sites"),
-            as_many(masks, count, "masks"),
-            as_affines(affines, count),
-            strict=True,
+        rows = list(
+            zip(
+                scans,
+                [sites] * count if isinstance(sites, str) else as_many(sites, count, "sites"),
+                as_many(masks, count, "masks"),
+                as_affines(affines, count),
+                strict=True,
+            )
         )
+        people = None if people is None else as_many(people, count, "people")
+        located: dict[str, Location] = {}
+        if self.longitudinal and heights is None:
+            known = {digest: own.person for digest, own in self._seen.items()}
+            located = locate_people(recipe, rows, people, known)
         results = []
         for number, (image, site, mask, affine) in enumerate(rows):
             given = recipe.given(image, f"image {number + 1}", affine=affine, heights=heights)
-            seen = self._seen.get(given.digest())
+            seen = self._seen.get(digest := given.digest())
             name = learnt.site_of(given, site, seen.site if seen is not None else None)
-            known = seen.location if seen is not None and mask is None else None
-            ready = recipe.ready(given, mask, known)
+            place = seen.location if seen is not None and mask is None else located.get(digest)
+            ready = recipe.ready(given, mask, place)
             results.append(
                 learnt.harmonize(ready, name, on_ood=self.on_ood, skull_strip=self.skull_strip)
             )

@@ -50,6 +50,11 @@ class Location:
     kind: Any
     world: Array
 
+    @classmethod
+    def of(cls, mask: BrainMask, world: Array) -> Location:
+        """Keep a mask and a transform."""
+        return cls(np.packbits(mask.data), mask.data.shape, mask.kind, world)
+
     @property
     def mask(self) -> BrainMask:
         """The brain mask, on the scan's RAS+ grid."""
@@ -83,8 +88,7 @@ class Ready:
     @property
     def location(self) -> Location:
         """Mask and registration, for when the scan comes again."""
-        data = self.mask.data
-        return Location(np.packbits(data), data.shape, self.mask.kind, self.prepared.world)
+        return Location.of(self.mask, self.prepared.world)
 
 
 @dataclass(frozen=True)

@@ -46,8 +46,8 @@ def test_constructor_only_stores():
     assert made.target is target
     assert made.get_params() == {
         "target": target, "method": "nonsense", "modality": None, "voxel_mm": 3,
-        "on_ood": "auto", "skull_strip": False, "device": "cpu", "random_state": 0,
-        "sloppy": False,
+        "on_ood": "auto", "skull_strip": False, "longitudinal": False, "device": "cpu",
+        "random_state": 0, "sloppy": False,
     }  # fmt: skip
     assert made.set_params(method="blur").method == "blur"
     with pytest.raises(NotFittedError):
