@@ -126,12 +126,17 @@ def warn_of_useless(settings: Settings, selection: ScanSelection) -> ScanSelecti
 
 def _what_there_is(folder: Path) -> str:
     people = sorted(path.name for path in folder.glob("sub-*/"))
-    below = sorted({path.parent.name for path in folder.glob("*/sub-*/")})
+    below = sorted({path.parent.name for path in folder.glob("*/sub-*/") if _is_output(path)})
     if people:
         return f"It has {', '.join(people[:5])}" + (", ..." if people[5:] else ".")
     if below:
         return f"Did you mean {folder / below[0]}?"
     return "It has no folder of any person."
+
+
+def _is_output(person: Path) -> bool:
+    """Whether a person's folder is of a derivative, and not of raw data."""
+    return next(person.glob("**/*_desc-*"), None) is not None
 
 
 def _shared_words(scans: Sequence[Scan]) -> str:
