@@ -12,6 +12,8 @@ from bids_harmony import Harmonizer, simulate
 from bids_harmony.api.ready import Recipe
 from bids_harmony.api.sessions import locate_people, locate_sessions
 from bids_harmony.exceptions import UsageError
+from bids_harmony.imaging.registration import read_transform
+from bids_harmony.imaging.volume import read_volume
 from bids_harmony.interfaces.harmonization import Harmonize, PrepareForTraining
 from bids_harmony.interfaces.sessions import ShareSpace, TakeShared
 from bids_harmony.methods.profile_encoder import encoder_and_cells
@@ -106,6 +108,30 @@ def test_transform_gives_what_the_workflow_writes(paths, fitted, tmp_path):
     assert not np.array_equal(
         np.asarray(alone.transform(paths[1]).dataobj), np.asarray(ours.dataobj)
     )
+
+
+def test_heads_have_one_brain_mask_as_the_command_line_s(paths, tmp_path):
+    """Masks are given: heads that are simulated have no skull, and keep what they have."""
+    files, masks = [str(path) for path in paths[:2]], []
+    for i, path in enumerate(files):
+        image = nib.load(path)
+        brain = nib.Nifti1Image((image.get_fdata() > 0).astype(np.uint8), image.affine)
+        masks.append(str(tmp_path / f"mask{i}.nii.gz"))
+        nib.save(brain, masks[-1])
+    share = ShareSpace(
+        in_files=files, given_masks=masks, steps=[[], []], modality="T1w", sloppy=True
+    )
+    shared = share.run(cwd=str(tmp_path)).outputs.shared_file
+    scans = [given(path) for path in paths[:2]]
+    found = locate_sessions(RECIPE, scans, masks)
+    for i, scan in enumerate(scans):
+        place = tmp_path / f"take{i}"
+        place.mkdir()
+        take = TakeShared(in_file=files[i], shared_file=shared).run(cwd=str(place)).outputs
+        here = found[scan.digest()]
+        assert here.mask.kind == take.kind == "person"
+        assert np.array_equal(here.mask.data, read_volume(take.mask_file).data > 0)
+        assert np.array_equal(here.world, read_transform(take.xfm_file))
 
 
 def test_new_sessions_share_among_themselves(paths, fitted, caplog):

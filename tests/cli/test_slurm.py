@@ -13,6 +13,7 @@ from bids_harmony.bids.dataset import find_scans
 from bids_harmony.cli.main import main
 from bids_harmony.cli.slurm import render, units_of
 from bids_harmony.settings import Settings
+from lab import slurm_example
 from lab.slurm_example import EXAMPLE, example
 
 
@@ -229,6 +230,14 @@ def test_sessions_that_need_each_other_are_one_job(cohort):
 def test_the_committed_example_is_what_is_written_now():
     files = render(example())
     assert {p.name: p.read_text() for p in EXAMPLE.iterdir() if p.suffix != ".md"} == files
+
+
+def test_one_target_makes_all_that_follows_the_options(monkeypatch, tmp_path):
+    rule = (EXAMPLE.parents[1] / "Makefile").read_text().partition("\nboutiques.json:")[2]
+    assert "-m lab.slurm_example\n" in rule.partition("\n\n")[0]
+    monkeypatch.setattr(slurm_example, "EXAMPLE", tmp_path)
+    assert slurm_example.main() == 0
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == render(example())
 
 
 def test_sessions_that_share_a_space_are_one_job(cohort):
