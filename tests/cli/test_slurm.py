@@ -234,7 +234,7 @@ def test_the_committed_example_is_what_is_written_now():
 
 def test_one_target_makes_all_that_follows_the_options(monkeypatch, tmp_path):
     rule = (EXAMPLE.parents[1] / "Makefile").read_text().partition("\nboutiques.json:")[2]
-    assert "-m lab.slurm_example\n" in rule.partition("\n\n")[0]
+    assert "-m lab.slurm_example" in rule.partition("\n\n")[0]
     monkeypatch.setattr(slurm_example, "EXAMPLE", tmp_path)
     assert slurm_example.main() == 0
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == render(example())
