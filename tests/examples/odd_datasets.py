@@ -185,7 +185,7 @@ ODD: dict[str, Callable[[OddDataset], None]] = {
     "nobody and somebody": _words("--participant-label", "a2", "zz"),
     "claimed": _words("--participant-label", "a1", "--source-site", "NEW"),
     "only T2w": _words("--modalities", "T2w"),
-    "no target": _words("--target-site", "Mars"),
+    "no target": lambda odd: odd.words.__setitem__(1, "Mars"),
     "no model": _words("--model", "/nowhere/model"),
 }
 
@@ -219,8 +219,8 @@ def plan_of(odd: OddDataset) -> Said:
     """What ``--dry-run`` says."""
     code, shown, text = _program(odd, "plan", "--dry-run")
     left_out = shown.partition("Cannot be used:\n")[2].partition("\n\n")[0]
-    refused = re.findall(r"^  (\S+): ", left_out, re.MULTILINE)
-    return Said(code, frozenset(refused), text)
+    told = re.findall(r"^  (\S+(?:, \S+)*): ", left_out, re.MULTILINE)
+    return Said(code, frozenset(label for labels in told for label in labels.split(", ")), text)
 
 
 def run_of(odd: OddDataset) -> Said:
