@@ -20,6 +20,7 @@ from bids_harmony.imaging.intensity import robust_scale
 from bids_harmony.imaging.prepared import Prepared
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.phantom.anatomy import Anatomy
+from bids_harmony.phantom.real_scanners import real_scanner
 from bids_harmony.phantom.scanner import SITES, Scanner, acquire, without_fields
 from bids_harmony.sites.prepared_scans import TrainingScan
 
@@ -48,7 +49,7 @@ class Plan:
     Attributes
     ----------
     sites : tuple of str
-        Keys of `SITES`; the target is among them.
+        Keys of `SITES` unless `calibrated` is given; the target is among them.
     modalities : tuple of str
     training_per_site : int
         People behind every site's profile.
@@ -65,6 +66,9 @@ class Plan:
     varied : bool
         People of profiles and tests differ in tissue, age, atrophy, iron and lesions as real
         people do (`phantom.biology`).
+    calibrated : tuple of int
+        Seeds of `real_scanner`, one for each of `sites`, which then are names alone; empty: the
+        scanners are those of `SITES`.
     """
 
     sites: tuple[str, ...]
@@ -77,6 +81,7 @@ class Plan:
     seed: int = 0
     scored: tuple[str, ...] = ()
     varied: bool = False
+    calibrated: tuple[int, ...] = ()
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -132,9 +137,11 @@ class Case:
 
 def scanners(plan: Plan) -> dict[str, Scanner]:
     """The sites' scanners, without receive fields where the plan wants none."""
-    return {
-        site: SITES[site] if plan.fields else without_fields(SITES[site]) for site in plan.sites
-    }
+    own = {site: SITES[site] for site in plan.sites if not plan.calibrated}
+    if plan.calibrated:
+        drawn = zip(plan.sites, plan.calibrated, strict=True)
+        own = {site: real_scanner(seed) for site, seed in drawn}
+    return {s: scanner if plan.fields else without_fields(scanner) for s, scanner in own.items()}
 
 
 def groups(
@@ -235,7 +242,8 @@ def twin_of(plan: Plan, person: Anatomy, modality: str) -> Array:
 
 
 def _seed(plan: Plan, person: Anatomy, site: str, modality: str) -> int:
-    words = [plan.seed, person.seed, sorted(SITES).index(site), len(modality), modality == "T1w"]
+    place = (plan.sites if plan.calibrated else sorted(SITES)).index(site)
+    words = [plan.seed, person.seed, place, len(modality), modality == "T1w"]
     return int(np.random.default_rng(words).integers(1 << 40))
 
 

@@ -28,7 +28,15 @@ from bids_harmony.sites.prepared_scans import TrainingScan
 from bids_harmony.sites.profile_files import PROFILES_FILE
 from bids_harmony.training.fit import fit_method
 
-__all__ = ["Task", "Work", "draw_folder", "fit_models", "fit_scans", "score_methods"]
+__all__ = [
+    "Task",
+    "Work",
+    "draw_folder",
+    "fit_models",
+    "fit_scans",
+    "score_methods",
+    "truth_scores",
+]
 
 #: Of every scan, evenly spaced: the metric is the slowest figure of all.
 LPIPS_SLICES = 6
@@ -204,18 +212,32 @@ def _score(task: Task) -> list[dict[str, Any]]:
     return rows
 
 
+def truth_scores(data: Array, twin: Array, mask: Array) -> dict[str, float]:
+    """RMSE, PSNR in dB, MS-SSIM and LPIPS to the noise-free twin inside the brain.
+
+    Each image is scaled by its own 99.5th percentile, the range is 1.
+    """
+    scaled, truth = (_scaled(d, mask) for d in (data, twin))
+    same = {"data_range": 1.0, "mask": mask}
+    return {
+        "rmse": rmse(truth, scaled, mask=mask),
+        "psnr_db": psnr(truth, scaled, **same),
+        "ms_ssim": ms_ssim(truth, scaled, max_slices=MS_SSIM_SLICES, **same),
+        "lpips": lpips(truth, scaled, metric=_perceptual(), max_slices=LPIPS_SLICES, **same),
+    }
+
+
+def _scaled(data: Array, mask: Array) -> Array:
+    return np.asarray(data / np.percentile(data[mask], 99.5))
+
+
 def _figures(data: Array, case: Case) -> dict[str, float]:
     """Scores against the noise-free twin, and the RMSE to a real (noisy) scan at the target."""
     source, mask = case.prepared.data, case.prepared.mask
-    scaled, twin = (d / np.percentile(d[mask], 99.5) for d in (data, case.twin))
     row: dict[str, float] = {}
     if case.site != TARGET:
-        same = {"data_range": 1.0, "mask": mask}
-        row = {
-            "rmse": rmse(twin, scaled, mask=mask),
-            "psnr_db": psnr(twin, scaled, **same),
-            "ms_ssim": ms_ssim(twin, scaled, max_slices=MS_SSIM_SLICES, **same),
-            "lpips": lpips(twin, scaled, metric=_perceptual(), max_slices=LPIPS_SLICES, **same),
+        scaled, twin = (_scaled(d, mask) for d in (data, case.twin))
+        row = truth_scores(data, case.twin, mask) | {
             "rmse_gain_free": gain_free_rmse(twin, scaled, mask=mask),
             # To another scan of the person at the target, with the noise that scans have.
             "rmse_rescan": gain_free_rmse(case.rescan, scaled, mask=mask),

@@ -42,7 +42,7 @@ from bids_harmony.training.twin_stage import NO_TWINS, draw_pool, train_on_twins
 if TYPE_CHECKING:
     from bids_harmony.settings import Settings, TrainingSettings
 
-__all__ = ["network_config", "train_model"]
+__all__ = ["calibration_slices", "network_config", "train_model"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ def _train(
     started = options.start and read_start(network, encoder)
     if not started:
         standardize_codes(network, ({**profiles, **pool.profiles} if pool else profiles).values())
-        network.calibrate(_calibration(loaded))
+        network.calibrate(calibration_slices(loaded))
     network.to(device)
     _LOGGER.info("starting from %s", "the shipped weights" if started else "nothing")
     twins = train_on_twins(network, pool, run, started) if pool is not None else None
@@ -182,8 +182,18 @@ def network_config(options: TrainingSettings) -> NetworkConfig:
     return preset(options.preset, **changes)
 
 
-def _calibration(scans: Sequence[PreparedScan]) -> list[torch.Tensor]:
-    """About sixteen slices over all scans, for the reference statistics of `replace`."""
+def calibration_slices(scans: Sequence[PreparedScan]) -> list[torch.Tensor]:
+    """About sixteen slices over all scans, for the reference statistics of `replace`.
+
+    Parameters
+    ----------
+    scans : sequence of PreparedScan
+
+    Returns
+    -------
+    list of (1, 3, X, Y) tensors
+        Sixteen, from low to high.
+    """
     usable = [scan for scan in scans if len(scan.tall)]
     chosen = [usable[i] for i in np.linspace(0, len(usable) - 1, 16).round().astype(int)]
     shares = np.linspace(0.2, 0.8, 16)

@@ -66,6 +66,7 @@ def fit_adversarial(
     seed: int,
     fingerprint: str,
     device: str = "cpu",
+    watch: Callable[[int, nn.Module], None] | None = None,
 ) -> Rows:
     """Train a generator against a discriminator, in place.
 
@@ -88,6 +89,9 @@ def fit_adversarial(
     fingerprint : str
         A checkpoint of another fingerprint is not gone on from.
     device : str
+    watch : callable, optional
+        Shown the number of steps done and the generator, which it may not change, after every
+        step. May not draw from torch's global generator.
 
     Returns
     -------
@@ -169,6 +173,8 @@ def fit_adversarial(
             row = {"step": step, "adversarial": float(fooled.detach())}
             rows.append(row | {"discriminator": float(loss_d.detach())} | numbers)
             progress.update()
+            if watch:
+                watch(len(rows), generator)
             if time.monotonic() - saved >= schedule.checkpoint_seconds:
                 save()
                 saved = time.monotonic()

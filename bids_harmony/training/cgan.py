@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from bids_harmony.model.patchgan import PatchGAN
 from bids_harmony.model.unet import UNet, levels_for
 from bids_harmony.sites.prepared_scans import TrainingScan
-from bids_harmony.training.paired import PairedOptions, fit_pairs, pairs_of_run
+from bids_harmony.training.paired import PairedOptions, Watch, fit_pairs, pairs_of_run
 from bids_harmony.training.pairs import PairedScans
 
 if TYPE_CHECKING:
@@ -36,7 +36,13 @@ def train_cgan(scans: Sequence[TrainingScan], settings: Settings, out_dir: Path)
     return fit_cgan(run.pairs, options, out_dir)
 
 
-def fit_cgan(pairs: Sequence[PairedScans], options: CGANOptions, out_dir: Path) -> dict[str, Any]:
+def fit_cgan(
+    pairs: Sequence[PairedScans],
+    options: CGANOptions,
+    out_dir: Path,
+    *,
+    watch: Watch | None = None,
+) -> dict[str, Any]:
     """Train pix2pix from source to target slices (Isola et al. 2017).
 
     One network per modality for all source sites (many to one), or with `options.per_site` one for
@@ -49,6 +55,8 @@ def fit_cgan(pairs: Sequence[PairedScans], options: CGANOptions, out_dir: Path) 
     options : CGANOptions
     out_dir : Path
         Gets ``model.json`` and ``model.safetensors``.
+    watch : callable, optional
+        As for `adversarial.fit_adversarial`.
 
     Returns
     -------
@@ -70,4 +78,4 @@ def fit_cgan(pairs: Sequence[PairedScans], options: CGANOptions, out_dir: Path) 
         config = {"width": generator.width, "levels": generator.levels}
         return generator, PatchGAN(options.width), config
 
-    return fit_pairs("cgan", pairs, options, build, distance, out_dir, signed=True)
+    return fit_pairs("cgan", pairs, options, build, distance, out_dir, signed=True, watch=watch)

@@ -31,12 +31,14 @@ from bids_harmony.training.profiled_scans import profile_scans
 if TYPE_CHECKING:
     from bids_harmony.settings import Settings
 
-__all__ = ["PairedOptions", "PairedRun", "fit_pairs", "pairs_of_run"]
+__all__ = ["PairedOptions", "PairedRun", "Watch", "fit_pairs", "pairs_of_run"]
 
 _LOGGER = logging.getLogger(__name__)
 _PUBLISHED_WIDTH = 64
 
 Distance = Callable[[Tensor, Tensor], tuple[Tensor, dict[str, float]]]
+#: Shown the number of steps done and the generator, see `adversarial.fit_adversarial`.
+Watch = Callable[[int, nn.Module], None]
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,7 @@ def fit_pairs(
     least_squares: bool = False,
     departures: Sequence[str] = (),
     about: Mapping[str, Any] = MappingProxyType({}),
+    watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Train a network for every group of pairs and write the model folder.
 
@@ -168,6 +171,8 @@ def fit_pairs(
         What keeps the result from standing for the published method, beside what is seen here.
     about : mapping
         More of the record.
+    watch : callable, optional
+        As for `adversarial.fit_adversarial`, of every network.
 
     Returns
     -------
@@ -213,6 +218,7 @@ def fit_pairs(
             seed=options.seed,
             fingerprint=_fingerprint(method, group, options),
             device=options.device,
+            watch=watch,
         )
         if len(rows) < published:
             departed.add(f"{modality}: {len(rows)} steps of {published}")

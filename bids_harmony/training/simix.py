@@ -14,7 +14,7 @@ from bids_harmony.model.encoder import Encoder
 from bids_harmony.model.patchgan import PatchGAN
 from bids_harmony.model.resnet import RESNET_BLOCKS, ResNetGenerator
 from bids_harmony.sites.prepared_scans import TrainingScan
-from bids_harmony.training.paired import PairedOptions, fit_pairs, pairs_of_run
+from bids_harmony.training.paired import PairedOptions, Watch, fit_pairs, pairs_of_run
 from bids_harmony.training.pairs import PairedScans
 from bids_harmony.training.perceptual import PerceptualDistance
 
@@ -60,6 +60,7 @@ def fit_simix(
     out_dir: Path,
     *,
     encoder: Encoder,
+    watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Train SiMix (Xu et al. 2024): a residual generator on sources mixed with their targets.
 
@@ -73,6 +74,8 @@ def fit_simix(
     out_dir : Path
     encoder : Encoder
         A VGG-16 for the published distance; the record says what it was.
+    watch : callable, optional
+        As for `adversarial.fit_adversarial`.
 
     Returns
     -------
@@ -113,4 +116,5 @@ def fit_simix(
         least_squares=True,
         departures=departures,
         about={"perceptual": {"features": perceptual.name, "sha256": encoder.sha256}},
+        watch=watch,
     )

@@ -32,7 +32,7 @@ def distance(made, target):
     return 10 * loss, {"l1": float(loss.detach())}
 
 
-def train(path, steps=6, seed=0, fingerprint="a", draw=draw, **schedule):
+def train(path, steps=6, seed=0, fingerprint="a", draw=draw, watch=None, **schedule):
     torch.manual_seed(1)
     networks = Gain(), PatchGAN(2)
     start_normal(networks[1])
@@ -40,7 +40,7 @@ def train(path, steps=6, seed=0, fingerprint="a", draw=draw, **schedule):
     rows = fit_adversarial(
         *networks, draw, distance,
         AdversarialSchedule(steps, learning_rate=0.01, **schedule), path / "x.safetensors",
-        least_squares=False, seed=seed, fingerprint=fingerprint,
+        least_squares=False, seed=seed, fingerprint=fingerprint, watch=watch,
     )  # fmt: skip
     return networks, before, rows
 
@@ -116,6 +116,21 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(DataError, match=r"cannot be read.*x\.safetensors"):
         train(tmp_path)
+
+
+def test_who_watches_sees_every_step_and_changes_nothing(tmp_path):
+    (tmp_path / "watched").mkdir()
+    seen = []
+
+    def watch(step, generator):
+        generator.eval()
+        seen.append((step, generator.gain.item()))
+        generator.train()
+
+    watched = train(tmp_path / "watched", watch=watch)[0]
+    assert [step for step, _ in seen] == [1, 2, 3, 4, 5, 6]
+    assert seen[-1][1] == watched[0].gain.item() != seen[0][1]
+    assert torch.equal(weights(watched), weights(train(tmp_path)[0]))
 
 
 def test_time_is_a_limit(tmp_path):
