@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,6 +124,7 @@ def _run_once(
     )
     from bids_harmony.workflows.execution import run_graph
     from bids_harmony.workflows.precomputed import anatomy_hash
+    from bids_harmony.workflows.workers import is_alone, start_server
 
     remove_leftovers({settings.output_dir / f"sub-{scan.subject}" for scan in work})
     statuses: dict[str, ScanStatus] = {}
@@ -142,6 +144,10 @@ def _run_once(
         settings=settings, work=readable, scans=scans, init_scan_wf=init_scan_wf, name=name
     )
     records: dict[str, NodeRecord] = {}
+    if is_alone(readable):
+        settings = replace(settings, nprocs=1)
+    elif settings.nprocs > 1:
+        start_server()
 
     def take_stock() -> None:
         for scan in readable:

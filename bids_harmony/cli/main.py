@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BidsHarmonyError as error:
         print(f"bids_harmony: {error}\n{_last_line(error.exit_code)}", file=sys.stderr)
         return error.exit_code
-    if not _has_workers(settings):
+    if not _starts_workers(settings):
         keep_freed_memory()
     log_to_screen(logging.DEBUG if settings.verbosity else logging.INFO)
     try:
@@ -105,7 +105,7 @@ def _run(settings: Settings, words: Sequence[str]) -> int:
                 run_log = start_run(settings, command=shlex.join(["bids_harmony", *words]))
                 log_to_file(run_log.folder / "bids_harmony.log", run_log.redactor)
             _tell_of_flags(settings, words)
-            if _has_workers(settings):
+            if _starts_workers(settings):
                 from bids_harmony.workflows.workers import start_server
 
                 # It imports for seconds, in which this process looks at the dataset.
@@ -142,11 +142,13 @@ def _run(settings: Settings, words: Sequence[str]) -> int:
     return code
 
 
-def _has_workers(settings: Settings) -> bool:
-    """Whether the level will hand steps to other processes."""
+def _starts_workers(settings: Settings) -> bool:
+    """Whether the level will hand steps to other processes; of one person, who may have one scan,
+    that is seen later."""
     only_texts = settings.reports_only or settings.boilerplate_only
     works = settings.analysis_level in ("participant", "train") and not settings.dry_run
-    return works and settings.nprocs > 1 and not only_texts
+    several = settings.nprocs > 1 and len(settings.participant_labels) != 1
+    return works and several and not only_texts
 
 
 def _tell_of_flags(settings: Settings, words: Sequence[str]) -> None:
