@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bids_harmony.exceptions import from_system
 from bids_harmony.interfaces.base import Failure, forget_failure, read_failure
+from bids_harmony.workflows.progress import Progress
 
 if TYPE_CHECKING:
     from nipype.pipeline.engine import Node, Workflow
@@ -58,6 +59,7 @@ class _Watch:
 
     records: dict[str, NodeRecord]
     bar: Any
+    progress: Progress
     # Linear reports the end of nodes that it leaves out; MultiProc reports no start of nodes that
     # it finds done.
     linear: bool = False
@@ -79,6 +81,8 @@ class _Watch:
         if record.state == "failed":
             record.failure = read_failure(record.folder)
         self.bar.update(1)
+        failed = record.state == "failed"
+        self.progress.ended(node.fullname, seconds=record.seconds, failed=failed)
 
 
 def run_graph(
@@ -129,7 +133,7 @@ def run_graph(
             forget_failure(folder)
     # disable=None: no bar where nobody sees it.
     with tqdm(total=len(records), unit="step", desc=workflow.name, disable=None) as bar:
-        plugin = _plugin(settings, _Watch(records, bar), card)
+        plugin = _plugin(settings, _Watch(records, bar, Progress(records)), card)
         try:
             workflow.run(plugin=plugin)
         except Exception as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
 from pathlib import Path
 
 import psutil
@@ -95,9 +94,8 @@ def test_a_killed_worker_is_an_error_at_once_and_others_finish(run, tmp_path):
     die = _function(_die_if, "die", value="die")
     after = _function(_die_if, "after")
     others = [_function(_die_if, f"other{i}", value=str(i)) for i in range(3)]
-    start = time.monotonic()
+    # With Nipype's own plugin this never returns.
     states, error = run([die, after, *others], chains=[(die, after)])
-    assert time.monotonic() - start < 30
     assert states == {"die": "exception", "other0": "end", "other1": "end", "other2": "end"}
     assert "TryAgain" in str(error)
     failure = read_failure(tmp_path / "work" / "wf" / "die")
