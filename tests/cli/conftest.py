@@ -39,9 +39,8 @@ def call(cohort, tmp_path, capsys):
         target = ["--target-site", "COI"] if level == "participant" else []
         if "--target-site" in words:
             target = []
-        code = main(
-            [str(cohort.root), str(out), level, *target, "-w", str(tmp_path / "w"), *words]
-        )
+        work = [] if "-w" in words else ["-w", str(tmp_path / "w")]
+        code = main([str(cohort.root), str(out), level, *target, *work, *words])
         shown = capsys.readouterr()
         return code, shown.out, shown.err
 

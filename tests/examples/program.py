@@ -29,8 +29,8 @@ def plan(bids: Path, folder: Path, *words: str) -> Plan:
         code = int(main([*command, *words, "--dry-run"]))
     text = shown.getvalue()
     rows = re.findall(r"^(sub-\S+)  +(.*?)  +", text, re.MULTILINE)
-    told = re.findall(r"^  (\S+(?:, \S+)*): ", _part(text, "Cannot be used:"), re.MULTILINE)
-    refused = tuple(label for labels in told for label in labels.split(", "))
+    reasons = re.findall(r"^  (\S+(?:, \S+)*): ", _part(text, "Cannot be used:"), re.MULTILINE)
+    refused = tuple(label for labels in reasons for label in labels.split(", "))
     passed = len(re.findall(r"^  \S", _part(text, "Passed over:"), re.MULTILINE))
     scans = {label: site for label, site in rows if label not in refused}
     return Plan(code, scans, refused, passed, text + told.getvalue())
