@@ -99,12 +99,13 @@ def main() -> None:
         return
     for part in () if options.table_only else pending(wanted, read, options.minutes):
         print(f"{time.strftime('%H:%M')} {part.key}, some {part.minutes:g} minutes", flush=True)
+        made_by = provenance(_PACKAGES)
         # A process of its own: its memory is that of the part.
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=spawn) as worker:
             rows, about = worker.submit(run_part, part, options.folder, options.vgg).result()
-        about |= provenance(_PACKAGES)
-        with FileLock(f"{options.result}.lock"):
+        about |= made_by
+        with FileLock(options.folder / "record.lock"):
             record = with_result(read(), part, rows, about) | _about()
             write_atomically(options.result, (json.dumps(record, indent=1) + "\n").encode())
         print(*(f"  {row['method']:20s} {row['psnr_db']:.2f} dB" for row in rows), sep="\n")

@@ -52,7 +52,7 @@ def bars_figure(
         panel = sheet.panel(left + index * (width + 0.2), foot, width, height)
         for place, method in enumerate(methods):
             colour = FAINT if method in BOUNDS else VERMILION if "local" in method else BLUE
-            colour = ORANGE if method.startswith("paper") else colour
+            colour = GREEN if method.startswith("paper") else colour
             panel.barh(place, np.mean(of[method]), 0.7, color=colour, alpha=0.85)
             if len(of[method]) > 1:
                 panel.plot(of[method], [place] * len(of[method]), "|", color=INK, markersize=7)
@@ -62,7 +62,7 @@ def bars_figure(
         panel.set_yticks(range(len(methods)), methods if index == 0 else [""] * len(methods))
         panel.set_ylim(len(methods) - 0.4, -0.6)
         plain_axes(panel, heading(figure), "")
-    note = "orange: the article's; red: ours; grey: know the truth; marks: seeds of the training"
+    note = "green: the article's; red: ours; grey: know the truth; marks: seeds of the training"
     sheet.text(0.12, 0.2, note, size=8, colour=FAINT)
     sheet.save(path)
 

@@ -28,8 +28,8 @@ _ARTICLE = {
 }  # fmt: skip
 _MISSING = (
     "Figure 2 (three vendors, one model for T1w, T2w and diffusion-weighted images)",
-    "figure 4 (FA, NDI and ODI, volume by volume)",
-    "one model for all contrasts, a single target image, and the other recursions",
+    "Figure 4 (FA, NDI and ODI, volume by volume)",
+    "One model for all contrasts, a single target image, and the other recursions",
 )
 
 
