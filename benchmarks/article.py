@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import re
 import resource
 import shutil
 import time
@@ -107,9 +108,15 @@ def main() -> None:
         about |= made_by
         with FileLock(options.folder / "record.lock"):
             record = with_result(read(), part, rows, about) | _about()
-            write_atomically(options.result, (json.dumps(record, indent=1) + "\n").encode())
+            write_atomically(options.result, _text(record).encode())
         print(*(f"  {row['method']:20s} {row['psnr_db']:.2f} dB" for row in rows), sep="\n")
     write_report(read(), options.result.parent)
+
+
+def _text(record: dict[str, Any]) -> str:
+    """JSON with lists of numbers on a line each."""
+    text = json.dumps(record, indent=1) + "\n"
+    return re.sub(r"\[[\s\d.,e+-]+\]", lambda found: " ".join(found[0].split()), text)
 
 
 def _list(parts: Sequence[Part], record: dict[str, Any]) -> None:
