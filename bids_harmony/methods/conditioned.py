@@ -13,6 +13,7 @@ from bids_harmony.devices import exact_convolutions, slices_per_pass
 from bids_harmony.imaging.noise import deep_noise
 from bids_harmony.imaging.slices import cut_stack, reassemble
 from bids_harmony.imaging.texture import side_maps, texture
+from bids_harmony.methods.members import joined_change
 from bids_harmony.methods.site_forms import closed_form, site_evidence
 from bids_harmony.model.inference import ChangePass
 from bids_harmony.model.network import Condition, IHFNetwork
@@ -170,11 +171,7 @@ def change_volume(
     batch_size: int = 0,
     device: str = "cpu",
 ) -> Array:
-    """What the members of a model add to a scan on average, less what is their own error.
-
-    How far they are apart tells how far their mean may be off, and less that share of it is closer
-    to the truth on average than the mean itself (positive part of James & Stein 1961, Proc. 4th
-    Berkeley Symp. 1:361). They differ most where sites are known from one or two people.
+    """What the members of a model add to a scan together (`members.joined_change`).
 
     Parameters
     ----------
@@ -193,17 +190,7 @@ def change_volume(
         reassemble(predict_change(network, conditioned, batch_size=batch_size, device=device))
         for network in members
     ]
-    mean = np.asarray(np.mean(found, axis=0, dtype=np.float32))
-    own_error = sum(_square(own - mean, conditioned.mask) for own in found)
-    own_error /= max(len(found) - 1, 1) * len(found)
-    size = _square(mean, conditioned.mask)
-    kept = max(0.0, 1 - own_error / size) if size else 1.0
-    return mean * np.float32(kept)
-
-
-def _square(data: Array, mask: Array) -> float:
-    """Mean square inside a mask, 0 of nothing."""
-    return float(np.square(data[mask], dtype=np.float64).mean()) if mask.any() else 0.0
+    return joined_change(found, conditioned.image, conditioned.mask)
 
 
 def predict_change(

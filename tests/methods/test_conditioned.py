@@ -7,10 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bids_harmony.imaging.slices import cut_stack
 from bids_harmony.imaging.texture import N_MAPS, texture
 from bids_harmony.methods import conditioned as module
-from bids_harmony.methods.conditioned import Conditioned, change_volume, condition_scan
+from bids_harmony.methods.conditioned import Conditioned, condition_scan
 from bids_harmony.methods.site_forms import site_evidence
 from bids_harmony.model.presets import preset
 from bids_harmony.sites.difference import compare_sites
@@ -141,38 +140,3 @@ def test_evidence_is_of_the_way_from_source_to_target():
     expected = compare_sites(SOURCE.scan_measures, profile(0.8, people=3).scan_measures, "T1w")
     assert found.people == expected.people == (5, 3)
     assert np.array_equal(found.contrasts, expected.contrasts)
-
-
-@pytest.mark.parametrize(
-    ("sizes", "kept"),
-    [
-        ((0.3,), 1.0),
-        ((0.3, 0.3), 1.0),
-        ((0.3, 0.1), 0.75),  # the mean is 0.2, and off by 0.1
-        ((0.3, -0.1), 0.0),  # off by 0.2, more than it is
-        ((0.3, 0.3, 0.0), 0.75),  # three tell a mean of 0.2 with a standard error of 0.1
-        ((0.0, 0.0), 1.0),
-    ],
-    ids=str,
-)
-def test_members_count_by_what_they_agree_on(monkeypatch, sizes, kept):
-    mask = MASK.copy()
-    mask[:4] = False
-    made = []
-    for number, size in enumerate(sizes):
-        change = np.where(np.indices(SHAPE).sum(axis=0) % 2, size, -size).astype(np.float32)
-        change[:4] = 7.0 * number  # nobody's brain, where they may be as far apart as they like
-        made.append(change)
-    monkeypatch.setattr(module, "predict_change", lambda number, *_, **__: cut_stack(made[number]))
-    codes = np.zeros((SHAPE[2], 3), np.float32)
-    given = Conditioned(np.ones(SHAPE, np.float32), mask, codes, codes, None, None)
-    found = change_volume(range(len(sizes)), given)
-    np.testing.assert_allclose(found, kept * np.mean(made, axis=0), rtol=1e-5, atol=1e-7)
-
-
-def test_nothing_is_told_of_an_empty_mask(monkeypatch):
-    made = [np.full(SHAPE, size, np.float32) for size in (0.1, 0.3)]
-    monkeypatch.setattr(module, "predict_change", lambda number, *_, **__: cut_stack(made[number]))
-    codes = np.zeros((SHAPE[2], 3), np.float32)
-    given = Conditioned(made[0], np.zeros_like(MASK), codes, codes, None, None)
-    np.testing.assert_allclose(change_volume((0, 1), given), 0.2, rtol=1e-6)
