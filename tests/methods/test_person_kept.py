@@ -10,12 +10,13 @@ from bids_harmony.imaging.legendre import log_field
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.methods.conditioned import condition_scan
 from bids_harmony.methods.site_forms import closed_form, site_evidence, tissue_match
-from bids_harmony.methods.tissue_form import goal_means, relate_tissues
+from bids_harmony.methods.tissue_form import goal_means, relate_tissues, tissue_map
 from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.presets import preset
 from bids_harmony.phantom.anatomy import make_anatomy
 from bids_harmony.phantom.scanner import SITES, acquire
 from bids_harmony.quality.image_metrics import gain_free_rmse
+from bids_harmony.sites.difference import field_rms
 from bids_harmony.sites.image_profile import build_profile
 from bids_harmony.sites.tissue_profile import contrasts, tissue_profile
 
@@ -181,6 +182,36 @@ def test_the_scanners_share_of_a_scans_field_goes_out(profiles, people):
     assert (
         np.abs(half - (stays + goes) / 2)[inside].mean() < np.abs(stays - goes)[inside].mean() / 5
     )
+
+
+@pytest.mark.parametrize(("size", "taken"), [(0.05, 1), (0.1, 1), (0.13, 0.5), (0.2, 0)])
+def test_no_scanner_changes_its_field_so_much_from_scan_to_scan(profiles, people, size, taken):
+    pair = profiles["SKYRA"], profiles["COI"]
+    looks, found = [p.scan_measures for p in pair], site_evidence(*pair)
+    own = tissue_profile(scaled(people[2], "SKYRA"), people[2].mask, 4.0)
+    site = looks[0].fields.mean(axis=0)
+    deviation = own.field - site
+    deviation *= size / field_rms(deviation)
+    leaves = tissue_map(replace(own, field=site + deviation), *looks, found, "T1w").leaves
+    assert leaves - site == pytest.approx(taken * found.scan_field * deviation)
+
+
+def test_a_lesion_as_large_as_a_lobe_is_not_taken_for_a_field(profiles, people):
+    person, pair = people[2], (profiles["SKYRA"], profiles["COI"])
+    data = scaled(person, "SKYRA", noise=False)
+    points = np.indices(data.shape) - np.argwhere(person.mask).mean(axis=0)[:, None, None, None]
+    ball = np.square(4 * (points - np.array([7, 8, 5])[:, None, None, None])).sum(axis=0)
+    lesion = np.clip((34 - np.sqrt(ball)) / 8, 0, 1) * person.mask
+    ill = (data * (1 + 0.6 * lesion)).astype(np.float32)
+
+    def contrast(image):
+        white = person.fractions[1] > 0.9
+        here, there = white & (lesion == 1), white & (lesion == 0)
+        return np.log(image[here].mean() / image[there].mean())
+
+    well, made = (closed_form(d, person.mask, *pair, 4.0) for d in (data, ill))
+    added = contrast(ill) - contrast(data)
+    assert contrast(made) - contrast(well) == pytest.approx(added, rel=0.1)
 
 
 def test_one_or_two_people_of_a_site_support_no_stretch_of_contrast(profiles, people):
