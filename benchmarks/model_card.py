@@ -47,7 +47,8 @@ def _about(recipe: Mapping[str, Any]) -> list[str]:
         "# Model card: the shipped networks of bids_harmony",
         "",
         "Two IHF-Harmony networks, preset `local`, trained on simulated scans of simulated "
-        "people; the mean of what they change is applied, its curve over intensity as far as both agree. They "
+        "people; the mean of what they change is applied, its curve over intensity as far as both "
+        "agree. They "
         "know no site: a site's profile is made from a handful of its scans. Research "
         "software, not for diagnosis.",
         "",
