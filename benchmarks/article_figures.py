@@ -44,12 +44,12 @@ def bars_figure(
     path : Path
         The PNG.
     """
-    width, left, foot = 1.75, 1.55, 0.75
+    width, left, foot, gap = 1.75, 1.55, 0.75, 0.35
     height = 0.2 * len(methods)
-    sheet = Sheet(left + len(values) * (width + 0.2) + 0.1, foot + height + 0.7)
+    sheet = Sheet(left + len(values) * (width + gap), foot + height + 0.7)
     sheet.text(0.12, sheet.height - 0.22, title, size=12)
     for index, (figure, of) in enumerate(values.items()):
-        panel = sheet.panel(left + index * (width + 0.2), foot, width, height)
+        panel = sheet.panel(left + index * (width + gap), foot, width, height)
         for place, method in enumerate(methods):
             colour = FAINT if method in BOUNDS else VERMILION if "local" in method else BLUE
             colour = GREEN if method.startswith("paper") else colour

@@ -60,6 +60,7 @@ def write_report(record: Mapping[str, Any], folder: Path) -> Path:
     for modality in modalities:
         lines += _densities(record, modality, folder)
     lines += ["## Learning curves", "", *_curves(runs, folder)]
+    lines += ["## Tried and left", "", *_tried(record)]
     path = folder / "article.md"
     write_atomically(path, "\n".join(lines).rstrip().encode() + b"\n")
     return path
@@ -184,7 +185,8 @@ def _densities(record: Mapping[str, Any], modality: str, folder: Path) -> list[s
         if method in of:
             picture = folder / "figures" / f"article_densities_{method}_{modality}.png"
             curves = {
-                "grid": grid, "target": target, "before": of["raw"], "after": of[method],
+                "grid": grid, "target": target, "before": dict(sorted(of["raw"].items())),
+                "after": of[method],
             }  # fmt: skip
             densities_figure(curves, f"Brain intensities, {modality}: {method}", picture)
             lines += [f"![{method}, {modality}](figures/{picture.name})", ""]
@@ -195,6 +197,16 @@ def _densities(record: Mapping[str, Any], modality: str, folder: Path) -> list[s
         *markdown(["method", "mean", "worst"], body),
         *lines,
     ]
+
+
+def _tried(record: Mapping[str, Any]) -> list[str]:
+    lines = [
+        f"* {each['what']}: validation "
+        + ", ".join(f"{psnr:.1f} dB at {slices:,.0f}" for slices, _, psnr in each["curve"][::4])
+        + f" slices (commit {each['commit'][:10]})."
+        for each in record.get("tried", [])
+    ]
+    return [*(lines or ["Nothing."]), ""]
 
 
 def _curves(runs: Mapping[str, Any], folder: Path) -> list[str]:
