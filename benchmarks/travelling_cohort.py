@@ -266,5 +266,7 @@ def _field(
         acquire(person, each, modality, scan_seed=seed, noise=False, scan_field=scan_field)
         for each in (scanner, replace(scanner, bias_log_sd=0.0))
     )
-    ratio = np.where(without > 0, with_field / np.maximum(without, 1e-6), 1)
+    # What a file holds as 0 shows no field.
+    known = (without > 0) & (with_field > 0)
+    ratio = np.where(known, with_field / np.maximum(without, 1e-6), 1)
     return np.asarray(ratio, dtype=np.float32)
