@@ -116,7 +116,7 @@ def last_line(text: str) -> str:
         (lambda image: image.write_bytes(b""), 74, ["empty", f"{SCAN}.nii.gz"]),
         (lambda image: image.write_text("no image"), 65, ["not a NIfTI", f"{SCAN}.nii.gz"]),
         (annex, 66, ["datalad get", f"{SCAN}.nii.gz"]),
-        (no_sidecar, 66, ["no sidecar", f"sub-{BAD}_T1w.json", "--site-map"]),
+        (no_sidecar, 66, ["no sidecar", f"{SCAN}.nii.gz", "--site-map"]),
         (broken_sidecar, 65, ["syntax error", f"{SCAN}.json, line 2"]),
         (sidecar_without_site, 65, ["site", "--site-map", SCAN]),
     ],

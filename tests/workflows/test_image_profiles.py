@@ -74,7 +74,7 @@ def test_an_unknown_site_is_known_from_its_scans(zero_shot, caplog):
     code, states = run(zero_shot)
     assert code == ExitCode.DONE
     # Nobody has run before: the masks were made for the profiles a moment ago.
-    assert "precomputed" not in caplog.text
+    assert "found precomputed" not in caplog.text
     assert caplog.text.count("made for the profile of its site") == 2
     assert {label: s["state"] for label, s in states.items()} == {
         "sub-01_T1w": "done",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bids_harmony.bids.scan import Scan, SiteEvidence
-from bids_harmony.cli.overview import reused_words
+from bids_harmony.cli.overview import further_words
 from bids_harmony.settings import Settings
 from bids_harmony.workflows.given import find_given
 from bids_harmony.workflows.precomputed import find_precomputed, given_mask, steps_of_mask
@@ -190,6 +190,7 @@ def test_what_is_taken_is_told(look, caplog):
         "transform from other: sub-02/anat/sub-02_from-T1w_to-MNI152NLin2009cAsym_mode-image_xfm"
         ".h5; tissue maps from other"
     ) in caplog.text
-    assert reused_words(found["settings"], [found["scan"]]) == (
+    told = dict(further_words(found["settings"], [found["scan"]]))
+    assert told["Reused of derivatives"] == (
         "brain masks of 1 scans, transforms of 1 scans, tissue maps of 1 scans"
     )
