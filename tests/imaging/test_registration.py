@@ -146,7 +146,7 @@ def test_a_person_who_was_moved_far_is_found_from_the_centres(brain_at_2mm):
 def test_a_scaling_that_no_head_has_is_refused(brain_at_2mm):
     """Of a brain twice as long along each axis."""
     volume, mask = brain_at_2mm
-    scan = replace(volume, affine=np.diag([1.5, 1.5, 1.5, 1]) @ volume.affine)
+    scan = replace(volume, affine=np.diag([2.0, 2.0, 2.0, 1]) @ volume.affine)
     with pytest.raises(
         ImageError, match=r"T2w scan could not be registered to MNI152NLin2009aSym"
     ):
