@@ -43,7 +43,7 @@ def joined_change(changes: Sequence[Array], image: Array, mask: Array) -> Array:
     if len(changes) < 2 or not mask.any():
         return mean
     values = image[mask].astype(np.float64)
-    curves = [_curve(values, change[mask]) for change in changes]
+    curves = _curves(values, [change[mask].astype(np.float64) for change in changes])
     common = np.mean(curves, axis=0)
     own_error = sum(_square(curve - common) for curve in curves)
     own_error /= (len(curves) - 1) * len(curves)
@@ -54,14 +54,14 @@ def joined_change(changes: Sequence[Array], image: Array, mask: Array) -> Array:
     return joined
 
 
-def _curve(values: Array, change: Array) -> Array:
-    """Mean change at the intensity of each voxel, by lines between points; (N,) float64."""
+def _curves(values: Array, changes: Sequence[Array]) -> list[Array]:
+    """Mean of each change at the intensity of each voxel, by lines between points; (N,) each."""
     edges = np.unique(np.quantile(values, np.linspace(0, 1, _POINTS + 1)))
     if len(edges) < 2:
-        return np.full(values.shape, change.mean(dtype=np.float64))
-    found = binned_statistic(values, [values, change.astype(np.float64)], bins=edges).statistic
-    at, by = found[:, np.isfinite(found[0])]
-    return np.interp(values, at, by)
+        return [np.full(values.shape, change.mean()) for change in changes]
+    found = binned_statistic(values, [values, *changes], bins=edges).statistic
+    at, *means = found[:, np.isfinite(found[0])]
+    return [np.interp(values, at, by) for by in means]
 
 
 def _square(values: Array) -> float:

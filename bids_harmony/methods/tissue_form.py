@@ -41,8 +41,6 @@ _LOG_SLOPE_SD = 0.5
 #: A scan whose log contrast is farther than this from its site's was not segmented well: beyond
 #: it, its tissues are taken where the site shows them.
 _FARTHEST = (0.25, 0.75)
-
-
 #: Root mean square of a scan's field about its site's up to which it is taken for the scanner's,
 #: and from which on for a lesion that the fit took up: healthy people show 0.02 to 0.12 at real
 #: and simulated scanners, patients with large tumours 0.1 to 0.3.
