@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bids_harmony.exceptions import from_system
 from bids_harmony.interfaces.base import Failure, forget_failure, read_failure
+from bids_harmony.workflows.loading import LoadingAhead
 from bids_harmony.workflows.progress import Progress
 
 if TYPE_CHECKING:
@@ -63,12 +64,15 @@ class _Watch:
     # Linear reports the end of nodes that it leaves out; MultiProc reports no start of nodes that
     # it finds done.
     linear: bool = False
+    ahead: LoadingAhead | None = None
     started: dict[str, float] = field(default_factory=dict)
 
     def __call__(self, node: Node, status: str) -> None:
         record = self.records[node.fullname]
         now = time.monotonic()
         if status == "start":
+            if self.ahead is not None:
+                self.ahead.before(node)
             record.state = "running"
             self.started[node.fullname] = now
             return
@@ -86,7 +90,12 @@ class _Watch:
 
 
 def run_graph(
-    workflow: Workflow, settings: Settings, records: dict[str, NodeRecord], *, log_dir: Path
+    workflow: Workflow,
+    settings: Settings,
+    records: dict[str, NodeRecord],
+    *,
+    log_dir: Path,
+    ahead: LoadingAhead | None = None,
 ) -> None:
     """Run a graph with as many processes as the settings allow.
 
@@ -102,6 +111,8 @@ def run_graph(
         Failures of nodes are recorded and not raised.
     log_dir : Path
         Crash files go here.
+    ahead : LoadingAhead, optional
+        Told of each node that starts in this process.
 
     Raises
     ------
@@ -133,7 +144,7 @@ def run_graph(
             forget_failure(folder)
     # disable=None: no bar where nobody sees it.
     with tqdm(total=len(records), unit="step", desc=workflow.name, disable=None) as bar:
-        plugin = _plugin(settings, _Watch(records, bar, Progress(records)), card)
+        plugin = _plugin(settings, _Watch(records, bar, Progress(records), ahead=ahead), card)
         try:
             workflow.run(plugin=plugin)
         except Exception as error:

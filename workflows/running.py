@@ -123,6 +123,7 @@ def _run_once(
         scan_folder,
     )
     from bids_harmony.workflows.execution import run_graph
+    from bids_harmony.workflows.loading import LoadingAhead
     from bids_harmony.workflows.precomputed import anatomy_hash
     from bids_harmony.workflows.workers import is_alone, start_server
 
@@ -144,7 +145,10 @@ def _run_once(
         settings=settings, work=readable, scans=scans, init_scan_wf=init_scan_wf, name=name
     )
     records: dict[str, NodeRecord] = {}
+    ahead = None
     if is_alone(readable):
+        if settings.omp_nthreads > 1:
+            ahead = LoadingAhead(settings.voxel_mm)
         settings = replace(settings, nprocs=1)
     elif settings.nprocs > 1:
         start_server()
@@ -157,7 +161,7 @@ def _run_once(
             statuses[scan.label] = status
 
     try:
-        run_graph(workflow, settings, records, log_dir=log_dir)
+        run_graph(workflow, settings, records, log_dir=log_dir, ahead=ahead)
     except KeyboardInterrupt:
         take_stock()
         write_status(log_dir, list(statuses.values()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,10 +11,13 @@ import numpy as np
 from bids_harmony.imaging.landmarks import landmarks
 from bids_harmony.imaging.slices import cut_stack
 from bids_harmony.imaging.texture import texture
+from bids_harmony.resources import at_once
 from bids_harmony.sites.scan_measures import DETAIL_BANDS
 from bids_harmony.sites.tissue_profile import TissueProfile, tissue_profile
 
 if TYPE_CHECKING:
+    import torch
+
     from bids_harmony.model.encoder import Encoder
 
 __all__ = [
@@ -127,9 +131,13 @@ def encode_heights(data: Array, encoder: Encoder) -> Array:
     centres = np.minimum(np.arange(0, depth, CODE_STEP) + CODE_STEP // 2, depth - 1)
     stack = torch.from_numpy(np.clip(cut_stack(data, centres), 0, 1.5))
     device = next(encoder.parameters()).device
-    with torch.inference_mode():
-        codes = [encoder.code(part.to(device)).cpu() for part in stack.split(_AT_ONCE)]
-        return torch.cat(codes).numpy()
+
+    def encode(part: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():  # of each thread
+            return encoder.code(part.to(device)).cpu()
+
+    parts = stack.split(_AT_ONCE)
+    return torch.cat(at_once(*(partial(encode, part) for part in parts))).numpy()
 
 
 def mean_detail(detail: Array) -> Array:

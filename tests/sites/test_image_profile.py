@@ -51,6 +51,16 @@ def test_a_code_is_that_of_the_middle_slice(world):
         assert np.allclose(codes[2], world.encoder.code(middle)[0].numpy(), atol=1e-6)
 
 
+def test_codes_are_the_same_bits_for_any_number_of_threads(world):
+    data, before = world.scan("GE").data, torch.get_num_threads()
+    found = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        found.append(encode_heights(data, world.encoder))
+        torch.set_num_threads(before)
+    assert np.array_equal(*found)
+
+
 @pytest.fixture(scope="module")
 def three(world):
     """Three scans of one anatomy, of which the second lacks a half and the third a corner."""

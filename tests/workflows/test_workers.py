@@ -39,16 +39,22 @@ def test_where_the_server_runs_its_workers_are_used(fresh):
     assert not fresh.is_alone([IMAGE])
 
 
-@pytest.mark.parametrize(("n_scans", "alone"), [(1, True), (1, False), (2, False)])
-def test_a_run_starts_the_server_where_it_is_not_alone(settings, monkeypatch, n_scans, alone):
+@pytest.mark.parametrize(
+    ("n_scans", "alone", "threads"), [(1, True, 2), (1, True, 1), (1, False, 2), (2, False, 2)]
+)
+def test_a_run_starts_the_server_where_it_is_not_alone(
+    settings, monkeypatch, n_scans, alone, threads
+):
     seen = []
     monkeypatch.setattr(workers, "start_server", lambda: seen.append("server"))
     monkeypatch.setattr(workers, "is_alone", lambda scans: seen.append(len(scans)) or alone)
     monkeypatch.setattr(
         "bids_harmony.workflows.execution.run_graph",
-        lambda graph, settings, records, log_dir: seen.append(f"nprocs {settings.nprocs}"),
+        lambda graph, settings, records, log_dir, ahead: seen.extend(
+            [f"nprocs {settings.nprocs}", *(["loads ahead"] if ahead else [])]
+        ),
     )
-    settings = replace(settings, nprocs=2)
+    settings = replace(settings, nprocs=2, omp_nthreads=threads)
     scans = find_scans(settings).scans
     log_dir = settings.output_dir / "logs"
     log_dir.mkdir(parents=True)
@@ -57,4 +63,4 @@ def test_a_run_starts_the_server_where_it_is_not_alone(settings, monkeypatch, n_
         lambda scan, t1w: init_anat_train_wf(scan=scan, settings=settings), log_dir,
     )  # fmt: skip
     expected = [n_scans, "nprocs 1"] if alone else [n_scans, "server", "nprocs 2"]
-    assert seen == expected
+    assert seen == expected + (["loads ahead"] if alone and threads > 1 else [])
