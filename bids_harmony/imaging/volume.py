@@ -11,7 +11,6 @@ import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -27,6 +26,7 @@ from bids_harmony.io.checks import (
     check_values,
 )
 from bids_harmony.io.nifti_file import parse_nifti, read_content
+from bids_harmony.io.stored_voxels import raw_voxels, stored_voxels, with_raw_voxels
 
 __all__ = [
     "Volume",
@@ -34,7 +34,6 @@ __all__ = [
     "native_order",
     "ras_order",
     "read_volume",
-    "stored_voxels",
     "to_native",
     "write_array",
     "write_image",
@@ -196,7 +195,7 @@ def to_native(
         image = type(source)(native_order(volume, data).astype(np.float32), source.affine, header)
         return type(source).from_bytes(image.to_bytes()), 0
 
-    raw, slope, intercept = _raw_voxels(source)
+    raw, slope, intercept = raw_voxels(source)
     different = data != volume.data
     if volume.nothing is not None:
         different &= ~volume.nothing.where
@@ -204,52 +203,8 @@ def to_native(
     raw[changed], n_clipped = stored_voxels(
         native_order(volume, data)[changed], raw.dtype, slope, intercept
     )
-    image = _with_raw_voxels(source, raw, slope, intercept)
+    image = with_raw_voxels(source, raw, slope, intercept)
     return type(source).from_bytes(image.to_bytes()), n_clipped
-
-
-def stored_voxels(
-    signal: np.ndarray, dtype: np.dtype, slope: float, intercept: float
-) -> tuple[np.ndarray, int]:
-    """Turn intensities into what a file stores, and count those that did not fit its type.
-
-    Parameters
-    ----------
-    signal : ndarray
-    dtype : numpy dtype
-        Integers are rounded, and clipped to the type's range.
-    slope, intercept : float
-        ``stored * slope + intercept`` is the signal.
-
-    Returns
-    -------
-    stored : ndarray of `dtype`
-    n_clipped : int
-
-    Raises
-    ------
-    ImageError
-        Values that are not finite, or beyond what a floating-point type holds.
-    """
-    wanted = (signal.astype(np.float64) - intercept) / slope
-    check_finite(wanted, "voxels to be stored")
-    if dtype.kind not in "iu":
-        with np.errstate(over="ignore"):
-            stored = wanted.astype(dtype)
-        check_finite(stored, f"voxels to be stored as {dtype}")
-        return stored, 0
-    limits, wanted = np.iinfo(dtype), np.rint(wanted)
-    n_clipped = int(np.count_nonzero((wanted < limits.min) | (wanted > limits.max)))
-    return _clipped_to(wanted, dtype), n_clipped
-
-
-def _clipped_to(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Cast whole numbers to an integer type; the largest 64-bit integers have no exact float64."""
-    limits = np.iinfo(dtype)
-    cast = np.clip(values, limits.min, np.nextafter(float(limits.max), 0)).astype(dtype)
-    cast[values >= limits.max] = limits.max
-    cast[values <= limits.min] = limits.min
-    return cast
 
 
 def native_order(volume: Volume, data: np.ndarray) -> np.ndarray:
@@ -264,26 +219,6 @@ def ras_order(volume: Volume, data: np.ndarray) -> np.ndarray:
     to_ras = orientations.io_orientation(volume.source.affine)
     native = data.reshape(volume.source.shape[:3])
     return np.ascontiguousarray(orientations.apply_orientation(native, to_ras))
-
-
-def _raw_voxels(image: nib.Nifti1Image) -> tuple[np.ndarray, float, float]:
-    """Voxels as they are on disk (a copy), slope and intercept."""
-    proxy: Any = image.dataobj
-    return (
-        np.array(proxy.get_unscaled()).reshape(image.shape),
-        float(proxy.slope),
-        float(proxy.inter),
-    )
-
-
-def _with_raw_voxels(
-    source: nib.Nifti1Image, raw: np.ndarray, slope: float, intercept: float
-) -> nib.Nifti1Image:
-    """An image that will be written with these raw voxels: nibabel leaves them alone when the
-    header has a slope, and would choose a new one when it has none."""
-    image = type(source)(raw, source.affine, source.header)
-    image.header.set_slope_inter(slope, intercept)
-    return image
 
 
 def write_image(
@@ -309,7 +244,7 @@ def write_image(
     """
     if is_proxy(image.dataobj):
         # nibabel would choose a new slope for a loaded image; keep the one it has.
-        image = _with_raw_voxels(image, *_raw_voxels(image))
+        image = with_raw_voxels(image, *raw_voxels(image))
     voxels = np.asanyarray(image.dataobj)
     if like is not None and like.nothing is not None:
         voxels = voxels[~native_order(like, like.nothing.where)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bids_harmony.diffusion.series import Series
-from bids_harmony.imaging.volume import stored_voxels
+from bids_harmony.io.stored_voxels import stored_voxels
 from bids_harmony.methods.shell_models import LEAST_LEFT
 
 __all__ = ["B0_RATIO_LIMITS", "SeriesOutput"]

@@ -12,11 +12,11 @@ from bids_harmony.imaging.intensity import to_half
 from bids_harmony.imaging.volume import (
     from_image,
     read_volume,
-    stored_voxels,
     to_native,
     write_array,
     write_image,
 )
+from bids_harmony.io.stored_voxels import stored_voxels
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
