@@ -18,7 +18,8 @@ from bids_harmony.imaging.legendre import FIELD_TERMS, log_field
 from bids_harmony.imaging.sharpness import blur_edges
 from bids_harmony.sites.contrast_law import deviation_gain
 from bids_harmony.sites.curve_difference import Bend
-from bids_harmony.sites.difference import SiteDifference, field_rms
+from bids_harmony.sites.difference import SiteDifference
+from bids_harmony.sites.field_scatter import field_rms
 from bids_harmony.sites.scan_measures import ScanMeasures
 from bids_harmony.sites.sharpness_difference import MOST_BLUR
 from bids_harmony.sites.tissue_profile import TissueProfile, contrasts

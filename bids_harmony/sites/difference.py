@@ -6,14 +6,14 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from bids_harmony.imaging.legendre import FIELD_DEGREES, log_field
-from bids_harmony.imaging.reference import reference_grid, reference_tissues
+from bids_harmony.imaging.legendre import FIELD_DEGREES
+from bids_harmony.sites.covariates import separation, shared_covariates
 from bids_harmony.sites.curve_difference import Bend, curve_difference
+from bids_harmony.sites.field_scatter import scanners_share
 from bids_harmony.sites.priors import MEASURES, Prior, prior_of
 from bids_harmony.sites.random_effects import (
     Difference,
@@ -24,7 +24,7 @@ from bids_harmony.sites.random_effects import (
 from bids_harmony.sites.scan_measures import ScanMeasures
 from bids_harmony.sites.sharpness_difference import sharpness_difference
 
-__all__ = ["SiteDifference", "compare_sites", "field_rms", "scan_field_rms"]
+__all__ = ["SiteDifference", "compare_sites"]
 
 Array = np.ndarray
 
@@ -37,11 +37,6 @@ _FIELD_TEMPER = 0.5
 #: its own: contrast of grey to white matter falls by about 3 % in 20 years (Salat et al. 2009,
 #: NeuroImage 48:21), people of one age differ by 2 %.
 _SLOPE_RESIDUALS = 2.0
-#: Root mean squares over the brain of what varies between fitted fields of one site: all of it,
-#: and the part that anatomy lends to the fit; simulated scanners with known fields. The first
-#: counts for so many people.
-_FIELD_RMS, _ANATOMY_RMS, _FIELD_PEOPLE = 0.040, 0.022, 4
-_COARSE_MM = 4.0
 #: Where one person stands for both sites, so much of the scatter between repeats is left: what is
 #: asked for is the difference of these very scans.
 _SAME_PERSON = 0.5
@@ -191,7 +186,7 @@ def compare_sites(
     """
     own, own_people, own_repeat = mean_per_person(source.measures, source.people)
     other, other_people, other_repeat = mean_per_person(target.measures, target.people)
-    names, x_own, x_other = _covariates(source, own_people, target, other_people)
+    names, x_own, x_other = shared_covariates(source, own_people, target, other_people)
     of_contrasts, of_field, of_detail = ScanMeasures.parts()
     priors = _priors(modality)
     groups = target.groups_of(other_people)
@@ -242,12 +237,12 @@ def compare_sites(
         by_part=by_part,
         contrasts=means[of_contrasts],
         field=of_sites,
-        scan_field=_scanners_share(source.fields),
+        scan_field=scanners_share(source.fields),
         by_contrast=tuple(found[of_contrasts]),
         repeat_sd=np.sqrt(repeats[of_contrasts]),
         people=(len(own_people), _as_many(groups) or len(other_people)),
         covariates=names,
-        separation=tuple(float(v) for v in _separation(x_own, x_other)),
+        separation=tuple(float(v) for v in separation(x_own, x_other)),
         blur=share * sharpness_difference(source, target, modality, same_person=same_person),
         bend=None if bend is None else dataclasses.replace(bend, change=share * bend.change),
         same_person=same_person,
@@ -282,74 +277,6 @@ def _priors(modality: str) -> list[Prior]:
     field = [prior_of(modality, f"field_{max(int(degree), 1)}") for degree in FIELD_DEGREES]
     detail = [prior_of(modality, "detail")] * 2
     return [*(prior_of(modality, name) for name in MEASURES), *field, *detail]
-
-
-def _scanners_share(fields: Array) -> float:
-    """Of the variance of fitted fields about their site's mean, what is not from anatomy."""
-    return max(1 - _ANATOMY_RMS**2 / _field_variance(fields), 0.0)
-
-
-def scan_field_rms(fields: Array) -> float:
-    """Size of what the scanner changes in its field from scan to scan, without anatomy's part.
-
-    Parameters
-    ----------
-    fields : (N, 20) float
-        Coefficients of the logarithm of each scan's field.
-
-    Returns
-    -------
-    float
-        Root mean square over the brain; with few scans nearer to that of most sites.
-    """
-    return float(np.sqrt(max(_field_variance(fields) - _ANATOMY_RMS**2, 0.0)))
-
-
-def field_rms(coefficients: Array) -> float:
-    """Root mean square over the template's brain of a log-field of (20,) coefficients."""
-    return float(np.sqrt(coefficients @ _gram() @ coefficients))
-
-
-def _field_variance(fields: Array) -> float:
-    """Mean square over the template's brain: a field's terms are far from orthogonal there."""
-    deviation = fields - fields.mean(axis=0)
-    squares = float(np.einsum("ni,ij,nj->", deviation, _gram(), deviation))
-    seen = len(fields) - 1
-    return (_FIELD_PEOPLE * _FIELD_RMS**2 + squares) / (_FIELD_PEOPLE + seen)
-
-
-@lru_cache(maxsize=1)
-def _gram() -> Array:
-    """Mean products of a field's terms over the template's brain, (20, 20)."""
-    brain = reference_tissues(reference_grid(_COARSE_MM)).sum(axis=0) > 0.5
-    terms = np.stack([log_field(unit, brain.shape)[brain] for unit in np.eye(len(FIELD_DEGREES))])
-    return np.asarray(terms @ terms.T / terms.shape[1], np.float64)
-
-
-def _covariates(
-    source: ScanMeasures, own: tuple[str, ...], target: ScanMeasures, other: tuple[str, ...]
-) -> tuple[tuple[str, ...], Array, Array]:
-    """Covariates that are known of everybody at both sites and vary, in units of their spread."""
-    names, columns = [], []
-    for name in sorted(set(source.covariates) & set(target.covariates)):
-        first = mean_per_person(np.asarray(source.covariates[name])[:, None], source.people)[0]
-        second = mean_per_person(np.asarray(target.covariates[name])[:, None], target.people)[0]
-        column = np.concatenate([first[:, 0], second[:, 0]])
-        spread = float(column.std()) if np.isfinite(column).all() else 0.0
-        if spread > 0:
-            names.append(name)
-            columns.append((column - column.mean()) / spread)
-    table = np.stack(columns, axis=1) if columns else np.zeros((len(own) + len(other), 0))
-    return tuple(names), table[: len(own)], table[len(own) :]
-
-
-def _separation(source: Array, target: Array) -> Array:
-    """Difference of means in pooled standard deviations within sites."""
-    degrees = max(len(source) + len(target) - 2, 1)
-    squares = sum(np.square(part - part.mean(axis=0)).sum(axis=0) for part in (source, target))
-    within = np.sqrt(squares / degrees)
-    apart = np.abs(target.mean(axis=0) - source.mean(axis=0))
-    return np.divide(apart, within, out=np.full_like(apart, np.inf), where=within > 1e-9)
 
 
 def _finite(value: float) -> float | None:

@@ -23,7 +23,7 @@ from bids_harmony.phantom.anatomy import Anatomy
 from bids_harmony.phantom.contrast_fit import shown_contrasts, with_contrasts
 from bids_harmony.phantom.random_scanner import random_scanner
 from bids_harmony.phantom.scanner import Scanner, acquire
-from bids_harmony.sites.difference import field_rms, scan_field_rms
+from bids_harmony.sites.field_scatter import field_rms, scan_field_rms
 from bids_harmony.sites.image_profile import ImageProfile
 from bids_harmony.sites.measured_scan import mean_detail
 from bids_harmony.sites.tissue_profile import contrasts, tissue_profile

@@ -16,7 +16,7 @@ from bids_harmony.model.presets import preset
 from bids_harmony.phantom.anatomy import make_anatomy
 from bids_harmony.phantom.scanner import SITES, acquire
 from bids_harmony.quality.image_metrics import gain_free_rmse
-from bids_harmony.sites.difference import field_rms
+from bids_harmony.sites.field_scatter import field_rms
 from bids_harmony.sites.image_profile import build_profile
 from bids_harmony.sites.tissue_profile import contrasts, tissue_profile
 

@@ -125,18 +125,6 @@ def test_age_is_not_taken_for_a_scanner(rng):
     assert abs(seeing) < abs(blind) / 2
 
 
-def test_a_scans_field_goes_out_as_far_as_it_varies_beyond_anatomy(rng):
-    def share(amplitude):
-        own = looks(rng, 12)
-        fields = np.zeros_like(own.fields)
-        fields[:, 1:] = amplitude * rng.standard_normal((12, 19))
-        quiet = ScanMeasures(own.people, own.means, fields, own.detail)
-        return compare_sites(quiet, looks(rng, 12), "T1w").scan_field
-
-    assert share(0.0) == 0
-    assert 0.8 < share(0.3) < 1
-
-
 def test_the_table_of_priors_knows_every_measure_and_contrast():
     for modality in ("T1w", "T2w", "FLAIR", "b0"):
         for measure in ("gm_wm", "csf_wm", "field_1", "field_2", "field_3", "detail"):
