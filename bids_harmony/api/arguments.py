@@ -17,8 +17,8 @@ from bids_harmony.io.names import MODALITIES, file_stem
 __all__ = [
     "STRUCTURAL",
     "as_affines",
+    "as_list",
     "as_many",
-    "check_count",
     "check_modality",
     "check_name",
     "checked_covariates",
@@ -42,6 +42,20 @@ def is_image(value: object) -> bool:
 def is_single(images: object) -> bool:
     """Whether one image came, and not several."""
     return is_image(images) or not isinstance(images, Iterable)
+
+
+def as_list(images: Any) -> list[Any]:
+    """One image or several as a list.
+
+    Raises
+    ------
+    DataError
+        There is none.
+    """
+    found = [images] if is_single(images) else list(images)
+    if not found:
+        raise DataError("There are no images", expected="one and more", got="none")
+    return found
 
 
 def as_many(values: Any, count: int, what: str) -> list[Any]:
@@ -123,17 +137,6 @@ def check_name(path: Path | None, modality: str) -> None:
             where=str(path),
             hint=f'Say modality="{suffix}".' if suffix in STRUCTURAL else "",
         )
-
-
-def check_count(images: Sequence[Any]) -> None:
-    """Refuse an empty list.
-
-    Raises
-    ------
-    DataError
-    """
-    if not images:
-        raise DataError("There are no images", expected="one and more", got="none")
 
 
 def checked_covariates(

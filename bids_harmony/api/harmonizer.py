@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from bids_harmony.api.arguments import (
-    as_affines,
-    as_many,
-    check_count,
-    checked_covariates,
-    is_single,
-)
+from bids_harmony.api.arguments import as_list, as_many, checked_covariates, is_single
 from bids_harmony.api.learnt import Learnt, learn, settle
 from bids_harmony.api.profile import SiteProfile, profile_of
-from bids_harmony.api.ready import Location, Ready
-from bids_harmony.api.sessions import locate_people
+from bids_harmony.api.ready import Ready
+from bids_harmony.api.rows import Row, Seen, read_rows, rows_of
 from bids_harmony.exceptions import UsageError
 
 __all__ = ["Harmonizer"]
-
-
-@dataclass(frozen=True, eq=False)
-class _Seen:
-    site: str
-    location: Location | None
-    person: str | None = None
 
 
 class Harmonizer(TransformerMixin, BaseEstimator):
@@ -92,7 +78,7 @@ class Harmonizer(TransformerMixin, BaseEstimator):
     """
 
     _learnt: Learnt
-    _seen: dict[str, _Seen]
+    _seen: dict[str, Seen]
 
     def __init__(
         self,
@@ -151,12 +137,10 @@ class Harmonizer(TransformerMixin, BaseEstimator):
         ------
         UsageError, SiteError, MissingInput, InputOutputError, ImageError
         """
-        images = [images] if is_single(images) else list(images)
-        check_count(images)
-        count = len(images)
+        images = as_list(images)
         if sites is None:
             raise UsageError("It must be told which site made each image", where="sites")
-        names = [str(site) for site in as_many(sites, count, "sites")]
+        names = [str(site) for site in as_many(sites, len(images), "sites")]
         recipe = settle(
             self.target,
             method=self.method,
@@ -168,41 +152,31 @@ class Harmonizer(TransformerMixin, BaseEstimator):
             sloppy=self.sloppy,
             names=names,
         )
-        people = None if people is None else as_many(people, count, "people")
-        known_of = checked_covariates(covariates, count)
+        known_of = checked_covariates(covariates, len(images))
+        rows = rows_of(images, masks=masks, affines=affines, sites=names, people=people)
         known = self.target.name if isinstance(self.target, SiteProfile) else ""
-        rows = list(
-            zip(
-                images,
-                names,
-                as_many(masks, count, "masks"),
-                as_affines(affines, count),
-                strict=True,
-            )
-        )
-        located = locate_people(recipe, rows, people) if self.longitudinal else {}
-        seen: dict[str, _Seen] = {}
-        ready: dict[str, list[Ready]] = {}
-        for number, (image, name, mask, affine) in enumerate(rows):
-            given = recipe.given(image, f"image {number + 1}", affine=affine)
-            digest = given.digest()
-            person = None if people is None else str(people[number])
+        seen: dict[str, Seen] = {}
+        found: list[tuple[Row, Ready]] = []
+        for scan in read_rows(recipe, rows, longitudinal=self.longitudinal):
+            name, location = names[scan.row.number], scan.location
             # The target's profile says what its site looks like: these tell nothing more.
-            if known and name == known:
-                seen[digest] = _Seen(name, located.get(digest), person)
-                continue
-            scan = recipe.ready(given, mask, located.get(digest))
-            location = scan.location if given.volume is not None else None
-            seen[digest] = _Seen(name, location, person)
-            ready.setdefault(name, []).append(scan)
+            if not known or name != known:
+                ready = scan.ready(recipe)
+                location = ready.location if scan.given.volume is not None else None
+                found.append((scan.row, ready))
+            seen[scan.digest] = Seen(name, location, scan.row.person)
+        found.sort(key=lambda pair: pair[0].number)
         profiles = {}
-        for name, scans in ready.items():
-            rows_of = [i for i, own in enumerate(names) if own == name]
+        for name in dict.fromkeys(names[row.number] for row, _ in found):
+            own = [(row, ready) for row, ready in found if row.site == name]
+            numbers = [row.number for row, _ in own]
             profiles[name] = profile_of(
-                name, scans, recipe,
-                people=None if people is None else [people[i] for i in rows_of],
-                covariates={k: [values[i] for i in rows_of] for k, values in known_of.items()},
-            )  # fmt: skip
+                name,
+                [ready for _, ready in own],
+                recipe,
+                people=None if people is None else [str(row.person) for row, _ in own],
+                covariates={k: [values[n] for n in numbers] for k, values in known_of.items()},
+            )
         self._keep(learn(self.target, self.method, profiles, recipe))
         self._seen = seen
         return self
@@ -251,35 +225,26 @@ class Harmonizer(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "method_")
         learnt, recipe = self._learnt, self._learnt.recipe
-        single = is_single(images)
-        scans = [images] if single else list(images)
-        check_count(scans)
-        count = len(scans)
-        rows = list(
-            zip(
-                scans,
-                [sites] * count if isinstance(sites, str) else as_many(sites, count, "sites"),
-                as_many(masks, count, "masks"),
-                as_affines(affines, count),
-                strict=True,
-            )
+        scans = as_list(images)
+        rows = rows_of(
+            scans,
+            masks=masks,
+            affines=affines,
+            sites=[sites] * len(scans) if isinstance(sites, str) else sites,
+            people=people,
         )
-        people = None if people is None else as_many(people, count, "people")
-        located: dict[str, Location] = {}
-        if self.longitudinal and heights is None:
-            known = {digest: own.person for digest, own in self._seen.items()}
-            located = locate_people(recipe, rows, people, known)
-        results = []
-        for number, (image, site, mask, affine) in enumerate(rows):
-            given = recipe.given(image, f"image {number + 1}", affine=affine, heights=heights)
-            seen = self._seen.get(digest := given.digest())
-            name = learnt.site_of(given, site, seen.site if seen is not None else None)
-            place = seen.location if seen is not None and mask is None else located.get(digest)
-            ready = recipe.ready(given, mask, place)
-            results.append(
-                learnt.harmonize(ready, name, on_ood=self.on_ood, skull_strip=self.skull_strip)
+        # Slices lie on the template: sessions have no space to share.
+        together = self.longitudinal and heights is None
+        results: list[Any] = [None] * len(rows)
+        for scan in read_rows(
+            recipe, rows, longitudinal=together, heights=heights, known=self._seen
+        ):
+            seen = scan.seen.site if scan.seen is not None else None
+            name = learnt.site_of(scan.given, scan.row.site, seen)
+            results[scan.row.number] = learnt.harmonize(
+                scan.ready(recipe), name, on_ood=self.on_ood, skull_strip=self.skull_strip
             )
-        return results[0] if single else results
+        return results[0] if is_single(images) else results
 
     def fit_transform(
         self,

@@ -13,16 +13,14 @@ import numpy as np
 
 from bids_harmony import __version__
 from bids_harmony.api.arguments import (
-    as_affines,
-    as_many,
-    check_count,
+    as_list,
     check_modality,
     checked_covariates,
     checked_seed,
     checked_spacing,
-    is_single,
 )
 from bids_harmony.api.ready import Ready, Recipe
+from bids_harmony.api.rows import rows_of
 from bids_harmony.devices import resolve_device
 from bids_harmony.exceptions import DataError, ImageError, MissingInput
 from bids_harmony.imaging.intensity import to_half
@@ -126,9 +124,7 @@ class SiteProfile:
             An image or a mask that cannot be used.
         """
         check_modality(modality)
-        images = [images] if is_single(images) else list(images)
-        check_count(images)
-        count = len(images)
+        images = as_list(images)
         recipe = Recipe(
             modality,
             checked_spacing(voxel_mm),
@@ -136,19 +132,11 @@ class SiteProfile:
             checked_seed(random_state),
             sloppy,
         )
-        people = None if people is None else as_many(people, count, "people")
-        known = checked_covariates(covariates, count)
-        ready = []
-        rows = zip(
-            images,
-            as_many(masks, count, "masks"),
-            as_affines(affines, count),
-            strict=True,
-        )
-        for number, (image, mask, affine) in enumerate(rows):
-            given = recipe.given(image, f"image {number + 1}", affine=affine)
-            ready.append(recipe.ready(given, mask))
-        return profile_of(name, ready, recipe, people=people, covariates=known)
+        known = checked_covariates(covariates, len(images))
+        rows = rows_of(images, masks=masks, affines=affines, people=people)
+        ready = [recipe.ready(row.read(recipe), row.mask) for row in rows]
+        told = None if people is None else [str(row.person) for row in rows]
+        return profile_of(name, ready, recipe, people=told, covariates=known)
 
     @classmethod
     def mean_of(cls, profiles: Sequence[SiteProfile]) -> SiteProfile:

@@ -2,81 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from bids_harmony.api.inputs import Given, given_mask
 from bids_harmony.api.ready import Location, Recipe
-from bids_harmony.exceptions import UsageError
 from bids_harmony.imaging.alike import share_alike
 from bids_harmony.imaging.mask import BrainMask, brain_mask, person_mask
 from bids_harmony.imaging.transforms import from_itk, to_itk
 from bids_harmony.imaging.volume import Volume
 
-__all__ = ["locate_people", "locate_sessions"]
-
-logger = logging.getLogger(__name__)
-
-#: Image, site, mask, affine.
-Row = tuple[Any, Any, Any, Any]
-
-
-def locate_people(
-    recipe: Recipe,
-    rows: Sequence[Row],
-    people: Sequence[Any] | None,
-    known: Mapping[str, str | None] | None = None,
-) -> dict[str, Location]:
-    """As `locate_sessions`, for the scans of each of several people who have more than one.
-
-    Parameters
-    ----------
-    recipe : Recipe
-    rows : sequence of (image, site, mask, affine)
-    people : sequence of str or None
-        Who each scan is of.
-    known : mapping of str to str or None, optional
-        Scans that were located before, by `Given.digest`, and who each is of: they stay where they
-        are, unless another mask is given.
-
-    Raises
-    ------
-    UsageError
-        Nobody says who was scanned, and it matters.
-    ImageError
-        As `locate_sessions`.
-    """
-
-    def read(number: int) -> Given:
-        image, _, _, affine = rows[number]
-        return recipe.given(image, f"image {number + 1}", affine=affine)
-
-    own: dict[str, list[int]] = {}
-    for number, (_, _, mask, _) in enumerate(rows):
-        if known and mask is None and read(number).digest() in known:
-            continue
-        if people is None and len(rows) > 1:
-            raise UsageError(
-                "It must be told who was scanned each time",
-                where="people",
-                expected="a word for each image, as longitudinal=True asks for",
-                got="None",
-            )
-        person = str(people[number]) if people is not None else ""
-        own.setdefault(person, []).append(number)
-        if known and person in known.values():
-            logger.warning(
-                "%s: the space of this person's scans was found in fit, without this one. Fit all "
-                "of them together.",
-                read(number).where,
-            )
-    found: dict[str, Location] = {}
-    for numbers in own.values():
-        if len(numbers) > 1:
-            masks = [rows[number][2] for number in numbers]
-            found |= locate_sessions(recipe, [read(number) for number in numbers], masks)
-    return found
+__all__ = ["locate_sessions"]
 
 
 def locate_sessions(

@@ -10,7 +10,7 @@ import pytest
 
 from bids_harmony import Harmonizer, simulate
 from bids_harmony.api.ready import Recipe
-from bids_harmony.api.sessions import locate_people, locate_sessions
+from bids_harmony.api.sessions import locate_sessions
 from bids_harmony.exceptions import UsageError
 from bids_harmony.imaging.registration import read_transform
 from bids_harmony.imaging.volume import read_volume
@@ -56,13 +56,6 @@ def test_scans_of_one_person_lie_rigidly_to_each_other(paths):
     alone = [RECIPE.ready(scan).prepared.world for scan in scans]
     free = (np.linalg.inv(alone[0]) @ alone[1])[:3, :3]
     assert np.abs(free @ free.T - np.eye(3)).max() > 1e-3
-
-
-def test_only_people_of_several_scans_share(paths):
-    rows = [(path, None, None, None) for path in paths]
-    found = locate_people(RECIPE, rows, PEOPLE)
-    assert set(found) == {given(path).digest() for path in paths[:2]}
-    assert locate_people(RECIPE, rows, ("a", "b", "c")) == {}
 
 
 def test_transform_gives_what_the_workflow_writes(paths, fitted, tmp_path):
