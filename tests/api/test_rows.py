@@ -7,6 +7,7 @@ import pytest
 
 from bids_harmony import simulate
 from bids_harmony.api import ready
+from bids_harmony.api import rows as module
 from bids_harmony.api.ready import Recipe
 from bids_harmony.api.rows import Seen, read_rows, rows_of
 from bids_harmony.exceptions import UsageError
@@ -23,18 +24,33 @@ def images():
     return [simulate(person, site, voxel_scale=MM) for person, site in scans]
 
 
+@pytest.fixture(autouse=True)
+def located(monkeypatch):
+    """Which scans were located together; where they are is test_sessions' matter."""
+    together = []
+
+    def locate(recipe, scans, masks):
+        together.append([scan.label for scan in scans])
+        return {scan.digest(): object() for scan in scans}
+
+    monkeypatch.setattr(module, "locate_sessions", locate)
+    return together
+
+
 def places(taken):
     return {scan.row.number: scan.location for scan in taken}
 
 
-def test_only_people_of_several_scans_share(images):
+def test_only_people_of_several_scans_share(images, located):
     found = places(read_rows(RECIPE, rows_of(images, people=PEOPLE), longitudinal=True))
     assert list(found) == [0, 2, 1]  # those of a person one after the other
     assert found[0] is not None and found[2] is not None and found[1] is None
+    assert located == [["image 1", "image 3"]]
     alone = rows_of(images, people=("a", "b", "c"))
     for rows, together in ((rows_of(images, people=PEOPLE), False), (alone, True)):
         found = places(read_rows(RECIPE, rows, longitudinal=together))
         assert found == dict.fromkeys(range(3))
+    assert len(located) == 1
 
 
 def test_each_scan_is_read_once_and_only_when_its_turn_comes(images, monkeypatch):
