@@ -15,6 +15,7 @@ from bids_harmony.settings import Settings
 
 if TYPE_CHECKING:
     from bids_harmony.quality.confounding import Confounding
+    from bids_harmony.workflows.given import Given
 
 __all__ = [
     "covariates_by_site",
@@ -81,18 +82,23 @@ def _who_shows(query: str, settings: Settings, scans: Sequence[Scan]) -> str:
     )
 
 
-def _reused_words(settings: Settings, scans: Sequence[Scan]) -> str:
-    """How many scans find masks, transforms and tissue maps in ``--derivatives``."""
+def _reused(scan: Scan, settings: Settings) -> tuple[bool, Given | None]:
+    """Whether a scan's mask lies in ``--derivatives``; transforms and tissue maps that do."""
     from bids_harmony.workflows.given import find_given
     from bids_harmony.workflows.precomputed import given_mask
 
-    masks = [m for scan in scans if (m := given_mask(scan, settings, warn=False))]
-    given = [(scan, g) for scan in scans if (g := find_given(scan, settings))]
+    mask = given_mask(scan, settings, warn=False)
+    folders = settings.derivatives.values()
+    masked = mask is not None and any(mask.is_relative_to(folder) for folder in folders)
+    return masked, find_given(scan, settings)
+
+
+def _reused_words(settings: Settings, scans: Sequence[Scan]) -> str:
+    """How many scans find masks, transforms and tissue maps in ``--derivatives``."""
+    found = [(scan, *_reused(scan, settings)) for scan in scans]
+    given = [(scan, own) for scan, _, own in found if own]
     counts = {
-        "brain masks": sum(
-            any(mask.is_relative_to(folder) for folder in settings.derivatives.values())
-            for mask in masks
-        ),
+        "brain masks": sum(masked for _, masked, _ in found),
         # Sessions that share a space find their own.
         "transforms": sum(g.reference is not None and not scan.together for scan, g in given),
         "tissue maps": sum(bool(g.tissues) for _, g in given),
@@ -102,20 +108,10 @@ def _reused_words(settings: Settings, scans: Sequence[Scan]) -> str:
 
 def warn_of_useless(settings: Settings, selection: ScanSelection) -> ScanSelection:
     """Add to the warnings which folders of ``--derivatives`` have nothing for any scan."""
-    from bids_harmony.workflows.given import find_given
-    from bids_harmony.workflows.precomputed import given_mask
-
     warnings = []
     for name, folder in settings.derivatives.items():
         alone = replace(settings, derivatives={name: folder})
-
-        def is_used(scan: Scan, alone: Settings = alone, folder: Path = folder) -> bool:
-            mask = given_mask(scan, alone, warn=False)
-            return (
-                bool(mask and mask.is_relative_to(folder)) or find_given(scan, alone) is not None
-            )
-
-        if selection.scans and not any(map(is_used, selection.scans)):
+        if selection.scans and not any(any(_reused(scan, alone)) for scan in selection.scans):
             warnings.append(
                 f"--derivatives {name}={folder} has nothing for any selected scan: neither "
                 "*_desc-brain_mask.nii.gz, nor *_mode-image_xfm.h5 (or .txt) to a template, nor "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 from pathlib import Path
 
 import psutil
@@ -25,27 +26,24 @@ def _die_if(value):
     return value
 
 
-def _die_once(folder):
-    """Kill this process the first time, once the neighbour is running."""
+def _die_once(died, pipe):
+    """Kill this process the first time, once the neighbour reads the pipe."""
     import os
     import signal
-    import time
 
-    while not os.path.exists(f"{folder}/neighbour"):
-        time.sleep(0.01)
-    if not os.path.exists(f"{folder}/died"):
-        open(f"{folder}/died", "w").close()
-        os.kill(os.getpid(), signal.SIGKILL)
+    if not os.path.exists(died):
+        with open(pipe, "w"):
+            open(died, "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _neighbour(folder):
-    """Run until the other process died; return at once when it has."""
+def _neighbour(died, pipe):
+    """Run until the other process died, which closes its end; return at once when it has."""
     import os
-    import time
 
-    open(f"{folder}/neighbour", "w").close()
-    while not os.path.exists(f"{folder}/died"):
-        time.sleep(0.01)
+    if not os.path.exists(died):
+        with open(pipe) as end:
+            end.read()
 
 
 def _function(function, name, **inputs):
@@ -106,31 +104,32 @@ def test_a_killed_worker_is_an_error_at_once_and_others_finish(run, tmp_path):
 
 
 def test_a_worker_killed_beside_others_gets_a_second_chance_alone(run, tmp_path):
-    nodes = [_function(_die_once, "once", folder=str(tmp_path))]
-    nodes.append(_function(_neighbour, "neighbour", folder=str(tmp_path)))
-    states, error = run(nodes)
+    died, pipe = str(tmp_path / "died"), str(tmp_path / "pipe")
+    os.mkfifo(pipe)
+    once = _function(_die_once, "once", died=died, pipe=pipe)
+    states, error = run([once, _function(_neighbour, "neighbour", died=died, pipe=pipe)])
     assert error is None
     assert states == {"once": "end", "neighbour": "end"}
     assert (tmp_path / "died").exists()
 
 
-def _wait_for_ever(log):
+def _wait_for_ever(log, pipe):
     import os
     import signal
 
     with open(log, "w") as file:
         file.write(str(os.getpid()))
+    open(pipe, "w").close()
     signal.pause()
 
 
-def _stop(log, pid):
+def _stop(pipe, pid):
     """Send the signal once the neighbour is at work."""
     import os
     import signal
-    import time
 
-    while not (os.path.exists(log) and os.path.getsize(log)):
-        time.sleep(0.01)
+    with open(pipe) as end:
+        end.read()
     os.kill(pid, signal.SIGTERM)
 
 
@@ -138,14 +137,15 @@ def test_a_run_that_is_stopped_waits_for_no_worker(run, tmp_path):
     def terminate(number, frame):
         raise Terminated
 
-    log = str(tmp_path / "pid.txt")
+    log, pipe = str(tmp_path / "pid.txt"), str(tmp_path / "pipe")
+    os.mkfifo(pipe)
     before = signal.signal(signal.SIGTERM, terminate)
     try:
         with pytest.raises(Terminated):
             run(
                 [
-                    _function(_wait_for_ever, "wait", log=log),
-                    _function(_stop, "stop", log=log, pid=os.getpid()),
+                    _function(_wait_for_ever, "wait", log=log, pipe=pipe),
+                    _function(_stop, "stop", pipe=pipe, pid=os.getpid()),
                 ]
             )
     finally:
@@ -163,33 +163,42 @@ def test_an_ordinary_error_is_reported_as_nipype_does(run):
     assert "got 3" in str(error)
 
 
-def _until_seen(folder):
-    """Run until the other process has looked three times, for a second at most; say whether so."""
-    import os
-    import time
-
-    end = time.monotonic() + 1.0
-    while not (seen := os.path.exists(f"{folder}/looked")) and time.monotonic() < end:
-        time.sleep(0.01)
-    return seen
+def _until_told(pipe):
+    """Run until somebody opens the other end."""
+    open(pipe).close()
 
 
-def test_nobody_looks_while_a_step_is_at_work(run, tmp_path):
-    from bids_harmony.workflows.plugin import WatchfulMultiProcPlugin
+def test_nobody_looks_while_a_step_is_at_work(run, tmp_path, monkeypatch):
+    """The step ends only after this process has begun to wait for it, or has looked at it."""
+    from bids_harmony.workflows import plugin
 
-    class Counted(WatchfulMultiProcPlugin):
-        looks = 0
+    pipe, looks, begun = tmp_path / "pipe", [], threading.Event()
+    os.mkfifo(pipe)
+    wait = plugin.wait
 
+    def wait_for(futures, **options):
+        if futures:
+            begun.set()
+        return wait(futures, **options)
+
+    class Watched(plugin.WatchfulMultiProcPlugin):
         def _get_result(self, taskid):
-            self.looks += 1
-            if self.looks == 3:
-                (tmp_path / "looked").touch()
-            return super()._get_result(taskid)
+            result = super()._get_result(taskid)
+            looks.append("done" if result is not None else "at work")
+            begun.set()
+            return result
 
-    node = _function(_until_seen, "work", folder=str(tmp_path))
-    states, error = run([node], plugin_class=Counted)
+    def let_it_end():
+        begun.wait()
+        open(pipe, "w").close()
+
+    monkeypatch.setattr(plugin, "wait", wait_for)
+    teller = threading.Thread(target=let_it_end, daemon=True)
+    teller.start()
+    states, error = run([_function(_until_told, "work", pipe=str(pipe))], plugin_class=Watched)
+    teller.join()
     assert (states, error) == ({"work": "end"}, None)
-    assert not (tmp_path / "looked").exists()
+    assert looks == ["done"]
 
 
 def test_steps_that_are_done_hold_nobody_up(run, tmp_path):
