@@ -35,7 +35,8 @@ from bids_harmony.io.atomic import write_atomically
 from bids_harmony.methods.series import harmonize_series
 from bids_harmony.phantom.anatomy import Anatomy, make_anatomy
 from bids_harmony.phantom.cohort import draw_pose, place
-from bids_harmony.sites.series_profile import SeriesProfile, blur_between
+from bids_harmony.sites.series_difference import blur_between
+from bids_harmony.sites.series_profile import SeriesProfile
 from lab.diffusion import acquire_series
 from lab.diffusion_scanner import gradient_scheme
 from lab.microstructure import Microstructure, make_microstructure, placed

@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from bids_harmony.bids.dataset import Problem, ScanSelection, find_everyone, find_scans
 from bids_harmony.bids.site_search import scans_of
-from bids_harmony.diffusion.gradients import other_shells, others_told
+from bids_harmony.diffusion.gradients import (
+    common_shells,
+    left_out_told,
+    other_shells,
+    others_told,
+)
 from bids_harmony.exceptions import BidsHarmonyError, NotFetched, SiteError
 from bids_harmony.io.names import file_stem
 from bids_harmony.methods import check_method_for_series
@@ -24,7 +29,6 @@ from bids_harmony.workflows.models import known_by_model, model_folder
 from bids_harmony.workflows.running import failed_status
 from bids_harmony.workflows.scan_models import (
     check_shells,
-    no_mean_of_series,
     no_profile,
     no_series,
 )
@@ -276,27 +280,56 @@ class _Outlook:
     def check_shells(self, scan: Scan, gradients: Gradients) -> None:
         """Raise what the run would raise for a series, or note its shells without an equal."""
         check_method_for_series(self.settings.method)
-        if self.settings.to_mean:
-            raise no_mean_of_series()
         source = self.target if same_site(scan.site.site, self.target) else scan.site.site
         known: list[Sequence[float]] = []
         for site, which in ((self.target, "target site's"), (source, "site's own")):
-            shells = None
-            if not are_given(ProfileKey(site, "dwi"), self.settings):
-                shells = cached_shells(site, self.settings)
-            if shells is None:
-                shown = self.shown(ProfileKey(site, "dwi"))
-                if shown.reason:
-                    raise shown.reason
-                if not shown.scans:
-                    self.check_fetched(ProfileKey(site, "dwi"), scan)
-                    raise no_series(scan, which, site, self.settings)
-                shells = self._shells(shown.scans)
+            if self.settings.to_mean and site == self.target:
+                shells = self.shells_of_mean
+            else:
+                shells = self.shells_of(site, which, scan)
             check_shells(gradients, shells, self.settings)
             known.insert(0, shells)
         others = other_shells([shell.b for shell in gradients.shells], *known)
         if others and source != self.target:
             self.warnings.append(f"{scan.label}: {others_told(others, *known)}")
+
+    def shells_of(self, site: str, which: str, scan: Scan) -> tuple[float, ...]:
+        """Shells that a site will show, s/mm2; raises the reason where it shows none."""
+        shells = None
+        if not are_given(ProfileKey(site, "dwi"), self.settings):
+            shells = cached_shells(site, self.settings)
+        if shells is None:
+            shown = self.shown(ProfileKey(site, "dwi"))
+            if shown.reason:
+                raise shown.reason
+            if not shown.scans:
+                self.check_fetched(ProfileKey(site, "dwi"), scan)
+                raise no_series(scan, which, site, self.settings)
+            shells = self._shells(shown.scans)
+        return shells
+
+    @cached_property
+    def shells_of_mean(self) -> tuple[float, ...]:
+        """Shells of the mean of all sites, s/mm2; what is left out is among the warnings."""
+        shown = self.shown(ProfileKey(self.target, "dwi"))
+        if shown.reason:
+            raise shown.reason
+        known = {}
+        for site in sorted({*self.selection.sites.showing("dwi"), *self._sources("dwi")}):
+            own = cached_shells(site, self.settings)
+            shown = self.shown(ProfileKey(site, "dwi"))
+            if own is None and shown.scans and not shown.reason:
+                own = self._shells(shown.scans)
+            # A site that nothing shows is not in the mean.
+            if own:
+                known[site] = own
+        if len(known) < 2:
+            raise few_sites("dwi", list(known))
+        common = common_shells(known)
+        lost = {site: [b for b in own if b not in common] for site, own in known.items()}
+        if left := left_out_told({site: shells for site, shells in lost.items() if shells}):
+            self.warnings.append(f"Diffusion series: {left}")
+        return common
 
     def _shells(self, series: Sequence[Scan]) -> tuple[float, ...]:
         read = [self.checked.get(scan.path) for scan in series]

@@ -6,14 +6,14 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_harmony.revisions import revisions_of
 from bids_harmony.sites.names import same_site
-from bids_harmony.workflows.profiles import SiteProfiles, profile_cache
-from bids_harmony.workflows.site_scans import ProfileKey, any_excluded, are_given, few_sites
+from bids_harmony.workflows.mean_profiles import MeanProfiles
+from bids_harmony.workflows.profiles import profile_cache
+from bids_harmony.workflows.site_scans import ProfileKey, any_excluded, are_given
 
 if TYPE_CHECKING:
     from bids_harmony.bids.scan import Scan
@@ -27,8 +27,8 @@ __all__ = ["ImageProfiles"]
 logger = logging.getLogger(__name__)
 
 
-class ImageProfiles(SiteProfiles):
-    """As `SiteProfiles`, for images."""
+class ImageProfiles(MeanProfiles):
+    """As `MeanProfiles`, for images."""
 
     graph = "profiles_wf"
     lacking = "No usable %s scan of %s"
@@ -52,11 +52,7 @@ class ImageProfiles(SiteProfiles):
         target = str(self.settings.target_site)
         wanted: dict[ProfileKey, None] = {}
         for scan in scans:
-            sites: tuple[str, ...] = (target, scan.site.site)
-            if self.settings.to_mean:
-                self._claimed.setdefault(scan.modality, set()).add(scan.site.site)
-                sites = (scan.site.site, *self._sites_of(scan.modality), target)
-            for site in sites:
+            for site in self.sites_to(scan):
                 own = target if same_site(site, target) else site
                 wanted.setdefault(ProfileKey(own, scan.modality))
         if query := self.settings.profile_filter:
@@ -159,58 +155,10 @@ class ImageProfiles(SiteProfiles):
             f" with {about['filter']}" if "filter" in about else "", ", ".join(profile.scans),
         )  # fmt: skip
 
-    @cached_property
-    def _claimed(self) -> dict[str, set[str]]:
-        """Of each modality the sites of the scans at hand: those of a claim are in no table."""
-        return {}
-
-    def _sites_of(self, modality: str) -> list[str]:
-        """All sites with scans of a modality, whoever is selected."""
-        own = self._claimed.get(modality, set())
-        return sorted({*self._dataset_sites.showing(modality), *own})
-
-    def _members(self, modality: str) -> dict[str, str | None]:
-        """Of each site in the mean what its profile was made of; None where it has none."""
-        found: dict[str, str | None] = {}
-        for site in self._sites_of(modality):
-            key = ProfileKey(site, modality)
-            text = None
-            if self.by_model(key, at_all=False):
-                text = self.harmonizer.sha256
-            elif made_of := self.made_of(key):
-                text = json.dumps(made_of, sort_keys=True)
-            found[site] = text and hashlib.sha256(text.encode()).hexdigest()
-        return found
-
-    def is_known(self, key: ProfileKey) -> bool:
-        if not self.is_mean(key):
-            return super().is_known(key)
-        made_of = self.made_of(key) or {}
-        members = self._members(key.modality)
-        return made_of.get("mean_of") == members and all(
-            self.is_known(ProfileKey(site, key.modality))
-            for site, known in members.items()
-            if known
-        )
-
-    def write_mean(self, key: ProfileKey) -> None:
+    def write_mean_of(self, key: ProfileKey, sites: Sequence[str], about: dict[str, Any]) -> None:
         from bids_harmony.sites.mean_site import mean_profile
 
-        members = self._members(key.modality)
-        known = [site for site, made_of in members.items() if made_of]
-        if len(known) < 2:
-            raise few_sites(key.modality, known)
-        for site in members.keys() - set(known):
-            logger.warning("%s is not in the mean of all sites: nothing shows it", site)
-        profile = mean_profile([self._profile(ProfileKey(s, key.modality)) for s in known])
-        asked = self.settings.profile_filter
-        about = {
-            # Never that of a site's own profile, which is made of scans.
-            "recipe": "mean of sites",
-            "given": False,
-            "mean_of": members,
-            **({"filter": asked} if asked else {}),
-        }
+        profile = mean_profile([self._profile(ProfileKey(s, key.modality)) for s in sites])
         self.cache.write(profile, about)
         logger.info(
             "Mean of all sites, %s: %s; each counts once",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bids_harmony.bids.decisions import excluded_scans
-from bids_harmony.exceptions import SiteError
+from bids_harmony.exceptions import DataError, SiteError
 from bids_harmony.io.names import file_stem
 from bids_harmony.sites.names import MEAN_SITE, same_site
 from bids_harmony.workflows.site_scans import (
@@ -110,6 +110,7 @@ class SiteProfiles(ABC):
         """Whether the profile is that of the mean of all sites."""
         return self.settings.to_mean and key.site == MEAN_SITE
 
+    @abstractmethod
     def write_mean(self, key: ProfileKey) -> None:
         """Put the mean of all sites' profiles into the cache.
 
@@ -117,8 +118,9 @@ class SiteProfiles(ABC):
         ------
         SiteError
             Fewer than two sites have one.
+        DataError
+            They have nothing in common that a mean could be of.
         """
-        raise NotImplementedError
 
     def by_model(self, key: ProfileKey, *, at_all: bool) -> bool:
         """Whether the model knows the site: by itself, or (`at_all`) also by the cache."""
@@ -240,7 +242,7 @@ class SiteProfiles(ABC):
             for key in means:
                 try:
                     self.write_mean(key)
-                except SiteError as error:
+                except (SiteError, DataError) as error:
                     unseen[key] = error
             clear_work(self.settings, self.graph, work, statuses)
         return unseen

@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bids_harmony.exceptions import BidsHarmonyError, SiteError, UsageError
+from bids_harmony.exceptions import BidsHarmonyError, SiteError
 from bids_harmony.settings import MODALITIES
-from bids_harmony.sites.names import MEAN_SITE, same_site
+from bids_harmony.sites.names import same_site
 from bids_harmony.workflows.image_profiles import ImageProfiles
 from bids_harmony.workflows.model_record import Model
 from bids_harmony.workflows.models import load_model
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from bids_harmony.methods import Harmonizer
     from bids_harmony.settings import Settings
 
-__all__ = ["check_shells", "models_of", "no_mean_of_series", "no_profile", "no_series"]
+__all__ = ["check_shells", "models_of", "no_profile", "no_series"]
 
 logger = logging.getLogger(__name__)
 
@@ -127,14 +127,20 @@ def _model_of_image(
 def _of_series(
     settings: Settings, series: Sequence[Scan], log_dir: Path
 ) -> Callable[[Scan], Model]:
-    if settings.to_mean:
-        raise no_mean_of_series()
     model, harmonizer = load_model(settings, series=True)
     target = str(settings.target_site)
     unseen: dict[ProfileKey, BidsHarmonyError] = {}
-    # The target first: what it has no shells for is refused, and nothing is made for it.
     profiles = SeriesProfiles(settings, harmonizer)
-    for choose in (lambda: [target], lambda: _sites_of(settings, series, target)):
+    # The target first: what it has no shells for is refused, and nothing is made for it.
+    in_turn: Sequence[Callable[[], Sequence[str]]] = (
+        lambda: [target],
+        lambda: _sites_of(settings, series, target),
+    )
+    if settings.to_mean:
+        # A mean is made of all sites.
+        every = dict.fromkeys(site for scan in series for site in profiles.sites_to(scan))
+        in_turn = (lambda: sorted(every, key=lambda site: site == target),)
+    for choose in in_turn:
         wanted = [ProfileKey(site, "dwi") for site in choose()]
         if not all(map(profiles.is_known, wanted)):
             unseen |= profiles.make(wanted, log_dir)
@@ -218,16 +224,6 @@ def check_shells(gradients: Gradients, known: Sequence[float], settings: Setting
 
     if settings.strict_shells or settings.dwi_mode == "volume":
         match_shells([shell.b for shell in gradients.shells], known)
-
-
-def no_mean_of_series() -> UsageError:
-    """The error where diffusion series are to go to the mean of all sites."""
-    return UsageError(
-        "Diffusion series cannot be harmonized to the mean of all sites yet",
-        where=f"--target-site {MEAN_SITE}",
-        hint="Sites differ in their shells. Name a site for series, or leave them out with "
-        "--modalities T1w T2w FLAIR.",
-    )
 
 
 def no_profile(scan: Scan, sites: Sequence[str], settings: Settings) -> SiteError:

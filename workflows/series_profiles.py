@@ -14,13 +14,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from bids_harmony.exceptions import MissingInput
+from bids_harmony.exceptions import DataError, MissingInput
 from bids_harmony.revisions import REVISIONS
 from bids_harmony.workflows.image_profiles import ImageProfiles
+from bids_harmony.workflows.mean_profiles import MeanProfiles
 from bids_harmony.workflows.precomputed import file_sha256
-from bids_harmony.workflows.profiles import SiteProfiles, profile_cache
+from bids_harmony.workflows.profiles import profile_cache
 from bids_harmony.workflows.site_scans import ProfileKey
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ def cached_shells(site: str, settings: Settings) -> tuple[float, ...] | None:
     return SeriesProfile.read(path).shells
 
 
-class SeriesProfiles(SiteProfiles):
-    """As `SiteProfiles`, for diffusion series."""
+class SeriesProfiles(MeanProfiles):
+    """As `MeanProfiles`, for diffusion series."""
 
     graph = "series_profiles_wf"
     lacking = "No usable %s series of %s"
@@ -95,6 +96,23 @@ class SeriesProfiles(SiteProfiles):
             )
         except MissingInput:
             return False
+
+    def is_known(self, key: ProfileKey) -> bool:
+        return super().is_known(key) and (not self.is_mean(key) or self._mean_is_whole(key))
+
+    def _mean_is_whole(self, key: ProfileKey) -> bool:
+        """Whether the mean's numbers are there, and its images of shells where they are asked for.
+
+        Its sites may have been looked at for single volumes before the mean was.
+        """
+        from bids_harmony.diffusion.features import shell_key
+        from bids_harmony.sites.series_profile import SeriesProfile
+
+        numbers = series_profile_path(self.cache, key.site)
+        if not numbers.is_file() or self.settings.dwi_mode != "volume":
+            return numbers.is_file()
+        keys = [shell_key(b) for b in SeriesProfile.read(numbers).shells]
+        return all(self.cache.path(key.site, own).is_file() for own in keys)
 
     def forget(self, key: ProfileKey) -> None:
         """Remove all of a site; shells that it has no more must not stay behind."""
@@ -158,3 +176,41 @@ class SeriesProfiles(SiteProfiles):
             key.site, len(usable), f" of people with {query}" if query else "",
             ", ".join(f"{b:g}" for b in series.shells), ", ".join(series.labels),
         )  # fmt: skip
+
+    def write_mean_of(self, key: ProfileKey, sites: Sequence[str], about: dict[str, Any]) -> None:
+        from bids_harmony.diffusion.features import B0_KEY, shell_key
+        from bids_harmony.diffusion.gradients import left_out_told
+        from bids_harmony.sites.mean_site import mean_profile, mean_series_profile
+        from bids_harmony.sites.series_profile import SeriesProfile
+
+        cache = self.cache
+        looks = {site: SeriesProfile.read(series_profile_path(cache, site)) for site in sites}
+        mean = mean_series_profile(list(looks.values()))
+        images = {B0_KEY: dict.fromkeys(sites, B0_KEY)}
+        if self.settings.dwi_mode == "volume":
+            for b in mean.shells:
+                own = {site: shell_key(look.name_of(b)) for site, look in looks.items()}
+                images[shell_key(b)] = own
+        mean.write(series_profile_path(cache, key.site))
+        # The mean b=0 last: it tells that all is there.
+        for name in reversed(images):
+            found = [
+                replace(profile, modality=name)
+                for site, own in images[name].items()
+                for profile, _ in [cache.read(site, own) or _missing(site, own)]
+            ]
+            cache.write(mean_profile(found), about)
+        left = left_out_told(mean.left_out)
+        logger.info(
+            "Mean of all sites, %s: %s; each counts once; shells %s s/mm2%s",
+            key.modality, ", ".join(f"{s} ({n} series)" for s, n in mean.members.items()),
+            ", ".join(f"b={b:g}" for b in mean.shells), f"; {left}" if left else "",
+        )  # fmt: skip
+
+
+def _missing(site: str, key: str) -> NoReturn:
+    raise DataError(
+        "A profile is missing that others were made together with",
+        where=f"{site} {key}",
+        hint="Remove OUT/models/banks; the profiles are made again.",
+    )

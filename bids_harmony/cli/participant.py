@@ -20,7 +20,7 @@ from bids_harmony.cli.known_sites import model_sites
 from bids_harmony.cli.overview import warn_of_useless
 from bids_harmony.cli.plan import format_plan, report_problems
 from bids_harmony.cli.plan_page import write_plan
-from bids_harmony.cli.problems import record_problems, report_end, worst_code
+from bids_harmony.cli.problems import record_problems, report_end, report_plan, worst_code
 from bids_harmony.exceptions import ExitCode, NotFetched, SiteError, UsageError
 from bids_harmony.methods import learns_sites
 from bids_harmony.settings import METHODS, Settings
@@ -63,6 +63,7 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
     write_plan(settings, selection, refused=found)
     if settings.dry_run:
         print(format_plan(settings, selection, refused=found))
+        report_plan(selection, done="harmonized")
         return worst_code(ExitCode.DONE, selection.problems)
     report_problems(settings, selection)
     # Before the pages are made, which show them.

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bids_harmony.bids.dataset import Problem
+from bids_harmony.bids.dataset import Problem, ScanSelection
 from bids_harmony.bids.derivative import write_json
 from bids_harmony.bids.inventory import read_json_object
 from bids_harmony.exceptions import ExitCode, NotFetched
 
-__all__ = ["record_problems", "report_end", "told_once", "worst_code"]
+__all__ = ["record_problems", "report_end", "report_plan", "told_once", "worst_code"]
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +120,26 @@ def report_end(log_dir: Path | None, *, done: str) -> None:
         ", its crash file beside it" if crashes else "",
         again,
     )
+
+
+def report_plan(selection: ScanSelection, *, done: str) -> None:
+    """Say at the end of a plan how many scans cannot be used, and of what kinds the reasons are.
+
+    Parameters
+    ----------
+    selection : ScanSelection
+        What is left, and its problems; nothing is said where there are none.
+    done : str
+        What cannot be done to them: "harmonized".
+    """
+    problems = selection.problems
+    if not problems:
+        return
+    failed = {p.label: {"exit_code": int(p.error.exit_code)} for p in problems}
+    logger.error(
+        "%d of %s cannot be %s: %s", len(failed),
+        _counted(len(failed) + len(selection.scans)), done, "; ".join(_kinds(failed)),
+    )  # fmt: skip
 
 
 def _kinds(failed: Mapping[str, Mapping[str, Any]]) -> list[str]:

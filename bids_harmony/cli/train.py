@@ -12,7 +12,7 @@ from bids_harmony.cli.overview import warn_of_useless
 from bids_harmony.cli.participant import find_target
 from bids_harmony.cli.plan import format_plan, report_problems
 from bids_harmony.cli.plan_page import write_plan
-from bids_harmony.cli.problems import record_problems, report_end, worst_code
+from bids_harmony.cli.problems import record_problems, report_end, report_plan, worst_code
 from bids_harmony.exceptions import ExitCode, NothingSelected
 from bids_harmony.methods.registry import REGISTRY
 from bids_harmony.settings import Settings
@@ -42,6 +42,7 @@ def run(settings: Settings, *, log_dir: Path | None = None) -> ExitCode:
     write_plan(settings, selection)
     if settings.dry_run:
         print(format_plan(settings, selection))
+        report_plan(selection, done="used for training")
         return worst_code(ExitCode.DONE, selection.problems)
     report_problems(settings, selection)
     code = ExitCode.DONE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -186,6 +186,49 @@ def other_shells(source: Sequence[float], *known: Sequence[float]) -> tuple[floa
     return tuple(b for b in source if any(equal_shell(b, shells) is None for shells in known))
 
 
+def common_shells(known: Mapping[str, Sequence[float]]) -> tuple[float, ...]:
+    """Shells that have an equal at every one of some sites.
+
+    Parameters
+    ----------
+    known : mapping of str to sequence of float
+        b-values of the shells of each site, s/mm2.
+
+    Returns
+    -------
+    tuple of float
+        Ascending; sites may call one shell by names that differ a little, all of which are there.
+
+    Raises
+    ------
+    DataError
+        There is none.
+    """
+    found = sorted({b for shells in known.values() for b in shells})
+    others = other_shells(found, *known.values())
+    if len(others) == len(found):
+        raise DataError(
+            "The sites have no shell in common, so that their mean has none",
+            expected="a b-value that all of them show",
+            got="; ".join(f"{site}: {_listed(shells)}" for site, shells in known.items()),
+            hint="Name one site as the target, or leave out the series of some with "
+            "--bids-filter-file.",
+        )
+    return tuple(b for b in found if b not in others)
+
+
+def left_out_told(left_out: Mapping[str, Sequence[float]]) -> str:
+    """Which shells of which sites are not in a mean of sites; empty where all are."""
+    if not left_out:
+        return ""
+    told = "; ".join(f"{_listed(shells)} of {site}" for site, shells in left_out.items())
+    return f"not in the mean, because not all sites show it: {told}"
+
+
+def _listed(shells: Sequence[float]) -> str:
+    return ", ".join(f"b={b:.0f}" for b in shells) or "none"
+
+
 def others_told(others: Sequence[float], source: Sequence[float], target: Sequence[float]) -> str:
     """What is done to shells that not both sites show, before more than tables is known.
 
@@ -196,9 +239,7 @@ def others_told(others: Sequence[float], source: Sequence[float], target: Sequen
     source, target : sequence of float
         Shells of the series' own site and of the target.
     """
-    lacking, own, wanted = (
-        ", ".join(f"b={b:.0f}" for b in shells) or "none" for shells in (others, source, target)
-    )
+    lacking, own, wanted = (_listed(shells) for shells in (others, source, target))
     return (
         f"{lacking} s/mm2 is not shown by both sites (its own: {own}; target: {wanted}). Such "
         "shells get what needs no equal shell, as far as it is known: mean b=0, strength of the "

@@ -31,6 +31,7 @@ from bids_harmony.interfaces.model_input import ModelInput, harmonizer
 if TYPE_CHECKING:
     from bids_harmony.diffusion.gradients import Gradients
     from bids_harmony.diffusion.series import Series
+    from bids_harmony.sites.series_profile import SeriesProfile
 
 logger = logging.getLogger(__name__)
 
@@ -183,6 +184,7 @@ class HarmonizeSeries(Adapter):
         model = harmonizer(inputs, DWI_VOXEL_MM, own_profiles=False)
         series, gradients = _read(inputs, keep_header=inputs.keep_header)
         brain = read_brain(inputs.mask_file, inputs.mask_kind)
+        target = SeriesProfile.read(Path(inputs.target_profile))
         result = harmonize_series(
             series,
             gradients,
@@ -190,7 +192,7 @@ class HarmonizeSeries(Adapter):
             read_transform(inputs.xfm_file),
             model,
             source=SeriesProfile.read(Path(inputs.source_profile)),
-            target=SeriesProfile.read(Path(inputs.target_profile)),
+            target=target,
             mode=inputs.mode,
         )
         inside = native_order(read_volume(inputs.mask_file), brain.data)
@@ -202,6 +204,7 @@ class HarmonizeSeries(Adapter):
             "quality": result.quality | series_row(result.before, result.after, inside, scale),
             "n_clipped": int(result.n_clipped),
             "out_of_distribution": None,
+            "site_evidence": _about_mean(target) if target.groups else None,
             "scale": float(scale),
             "shells": [shell.nominal for shell in gradients.shells],
             "signal": _about_signal(series)
@@ -271,6 +274,12 @@ def _read(inputs: Any, *, keep_header: bool = False) -> tuple[Series, Gradients]
         inputs.bval_file, inputs.bvec_file, series.shape[3], b0_threshold=inputs.b0_threshold
     )
     return series, gradients
+
+
+def _about_mean(target: SeriesProfile) -> dict[str, Any]:
+    """What the sidecar says of a target that is the mean of sites."""
+    left = {"ShellsLeftOut": target.left_out} if target.left_out else {}
+    return {"TargetIsMeanOf": target.members, "TargetShells": target.shells, **left}
 
 
 def _about_signal(series: Series) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from bids_harmony.diffusion.gradients import Shell, others_told
 from bids_harmony.methods.shell_models import RishModel, ShellModel, above_nothing
-from bids_harmony.sites.series_profile import b_scale
+from bids_harmony.sites.series_difference import b_scale
 
 __all__ = ["OtherShells"]
 

@@ -41,7 +41,8 @@ from bids_harmony.methods.other_shells import OtherShells
 from bids_harmony.methods.series_output import B0_RATIO_LIMITS, SeriesOutput
 from bids_harmony.methods.shell_models import AttenuationModel, RishModel, above_nothing
 from bids_harmony.sites.names import same_site
-from bids_harmony.sites.series_profile import SeriesProfile, b_scale, blur_between
+from bids_harmony.sites.series_difference import b_scale, blur_between
+from bids_harmony.sites.series_profile import SeriesProfile
 
 __all__ = ["SeriesResult", "harmonize_series"]
 

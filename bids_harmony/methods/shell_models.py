@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from bids_harmony.diffusion.calibration import SeriesMeasures, scatter_around, shell_order
-from bids_harmony.diffusion.gradients import Gradients, Shell, match_shells, other_shells
+from bids_harmony.diffusion.gradients import Gradients, Shell, other_shells
 from bids_harmony.diffusion.magnitudes import Noise
 from bids_harmony.diffusion.resolution import Sharpener
 from bids_harmony.diffusion.rish import Harmonics, harmonics
 from bids_harmony.imaging.smoothing import mean_around
-from bids_harmony.sites.series_profile import SeriesProfile, b_scale, order_scales
+from bids_harmony.sites.series_difference import b_scale, order_scales
+from bids_harmony.sites.series_profile import SeriesProfile
 
 __all__ = ["LEAST_LEFT", "AttenuationModel", "RishModel", "ShellModel", "above_nothing"]
 
@@ -61,10 +62,7 @@ class AttenuationModel:
     def __call__(self, shell: Shell, signal: Array, mean: Array) -> Array:
         """Map the signals of one shell."""
         before, after = (
-            profile.quantiles(b)
-            for profile, b in zip(
-                (self.source, self.target), _both(shell.b, self.source, self.target), strict=True
-            )
+            profile.quantiles(profile.name_of(shell.b)) for profile in (self.source, self.target)
         )
         ratio = signal / mean[:, None]
         # The change of the knots, so that equal sites leave every bit as it is.
@@ -126,12 +124,12 @@ class RishModel:
             moved[some] = signal[some] * factor
         coefficients = basis.coefficients(moved)
         scales = self._noise_scales(basis, coefficients, moved - basis.signal(coefficients))
-        learned = self._learned(shell.b)
+        learned = self.site_scales(shell.b)
         scales[:, : len(learned)] *= learned[: scales.shape[1]].astype(np.float32)
         scales = np.clip(scales, *ORDER_LIMITS)
         return moved + basis.signal(coefficients * (scales[:, basis.orders // 2] - 1))
 
-    def _learned(self, b: float) -> Array:
+    def site_scales(self, b: float) -> Array:
         """Factors of the orders by the levels of both sites.
 
         Those of a shell that not both show lie between those of its neighbours, or are those of
@@ -141,12 +139,11 @@ class RishModel:
         shells = self.gradients.shells
         others = other_shells([s.b for s in shells], self.source.shells, self.target.shells)
         if b not in others:
-            b_source, b_target = _both(b, self.source, self.target)
-            return order_scales(self.source.levels(b_source), self.target.levels(b_target))
+            return order_scales(self.source, self.target, b)
         known = [s.b for s in shells if s.b not in others]
         if not known:
             return np.ones(1)
-        logs = [np.log(self._learned(k)) for k in known]
+        logs = [np.log(self.site_scales(k)) for k in known]
         orders = min(len(own) for own in logs)
         table = np.array([logs[0][:orders], *(own[:orders] for own in logs)])
         table[0, 0] = 0.0
@@ -208,9 +205,3 @@ class RishModel:
         image = np.zeros(self.inside.shape, dtype=np.float32)
         image[self.inside] = values
         return mean_around(image, self.inside, sigma, mode="constant", truncate=3.0)[self.inside]
-
-
-def _both(b: float, source: SeriesProfile, target: SeriesProfile) -> tuple[float, float]:
-    """Nominal b-values under which both sites know a shell."""
-    found = [profile.shells[match_shells([b], profile.shells)[0]] for profile in (source, target)]
-    return found[0], found[1]

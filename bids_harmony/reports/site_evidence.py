@@ -30,6 +30,8 @@ def evidence_sentence(sidecar: Mapping[str, Any]) -> str:
     evidence = part(sidecar, "SiteEvidence")
     if not evidence:
         return ""
+    if "Contrasts" not in evidence:
+        return _mean_of_series(evidence)
     source, target = (evidence.get(name) for name in ("SourcePeople", "TargetPeople"))
     grey = _contrast(evidence, "GreyToWhite")
     raw, applied = grey.get("RawLogDifference"), grey.get("AppliedLogDifference")
@@ -62,7 +64,7 @@ def evidence_sentence(sidecar: Mapping[str, Any]) -> str:
 def evidence_drawing(sidecar: Mapping[str, Any]) -> Markup:
     """Differences of the sites' contrasts with two standard errors, and what was applied: SVG."""
     evidence = part(sidecar, "SiteEvidence")
-    if not evidence:
+    if "Contrasts" not in evidence:
         return Markup("")
     rows = [(words, _contrast(evidence, name)) for name, words in _NAMES.items()]
     rows = [(w, r) for w, r in rows if r.get("RawLogDifference") is not None]
@@ -112,6 +114,20 @@ def _mean_of(evidence: Mapping[str, Any]) -> str:
         return ""
     told = ", ".join(f"{site} ({count})" for site, count in sites.items())
     return f", which is the mean of {told}, each counting once,"
+
+
+def _mean_of_series(evidence: Mapping[str, Any]) -> str:
+    """Of a diffusion series, whose sites are compared by other numbers: whose mean it goes to."""
+    sites = part(evidence, "TargetIsMeanOf")
+    if not sites:
+        return ""
+    told = ", ".join(f"{site} ({count} series)" for site, count in sites.items())
+    text = f"The target is the mean of {told}, each counting once."
+    left = "; ".join(
+        f"{', '.join(f'b={b:g}' for b in shells)} of {site}"
+        for site, shells in part(evidence, "ShellsLeftOut").items()
+    )
+    return text + (f" Not in it, because not all sites show it: {left}." if left else "")
 
 
 def _alike(evidence: Mapping[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 Each site counts once, however many people show it. Intensities of white matter, quantiles and
 codes are averaged as they are; contrasts, fields and detail, of which logarithms are kept, in
-their logarithms, as the model of sites does (`random_effects`).
+their logarithms, as the model of sites does (`random_effects`). Of diffusion series, gradients,
+noise and levels of orders are averaged in their logarithms, quantiles and the blur as they are.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bids_harmony.diffusion.gradients import common_shells
 from bids_harmony.exceptions import DataError
 from bids_harmony.sites.image_profile import ImageProfile
 from bids_harmony.sites.names import MEAN_SITE
 from bids_harmony.sites.scan_measures import ScanMeasures
+from bids_harmony.sites.series_profile import SeriesProfile
 
-__all__ = ["mean_profile"]
+__all__ = ["mean_profile", "mean_series_profile"]
 
 Array = np.ndarray
 
@@ -66,6 +69,42 @@ def mean_profile(profiles: Sequence[ImageProfile]) -> ImageProfile:
         scans=tuple(label for own in ordered for label in own.scans),
         single=single,
     )
+
+
+def mean_series_profile(profiles: Sequence[SeriesProfile]) -> SeriesProfile:
+    """Average how the diffusion series of sites look.
+
+    Parameters
+    ----------
+    profiles : sequence of SeriesProfile
+        Two or more, of different sites.
+
+    Returns
+    -------
+    SeriesProfile
+        Of the site `MEAN_SITE`, with the scans of all; it has the shells that each of the sites
+        has an equal of (`SeriesProfile.left_out` are the others).
+
+    Raises
+    ------
+    DataError
+        Fewer than two sites, or no shell that all of them have.
+    """
+    sites = {profile.site: profile for profile in profiles}
+    ordered = [sites[name] for name in sorted(sites)]
+    mean = SeriesProfile(
+        MEAN_SITE,
+        tuple(scan for own in ordered for scan in own.scans),
+        tuple(own.site for own in ordered for _ in own.scans),
+    )
+    if len(sites) < 2:
+        raise DataError(
+            "The mean of sites needs several",
+            expected="two or more sites",
+            got=", ".join(sites) or "none",
+        )
+    common_shells({own.site: own.shells for own in ordered})
+    return mean
 
 
 def _mean_image(profiles: Sequence[ImageProfile]) -> Array:

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from bids_harmony.diffusion.calibration import SeriesMeasures
 from bids_harmony.diffusion.features import PreparedSeries
+from bids_harmony.diffusion.gradients import match_shells, other_shells
 from bids_harmony.diffusion.magnitudes import Noise
 from bids_harmony.exceptions import DataError
 from bids_harmony.io.atomic import write_atomically
 from bids_harmony.io.reading import read_json
 from bids_harmony.model.encoder import Encoder
 from bids_harmony.sites.image_profile import ImageProfile, build_profile
-from bids_harmony.sites.sharpness_difference import MOST_BLUR
 
-__all__ = [
-    "SeriesProfile",
-    "b_scale",
-    "blur_between",
-    "build_series_profiles",
-    "order_scales",
-    "shrunk_shift",
-]
+__all__ = ["SeriesProfile", "build_series_profiles"]
 
 WATER_TO_WHITE = 1.2
 """Noise in the ventricles over that in white matter, which is further from the middle."""
@@ -35,17 +31,32 @@ WATER_TO_WHITE = 1.2
 
 @dataclass(frozen=True)
 class SeriesProfile:
-    """What some series of one site show of its scanner.
+    """What some series of one site show of its scanner, or those of several of their mean.
 
     Attributes
     ----------
     site : str
     scans : tuple of (str, SeriesMeasures)
         Label and measures of each.
+    groups : tuple of str
+        Where it stands for the mean of several sites (`mean_site.mean_series_profile`), of which
+        site each scan is; else empty.
     """
 
     site: str
     scans: tuple[tuple[str, SeriesMeasures], ...]
+    groups: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> tuple[SeriesProfile, ...]:
+        """The sites whose mean it is, by name; itself alone where it is one site."""
+        if not self.groups:
+            return (self,)
+        pairs = list(zip(self.groups, self.scans, strict=True))
+        return tuple(
+            SeriesProfile(name, tuple(scan for group, scan in pairs if group == name))
+            for name in sorted(set(self.groups))
+        )
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -54,18 +65,36 @@ class SeriesProfile:
 
     @property
     def shells(self) -> tuple[float, ...]:
-        """Nominal b-values that at least one scan has, s/mm2, ascending."""
-        return tuple(sorted({b for _, measures in self.scans for b in measures.levels}))
+        """Nominal b-values that at least one scan has, s/mm2, ascending.
+
+        Of a mean of sites those that have an equal at every site; sites may call one shell by
+        names that differ a little, all of which are among them.
+        """
+        found = sorted({b for _, measures in self.scans for b in measures.levels})
+        known = [part.shells for part in self.parts] if self.groups else []
+        others = other_shells(found, *known)
+        return tuple(b for b in found if b not in others)
+
+    @property
+    def members(self) -> dict[str, int]:
+        """How many series show each of the sites in a mean; empty where it is one site."""
+        return dict(sorted(Counter(self.groups).items()))
+
+    @property
+    def left_out(self) -> dict[str, tuple[float, ...]]:
+        """By site, shells that are not in a mean for not all of its sites show them, s/mm2."""
+        lost = {part.site: tuple(set(part.shells) - set(self.shells)) for part in self.parts}
+        return {site: tuple(sorted(shells)) for site, shells in lost.items() if shells}
 
     @property
     def water(self) -> float:
         """Median apparent diffusivity of free water, mm2/s; NaN where no scan showed it."""
-        return _median([measures.water for _, measures in self.scans])
+        return self._typical("water")
 
     @property
     def noise(self) -> float:
         """Median noise as a share of the signal of white matter; NaN where no scan showed it."""
-        return _median([measures.noise for _, measures in self.scans])
+        return self._typical("noise")
 
     def floor(self, noise: float) -> Noise:
         """Noise that makes the floor of a scan in white matter, as a share of its signal at b=0.
@@ -85,8 +114,7 @@ class SeriesProfile:
         """
         if not np.isfinite(noise):
             return Noise(0.0)
-        channels = _median([measures.channels for _, measures in self.scans])
-        water = _median([measures.water_noise for _, measures in self.scans])
+        channels, water = self._typical("channels"), self._typical("water_noise")
         if not np.isfinite(channels + water):
             return Noise(noise)
         return Noise(max(noise, water / WATER_TO_WHITE), channels)
@@ -94,7 +122,19 @@ class SeriesProfile:
     @property
     def scatter(self) -> float:
         """Median of what harmonics leave, as a share of the signal of white matter."""
-        return _median([measures.scatter for _, measures in self.scans])
+        return self._typical("scatter")
+
+    def _typical(self, name: str) -> float:
+        """Median over the scans; of a mean of sites the geometric mean of their medians.
+
+        Sites of which no scan shows it do not count.
+        """
+        medians = [_median([getattr(m, name) for _, m in part.scans]) for part in self.parts]
+        if not self.groups:
+            return medians[0]
+        known = np.array([value for value in medians if np.isfinite(value)])
+        # A noise of zero has no logarithm, and makes the mean zero.
+        return float(stats.gmean(known)) if known.size else float("nan")
 
     def levels(self, b: float) -> np.ndarray:
         """Log levels of a shell, (scans that have it, orders that all of them carry)."""
@@ -103,9 +143,21 @@ class SeriesProfile:
         return np.array([levels[:shortest] for levels in own]).reshape(len(own), shortest)
 
     def quantiles(self, b: float) -> np.ndarray:
-        """Mean quantiles of S/S0 in a shell, (101,)."""
+        """Mean quantiles of S/S0 in a shell, (101,); each site of a mean counts once."""
+        if self.groups:
+            return np.mean([part.quantiles(part.name_of(b)) for part in self.parts], axis=0)
         own = [measures.quantiles[b] for _, measures in self.scans if b in measures.quantiles]
         return np.mean(own, axis=0)
+
+    def name_of(self, b: float) -> float:
+        """Nominal b-value under which a shell is known here, s/mm2.
+
+        Raises
+        ------
+        DataError
+            There is none like it (`diffusion.gradients.match_shells`).
+        """
+        return self.shells[match_shells([b], self.shells)[0]]
 
     @property
     def digest(self) -> str:
@@ -130,7 +182,10 @@ class SeriesProfile:
             scans = tuple(
                 (str(k), SeriesMeasures.from_json(json.dumps(v))) for k, v in record["scans"]
             )
-            return cls(str(record["site"]), scans)
+            groups = tuple(map(str, record.get("groups", ())))
+            if groups and len(groups) != len(scans):
+                raise ValueError(f"{len(groups)} sites for {len(scans)} scans")
+            return cls(str(record["site"]), scans, groups)
         except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
             raise DataError(
                 "The profile of a site's diffusion series cannot be read",
@@ -141,7 +196,10 @@ class SeriesProfile:
 
     def _text(self) -> str:
         scans = [[label, json.loads(measures.to_json())] for label, measures in self.scans]
-        return json.dumps({"site": self.site, "scans": scans}, indent=1, sort_keys=True) + "\n"
+        record: dict[str, Any] = {"site": self.site, "scans": scans}
+        if self.groups:
+            record["groups"] = self.groups
+        return json.dumps(record, indent=1, sort_keys=True) + "\n"
 
 
 def _median(values: Sequence[float]) -> float:
@@ -182,109 +240,3 @@ def build_series_profiles(
         ]
         profiles.append(build_profile(site, key, own, encoder, cells=cells, voxel_mm=voxel_mm))
     return series, profiles
-
-
-def shrunk_shift(
-    source: np.ndarray, target: np.ndarray, beyond: float, common_error: float = 0.0
-) -> np.ndarray:
-    """Difference of two sites' means as far as people cannot be its cause.
-
-    The difference of two means over a handful of people is mostly a difference of people. It is
-    shrunk by what is known of its error, d (1 - (k se / d)^2), and to nothing within k standard
-    errors: a positive-part estimator as that of James and Stein (1961), one dimension at a time,
-    in the spirit of ComBat's empirical Bayes (Johnson et al. 2007, Biostatistics 8:118).
-
-    Parameters
-    ----------
-    source, target : (scans, L) float
-        The same L quantities in the scans of either site.
-    beyond : float
-        k.
-    common_error : float
-        Standard error that no number of people lowers.
-
-    Returns
-    -------
-    (L,) float
-        Target minus source; 0 where either site has a single scan, or a value is NaN.
-    """
-    if min(len(source), len(target)) < 2:
-        return np.zeros(source.shape[1])
-    shift = target.mean(axis=0) - source.mean(axis=0)
-    squares = sum(np.square(part - part.mean(axis=0)).sum(axis=0) for part in (source, target))
-    variance = squares / (len(source) + len(target) - 2)
-    error = variance * (1 / len(source) + 1 / len(target)) + common_error**2
-    kept = np.maximum(1 - beyond**2 * error / np.maximum(np.square(shift), 1e-12), 0)
-    return np.where(np.isfinite(shift), kept * shift, 0.0)
-
-
-BEYOND_LEVEL = 3.0
-"""Standard errors: some ten levels are compared for each pair of sites."""
-
-
-def order_scales(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Factors that bring the levels of one site to those of another, as far as they are known.
-
-    Parameters
-    ----------
-    source, target : (scans, L) float
-        Log levels of orders 0, 2, ... in the scans of either site.
-
-    Returns
-    -------
-    (L,) float
-        For coefficients of each order; 1 where nothing is known (`shrunk_shift`).
-    """
-    orders = min(source.shape[1], target.shape[1])
-    return np.exp(shrunk_shift(source[:, :orders], target[:, :orders], BEYOND_LEVEL))
-
-
-BEYOND_WATER = 2.0
-"""Standard errors; one number is compared."""
-
-
-def b_scale(source: SeriesProfile, target: SeriesProfile) -> float:
-    """How much stronger the source's gradients are than the target's, seen in free water.
-
-    Returns
-    -------
-    float
-        1 where fewer than two scans of either site show free water, or where both differ by no
-        more than scans of one site do.
-    """
-    own, other = (
-        np.log(
-            [[measures.water] for _, measures in site.scans if np.isfinite(measures.water)]
-        ).reshape(-1, 1)
-        for site in (source, target)
-    )
-    return float(np.exp(-shrunk_shift(own, other, BEYOND_WATER)[0]))
-
-
-BEYOND_BLUR = 2.0
-"""Standard errors."""
-BLUR_ERROR = 0.2
-"""mm^2; scanners with one point spread differ by 0.3, for contrast and k-space count as well."""
-MOST_SHARPENED = 2.0
-"""mm^2; what a wider point spread has taken is mostly lost."""
-
-
-def blur_between(source: SeriesProfile, target: SeriesProfile) -> np.ndarray:
-    """Blur that makes series of the source as smooth as those of the target, or sharper.
-
-    Returns
-    -------
-    (3,) float
-        Variance along axes next to R, A and S, mm^2, within `MOST_BLUR` and `MOST_SHARPENED`:
-        negative where the target is the sharper one; 0 where fewer than two scans of either site
-        tell, or both differ by no more than scans of one site do.
-    """
-    found = np.zeros(3)
-    for axis in range(3):
-        own, other = (
-            np.array([[m.blur[axis]] for _, m in site.scans if np.isfinite(m.blur[axis])])
-            for site in (source, target)
-        )
-        if min(len(own), len(other)) > 1:
-            found[axis] = shrunk_shift(own, other, BEYOND_BLUR, BLUR_ERROR)[0]
-    return np.clip(found, -MOST_SHARPENED, MOST_BLUR)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 
@@ -88,3 +90,23 @@ def test_raw_layout_is_in_the_plan_and_refused_for_a_derivative(call, workflow, 
     cohort.json("dataset_description.json", Name="x", BIDSVersion="1.9", DatasetType="derivative")
     code, _, err = call(*words)
     assert code == 64 and "--output-layout" in err and not workflow.calls
+
+
+def test_a_plan_of_failures_of_several_kinds_counts_them_and_has_the_code_of_the_run(
+    call, workflow, tmp_path
+):
+    bids = tmp_path / "bids"
+    first, second = sorted(bids.glob("sub-*/anat/*_T1w.nii.gz"))[:2]
+    first.write_bytes(first.read_bytes()[:100])
+    code, shown, told = call("--dry-run")
+    assert code == 74 and "1 of 5 scans cannot be harmonized: input/output error (code 74)" in told
+    four = nib.Nifti1Image(np.ones((4, 4, 4, 3), np.int16), np.eye(4))
+    nib.save(four, second)
+    code, shown, told = call("--dry-run")
+    labels = [path.name.removesuffix(".nii.gz") for path in (first, second)]
+    assert code == 1 and "Cannot be used:" in shown
+    assert (
+        f"2 of 5 scans cannot be harmonized: bad data (code 65): {labels[1]}; "
+        f"input/output error (code 74): {labels[0]}"
+    ) in told
+    assert told.rstrip().endswith("Exit code 1: errors of several kinds, or an unspecified one")

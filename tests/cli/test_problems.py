@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bids_harmony.bids.dataset import Problem
-from bids_harmony.cli.problems import record_problems, report_end, told_once
-from bids_harmony.exceptions import DataError, SiteError
+from bids_harmony.bids.dataset import Problem, ScanSelection
+from bids_harmony.cli.problems import record_problems, report_end, report_plan, told_once
+from bids_harmony.exceptions import DataError, MissingInput, SiteError
 
 HARMONIZED = {"state": "done", "exit_code": 0}
 BEFORE = {"state": "skipped", "exit_code": 0}
@@ -98,3 +98,22 @@ def test_the_last_lines_of_the_program_name_the_failures(call, workflow, cohort,
     assert "bad data (code 65): sub-02_T2w" in counts
     assert "missing input (code 66): sub-01_T1w" in counts
     assert str(tmp_path / "out/logs") in where
+
+
+def test_a_plan_counts_what_cannot_be_used_by_kind(caplog):
+    problems = (
+        Problem("b", Path("b"), DataError("one")),
+        Problem("c", Path("c"), MissingInput("two")),
+        Problem("d", Path("d"), SiteError("three")),
+    )
+    report_plan(ScanSelection((), problems), done="harmonized")
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        (
+            "ERROR",
+            "3 of 3 scans cannot be harmonized: bad data (code 65): b, d; missing input "
+            "(code 66): c",
+        )
+    ]
+    caplog.clear()
+    report_plan(ScanSelection((), ()), done="harmonized")
+    assert not caplog.records

@@ -9,7 +9,8 @@ from bids_harmony.diffusion.resolution import Sharpener
 from bids_harmony.diffusion.rish import harmonics
 from bids_harmony.diffusion.tensor import fit_tensor
 from bids_harmony.methods.shell_models import AttenuationModel
-from bids_harmony.sites.series_profile import SeriesProfile, b_scale
+from bids_harmony.sites.series_difference import b_scale
+from bids_harmony.sites.series_profile import SeriesProfile
 from tests.diffusion.simple_series import SHAPE, make_gradients, make_series
 from tests.methods.simple_sites import make_rish, make_site
 

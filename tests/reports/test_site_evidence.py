@@ -1,7 +1,7 @@
 """The page's sentence on how well two sites are known."""
 
 from bids_harmony.reports.explanations import scan_warnings
-from bids_harmony.reports.site_evidence import evidence_sentence
+from bids_harmony.reports.site_evidence import evidence_drawing, evidence_sentence
 
 KNOWN = {
     "SourcePeople": 1,
@@ -50,3 +50,14 @@ def test_what_is_applied_is_no_part_of_what_the_scans_show_where_people_differ()
     assert "of which" not in told
     assert "Applied was -11.3 %: the difference between people alike in age and sex" in told
     assert "alike" not in sentence(Covariates={})
+
+
+def test_a_series_that_goes_to_a_mean_names_its_sites_and_the_shells_that_it_lacks():
+    evidence = {
+        "TargetIsMeanOf": {"A": 2, "B": 1}, "TargetShells": [1000.0],
+        "ShellsLeftOut": {"A": [2000.0, 3000.0]},
+    }  # fmt: skip
+    told = evidence_sentence({"SiteEvidence": evidence})
+    assert "the mean of A (2 series), B (1 series), each counting once." in told
+    assert "not all sites show it: b=2000, b=3000 of A." in told
+    assert evidence_drawing({"SiteEvidence": evidence}) == ""

@@ -1,4 +1,4 @@
-"""What sites differ by counts only beyond what people differ by."""
+"""A site is the median of its series; a mean of sites counts each of them once."""
 
 from dataclasses import replace
 
@@ -8,47 +8,8 @@ import pytest
 from bids_harmony.diffusion.calibration import SeriesMeasures
 from bids_harmony.diffusion.magnitudes import Noise
 from bids_harmony.exceptions import DataError
-from bids_harmony.sites.series_profile import (
-    MOST_SHARPENED,
-    SeriesProfile,
-    blur_between,
-    order_scales,
-)
-from bids_harmony.sites.sharpness_difference import MOST_BLUR
-
-
-def levels(middle, spread, count=5, seed=0):
-    # Of exactly this mean and standard deviation.
-    drawn = np.random.default_rng(seed).standard_normal((count, 3))
-    if count > 1:
-        drawn = (drawn - drawn.mean(0)) / drawn.std(0, ddof=1)
-    return np.asarray(middle) + spread * drawn
-
-
-def test_large_differences_count_nearly_in_full_and_small_ones_not_at_all():
-    source, target = levels([0, 0, 0], 0.01), levels([0.2, 0.015, -0.1], 0.01, seed=1)
-    scales = order_scales(source, target)
-    assert scales[0] == pytest.approx(np.exp(0.2), rel=0.002)
-    assert scales[1] == 1
-    assert scales[2] == pytest.approx(np.exp(-0.1), rel=0.005)
-
-
-def test_more_people_make_smaller_differences_count():
-    few = order_scales(levels([0] * 3, 0.05), levels([0.08] * 3, 0.05, seed=1))
-    many = order_scales(levels([0] * 3, 0.05, 80), levels([0.08] * 3, 0.05, 80, seed=1))
-    assert (few == 1).all()
-    assert (many > np.exp(0.06)).all() and (many < np.exp(0.08)).all()
-
-
-def test_one_scan_shows_no_difference_of_sites():
-    assert (order_scales(levels([0] * 3, 0.01, 1), levels([1] * 3, 0.01)) == 1).all()
-
-
-def test_hidden_orders_are_left_alone():
-    hidden = levels([0, 0, 0], 0.01)
-    hidden[2, 2] = np.nan
-    scales = order_scales(hidden, levels([0.2] * 3, 0.01, seed=1))
-    assert scales[2] == 1 and scales[0] > 1.2
+from bids_harmony.sites.mean_site import mean_series_profile
+from bids_harmony.sites.series_profile import SeriesProfile
 
 
 def scan(water, noise, shells=(1000.0,)):
@@ -80,35 +41,6 @@ def test_a_look_survives_its_file_and_a_damaged_file_is_told(tmp_path):
             SeriesProfile.read(tmp_path / "look.json")
 
 
-def smooth(site, *blurs):
-    looks = [replace(scan(3e-3, 0.01), blur=blur) for blur in blurs]
-    return SeriesProfile(site, tuple((str(n), look) for n, look in enumerate(looks)))
-
-
-def test_the_sharper_site_is_blurred_as_far_as_people_and_contrast_are_not_the_cause():
-    sharp = smooth("A", (5.4, 5.4, 5.4), (5.5, 5.5, 5.5), (5.6, 5.6, 5.6))
-    other = smooth("B", (7.0, 9.4, 6.3), (7.1, 9.5, 6.4), (7.2, 9.6, 6.5))
-    found = blur_between(sharp, other)
-    # By 1 - (2 x 0.216 / 1.6)^2, and so on; more than is ever added.
-    assert found == pytest.approx([1.483, MOST_BLUR, 0.693], abs=0.002)
-    # The other way round scans are to be sharpened.
-    assert blur_between(other, sharp) == pytest.approx(
-        [-1.483, -MOST_SHARPENED, -0.693], abs=0.002
-    )
-    like = smooth("D", (5.8, 5.8, 5.8), (5.9, 5.9, 5.9), (6.0, 6.0, 6.0))
-    assert (blur_between(sharp, like) == 0).all()
-    people = smooth("C", (5.1, 5.1, 5.1), (7.1, 7.1, 7.1), (9.1, 9.1, 9.1))
-    assert (blur_between(sharp, people) == 0).all()
-
-
-def test_a_blur_that_too_few_scans_show_is_not_added():
-    nan = float("nan")
-    sharp = smooth("A", (5.0, 5.0, 5.0), (5.0, 5.0, 5.0))
-    other = smooth("B", (6.5, 6.5, nan), (6.5, nan, nan), (6.5, nan, nan))
-    assert (blur_between(sharp, other) > 0).tolist() == [True, False, False]
-    assert (blur_between(SeriesProfile("A", sharp.scans[:1]), other) == 0).all()
-
-
 def test_the_floor_has_the_channels_of_the_site_and_stays_where_noise_was_taken_away():
     def of(noise, water_noise, channels):
         look = replace(scan(3e-3, noise), water_noise=water_noise, channels=channels)
@@ -118,3 +50,56 @@ def test_the_floor_has_the_channels_of_the_site_and_stays_where_noise_was_taken_
     assert of(0.01, 0.06, 9.0).floor(0.01) == Noise(pytest.approx(0.05), 9.0)
     assert of(0.05, float("nan"), float("nan")).floor(0.06) == Noise(0.06)
     assert of(0.05, 0.055, 4.0).floor(float("nan")) == Noise(0.0)
+
+
+def of(site, *scans):
+    return SeriesProfile(site, tuple((f"{site}{n}", own) for n, own in enumerate(scans)))
+
+
+def test_each_site_of_a_mean_counts_once_in_logarithms():
+    many = of("many", *(scan(3.2e-3, 0.04) for _ in range(9)))
+    few = of("few", scan(3.0e-3, 0.01))
+    mean = mean_series_profile([many, few])
+    assert mean.site == "mean" and mean.members == {"few": 1, "many": 9}
+    assert mean.labels == ("few0", *(f"many{n}" for n in range(9)))
+    assert mean.noise == pytest.approx(0.02)
+    assert mean.water == pytest.approx(np.sqrt(3.2e-3 * 3.0e-3))
+    assert mean.parts == (few, many) and few.parts == (few,) and few.members == {}
+    # A site that does not show free water says nothing of it, and does not spoil it.
+    dark = of("dark", scan(float("nan"), 0.01), scan(float("nan"), 0.01))
+    assert mean_series_profile([dark, few]).water == pytest.approx(3.0e-3)
+    assert np.isnan(mean_series_profile([dark, of("x", scan(float("nan"), 0.1))]).water)
+    bright = replace(scan(3e-3, 0.1), quantiles={1000.0: (2.0,) * 101})
+    dull = replace(scan(3e-3, 0.1), quantiles={1000.0: (1.0,) * 101})
+    mean = mean_series_profile([of("A", bright), of("B", dull, dull, dull)])
+    assert mean.quantiles(1000.0).tolist() == [1.5] * 101
+
+
+def test_a_mean_has_the_shells_of_all_its_sites_and_says_which_are_left_out():
+    one = of("A", scan(3e-3, 0.01, (1000.0, 3000.0)), scan(3e-3, 0.01, (1000.0,)))
+    other = of("B", scan(3e-3, 0.01, (700.0, 950.0, 3000.0)))
+    third = of("C", scan(3e-3, 0.01, (1000.0,)))
+    mean = mean_series_profile([one, other, third])
+    # 950 and 1000 s/mm2 are one shell.
+    assert mean.shells == (950.0, 1000.0)
+    assert mean.left_out == {"A": (3000.0,), "B": (700.0, 3000.0)}
+    assert mean_series_profile([one, one, third]).left_out == {"A": (3000.0,)}
+    assert one.left_out == {}
+    assert mean.quantiles(1000.0)[-1] == pytest.approx((1000 + 950 + 1000) / 3)
+    with pytest.raises(DataError, match=r"no shell in common.*A: b=1000, b=3000; D: b=2000"):
+        mean_series_profile([one, of("D", scan(3e-3, 0.01, (2000.0,)))])
+    with pytest.raises(DataError, match="two or more"):
+        mean_series_profile([one, one])
+
+
+def test_a_mean_survives_its_file(tmp_path):
+    mean = mean_series_profile([of("A", scan(3e-3, 0.01)), of("B", scan(3e-3, 0.02))])
+    mean.write(tmp_path / "look.json")
+    again = SeriesProfile.read(tmp_path / "look.json")
+    assert again.groups == ("A", "B") and again.digest == mean.digest
+    # Who belongs to which site counts.
+    assert replace(mean, groups=("B", "A")).digest != mean.digest
+    text = (tmp_path / "look.json").read_text().replace('"A",\n', "")
+    (tmp_path / "look.json").write_text(text)
+    with pytest.raises(DataError, match="1 sites for 2 scans"):
+        SeriesProfile.read(tmp_path / "look.json")

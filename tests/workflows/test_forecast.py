@@ -183,9 +183,23 @@ def test_series_have_no_files_of_their_change(people):
     assert foresee(alone, find_scans(alone)).warnings == ()
 
 
-def test_series_do_not_go_to_the_mean_of_sites(people):
-    series(people, "sub-a/dwi/sub-a")
-    scans, problems = forecast(people, target_site="mean")
-    assert scans == ["sub-a_T1w", "sub-t_T1w"]
-    assert problems["sub-a_dwi"].exit_code == ExitCode.USAGE
-    assert "--modalities T1w T2w FLAIR" in str(problems["sub-a_dwi"])
+def test_series_go_to_the_mean_of_sites_with_the_shells_that_all_show(raw):
+    series(raw, "sub-a/dwi/sub-a", 1000.0)
+    scans, problems = forecast(raw, target_site="mean")
+    assert scans == [] and "two sites" in str(problems["sub-a_dwi"])
+    series(raw, "sub-b/dwi/sub-b", 1050.0)
+    series(raw, "sub-b/dwi/sub-b_run-2", 3000.0)
+    settings = raw.settings(target_site="mean")
+    found = foresee(settings, find_scans(settings))
+    assert len(found.scans) == 3 and found.problems == ()
+    told, other = found.warnings
+    assert told.startswith("Diffusion series: not in the mean, because not all sites show it: ")
+    assert "b=3000 of " in told and "b=1000" not in told
+    assert other.startswith("sub-b_run-2_dwi: b=3000 s/mm2 is not shown by both sites")
+    scans, problems = forecast(raw, target_site="mean", strict_shells=True)
+    assert scans == ["sub-a_dwi", "sub-b_dwi"]
+    assert problems["sub-b_run-2_dwi"].exit_code == ExitCode.BAD_DATA
+    series(raw, "sub-c/dwi/sub-c", 3000.0)
+    _, problems = forecast(raw, target_site="mean")
+    assert {e.exit_code for e in problems.values()} == {ExitCode.BAD_DATA}
+    assert "no shell in common" in str(problems["sub-a_dwi"])

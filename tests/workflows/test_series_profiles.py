@@ -10,10 +10,14 @@ import pytest
 
 from bids_harmony.bids.dataset import ScanSelection
 from bids_harmony.bids.scan import Scan, SiteEvidence
-from bids_harmony.diffusion.features import B0_KEY
+from bids_harmony.bids.site import DatasetSites
+from bids_harmony.diffusion.calibration import SeriesMeasures
+from bids_harmony.diffusion.features import B0_KEY, shell_key
 from bids_harmony.exceptions import InputOutputError
 from bids_harmony.settings import Settings
 from bids_harmony.sites.image_profile import ImageProfile
+from bids_harmony.sites.scan_measures import ScanMeasures
+from bids_harmony.sites.series_profile import SeriesProfile
 from bids_harmony.workflows.profiles import profile_cache
 from bids_harmony.workflows.series_profiles import SeriesProfiles, series_profile_path
 from bids_harmony.workflows.site_scans import ProfileKey
@@ -160,3 +164,92 @@ def test_given_series_stand_for_the_target_until_they_are_gone(world, tmp_path):
     assert is_known("A", asked) and not is_known("A", world.settings)
     given.gradients[0].write_bytes(b"another content")
     assert not is_known("A", asked)
+
+
+@pytest.fixture
+def to_mean(tmp_path, monkeypatch):
+    """Three people at two sites, whose profiles are really written; nothing is measured."""
+    settings = Settings(tmp_path / "bids", tmp_path / "out", "participant", target_site="mean")
+    people = [
+        series(settings.bids_dir / f"sub-{n}" / "dwi", n, s)
+        for n, s in zip("123", "AAB", strict=True)
+    ]
+    shells = {"A": (1000.0, 3000.0), "B": (950.0,)}
+
+    def find_scans(settings, *, whole_dataset=False, sites=None):
+        showing = DatasetSites(
+            scans={s.path.relative_to(settings.bids_dir).as_posix(): s.site for s in people}
+        )
+        return ScanSelection(tuple(people), (), sites=showing)
+
+    def prepare(self, work, everyone, log_dir):
+        return (
+            {scan.label: None for scan in work},
+            {scan.label: ScanStatus(scan.label, "done") for scan in work},
+        )
+
+    def build(site, scans, encoder, *, cells, voxel_mm):
+        looks = SeriesMeasures(
+            0.01, 3e-3, *(dict.fromkeys(shells[site], (0.0,)) for _ in range(2))
+        )
+        labels = tuple(label for label, _ in scans)
+        keys = (B0_KEY, *(shell_key(b) for b in shells[site]))
+        profiles = [measured(site, key, labels) for key in keys]
+        return SeriesProfile(site, tuple((label, looks) for label in labels)), profiles
+
+    monkeypatch.setattr("bids_harmony.bids.dataset.find_scans", find_scans)
+    monkeypatch.setattr("bids_harmony.sites.series_profile.build_series_profiles", build)
+    monkeypatch.setattr(SeriesProfiles, "prepare", prepare)
+    return SimpleNamespace(settings=settings, people=people, shells=shells, log=tmp_path)
+
+
+def measured(site, key, labels):
+    single = ScanMeasures.from_average(labels, np.ones(3), np.ones(20), np.ones(2))
+    return replace(profile(site, key, labels), single=single)
+
+
+def make_mean(world, **changes):
+    profiles = SeriesProfiles(replace(world.settings, **changes), HARMONIZER)
+    sites = dict.fromkeys(site for scan in world.people for site in profiles.sites_to(scan))
+    keys = [ProfileKey(site, "dwi") for site in sites]
+    return profiles, profiles.make(keys, world.log)
+
+
+def test_the_mean_of_all_sites_is_made_of_theirs_and_says_what_it_lacks(to_mean, caplog):
+    caplog.set_level("INFO")
+    profiles, unseen = make_mean(to_mean)
+    assert unseen == {}
+    cache = profile_cache(to_mean.settings, series=True)
+    mean = SeriesProfile.read(series_profile_path(cache, "mean"))
+    assert mean.members == {"A": 2, "B": 1} and mean.shells == (950.0, 1000.0)
+    b0, _ = cache.read("mean", B0_KEY)
+    assert b0.scan_measures.people_of_sites() == {"A": 2, "B": 1}
+    assert "A (2 series), B (1 series); each counts once; shells b=950, b=1000" in caplog.text
+    assert "not in the mean, because not all sites show it: b=3000 of A" in caplog.text
+    key = ProfileKey("mean", "dwi")
+    assert profiles.is_known(key)
+    # Volumes as images were not asked for yet, though those of the sites are there.
+    volume = {"dwi_mode": "volume"}
+    assert not SeriesProfiles(replace(to_mean.settings, **volume), HARMONIZER).is_known(key)
+    make_mean(to_mean, **volume)
+    assert cache.read("mean", "dwi-b1000") and cache.read("mean", "dwi-b950")
+    assert cache.read("mean", "dwi-b3000") is None
+    series_profile_path(cache, "mean").unlink()
+    assert not profiles.is_known(key)
+
+
+def test_a_site_that_looks_otherwise_makes_another_mean(to_mean):
+    profiles, _ = make_mean(to_mean)
+    to_mean.people[2].path.write_bytes(b"another content")
+    assert not profiles.is_known(ProfileKey("mean", "dwi"))
+    assert profiles.is_known(ProfileKey("A", "dwi"))
+    to_mean.shells["B"] = (2000.0,)
+    profiles, unseen = make_mean(to_mean)
+    (why,) = unseen.values()
+    assert "no shell in common" in str(why) and not profiles.is_known(ProfileKey("mean", "dwi"))
+
+
+def test_one_site_has_no_mean(to_mean):
+    del to_mean.people[2]
+    _, unseen = make_mean(to_mean)
+    assert "two sites" in str(unseen[ProfileKey("mean", "dwi")])
