@@ -22,13 +22,12 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from anatomies import DATA
+from diffusion_pairs_report import axial_slices, write_report
 from dipy.core.gradients import gradient_table
 from dipy.reconst.dti import TensorModel
 from measure import measured_command, provenance
 from nibabel.processing import resample_from_to
-from PIL import Image
 from scipy import linalg
-from travelling_tables import markdown
 
 from bids_harmony.diffusion.features import b0_volume
 from bids_harmony.diffusion.gradient_files import read_gradients
@@ -38,15 +37,11 @@ from bids_harmony.diffusion.tensor import fit_tensor
 from bids_harmony.imaging.mask import read_brain
 from bids_harmony.imaging.registration import register_rigid
 from bids_harmony.quality.diffusion import diffusion_tissues
-from bids_harmony.reports import paper
-from bids_harmony.reports.planes import PLANES, Cell, cut, in_ras, voxel_sizes
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SEED = 20
 MODES = ("rish", "attenuation", "volume")
 WHITE = 2
-_LIMITS = {"fa": 0.3, "md": 6e-4}
-_LAYOUT = paper.Layout(1.0, 0.04, left=1.3, right=0.1, foot=0.3, heading=(9, 0.1))
 Array = np.ndarray
 Grid = tuple[tuple[int, ...], Array]
 
@@ -118,7 +113,11 @@ def main() -> None:
             for row in _one_way(pair, bids, target, pictures):
                 rows.append(row)
                 print(json.dumps(row), flush=True)
-    _write(rows, pictures)
+    command = "python benchmarks/diffusion_pairs.py"
+    record = {"name": "diffusion_pairs", "command": command, "seeds": [SEED],
+              **provenance(("dipy", "antspyx", "nibabel", "numpy", "scipy")),
+              "rows": rows}  # fmt: skip
+    write_report(record, pictures, RESULTS / "diffusion_pairs.json")
 
 
 def _dataset(pair: Pair, work: Path) -> Path:
@@ -204,7 +203,7 @@ def _one_way(
         if mode == MODES[0]:
             states = {"wanted": wanted, "before": before, "after": after}
             name = f"{pair.person}\n{source} to {target}"
-            pictures[name] = _slices(states, shared, grid[1])
+            pictures[name] = axial_slices(states, shared, grid[1])
 
 
 def _rms(values: Array) -> float:
@@ -268,91 +267,6 @@ def _noise_of(scan: Scan, rng: np.random.Generator) -> dict[str, nib.Nifti1Image
         name: nib.Nifti1Image(getattr(maps[1], name) - getattr(maps[0], name), series.affine)
         for name in ("fa", "md")
     }
-
-
-def _slices(states: dict[str, Any], shared: Array, affine: Array) -> dict[str, Any]:
-    """Axial slices of the target's FA and of the distances to it, (up, right)."""
-    brain = in_ras(shared, affine)
-    picture = cut(brain, brain, voxel_sizes(affine))
-
-    def plane(data: Array) -> Array:
-        return picture.plane(in_ras(data * shared, affine), PLANES[0])
-
-    slices: dict[str, Any] = {"voxel": picture.voxel[:2]}
-    slices["FA, target"] = plane(states["wanted"]["fa"])
-    for name in ("fa", "md"):
-        for state in ("before", "after"):
-            change = states[state][name] - states["wanted"][name]
-            slices[f"{name.upper()}, {state}"] = plane(change / _LIMITS[name])
-    return slices
-
-
-def _draw(pictures: dict[str, dict[str, Any]], path: Path) -> None:
-    columns = [c for c in next(iter(pictures.values())) if c != "voxel"]
-    rows = []
-    for slices in pictures.values():
-        pixel = tuple(float(size) for size in slices["voxel"])
-        rows.append(
-            [
-                Cell(slices[column], pixel, paper.around_zero(1.0) if i else paper.grey(0.8),
-                     None if rows or i else PLANES[0].letters)
-                for i, column in enumerate(columns)
-            ]
-        )  # fmt: skip
-    sheet = paper.draw_table(
-        rows, _LAYOUT, title="One person scanned twice: distance to the target's scan",
-        headings=columns, labels=list(pictures),
-    )  # fmt: skip
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path)
-    with Image.open(path) as image:
-        image.convert("RGB").quantize(256).save(path, optimize=True)
-
-
-def _write(rows: list[dict[str, Any]], pictures: dict[str, dict[str, Any]]) -> None:
-    figure = RESULTS / "figures" / "diffusion_pairs.png"
-    _draw(pictures, figure)
-    command = "python benchmarks/diffusion_pairs.py"
-    record = {"name": "diffusion_pairs", "command": command, "seeds": [SEED],
-              **provenance(("dipy", "antspyx", "nibabel", "numpy", "scipy")),
-              "rows": rows}  # fmt: skip
-    heads = ["person", "way", "mode", "map", "region", "before", "after", "noise alone",
-             "bias before", "after", "changed by"]  # fmt: skip
-    table = markdown(heads, [_cells(row) for row in rows], words=5)
-    differs = ". ".join(f"`{pair.person}`: {pair.differs}" for pair in PAIRS)
-    lines = [
-        "# One person scanned twice: diffusion", "",
-        f"`{command}`: n = 1 person in every row. {differs}. Series as "
-        "they came, neither preprocessed nor freed of distortions. One is harmonized to the other "
-        "by a run of the program; the person's own scan is all that shows either site, which is "
-        "the best case. Distances (RMSE) of its FA, and MD in 1e-3 mm2/s, to those of the "
-        "target's scan, halfway between the two after rigid registration of the mean b=0 as it "
-        "came; white matter as the mean of both tensors tells it. `noise alone`: what two series "
-        f"of the fitted tensors would differ by, with noise as the fits leave it (seed {SEED}); "
-        "what a tensor cannot describe counts there as noise. `changed by`: RMSE between before "
-        "and after. Research software, not for diagnosis.", "",
-        "What this cannot show: how sites differ, for there is one person; whether a difference "
-        "is the scanner's or the year's (canon01); what the mode `rish` does with gradients and "
-        "levels, for it believes no site that one scan shows, and only noise is left to match.",
-        "",
-        f"![Distances in an axial slice](figures/{figure.name})", "",
-        f"Red: above the target's, darkest at {_LIMITS['fa']:g} (FA) and "
-        f"{1000 * _LIMITS['md']:g}e-3 mm2/s (MD); mode `{MODES[0]}`.", "", *table,
-    ]  # fmt: skip
-    (RESULTS / "diffusion_pairs.md").write_text("\n".join(lines).rstrip() + "\n")
-    (RESULTS / "diffusion_pairs.json").write_text(json.dumps(record, indent=1) + "\n")
-    print("\n".join(table))
-
-
-def _cells(row: dict[str, Any]) -> list[str]:
-    factor = 1000 if row["map"] == "md" else 1
-    figures = ("rmse_before", "rmse_after", "rmse_noise_alone", "bias_before", "bias_after",
-               "changed_by")  # fmt: skip
-    return [
-        row["person"], f"{row['source']} to {row['target']}", row["mode"], row["map"].upper(),
-        row["region"],
-        *(f"{factor * row[f]:{'+' if f.startswith('bias') else ''}.4f}" for f in figures),
-    ]  # fmt: skip
 
 
 if __name__ == "__main__":

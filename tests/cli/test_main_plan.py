@@ -29,7 +29,9 @@ def test_the_plan_counts_what_is_reused(call, tmp_path):
 
 
 @pytest.mark.parametrize("level", ["participant", "train"])
-def test_a_folder_of_derivatives_with_nothing_to_reuse_is_told(call, workflow, tmp_path, level):
+def test_a_folder_of_derivatives_with_nothing_to_reuse_is_told(
+    call, cohort, workflow, tmp_path, level
+):
     inner = tmp_path / "derivatives/fmriprep"
     (inner / "sub-09/anat").mkdir(parents=True)
     (inner / "sub-09/anat/sub-09_desc-brain_mask.nii.gz").write_bytes(b"content")
@@ -43,6 +45,8 @@ def test_a_folder_of_derivatives_with_nothing_to_reuse_is_told(call, workflow, t
         shown = call("--dry-run", "-d", f"x={folder}", level=level)[1]
         assert f"--derivatives x={folder} has nothing for any selected scan" in shown
         assert told in shown
+    # A mask of the dataset itself is none of the folder's.
+    (cohort.root / "sub-01/anat/sub-01_desc-brain_mask.nii.gz").write_bytes(b"content")
     assert "has nothing for any selected scan" in call("-d", f"x={empty}", level=level)[2]
 
 
