@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.polynomial.legendre import Legendre, legvander, legvander3d
+from numpy.polynomial.legendre import Legendre, legvander
 from numpy.typing import NDArray
 
 __all__ = ["FIELD_DEGREES", "FIELD_TERMS", "legendre_at", "legendre_products", "log_field"]
@@ -79,7 +79,13 @@ def _low_order() -> NDArray[np.bool_]:
 
 def legendre_at(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Legendre products of total degree 0 to 3 at the voxels of the mask, (N, 20)."""
-    points = 2 * np.argwhere(mask) / np.maximum(np.array(mask.shape) - 1, 1) - 1
-    x, y, z = points.T
-    products = legvander3d(x, y, z, [_DEGREE] * 3)
-    return products[:, _low_order().ravel()]
+    # As ``legvander3d`` multiplies them, but each axis is evaluated once instead of once a voxel,
+    # and the 44 products of higher degree never: a third of its time, the same bits.
+    x, y, z = (
+        legvander(2 * np.arange(n) / max(n - 1, 1) - 1, _DEGREE)[at]
+        for n, at in zip(mask.shape, np.nonzero(mask), strict=True)
+    )
+    products = np.empty((FIELD_TERMS, len(x)))
+    for term, (i, j, k) in zip(products, np.argwhere(_low_order()), strict=True):
+        np.multiply(x[:, i] * y[:, j], z[:, k], out=term)
+    return products.T

@@ -17,6 +17,13 @@ def test_products_are_those_of_numpy():
     assert all(product.dtype == np.float32 for product in products)
 
 
+def test_products_at_voxels_are_numpys_to_the_bit(rng):
+    mask = rng.random((6, 9, 1)) > 0.4
+    points = 2 * np.argwhere(mask) / np.maximum(np.array(mask.shape) - 1, 1) - 1
+    low = np.indices((4, 4, 4)).sum(axis=0).ravel() <= 3
+    assert np.array_equal(legendre_at(mask), legvander3d(*points.T, [3, 3, 3])[:, low])
+
+
 def test_products_at_voxels_are_those_of_the_grid(rng):
     mask = rng.random((4, 7, 5)) > 0.4
     products = [product[mask] for _, product in legendre_products(mask.shape, 3)]
