@@ -13,7 +13,7 @@ from bids_harmony.methods.tissue_form import TissueMap, apply_map, match_tissues
 from bids_harmony.sites.difference import SiteDifference, compare_sites
 from bids_harmony.sites.image_profile import ImageProfile
 from bids_harmony.sites.same_head import same_head
-from bids_harmony.sites.tissue_profile import tissue_profile
+from bids_harmony.sites.tissue_profile import contrasts, tissue_profile
 
 __all__ = [
     "closed_form",
@@ -39,7 +39,17 @@ def site_evidence(source: ImageProfile, target: ImageProfile) -> SiteDifference:
         same_person=same_head(source, target),
         share=share,
     )
-    return replace(found, mean_of=seen.people_of_sites()) if seen.groups else found
+    if seen.groups:
+        found = replace(found, mean_of=seen.people_of_sites())
+    return replace(found, applied=_applied(source, target, found))
+
+
+def _applied(source: ImageProfile, target: ImageProfile, found: SiteDifference) -> Array:
+    """Change of both log contrasts of a scan that shows its site's own."""
+    own = source.tissues
+    by = tissue_map(own, source.scan_measures, target.scan_measures, found, target.modality)
+    after = own.means + by.share * (by.curve(own.means) - own.means)
+    return contrasts(after) - contrasts(own.means)
 
 
 def closed_form(

@@ -15,6 +15,8 @@ __all__ = ["evidence_drawing", "evidence_sentence"]
 
 _NAMES = {"GreyToWhite": "grey / white matter", "CSFToWhite": "CSF / white matter"}
 _WIDTH, _ROW, _LEFT = 560, 34, 150
+#: Logarithm of a contrast, applied against supported, that is worth a word.
+_HELD_BACK = 0.02
 #: Variance of a blur, mm^2, that eyes can see.
 _SMOOTHER = 0.2
 
@@ -43,6 +45,7 @@ def evidence_sentence(sidecar: Mapping[str, Any]) -> str:
         f"{_percent(applied)}: the difference{_alike(evidence)}, as far as the scans support it"
     )
     text += f" (standard error {_percent(error, sign=False)})" if error is not None else ""
+    text += _held_back(evidence)
     text += ". What this person differs in from others of the same site was left in the image."
     if evidence.get("SamePerson"):
         text += " Both profiles are of one person, who tells scanners apart as five strangers do."
@@ -128,6 +131,19 @@ def _mean_of_series(evidence: Mapping[str, Any]) -> str:
         for site, shells in part(evidence, "ShellsLeftOut").items()
     )
     return text + (f" Not in it, because not all sites show it: {left}." if left else "")
+
+
+def _held_back(evidence: Mapping[str, Any]) -> str:
+    """That few people show a site, where this held the contrast back; else empty."""
+    grey = _contrast(evidence, "GreyToWhite")
+    supported, applied = grey.get("SupportedLogDifference"), grey.get("AppliedLogDifference")
+    if supported is None or applied is None or abs(supported - applied) < _HELD_BACK:
+        return ""
+    return (
+        f". Of the {_percent(supported)} that a scan of these two would need, the rest was held "
+        "back: one or two people may be ill, and a lesion's contrast would be stretched as well; "
+        "scans of five people of either site show a contrast in full"
+    )
 
 
 def _alike(evidence: Mapping[str, Any]) -> str:

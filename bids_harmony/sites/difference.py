@@ -82,6 +82,10 @@ class SiteDifference:
     mean_of : mapping of str to int
         Where the target is the mean of several sites, these and the people of each. Then `people`
         has as many for the target as would know one site as well.
+    applied : (2,) float64, optional
+        By how much the closed form changes both log contrasts of a scan that shows the source's
+        own: less than what the scans support where few people show a site
+        (`methods.tissue_form.TissueMap`). None where nobody has asked it.
     """
 
     probability: float
@@ -98,6 +102,7 @@ class SiteDifference:
     bend: Bend | None = None
     same_person: bool = False
     mean_of: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    applied: Array | None = None
 
     @property
     def support(self) -> float:
@@ -127,17 +132,19 @@ class SiteDifference:
     def for_sidecar(self) -> dict[str, Any]:
         """Numbers for people: how well the sites are known and what was shrunk by how much."""
         names = ("GreyToWhite", "CSFToWhite")
+        supported = self.contrasts * self.probability
         contrast = {
             name: {
-                "RawLogDifference": round(own.raw, 5),
-                "StandardError": _finite(own.standard_error),
-                "AppliedLogDifference": round(float(applied) * self.probability, 5),
-                "BetweenPeopleSD": round(own.residual_sd, 5),
-                "RepeatSD": _finite(float(repeat)),
+                "RawLogDifference": round(self.by_contrast[i].raw, 5),
+                "StandardError": _finite(self.by_contrast[i].standard_error),
+                "SupportedLogDifference": round(float(supported[i]), 5),
+                "AppliedLogDifference": _finite(
+                    np.nan if self.applied is None else float(self.applied[i])
+                ),
+                "BetweenPeopleSD": round(self.by_contrast[i].residual_sd, 5),
+                "RepeatSD": _finite(float(self.repeat_sd[i])),
             }
-            for name, own, applied, repeat in zip(
-                names, self.by_contrast, self.contrasts, self.repeat_sd, strict=True
-            )
+            for i, name in enumerate(names)
         }
         mean_of = {"TargetIsMeanOf": dict(self.mean_of)} if self.mean_of else {}
         return {

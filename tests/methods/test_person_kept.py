@@ -233,3 +233,26 @@ def test_one_or_two_people_of_a_site_support_no_stretch_of_contrast(profiles, pe
 
     far = replace(found, contrasts=np.array([-0.35, 0.0]))
     assert stretch(replace(far, people=(20, 2))) < 1.15 < 1.25 < stretch(far)
+
+
+@pytest.mark.parametrize(("count", "held_back"), [(2, True), (5, False)])
+def test_what_is_told_as_applied_is_what_the_form_does(encoder, count, held_back):
+    """Two people of a site could both be ill: tissues are not stretched as far as they say."""
+    known = [make_anatomy(GRID, 300 + i) for i in range(2 * count)]
+    source = profile(encoder, "GE", "GE", known[:count])
+    target = profile(encoder, "COI", "COI", known[count:])
+    told = site_evidence(source, target).for_sidecar()["Contrasts"]["GreyToWhite"]
+    supported, applied = told["SupportedLogDifference"], told["AppliedLogDifference"]
+    assert supported < -0.2
+    assert (applied > supported / 2) == held_back
+    assert held_back or applied == pytest.approx(supported, abs=0.03)
+    changes = []
+    for person in known[:count]:
+        scan = scaled(person, "GE", person.seed)
+        made = closed_form(scan, person.mask, source, target, GRID.voxel_mm)
+        before, after = (
+            contrasts(tissue_profile(data, person.mask, GRID.voxel_mm).means)[0]
+            for data in (scan, made)
+        )
+        changes.append(after - before)
+    assert np.mean(changes) == pytest.approx(applied, abs=0.04)

@@ -61,3 +61,15 @@ def test_a_series_that_goes_to_a_mean_names_its_sites_and_the_shells_that_it_lac
     assert "the mean of A (2 series), B (1 series), each counting once." in told
     assert "not all sites show it: b=2000, b=3000 of A." in told
     assert evidence_drawing({"SiteEvidence": evidence}) == ""
+
+
+def test_a_contrast_that_few_people_held_back_is_said():
+    def told(supported):
+        grey = KNOWN["Contrasts"]["GreyToWhite"] | {"SupportedLogDifference": supported}
+        return sentence(Contrasts={"GreyToWhite": grey})
+
+    assert "Of the -25.9 % that a scan of these two would need, the rest was held back" in told(
+        -0.3
+    )
+    assert "held back" not in told(-0.1)
+    assert "held back" not in sentence()

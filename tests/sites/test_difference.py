@@ -65,13 +65,13 @@ def test_the_difference_is_found_and_its_numbers_are_told(rng):
     told = found.for_sidecar()
     assert (told["SourcePeople"], told["TargetPeople"]) == (10, 20)
     grey = told["Contrasts"]["GreyToWhite"]
-    assert grey["AppliedLogDifference"] == pytest.approx(found.contrasts[0], abs=1e-4)
+    assert grey["SupportedLogDifference"] == pytest.approx(found.contrasts[0], abs=1e-4)
     expected = found.by_contrast[0].residual_sd * np.sqrt(1 / 10 + 1 / 20)
     assert grey["StandardError"] == pytest.approx(expected, rel=1e-3)
-    # What is applied is scaled by how likely it is that the sites differ at all.
+    # What is supported is scaled by how likely it is that the sites differ at all.
     told = replace(found, probability=0.25).for_sidecar()
     grey = told["Contrasts"]["GreyToWhite"]
-    assert grey["AppliedLogDifference"] == pytest.approx(found.contrasts[0] / 4, abs=1e-5)
+    assert grey["SupportedLogDifference"] == pytest.approx(found.contrasts[0] / 4, abs=1e-5)
     assert told["ProbabilitySitesDiffer"] == 0.25
 
 
