@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bids_harmony.bids.dataset import Problem, ScanSelection, find_everyone, find_scans
+from bids_harmony.bids.dataset import Problem, ScanSelection, find_everyone
 from bids_harmony.bids.site_search import scans_of
 from bids_harmony.diffusion.gradients import (
     common_shells,
@@ -139,19 +139,11 @@ class _Outlook:
         return not (s.participant_labels or s.session_labels or s.bids_filters or s.source_site)
 
     @cached_property
-    def everyone(self) -> Sequence[Scan]:
-        """Scans of the whole dataset."""
+    def everyone(self) -> ScanSelection:
+        """Scans of the whole dataset, and what of it cannot be used."""
         if self.selects_all:
-            return self.selection.scans
+            return self.selection
         return find_everyone(self.settings, sites=self.selection.sites)
-
-    @cached_property
-    def everyones_problems(self) -> Sequence[Problem]:
-        """What of the whole dataset cannot be used."""
-        if self.selects_all:
-            return self.selection.problems
-        sites = self.selection.sites
-        return find_scans(self.settings, whole_dataset=True, sites=sites).problems
 
     def check(self, scan: Scan) -> None:
         """Raise what the run would raise for a scan."""
@@ -177,7 +169,7 @@ class _Outlook:
         files = self.selection.sites.scans
         missing = [
             problem
-            for problem in self.everyones_problems
+            for problem in self.everyone.problems
             if isinstance(problem.error, NotFetched)
             and problem.label.endswith(f"_{key.modality}")
             and (told := files.get(problem.path.relative_to(self.settings.bids_dir).as_posix()))
@@ -227,7 +219,7 @@ class _Outlook:
             if found.scans and not found.reason:
                 break
         if not found.scans and self.settings.profile_filter:
-            reason = left_by_filter(key, self.settings, self.everyone)
+            reason = left_by_filter(key, self.settings, self.everyone.scans)
             return _Shown(reason=reason, filtered=reason)
         return found
 
@@ -264,7 +256,7 @@ class _Outlook:
             if not self.settings.source_site:
                 yield lambda: self.selection.scans
             yield lambda: self._some_of(key)
-        yield lambda: self.everyone
+        yield lambda: self.everyone.scans
 
     def _some_of(self, key: ProfileKey) -> Sequence[Scan]:
         """Scans of the first person in the dataset who has one of that site and modality."""

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bids_harmony.bids.decisions import excluded_among
 from bids_harmony.revisions import revisions_of
 from bids_harmony.sites.names import same_site
 from bids_harmony.workflows.mean_profiles import MeanProfiles
 from bids_harmony.workflows.profiles import profile_cache
-from bids_harmony.workflows.site_scans import ProfileKey, any_excluded, are_given
+from bids_harmony.workflows.site_scans import ProfileKey, are_given
 
 if TYPE_CHECKING:
     from bids_harmony.bids.scan import Scan
@@ -102,7 +103,7 @@ class ImageProfiles(MeanProfiles):
             return
         made_of = self.made_of(key) or {}
         asked = made_of.get("given") or made_of.get("filter") != self.settings.profile_filter
-        excluded = any_excluded(made_of.get("images", ()), self.settings)
+        excluded = excluded_among(made_of.get("images", ()), self.settings.output_dir)
         if asked or excluded or are_given(key, self.settings):
             self.cache.remove(key.site, key.modality)
 

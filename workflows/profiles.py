@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bids_harmony.bids.decisions import excluded_scans
+from bids_harmony.bids.decisions import excluded_among
 from bids_harmony.exceptions import DataError, SiteError
 from bids_harmony.io.names import file_stem
 from bids_harmony.sites.names import MEAN_SITE, same_site
@@ -154,7 +154,7 @@ class SiteProfiles(ABC):
         return (
             made_of.get("recipe") in self.recipes()
             and same_images(made_of.get("images", {}), key, self.settings, given=was_given)
-            and (was_given or (self._same_people(made_of) and not self._taken_back(made_of)))
+            and (was_given or (self._same_people(made_of) and self._same_decisions(made_of)))
             and self.rest_is_same(key, made_of)
         )
 
@@ -168,10 +168,11 @@ class SiteProfiles(ABC):
         units = [(subject, session) for subject, session in made_of.get("fitting", ())]
         return not query or all(who_fits(self.settings.bids_dir, query, units))
 
-    def _taken_back(self, made_of: Mapping[str, Any]) -> bool:
-        """Whether a scan that was excluded then may show the site again."""
-        excluded = excluded_scans(self.settings.output_dir)
-        return any(scan not in excluded for scan in made_of.get("excluded", ()))
+    def _same_decisions(self, made_of: Mapping[str, Any]) -> bool:
+        """Whether no image has been excluded since, and none that was excluded then taken back."""
+        then = sorted(made_of.get("excluded", ()))
+        now = excluded_among([*made_of.get("images", ()), *then], self.settings.output_dir)
+        return now == then
 
     @cached_property
     def _dataset_sites(self) -> DatasetSites:
@@ -179,18 +180,16 @@ class SiteProfiles(ABC):
 
         return find_scans(self.settings).sites
 
-    def _excluded(self, key: ProfileKey) -> list[str]:
+    def _excluded(self, key: ProfileKey, sites: DatasetSites) -> list[str]:
         """Scans of a site that people excluded."""
-        excluded = excluded_scans(self.settings.output_dir)
-        sites = self._dataset_sites.scans if excluded else {}
         claimed = str(self.settings.source_site)
-        return sorted(
-            label
-            for file, evidence in sites.items()
-            if (label := file_stem(file)) in excluded
-            and label.endswith(f"_{key.modality}")
+        own = (
+            file
+            for file, evidence in sites.scans.items()
+            if file_stem(file).endswith(f"_{key.modality}")
             and (same_site(evidence.site, key.site) or same_site(claimed, key.site))
         )
+        return excluded_among(own, self.settings.output_dir)
 
     def make(
         self, keys: Sequence[ProfileKey], log_dir: Path
@@ -221,7 +220,10 @@ class SiteProfiles(ABC):
             # Where given images are gone, the model's own profile counts again.
             if not (keys := self._unknown(keys)):
                 return unseen
-            everyone = find_everyone(self.settings)
+            # The mean of all sites has asked for them by now.
+            sites = self._dataset_sites if self.settings.to_mean else None
+            whole = find_everyone(self.settings, sites=sites)
+            everyone = whole.scans
             means = [key for key in keys if self.is_mean(key)]
             chosen = {
                 key: choose_sound(key, self.settings, everyone) for key in keys if key not in means
@@ -231,7 +233,7 @@ class SiteProfiles(ABC):
             for key, scans in chosen.items():
                 usable = [scan for scan in scans if scan.label in ready]
                 if usable:
-                    self.write(key, usable, ready, self._about(key, scans, usable))
+                    self.write(key, usable, ready, self._about(key, scans, usable, whole.sites))
                     continue
                 logger.warning(self.lacking, key.modality, key.site)
                 reason = left_by_filter(key, self.settings, everyone) or why_unseen(
@@ -262,7 +264,11 @@ class SiteProfiles(ABC):
         return ready, statuses
 
     def _about(
-        self, key: ProfileKey, scans: Sequence[Scan], usable: Sequence[Scan]
+        self,
+        key: ProfileKey,
+        scans: Sequence[Scan],
+        usable: Sequence[Scan],
+        sites: DatasetSites,
     ) -> dict[str, Any]:
         given = are_given(key, self.settings)
         # Of images that were given, also one of no use: they are compared as a whole.
@@ -276,6 +282,6 @@ class SiteProfiles(ABC):
         if self.settings.profile_filter and not given:
             about["filter"] = self.settings.profile_filter
             about["fitting"] = [[scan.subject, scan.session] for scan in usable]
-        if not given and (excluded := self._excluded(key)):
+        if not given and (excluded := self._excluded(key, sites)):
             about["excluded"] = excluded
         return about | ({"tables": image_digests(tables, self.settings)} if tables else {})

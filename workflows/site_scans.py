@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bids_harmony.bids.decisions import excluded_scans
 from bids_harmony.bids.gradient_tables import gradient_tables
 from bids_harmony.bids.people_filter import columns_told, who_fits
 from bids_harmony.bids.scan import SiteEvidence
 from bids_harmony.diffusion.gradient_files import read_gradients
 from bids_harmony.exceptions import BidsHarmonyError, MissingInput, SiteError, UsageError
 from bids_harmony.io.header_check import check_header
-from bids_harmony.io.names import file_stem
 from bids_harmony.io.pointers import check_content, is_named
 from bids_harmony.sites.names import MEAN_SITE, same_site
 from bids_harmony.workflows.precomputed import file_sha256
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ProfileKey",
-    "any_excluded",
     "are_given",
     "balanced",
     "check_scan",
@@ -251,25 +248,16 @@ def same_images(
     settings : Settings
     given : bool
         Whether they were given for the site, and not its own. Images that are given must be just
-        those of then. A site's own are not chosen again, which would ask the whole dataset; but
-        none may have been excluded by a decision since.
+        those of then. A site's own are not chosen again, which would ask the whole dataset.
     """
     if given != are_given(key, settings):
         return False
     if given:
         return dict(digests) == image_digests(_given(settings, key.modality), settings)
-    if any_excluded(digests, settings):
-        return False
     try:
         return all(file_sha256(settings.bids_dir / p) == then for p, then in digests.items())
     except MissingInput:
         return False
-
-
-def any_excluded(images: Iterable[str], settings: Settings) -> bool:
-    """Whether people decided that one of these images is to be passed over."""
-    excluded = excluded_scans(settings.output_dir)
-    return any(file_stem(image) in excluded for image in images)
 
 
 def target_modalities(settings: Settings) -> set[str]:

@@ -222,8 +222,8 @@ def find_scans(
     )
 
 
-def find_everyone(settings: Settings, *, sites: DatasetSites | None = None) -> tuple[Scan, ...]:
-    """Scans that may show how sites look: all of the dataset, sorted by path.
+def find_everyone(settings: Settings, *, sites: DatasetSites | None = None) -> ScanSelection:
+    """Scans that may show how sites look: all of the dataset, with what of it cannot be used.
 
     Those for which ``--source-site`` claims a site are of that site, as with ``--site-map``; but a
     claim makes no scan one of the target's.
@@ -239,7 +239,7 @@ def find_everyone(settings: Settings, *, sites: DatasetSites | None = None) -> t
     claimed, target = settings.source_site, settings.target_site
     if claimed and not (target and same_site(claimed, target)):
         everyone |= {s.path: s for s in find_scans(settings, sites=whole.sites).scans}
-    return tuple(everyone[path] for path in sorted(everyone))
+    return replace(whole, scans=tuple(everyone[path] for path in sorted(everyone)))
 
 
 def _dataset_sites(

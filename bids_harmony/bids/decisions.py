@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +19,7 @@ __all__ = [
     "KEEP",
     "Decision",
     "about_no_scan",
+    "excluded_among",
     "excluded_scans",
     "read_decisions",
 ]
@@ -82,6 +83,13 @@ def excluded_scans(output_dir: Path) -> dict[str, Decision]:
     """Decisions that pass over a scan, by the scan; raises as `read_decisions`."""
     decisions = read_decisions(output_dir)
     return {scan: one for scan, one in decisions.items() if one.decision == EXCLUDE}
+
+
+def excluded_among(images: Iterable[str], output_dir: Path) -> list[str]:
+    """Those of some images that decisions pass over, as labels, sorted; raises as
+    `read_decisions`."""
+    excluded = excluded_scans(output_dir)
+    return sorted(label for image in images if (label := file_stem(image)) in excluded)
 
 
 def about_no_scan(bids_dir: Path, output_dir: Path) -> list[str]:

@@ -273,9 +273,9 @@ def test_a_claimed_site_is_shown_by_the_scans_it_is_claimed_of(cohort):
     settings = cohort.settings(
         participant_labels=("01", "09"), source_site="NEW", target_site="GE"
     )
-    assert sites_of(find_everyone(settings)) == {"COI": 3, "GE": 1, "NEW": 2}
+    assert sites_of(find_everyone(settings).scans) == {"COI": 3, "GE": 1, "NEW": 2}
     settings = replace(settings, target_site="NEW")
-    assert sites_of(find_everyone(settings)) == {"COI": 4, "GE": 1}
+    assert sites_of(find_everyone(settings).scans) == {"COI": 4, "GE": 1}
 
 
 def test_filter_and_flag_name_sessions(cohort):

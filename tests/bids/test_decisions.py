@@ -7,7 +7,12 @@ from dataclasses import replace
 import pytest
 
 from bids_harmony.bids.dataset import find_scans
-from bids_harmony.bids.decisions import Decision, excluded_scans, read_decisions
+from bids_harmony.bids.decisions import (
+    Decision,
+    excluded_among,
+    excluded_scans,
+    read_decisions,
+)
 from bids_harmony.exceptions import DataError
 
 HEAD = "scan\ttarget_site\tdecision\tremark\tdecided\n"
@@ -72,6 +77,8 @@ def test_a_changed_table_is_read_again(tmp_path):
     path = tmp_path / "x_decisions.tsv"
     path.write_text(f"{HEAD}sub-01_T1w\tCOI\texclude\tn/a\tn/a\n")
     assert list(excluded_scans(tmp_path)) == ["sub-01_T1w"]
+    images = ["sub-02/anat/sub-02_T1w.nii.gz", "sub-01/anat/sub-01_T1w.nii.gz"]
+    assert excluded_among(images, tmp_path) == ["sub-01_T1w"]
     path.write_text(f"{HEAD}sub-01_T1w\tCOI\tkeep\tn/a\tn/a\n")
     assert excluded_scans(tmp_path) == {}
 

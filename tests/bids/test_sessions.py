@@ -76,7 +76,7 @@ def test_the_space_does_not_depend_on_the_sessions_of_a_job(settings):
     assert [[s.label for s in one.together] for one in whole] == [names, names]
     [one] = find_scans(replace(settings, session_labels=("B",))).scans
     assert one == whole[1]
-    assert find_everyone(settings) == whole
+    assert find_everyone(settings).scans == whole
     assert not any(s.together for s in find_scans(replace(settings, longitudinal=False)).scans)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bids_harmony.bids.dataset import ScanSelection
+from bids_harmony.bids.decisions import excluded_scans
 from bids_harmony.bids.scan import Scan, SiteEvidence
 from bids_harmony.bids.site import DatasetSites
 from bids_harmony.diffusion.calibration import SeriesMeasures
@@ -65,11 +66,15 @@ def world(tmp_path, monkeypatch):
         series(settings.bids_dir / f"sub-{n}" / "dwi", n, s)
         for n, s in zip("1234", "AAAB", strict=True)
     ]
-    made, broken, shells = [], set(), ["dwi-b1000", "dwi-b2000"]
+    made, broken, shells, looks = [], set(), ["dwi-b1000", "dwi-b2000"], []
 
     def find_scans(settings, *, whole_dataset, sites=None):
         assert whole_dataset
-        return ScanSelection(tuple(people), ())
+        looks.append(sites)
+        told = {s.path.relative_to(settings.bids_dir).as_posix(): s.site for s in people}
+        there = excluded_scans(settings.output_dir)
+        kept = tuple(scan for scan in people if scan.label not in there)
+        return ScanSelection(kept, (), sites=DatasetSites(told))
 
     def prepare(self, work, everyone, log_dir):
         labels = {scan.label for scan in work}
@@ -90,8 +95,9 @@ def world(tmp_path, monkeypatch):
     monkeypatch.setattr("bids_harmony.sites.series_profile.build_series_profiles", build)
     monkeypatch.setattr(SeriesProfiles, "prepare", prepare)
     return SimpleNamespace(
-        settings=settings, people=people, made=made, broken=broken, shells=shells, log=tmp_path
-    )
+        settings=settings, people=people, made=made, broken=broken, shells=shells, log=tmp_path,
+        looks=looks,
+    )  # fmt: skip
 
 
 def make(world, settings=None):
@@ -110,6 +116,32 @@ def test_a_site_is_looked_at_once_by_as_many_people_as_asked_for(world):
     assert is_known("A", world.settings)
     make(world)
     assert len(world.made) == 2
+
+
+def test_decisions_count_and_need_no_second_look_at_the_dataset(world):
+    table = world.settings.output_dir / "all_decisions.tsv"
+    table.parent.mkdir()
+
+    def decide(**decisions):
+        rows = (f"sub-{name.removeprefix('s')}_dwi\t{d}\n" for name, d in decisions.items())
+        table.write_text("scan\tdecision\n" + "".join(rows))
+
+    decide(s1="exclude")
+    make(world)
+    assert len(world.looks) == 1
+    assert world.made[0] == ("A", ("sub-2_dwi", "sub-3_dwi"))
+    made_of = profile_cache(world.settings, series=True).made_of
+    assert made_of("A", B0_KEY)["excluded"] == ["sub-1_dwi"]
+    assert "excluded" not in made_of("B", B0_KEY)
+    # Site A stays known as long as its own scans count as they did; B has but one.
+    for decisions, a, b in (
+        ({"s1": "exclude"}, True, True),
+        ({"s1": "exclude", "s4": "exclude"}, True, False),
+        ({"s1": "keep"}, False, True),
+        ({"s1": "exclude", "s3": "exclude"}, False, True),
+    ):
+        decide(**decisions)
+        assert (is_known("A", world.settings), is_known("B", world.settings)) == (a, b), decisions
 
 
 @pytest.mark.parametrize("spoilt", [".nii", ".bval", ".bvec", "numbers", "profile"])
