@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 
 from bids_harmony.imaging.reference import reference_grid
-from bids_harmony.model.encoder import load_encoder
-from bids_harmony.model.presets import preset
 from bids_harmony.phantom.anatomy import make_anatomy
 from bids_harmony.phantom.cohort import CohortPlan
 from bids_harmony.phantom.people import SourceMaps
@@ -16,29 +14,8 @@ from bids_harmony.phantom.random_scanner import random_scanner
 from bids_harmony.phantom.real_scanners import real_scanner
 from bids_harmony.phantom.scanner import SITES
 from bids_harmony.sites.profile_files import as_stored, profile_digest
-from bids_harmony.training.twin_pool import TwinPlan, TwinPool, make_pool
-
-CONFIG = preset("local", grid=2, hidden=(4, 4), head_channels=4, embedding=8, projection=(8, 8),
-                map_channels=4)  # fmt: skip
-PLAN = TwinPlan(
-    training_people=3,
-    profile_people=2,
-    validation_people=1,
-    training_scanners=3,
-    validation_scanners=2,
-    modalities=("T1w",),
-    voxel_mm=6.0,
-)
-
-
-@pytest.fixture(scope="module")
-def encoder():
-    return load_encoder("random", widths=(4, 4, 4, 4))
-
-
-@pytest.fixture(scope="module")
-def pool(encoder):
-    return make_pool(PLAN, encoder, cells=2)
+from bids_harmony.training.twin_pool import TwinPool, make_pool
+from tests.training.small_twins import PLAN
 
 
 def test_people_of_training_profiles_and_validation_are_different(pool):

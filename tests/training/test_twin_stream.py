@@ -6,30 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.network import IHFNetwork
 from bids_harmony.model.presets import preset
 from bids_harmony.training import twin_stream
 from bids_harmony.training.pretrain import twin_loss
-from bids_harmony.training.twin_pool import TwinPlan, make_pool
+from bids_harmony.training.twin_pool import make_pool
 from bids_harmony.training.twin_stream import TwinStream
-
-CONFIG = preset("local", grid=2, hidden=(4, 4), head_channels=4, embedding=8, projection=(8, 8),
-                map_channels=4)  # fmt: skip
+from tests.training.small_twins import CONFIG, PLAN
 
 
 @pytest.fixture(scope="module")
-def pool():
-    plan = TwinPlan(
-        training_people=3,
-        profile_people=2,
-        validation_people=1,
-        training_scanners=3,
-        validation_scanners=2,
-        modalities=("T1w",),
-        voxel_mm=8.0,
-    )
-    return make_pool(plan, load_encoder("random", widths=(4, 4, 4, 4)), cells=2)
+def pool(encoder):
+    return make_pool(replace(PLAN, voxel_mm=8.0), encoder, cells=2)
 
 
 def stream(pool, config=CONFIG):

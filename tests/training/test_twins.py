@@ -6,35 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from bids_harmony.model.encoder import load_encoder
 from bids_harmony.model.network import IHFNetwork
-from bids_harmony.model.presets import preset
 from bids_harmony.training.pretrain import TwinLoss, pretrain, score_twins, twin_loss
-from bids_harmony.training.twin_pool import TwinPlan, make_pool
 from bids_harmony.training.twin_stream import TwinStream
 from bids_harmony.training.twins import twin_pair
-
-CONFIG = preset("local", grid=2, hidden=(4, 4), head_channels=4, embedding=8, projection=(8, 8),
-                map_channels=4)  # fmt: skip
-PLAN = TwinPlan(
-    training_people=3,
-    profile_people=2,
-    validation_people=1,
-    training_scanners=3,
-    validation_scanners=2,
-    modalities=("T1w",),
-    voxel_mm=6.0,
-)
-
-
-@pytest.fixture(scope="module")
-def encoder():
-    return load_encoder("random", widths=(4, 4, 4, 4))
-
-
-@pytest.fixture(scope="module")
-def pool(encoder):
-    return make_pool(PLAN, encoder, cells=2)
+from tests.training.small_twins import CONFIG
 
 
 def stream(pool, seed=0):
