@@ -141,7 +141,7 @@ def _held_back(evidence: Mapping[str, Any]) -> str:
         return ""
     return (
         f". Of the {_percent(supported)} that a scan of these two would need, the rest was held "
-        "back: one or two people may be ill, and a lesion's contrast would be stretched as well; "
+        "back: one or two people may be ill, and a lesion's contrast would be changed as well; "
         "scans of five people of either site show a contrast in full"
     )
 
