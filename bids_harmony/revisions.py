@@ -17,7 +17,7 @@ __all__ = ["REVISIONS", "revisions_of"]
 #: ``harmonization``: every method on one scan. ``diffusion``: series, and the maps of their fits.
 #: ``training``: what a checkpoint is gone on with.
 REVISIONS: Mapping[str, int] = MappingProxyType(
-    {"anatomy": 1, "profile": 3, "harmonization": 6, "diffusion": 7, "training": 7}
+    {"anatomy": 1, "profile": 3, "harmonization": 6, "diffusion": 7, "training": 8}
 )
 
 

@@ -25,7 +25,7 @@ __all__ = [
     "balance_losses",
     "channel_statistics",
     "identity_loss",
-    "straight_through_clamp",
+    "clamp_with_way_back",
 ]
 
 Statistics = tuple[Tensor, Tensor]  # channel means and standard deviations, (B, C) each
@@ -232,11 +232,13 @@ def balance_losses(
     return LossBalance(lambda_ac, weight, norm_ac, norm_art, rescaled)
 
 
-def straight_through_clamp(image: Tensor) -> Tensor:
-    """Clamp the values to [0, 1], not the gradient.
+def clamp_with_way_back(image: Tensor) -> Tensor:
+    """Clamp the values to [0, 1], and let the gradient lead back into that range.
 
     A plain clamp gives saturated pixels no gradient, and skull-stripped background lies on the
-    border of the range. For training only.
+    border of the range. A gradient that always passes drives them on for ever: beyond the border
+    the loss no longer sees them, and nothing calls them back (of the preset ``paper``, trained
+    from nothing, 15 dB became -10 within 500 slices). For training only.
 
     Parameters
     ----------
@@ -245,9 +247,10 @@ def straight_through_clamp(image: Tensor) -> Tensor:
     Returns
     -------
     tensor of the same shape
-        Exactly ``image.clamp(0, 1)``; its gradient is that of `image`.
+        Exactly ``image.clamp(0, 1)``. Its gradient is that of `image`, but 0 where a step against
+        it would lead out of the range or farther out.
     """
-    return _StraightThroughClamp.apply(image, 0.0, 1.0)
+    return _ClampWithWayBack.apply(image)
 
 
 def identity_loss(output: Tensor, source: Tensor, same_site: Tensor) -> Tensor:
@@ -269,14 +272,17 @@ def identity_loss(output: Tensor, source: Tensor, same_site: Tensor) -> Tensor:
     return (per_sample * weights).sum() / weights.sum().clamp(min=1)
 
 
-class _StraightThroughClamp(torch.autograd.Function):
+class _ClampWithWayBack(torch.autograd.Function):
     @staticmethod
-    def forward(_context: Any, image: Tensor, low: float, high: float) -> Tensor:
-        return image.clamp(low, high)
+    def forward(context: Any, image: Tensor) -> Tensor:
+        context.save_for_backward(image)
+        return image.clamp(0, 1)
 
     @staticmethod
-    def backward(_context: Any, *gradients: Any) -> Any:
-        return gradients[0], None, None
+    def backward(context: Any, *gradients: Any) -> Any:
+        (image,), (gradient,) = context.saved_tensors, gradients
+        leads_out = ((image <= 0) & (gradient > 0)) | ((image >= 1) & (gradient < 0))
+        return gradient.masked_fill(leads_out, 0)
 
 
 def _self_similarity(features: Tensor, drawn: Tensor, seen: Tensor | None) -> Tensor:

@@ -20,8 +20,8 @@ from bids_harmony.training.losses import (
     anatomical_consistency,
     artefact_consistency,
     balance_losses,
+    clamp_with_way_back,
     identity_loss,
-    straight_through_clamp,
 )
 from bids_harmony.training.pair_sampler import Pairs
 from bids_harmony.training.training_pass import change_with_gradients
@@ -81,7 +81,7 @@ class UnpairedLoss:
 
     def terms(self, output: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
         """Anatomical and artefact loss, unweighted, of an output (B, 3, X, Y)."""
-        output = straight_through_clamp(output)
+        output = clamp_with_way_back(output)
         after = self.encoder.features(output)
         with torch.no_grad():
             before = self.encoder.features(pairs.stack.clamp(0, 1))

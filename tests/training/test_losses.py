@@ -13,8 +13,8 @@ from bids_harmony.training.losses import (
     artefact_consistency,
     balance_losses,
     channel_statistics,
+    clamp_with_way_back,
     identity_loss,
-    straight_through_clamp,
 )
 
 CHANNELS, SIDES = (6, 8, 10, 12), ((24, 20), (12, 10), (9, 7), (6, 5))
@@ -229,12 +229,15 @@ def test_no_gradient_no_balance():
         balance_losses(ac, art, y)
 
 
-def test_clamp_holds_values_and_passes_gradients():
+@pytest.mark.parametrize(
+    ("sign", "passed"), [(1, [0.0, 0.0, 3.0, 4.0, 5.0]), (-1, [-1.0, -2.0, -3.0, 0.0, 0.0])]
+)
+def test_clamp_holds_values_and_lets_gradients_lead_back(sign, passed):
     image = torch.tensor([-0.3, 0.0, 0.4, 1.0, 1.7], requires_grad=True)
-    clamped = straight_through_clamp(image)
+    clamped = clamp_with_way_back(image)
     assert torch.equal(clamped.detach(), image.detach().clamp(0, 1))
-    (clamped * torch.arange(1.0, 6)).sum().backward()
-    assert torch.equal(image.grad, torch.arange(1.0, 6))
+    (clamped * sign * torch.arange(1.0, 6)).sum().backward()
+    assert torch.equal(image.grad, torch.tensor(passed))
 
 
 def test_identity_loss_counts_same_site_samples_only():
