@@ -150,7 +150,7 @@ def _is_finished(scan: Scan, settings: Settings, target: str, wanted: str) -> bo
     output = settings.output_dir
     image = harmonized_path(output, scan, target)
     fits = (mask_path(output, scan), transform_path(output, scan, to=REFERENCE))
-    if settings.write_change and not scan.gradients:
+    if settings.write_change:
         change = change_paths(image)["change"]
         if not is_complete(sidecar_path(change), wanted):
             return False

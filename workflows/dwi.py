@@ -156,6 +156,7 @@ def init_dwi_harmonize_wf(
             source_profile=str(model.source_profile),
             target_profile=str(model.target_profile),
             keep_header=settings.keep_header_extensions,
+            write_change=settings.write_change,
         ),
         name="harmonize",
         n_procs=settings.omp_nthreads,
@@ -179,7 +180,11 @@ def init_dwi_harmonize_wf(
         mem_gb=_MEM_WRITE,
     )
     made = [("comparison_file", "comparison_file"), ("quality_file", "quality_file")]
-    written = [("out_file", "in_file"), ("quality_file", "quality_file")]
+    written = [
+        ("out_file", "in_file"),
+        ("quality_file", "quality_file"),
+        ("change_files", "change_files"),
+    ]
     workflow.connect(
         [
             (inputnode, harmonize, [(f, f) for f in FIT_OUTPUTS]),

@@ -77,11 +77,6 @@ def foresee(settings: Settings, selection: ScanSelection) -> ScanSelection:
         model_folder(settings)
     if any(scan.modality != "dwi" for scan in selection.scans):
         _ = outlook.model
-    if settings.write_change and any(scan.gradients for scan in selection.scans):
-        outlook.warnings.append(
-            "--write-change is for T1w, T2w and FLAIR: the change of a diffusion series is the "
-            "harmonized one less its source"
-        )
     scans, problems = [], list(selection.problems)
     for scan in selection.scans:
         try:

@@ -30,14 +30,17 @@ BIDS_VERSION = "1.11.0"
 _BIDSIGNORE = (
     "*_xfm.*", "*_dwi.bval", "*_dwi.bvec", "*_dwimap.*", "figures", "summaries", "*.html",
     "models", "logs", "group_*", "group.*", "*_decisions.tsv",
-    "codes_*", "*_desc-*curves*",
+    # The validator's second star is never empty.
+    "codes_*", "*_desc-curves*", "*_desc-*Curves*", "*_desc-orders*", "*_desc-*Orders*",
 )  # fmt: skip
 
 _CHANGES = {
-    "change": "Harmonized image less its source, in the unit of the source",
+    "change": "Harmonized image less its source, in the unit of the source; of diffusion series "
+    "factors by b-value and order of spherical harmonics",
     "fieldout": "Smooth field by which the source was divided",
     "fieldin": "Smooth field by which the result was multiplied",
     "curves": "Where intensities of the tissues went between the two fields",
+    "orders": "Of a diffusion series, factors by b-value and order as a table",
 }
 
 _README = """\

@@ -157,10 +157,12 @@ def map_path(output_dir: Path, scan: Scan, parameter: str, *, target: str | None
 def change_paths(image: Path) -> dict[str, Path]:
     """Where the change of a harmonized image goes: beside it, by what it shows.
 
-    ``change``, ``fieldout`` and ``fieldin`` are images, ``curves`` is a table.
+    ``change``, ``fieldout`` and ``fieldin`` are images, ``curves`` is a table. Of diffusion series
+    ``change`` are maps of factors, and ``orders`` is a table.
     """
     paths = {}
-    for kind in ("change", "fieldout", "fieldin", "curves"):
+    series = file_stem(image).endswith("_dwi")
+    for kind in ("change", "orders") if series else ("change", "fieldout", "fieldin", "curves"):
         stem = re.sub(
             r"harmonized(?=[0-9a-zA-Z]*_[^_]+$)",
             lambda m, kind=kind: kind.capitalize() if m[0].istitle() else kind,  # type: ignore[misc]
@@ -168,7 +170,9 @@ def change_paths(image: Path) -> dict[str, Path]:
             count=1,
             flags=re.IGNORECASE,
         )
-        paths[kind] = image.with_name(f"{stem}.{'tsv' if kind == 'curves' else 'nii.gz'}")
+        # Maps are no series: tables of gradients do not belong to them.
+        ending = "map.nii.gz" if series and kind == "change" else ".nii.gz"
+        paths[kind] = image.with_name(stem + (".tsv" if kind in ("curves", "orders") else ending))
     return paths
 
 

@@ -161,6 +161,7 @@ class HarmonizeSeries(Adapter):
         source_profile = File(mandatory=True, nohash=True)
         target_profile = File(mandatory=True, nohash=True)
         keep_header = traits.Bool(False, usedefault=True, desc="with extensions and texts")
+        write_change = traits.Bool(False, usedefault=True, desc="also the change as files")
 
     class output_spec(TraitedSpec):
         out_file = File(exists=True, desc="harmonized series, in the form of the input's file")
@@ -168,6 +169,7 @@ class HarmonizeSeries(Adapter):
             exists=True, desc="arrays for the figure, on the grid of the series"
         )
         quality_file = File(exists=True, desc="quality numbers and provenance, JSON")
+        change_files = traits.Dict(desc="of `make_series_change`; empty if not asked for")
 
     def _adapt(self, folder: Path) -> dict:
         from bids_harmony.diffusion.features import DWI_VOXEL_MM
@@ -176,6 +178,7 @@ class HarmonizeSeries(Adapter):
         from bids_harmony.imaging.mask import read_brain
         from bids_harmony.imaging.registration import read_transform
         from bids_harmony.imaging.volume import native_order, read_volume
+        from bids_harmony.interfaces.series_change_files import make_series_change
         from bids_harmony.methods.series import harmonize_series
         from bids_harmony.quality.series import series_row
         from bids_harmony.sites.series_profile import SeriesProfile
@@ -216,6 +219,9 @@ class HarmonizeSeries(Adapter):
             "out_file": str(folder / "harmonized.nii.gz"),
             "comparison_file": str(folder / "comparison.npz"),
             "quality_file": str(folder / "quality.json"),
+            "change_files": make_series_change(folder, series, result, gradients, inside)
+            if inputs.write_change
+            else {},
         }
 
 
@@ -232,6 +238,8 @@ class WriteSeries(WriteHarmonized):
 
     def _adapt(self, folder: Path) -> dict:
         from bids_harmony.bids.naming import harmonized_path, table_paths
+        from bids_harmony.interfaces.change_files import remove_change
+        from bids_harmony.interfaces.series_change_files import write_series_change
 
         scan, settings, target = self.inputs.scan, self.inputs.settings, self.inputs.target_site
         record = measured(self.inputs.quality_file, scan)
@@ -247,6 +255,13 @@ class WriteSeries(WriteHarmonized):
             copy_output(fitted, figure.with_name(own))
         image = harmonized_path(settings.output_dir, scan, target)
         self._write_summary(image)
+        if self.inputs.change_files:
+            write_series_change(
+                self.inputs.change_files, image, scan, settings,
+                resume_hash=self.inputs.input_hash,
+            )  # fmt: skip
+        else:
+            remove_change(image)
         copy_output(self.inputs.in_file, image)
         for source, copy in zip(scan.gradients, table_paths(image), strict=True):
             copy_output(str(source), copy)

@@ -38,6 +38,7 @@ from bids_harmony.imaging.smoothing import mean_around
 from bids_harmony.imaging.volume import Volume, native_order, ras_order
 from bids_harmony.methods.base import Harmonizer
 from bids_harmony.methods.other_shells import OtherShells
+from bids_harmony.methods.series_change import SeriesSteps
 from bids_harmony.methods.series_output import B0_RATIO_LIMITS, SeriesOutput
 from bids_harmony.methods.shell_models import AttenuationModel, RishModel, above_nothing
 from bids_harmony.sites.names import same_site
@@ -74,6 +75,8 @@ class SeriesResult:
         Mean b=0 in the voxel order of the series.
     other_shells : dict
         What was done to shells that not both sites show (`OtherShells.told`); empty without any.
+    steps : SeriesSteps
+        Numbers of what was done.
     """
 
     raw: Array
@@ -82,6 +85,7 @@ class SeriesResult:
     before: Array
     after: Array
     other_shells: dict[str, Any] = field(default_factory=dict)
+    steps: SeriesSteps = field(default_factory=SeriesSteps)
 
 
 def harmonize_series(
@@ -130,6 +134,7 @@ def harmonize_series(
     """
     bs = [shell.b for shell in gradients.shells]
     model: OtherShells | None = None
+    rish: RishModel | None = None
     if mode == "volume":
         match_shells(bs, target.shells)
     volume = b0_volume(series, gradients)
@@ -169,7 +174,6 @@ def harmonize_series(
         changed = _by_volume(series, gradients, images, output)
     else:
         lacking = other_shells(bs, source.shells, target.shells)
-        rish = None
         if mode == "rish" or lacking:
             rish = _rish_model(series, gradients, inside, scale, mean, measures, source, target)
             rish = replace(
@@ -189,9 +193,16 @@ def harmonize_series(
         "added_blur": float(blur.mean()),
         "lowered_share": lowered,
     }
+    right, front, up = blur.tolist()
+    steps = SeriesSteps((right, front, up))
+    if mode == "rish" and rish is not None:
+        scales = {s.nominal: tuple(rish.site_scales(s.b).tolist()) for s in gradients.shells}
+        steps = replace(steps, b_scale=b_scale(source, target), noise=rish.noise, levels=scales)
     told = {k: v if v is not None and np.isfinite(v) else None for k, v in quality.items()}
     others = model.told(with_b0=images is not None) if model else {}
-    return SeriesResult(output.raw, sum(output.n_clipped), told, before, output.mean, others)
+    return SeriesResult(
+        output.raw, sum(output.n_clipped), told, before, output.mean, others, steps
+    )
 
 
 def _has_place(volume: Volume, harmonizer: Harmonizer, sites: Sequence[str]) -> bool:

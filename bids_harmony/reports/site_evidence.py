@@ -129,6 +129,7 @@ def _mean_of_series(evidence: Mapping[str, Any]) -> str:
     left = "; ".join(
         f"{', '.join(f'b={b:g}' for b in shells)} of {site}"
         for site, shells in part(evidence, "ShellsLeftOut").items()
+        if isinstance(shells, list) and all(isinstance(b, (int, float)) for b in shells)
     )
     return text + (f" Not in it, because not all sites show it: {left}." if left else "")
 

@@ -166,7 +166,8 @@ class Settings:
         "warns of the first and leaves a scan as it is for the second {default}",
         choices=("auto", "warn", "leave", "skip", "error"))
     write_change: bool = _output(False, "also write the change of each image: a map on its grid, "
-        "the fields that went out and came in, curves of the tissues, and the scan's code")
+        "the fields that went out and came in, curves of the tissues, and the scan's code; of a "
+        "diffusion series factors by shell and order of harmonics")
     skull_strip: bool = _output(False, "write the brain alone, zero outside")
     # deepbet was made for T1w, and is better here than the template (benchmarks/masks.py).
     mask_without_t1w: str = _output("deepbet", "brain of a T2w or FLAIR scan of a person without "

@@ -58,6 +58,15 @@ def test_every_picture_has_loaded(page, written):
         assert image.get_attribute("alt")
 
 
+def test_people_needed_and_combat_stand_beside_before_and_after(page):
+    needed = page.locator("table.needed")
+    assert needed.count() >= 1 and "0.2 standard deviations" in needed.first.inner_text()
+    heads = needed.first.locator("tr").first.inner_text().lower()
+    assert "before" in heads and "after" in heads and "combat" in heads
+    numbers = needed.first.locator("tr").nth(1).locator("td").all_inner_texts()
+    assert all(int(text.replace(",", "").split()[0]) > 10 for text in numbers)
+
+
 def test_no_section_and_no_cell_is_empty(page):
     for table in page.locator("table").all():
         assert table.locator("tr").count() > 1

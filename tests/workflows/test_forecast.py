@@ -174,15 +174,6 @@ def test_models_and_methods_that_are_not_there(people, tmp_path):
     assert isinstance(problem.error, UsageError)
 
 
-def test_series_have_no_files_of_their_change(people):
-    series(people, "sub-t/dwi/sub-t")
-    settings = people.settings(target_site="T", write_change=True)
-    (told,) = foresee(settings, find_scans(settings)).warnings
-    assert told.startswith("--write-change is for T1w")
-    alone = replace(settings, modalities=("T1w",))
-    assert foresee(alone, find_scans(alone)).warnings == ()
-
-
 def test_series_go_to_the_mean_of_sites_with_the_shells_that_all_show(raw):
     series(raw, "sub-a/dwi/sub-a", 1000.0)
     scans, problems = forecast(raw, target_site="mean")

@@ -53,7 +53,8 @@ def path_of(settings, label, kind, ending="nii.gz", target="B"):
 
 
 def examples():
-    return re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    """Those of images; the one of series follows."""
+    return re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[:2]
 
 
 def told_by_page(settings, label, monkeypatch, tmp_path):
