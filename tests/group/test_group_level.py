@@ -154,6 +154,15 @@ def test_confounding_is_loud(make_cohort):
     assert "age and site are confounded" in (folders.out / "group.html").read_text()
 
 
+def test_one_site_has_no_empty_table_of_confounding(make_cohort):
+    folders = make_cohort(per_site=6)
+    labels = [f"{number:03d}" for number in range(7, 13)]
+    assert run(folders, "--participant-label", *labels) == 0
+    page = (folders.out / "group.html").read_text()
+    assert "With one site, no covariate can go with it." in page
+    assert "How closely covariates go with the site" not in page
+
+
 def test_empty_output_folder_selects_nothing(folders):
     assert run(folders) == 18
     assert not (folders.out / "group.html").exists()
