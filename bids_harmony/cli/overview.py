@@ -12,6 +12,7 @@ from bids_harmony.bids.dataset import ScanSelection
 from bids_harmony.bids.naming import raw_layout_root
 from bids_harmony.bids.scan import Scan
 from bids_harmony.settings import Settings
+from bids_harmony.sites.enough_people import ENOUGH_PEOPLE
 
 if TYPE_CHECKING:
     from bids_harmony.quality.confounding import Confounding
@@ -51,6 +52,8 @@ def scanners_of_sites(scans: Sequence[Scan]) -> dict[str, list[str]]:
 def further_words(settings: Settings, scans: Sequence[Scan]) -> list[tuple[str, str]]:
     """What options that not every run has come to: what it is about, and the words."""
     told = []
+    if few := _known_from_few(settings, scans):
+        told.append(("Shown by few people", few))
     if settings.profile_filter and scans:
         told.append(
             (
@@ -66,6 +69,29 @@ def further_words(settings: Settings, scans: Sequence[Scan]) -> list[tuple[str, 
         root = raw_layout_root(settings.output_dir, str(settings.target_site))
         told.append(("The same images as a raw dataset", str(root)))
     return told
+
+
+def _known_from_few(settings: Settings, scans: Sequence[Scan]) -> str:
+    """Sites whose contrast is not applied in full; empty where others may show them as well."""
+    if settings.analysis_level != "participant" or settings.profile_filter:
+        return ""
+    if settings.participant_labels or settings.session_labels or settings.bids_filters:
+        return ""
+    # A trained model may bring profiles of its own; other methods take what one person shows.
+    if settings.model_dir or settings.method not in ("ihf", "histogram-relative"):
+        return ""
+    people: dict[tuple[str, str], set[str]] = {}
+    for scan in scans:
+        if not scan.gradients:
+            people.setdefault((scan.modality, scan.site.site), set()).add(scan.subject)
+    counts = {key: min(len(own), settings.bank_scans) for key, own in sorted(people.items())}
+    few = [f"{site} {n} ({kind})" for (kind, site), n in counts.items() if n < ENOUGH_PEOPLE]
+    if not few or len({site for _, site in people}) < 2:
+        return ""
+    return (
+        f"{', '.join(few)}. With fewer than {ENOUGH_PEOPLE} people a site's contrast is applied "
+        "in part, with one or two hardly at all: they may be ill. Each scan's page says how much."
+    )
 
 
 def _who_shows(query: str, settings: Settings, scans: Sequence[Scan]) -> str:

@@ -11,13 +11,13 @@ from typing import Any, TypeGuard
 
 from bids_harmony.bids.scan_records import part
 from bids_harmony.quality.contrast import BRIGHT_BOUNDS, EDGE_BOUNDS
+from bids_harmony.sites.enough_people import ENOUGH_PEOPLE
 from bids_harmony.sites.training_range import UNUSUAL
 
 __all__ = ["Finding", "quality_findings", "scan_warnings"]
 
 #: Dice overlap with the template's brain and normalized mutual information of two images.
 _LEAST_DICE, _LEAST_INFORMATION = 0.85, 1.05
-_LEAST_PEOPLE = 5
 
 
 @dataclass(frozen=True)
@@ -205,10 +205,10 @@ def scan_warnings(sidecar: Mapping[str, Any], mask: Mapping[str, Any]) -> list[s
     for role, site in sites.items():
         few = evidence.get(f"{role}People")
         # One person who was at both sites is worth as many.
-        if _is_number(few) and 0 < few < _LEAST_PEOPLE and not evidence.get("SamePerson"):
+        if _is_number(few) and 0 < few < ENOUGH_PEOPLE and not evidence.get("SamePerson"):
             told.append(
                 f"The profile of {site or f'the {role.lower()} site'} was made from scans of "
-                f"{few:g} {'people' if few > 1 else 'person'}; with {_LEAST_PEOPLE} it is "
+                f"{few:g} {'people' if few > 1 else 'person'}; with {ENOUGH_PEOPLE} it is "
                 "steady. Give more scans of that site if there are any."
             )
     return told

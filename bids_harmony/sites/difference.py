@@ -13,6 +13,7 @@ import numpy as np
 from bids_harmony.imaging.legendre import FIELD_DEGREES
 from bids_harmony.sites.covariates import separation, shared_covariates
 from bids_harmony.sites.curve_difference import Bend, curve_difference
+from bids_harmony.sites.enough_people import ENOUGH_PEOPLE
 from bids_harmony.sites.field_scatter import scanners_share
 from bids_harmony.sites.priors import MEASURES, Prior, prior_of
 from bids_harmony.sites.random_effects import (
@@ -41,7 +42,7 @@ _SLOPE_RESIDUALS = 2.0
 #: asked for is the difference of these very scans.
 _SAME_PERSON = 0.5
 #: People of the site that is known worse.
-_TOO_FEW, _ENOUGH = 2, 5
+_TOO_FEW = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,23 +112,23 @@ class SiteDifference:
         One or two people may be ill, or segmented badly, and nobody there would contradict them:
         0. Five of either site and more, or one person who was at both: 1.
         """
-        return float(np.clip((self._worth - _TOO_FEW) / (_ENOUGH - _TOO_FEW), 0, 1))
+        return float(np.clip((self._worth - _TOO_FEW) / (ENOUGH_PEOPLE - _TOO_FEW), 0, 1))
 
     @property
     def condition_share(self) -> float:
         """How much of the way to the target's condition the evidence supports, 0 to 1."""
-        return self.probability * float(np.clip(self._worth / _ENOUGH, 0, 1))
+        return self.probability * float(np.clip(self._worth / ENOUGH_PEOPLE, 0, 1))
 
     @property
     def error(self) -> float:
         """Standard error of the sites' difference, in standard deviations between people."""
-        people = (_ENOUGH, _ENOUGH) if self.same_person else self.people
+        people = (ENOUGH_PEOPLE, ENOUGH_PEOPLE) if self.same_person else self.people
         return float(np.sqrt(sum(1 / max(count, 1) for count in people)))
 
     @property
     def _worth(self) -> int:
         """As many people of the site that is known worse."""
-        return _ENOUGH if self.same_person else min(self.people)
+        return ENOUGH_PEOPLE if self.same_person else min(self.people)
 
     def for_sidecar(self) -> dict[str, Any]:
         """Numbers for people: how well the sites are known and what was shrunk by how much."""

@@ -133,3 +133,24 @@ def test_sessions_are_counted_and_whose_share_a_space_is_told(cohort, tmp_path):
     )
     main(asked)
     assert "share a space" not in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ((), "Shown by few people: GE 1 (T1w), COI 2 (T2w), GE 2 (T2w). With fewer than 5"),
+        (("--bank-scans", "4"), "COI 4 (T1w), GE 1 (T1w), COI 2 (T2w), GE 2 (T2w)"),
+        # Those of the whole dataset show the sites, not these alone.
+        (("--participant-label", "1", "2"), None),
+    ],
+)
+def test_sites_that_few_people_show_are_named(raw, tmp_path, capsys, more, told):
+    for person in range(8):
+        site = "GE" if person in (1, 7) else "COI"
+        kinds = ("T2w",) if person == 7 else ("T1w",) if person > 2 else ("T1w", "T2w")
+        for kind in kinds:
+            raw.image(f"sub-{person}/anat/sub-{person}_{kind}", InstitutionName=site)
+    asked = [str(raw.root), str(tmp_path / "out"), "participant", "--target-site", "COI"]
+    main([*asked, "-w", str(tmp_path / "w"), "--dry-run", *more])
+    shown = capsys.readouterr().out
+    assert told in shown if told else "few people" not in shown
