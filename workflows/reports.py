@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,8 +90,8 @@ def _write(settings: Settings, units: Collection[Unit], runs: Sequence[RunRecord
     from bids_harmony.reports.view import write_view_page
 
     own_runs = runs_of_units(runs)
-    failed = []
-    for unit in sorted(units, key=lambda unit: unit.label):
+
+    def write(unit: Unit) -> bool:
         try:
             path = write_subject_page(
                 settings.output_dir,
@@ -107,7 +108,17 @@ def _write(settings: Settings, units: Collection[Unit], runs: Sequence[RunRecord
                 logger.info("%s: view in three dimensions %s", unit.label, view or "of no image")
         except Exception as error:
             _say(error, f"The page of {unit.label}")
-            failed.append(unit.label)
+            return False
+        return True
+
+    # Most of a page's time is scaling and packing pictures, which lets go of the interpreter.
+    ordered = sorted(units, key=lambda unit: unit.label)
+    with ThreadPoolExecutor(settings.nprocs) as pool:
+        failed = [
+            unit.label
+            for unit, made in zip(ordered, pool.map(write, ordered), strict=True)
+            if not made
+        ]
     for subject in sorted({unit.subject for unit in units if unit.session}):
         try:
             # Sessions may be jobs of their own: whoever ends last writes it of all.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from threading import Barrier
 
 import pytest
 from lxml import html
@@ -48,6 +49,23 @@ def test_pages_are_made_again_without_raw_data_or_work_folder(written, tmp_path)
     gone = replace(written, bids_dir=tmp_path / "gone", work_dir=tmp_path / "none")
     write_pages_again(gone)
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_pages_are_made_side_by_side_and_are_the_same(written, monkeypatch):
+    """Each page waits until the other has begun: one after the other they would never end."""
+    before = {path: path.read_bytes() for path in written.output_dir.glob("*.html")}
+    both, whole = Barrier(len(before), timeout=60), subject.write_subject_page
+
+    def write(*arguments, **more):
+        both.wait()
+        return whole(*arguments, **more)
+
+    monkeypatch.setattr(subject, "write_subject_page", write)
+    write_pages_again(replace(written, nprocs=2))
+    assert {path: path.read_bytes() for path in before} == before
+    with pytest.raises(InputOutputError, match="sub-01, sub-02"):
+        both.abort()
+        write_pages_again(replace(written, nprocs=1))
 
 
 def test_pages_of_some_in_their_folders(written):
