@@ -19,6 +19,7 @@ __all__ = [
     "as_affines",
     "as_list",
     "as_many",
+    "check_flags",
     "check_modality",
     "check_name",
     "checked_covariates",
@@ -186,6 +187,21 @@ def checked_spacing(voxel_mm: Any) -> float:
             "This is no spacing", where="voxel_mm", expected="mm, above 0", got=repr(voxel_mm)
         )
     return float(voxel_mm)
+
+
+def check_flags(**flags: Any) -> None:
+    """Refuse what is neither True nor False: a word, "no" among them, would count as True.
+
+    Raises
+    ------
+    UsageError
+        Names the first of them.
+    """
+    for name, value in flags.items():
+        if not isinstance(value, bool | np.bool_):
+            raise UsageError(
+                "This is neither yes nor no", where=name, expected="True or False", got=repr(value)
+            )
 
 
 def checked_seed(random_state: Any) -> int:

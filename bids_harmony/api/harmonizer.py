@@ -8,7 +8,13 @@ from typing import Any
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from bids_harmony.api.arguments import as_list, as_many, checked_covariates, is_single
+from bids_harmony.api.arguments import (
+    as_list,
+    as_many,
+    check_flags,
+    checked_covariates,
+    is_single,
+)
 from bids_harmony.api.learnt import Learnt, learn, settle
 from bids_harmony.api.profile import SiteProfile, profile_of
 from bids_harmony.api.ready import Ready
@@ -141,6 +147,9 @@ class Harmonizer(TransformerMixin, BaseEstimator):
         if sites is None:
             raise UsageError("It must be told which site made each image", where="sites")
         names = [str(site) for site in as_many(sites, len(images), "sites")]
+        check_flags(
+            longitudinal=self.longitudinal, skull_strip=self.skull_strip, sloppy=self.sloppy
+        )
         recipe = settle(
             self.target,
             method=self.method,

@@ -22,7 +22,7 @@ from bids_harmony.api.arguments import (
 from bids_harmony.api.ready import Ready, Recipe
 from bids_harmony.api.rows import rows_of
 from bids_harmony.devices import resolve_device
-from bids_harmony.exceptions import DataError, ImageError, MissingInput
+from bids_harmony.exceptions import DataError, ImageError, MissingInput, UsageError
 from bids_harmony.imaging.intensity import to_half
 from bids_harmony.imaging.reference import reference_grid
 from bids_harmony.io.pointers import is_named
@@ -156,9 +156,19 @@ class SiteProfile:
 
         Raises
         ------
+        UsageError
+            Something that is no profile.
         DataError
             Fewer than two sites, two of one name, several modalities or grids.
         """
+        wrong = [p for p in profiles if not isinstance(p, cls)]
+        if wrong:
+            raise UsageError(
+                "A mean of sites is one of their profiles",
+                where="profiles",
+                expected="SiteProfile, two and more",
+                got=repr(wrong[0]),
+            )
         own = [profile.image_profile for profile in profiles]
         grids = {profile.voxel_mm for profile in profiles}
         if len(grids) > 1 or len({profile.site for profile in own}) < len(own):

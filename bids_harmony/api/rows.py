@@ -92,15 +92,23 @@ def rows_of(
     Raises
     ------
     UsageError
-        Another number of masks, affines, sites or people than of images.
+        Another number of masks, affines, sites or people than of images, or nobody among people.
     """
     count = len(images)
+    told = as_many(people, count, "people")
+    if people is not None and None in told:
+        raise UsageError(
+            "It must be told of each scan who was scanned, or of none",
+            where="people",
+            expected="a word for each image",
+            got=f"None for image {told.index(None)}",
+        )
     columns = zip(
         images,
         as_many(masks, count, "masks"),
         as_affines(affines, count),
         as_many(sites, count, "sites"),
-        [None] * count if people is None else map(str, as_many(people, count, "people")),
+        told if people is None else map(str, told),
         strict=True,
     )
     return [Row(number, *values) for number, values in enumerate(columns)]

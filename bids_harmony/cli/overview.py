@@ -177,6 +177,9 @@ def covariates_by_site(
     """Of each covariate that is known at two sites: its name, how far sites differ in it, and mean
     and range at each site in words.
 
+    Nothing where only some people were selected: everybody shows how the sites look, and what
+    these few differ in says nothing of them.
+
     Raises
     ------
     UsageError, MissingInput, DataError
@@ -187,6 +190,8 @@ def covariates_by_site(
     from bids_harmony.bids.covariates import covariate_columns
     from bids_harmony.quality.confounding import confounding
 
+    if settings.participant_labels or settings.session_labels:
+        return []
     people = {(scan.subject, scan.session): scan.site.site for scan in scans}
     units, sites = list(people), list(people.values())
     columns = covariate_columns(settings.bids_dir, units, settings.covariates)

@@ -72,10 +72,12 @@ def format_plan(
     ]
     parts.append("\n".join(["Contradictions:", *told]) if told else "Contradictions: none")
     mixed = [f"  {text}" for text in confounded_covariates(settings, selection)]
+    some = settings.participant_labels or settings.session_labels
+    none = "not looked at, since not all people were selected" if some else "none"
     parts.append(
         "\n".join(["Covariates that differ between sites:", *mixed])
         if mixed
-        else "Covariates that differ between sites: none"
+        else f"Covariates that differ between sites: {none}"
     )
     if selection.notes:
         parts.append("\n".join(["Passed over:", *(f"  {note}" for note in selection.notes)]))

@@ -54,6 +54,13 @@ _DWI_MODES = {
 }
 
 
+_FITS = {
+    "tensor": "Tensors were fitted with DIPY [@dipy].",
+    "noddi": "Where the scheme allows it, NODDI [@noddi] was fitted with AMICO [@amico].",
+    "force": "FORCE [@force] was fitted with DIPY [@dipy].",
+}
+
+
 @dataclass(frozen=True)
 class Done:
     """What a methods text depends on.
@@ -66,8 +73,9 @@ class Done:
         Of this package.
     dwi_modes : tuple of str
         Ways in which diffusion series were harmonized.
-    n4, sloppy, force : bool
-        The last: FORCE was asked for.
+    n4, sloppy : bool
+    fits : tuple of str
+        Of ``--dwi-fits``: models that were asked for.
     profile_filters : tuple of str
         Queries that the people fit who show the sites.
     means : tuple of str
@@ -82,7 +90,7 @@ class Done:
     dwi_modes: tuple[str, ...] = ()
     n4: bool = False
     sloppy: bool = False
-    force: bool = False
+    fits: tuple[str, ...] = ("tensor", "noddi")
     profile_filters: tuple[str, ...] = ()
     means: tuple[str, ...] = ()
 
@@ -155,9 +163,8 @@ def methods_text(done: Done) -> MethodsText:
     if "dwi" in done.modalities:
         paragraphs += [
             f"Diffusion series were harmonized to the site {target} with one scale per series: "
-            f"{_DWI_MODES[mode]}. b-values and directions were not changed. Tensors were fitted "
-            "with DIPY [@dipy] and, where the scheme allows it, NODDI [@noddi] with AMICO "
-            "[@amico]" + (", and FORCE [@force] with DIPY." if done.force else ".")
+            f"{_DWI_MODES[mode]}. b-values and directions were not changed."
+            + "".join(f" {words}" for name, words in _FITS.items() if name in done.fits)
             for mode in done.dwi_modes
             if mode in _DWI_MODES
         ]
@@ -207,7 +214,7 @@ def planned(settings: Settings) -> Done:
         dwi_modes=(settings.dwi_mode,),
         n4=settings.n4,
         sloppy=settings.sloppy,
-        force="force" in settings.dwi_fits,
+        fits=settings.dwi_fits,
         profile_filters=(settings.profile_filter,) if settings.profile_filter else (),
         means=("all sites of the dataset",) if settings.to_mean else (),
     )
@@ -227,7 +234,9 @@ def done_by_scans(scans: Iterable[ScanRecord]) -> Done:
         version=" and ".join(versions) or __version__,
         n4=any(settings.get("n4") is True for settings in asked),
         sloppy=any(settings.get("sloppy") is True for settings in asked),
-        force=any("force" in (settings.get("dwi_fits") or ()) for settings in asked),
+        fits=_values(
+            name for settings in asked for name in settings.get("dwi_fits", ("tensor", "noddi"))
+        ),
         profile_filters=_values(scan.sidecar.get("ProfileFilter") for scan in scans),
         means=_values(_mean_sites(scan.sidecar) for scan in scans),
     )

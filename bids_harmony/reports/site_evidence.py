@@ -40,8 +40,8 @@ def evidence_sentence(sidecar: Mapping[str, Any]) -> str:
     error = grey.get("StandardError")
     text = (
         f"The profile of its own site was made from scans of {_people(source)}, that of the "
-        f"target site{_mean_of(evidence)} from scans of {_people(target)}. In these scans their "
-        f"contrast of grey to white matter differs by {_percent(raw)}. Applied was "
+        f"target site{_mean_of(evidence)} from scans of {_people(target)}. In these scans "
+        f"the ratio of grey to white matter differs by {_percent(raw)}. Applied was "
         f"{_percent(applied)}: the difference{_alike(evidence)}, as far as the scans support it"
     )
     text += f" (standard error {_percent(error, sign=False)})" if error is not None else ""

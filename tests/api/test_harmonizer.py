@@ -195,6 +195,14 @@ def test_wrong_words_are_told_with_the_right_ones(on_grid, coi, ge):
         Harmonizer("GE", voxel_mm=MM).fit([], [])
 
 
+@pytest.mark.parametrize("flag", ["longitudinal", "skull_strip", "sloppy"])
+def test_a_word_is_no_flag(on_grid, flag):
+    """Any word counts as true in Python."""
+    scans = [on_grid.scan(i, "GE") for i in range(2)]
+    with pytest.raises(UsageError, match=rf"neither yes nor no \[{flag}\].*'no'"):
+        Harmonizer("GE", voxel_mm=MM, **{flag: "no"}).fit(scans, ["GE"] * 2)
+
+
 def test_several_scans_and_files_of_profiles_are_no_target(on_grid, tmp_path, coi):
     scan = on_grid.scan(5, "GE")
     file = tmp_path / "coi.safetensors"

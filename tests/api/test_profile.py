@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bids_harmony import SiteProfile, harmonize
-from bids_harmony.exceptions import DataError, MissingInput
+from bids_harmony.exceptions import DataError, MissingInput, UsageError
 from bids_harmony.sites.profile_files import profile_digest
 from tests.api.conftest import GRID, MM
 
@@ -110,3 +110,5 @@ def test_the_mean_of_sites_is_a_target_that_favours_none(coi, ge, on_grid, tmp_p
     for wrong in ([coi], [coi, coi], []):
         with pytest.raises(DataError, match="mean of sites needs"):
             SiteProfile.mean_of(wrong)
+    with pytest.raises(UsageError, match="mean of sites is one of their profiles"):
+        SiteProfile.mean_of([coi, "GE"])

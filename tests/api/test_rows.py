@@ -98,3 +98,9 @@ def test_a_row_has_what_was_given_for_it(images):
     assert second.image is images[1] and np.array_equal(second.affine, np.eye(4))
     with pytest.raises(UsageError, match=r"as many.*\[masks\].*3, one for each image.*Got: 1"):
         rows_of(images, masks=[None])
+
+
+def test_people_are_told_of_each_scan_or_of_none(images):
+    assert [row.person for row in rows_of(images)] == [None] * len(images)
+    with pytest.raises(UsageError, match="None for image 1"):
+        rows_of(images, people=("a", None, "b"))

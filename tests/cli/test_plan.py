@@ -51,6 +51,13 @@ def test_sites_alike_and_covariates_that_were_not_asked_for_are_not_told(setting
     assert confounded_covariates(replace(settings, covariates=()), apart) == []
 
 
+def test_some_people_say_nothing_of_sites_that_everybody_shows(settings, tmp_path):
+    some = replace(settings, participant_labels=("GE00", "COI00"))
+    apart = selection(tmp_path, (20, 60))
+    assert confounded_covariates(some, apart) == []
+    assert confounded_covariates(settings, apart) != []
+
+
 def test_what_was_not_fetched_is_the_code_of_the_run():
     bad, gone = (Problem("sub-x_T1w", Path("x"), e("words")) for e in (DataError, NotFetched))
     wrong = Problem("sub-y_T1w", Path("y"), InputOutputError("words"))

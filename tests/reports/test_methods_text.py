@@ -45,9 +45,14 @@ def test_only_what_was_done_is_told():
     assert "b-values" in series and "free water" in series
     assert "interpolated back" not in series
     assert "FORCE" not in series
-    with_force = Done(("ihf",), modalities=("dwi",), dwi_modes=("rish",), force=True)
+    with_force = Done(("ihf",), modalities=("dwi",), dwi_modes=("rish",), fits=("force",))
     text = methods_text(with_force)
-    assert "and FORCE" in text.markdown() and "force" in {r.key for r in text.references}
+    assert "FORCE" in text.markdown() and "force" in {r.key for r in text.references}
+    assert "NODDI" not in text.markdown() and "Tensors" not in text.markdown()
+    nothing = methods_text(Done(("ihf",), modalities=("dwi",), dwi_modes=("rish",), fits=()))
+    assert "fitted" not in nothing.markdown()
+    usual = methods_text(Done(("ihf",), modalities=("dwi",), dwi_modes=("rish",)))
+    assert {"dipy", "noddi", "amico"} <= {r.key for r in usual.references}
     assert "not for results" in methods_text(Done(("ihf",), sloppy=True)).markdown()
 
 
