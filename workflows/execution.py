@@ -112,7 +112,7 @@ def run_graph(
     log_dir : Path
         Crash files go here.
     ahead : LoadingAhead, optional
-        Told of each node that starts in this process.
+        Told of each node that starts in this process; waited for at the end.
 
     Raises
     ------
@@ -153,6 +153,9 @@ def run_graph(
                 raise
             logger.debug("Nodes failed", exc_info=True)
             _explain_silence(records, error, log_dir)
+        finally:
+            if ahead is not None:
+                ahead.wait()
 
 
 def _explain_silence(records: Mapping[str, NodeRecord], error: Exception, log_dir: Path) -> None:

@@ -92,12 +92,21 @@ class LoadingAhead:
 
         if not self._begun and isinstance(node.interface, BrainFromImage):
             load_extractor()
-            self._thread = Thread(target=self._load, daemon=True)  # Ctrl-C need not wait for it
+            self._thread = Thread(target=self._load, daemon=True)  # a second Ctrl-C ends it
             self._thread.start()
-        elif self._thread is not None:
+        else:
+            self.wait()
+        self._begun = True
+
+    def wait(self) -> None:
+        """Wait until all is loaded; at once where nothing is on its way.
+
+        Before a process ends as well, also by Ctrl-C: a thread that is torn out of the import of a
+        library in C may take the process down, and its exit code with it.
+        """
+        if self._thread is not None:
             self._thread.join()
             self._thread = None
-        self._begun = True
 
     def _load(self) -> None:
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 from nipype.interfaces.utility import Function
@@ -14,7 +16,7 @@ from bids_harmony.interfaces.base import write_failure
 from bids_harmony.interfaces.harmonization import Harmonize
 from bids_harmony.settings import Settings
 from bids_harmony.workflows.execution import NodeRecord, run_graph
-from bids_harmony.workflows.plugin import WatchfulMultiProcPlugin
+from bids_harmony.workflows.plugin import ScanByScanPlugin, WatchfulMultiProcPlugin
 
 
 def _same(value):
@@ -57,3 +59,31 @@ def test_several_steps_share_a_card(tmp_path, monkeypatch, given, claims):
     )  # fmt: skip
     run_graph(graph, settings, {}, log_dir=tmp_path / "logs")
     assert seen == [claims]
+
+
+def _fails(value):
+    raise OSError("no file today")
+
+
+@pytest.mark.parametrize(("step", "stopped"), [(_same, False), (_fails, False), (_same, True)])
+def test_no_run_ends_while_libraries_are_being_loaded(tmp_path, monkeypatch, step, stopped):
+    """The thread would be torn out of an import, and may take the process down."""
+    told = []
+    ahead = SimpleNamespace(
+        before=lambda node: told.append(node.name), wait=lambda: told.append("waited")
+    )
+    graph = Workflow("graph", base_dir=str(tmp_path / "work"))
+    graph.add_nodes([Node(Function(["value"], ["out"], function=step), name="node")])
+    graph.get_node("node").inputs.value = 1
+    settings = Settings(tmp_path, tmp_path / "out", "participant", nprocs=1, memory_mb=1000)
+    if stopped:
+        whole = ScanByScanPlugin.run
+
+        def run(self, *arguments, **more):
+            whole(self, *arguments, **more)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(ScanByScanPlugin, "run", run)
+    with pytest.raises(KeyboardInterrupt) if stopped else nullcontext():
+        run_graph(graph, settings, {}, log_dir=tmp_path / "logs", ahead=ahead)
+    assert told == ["node", "waited"]
