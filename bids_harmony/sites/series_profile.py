@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import stats
@@ -20,8 +20,10 @@ from bids_harmony.diffusion.magnitudes import Noise
 from bids_harmony.exceptions import DataError
 from bids_harmony.io.atomic import write_atomically
 from bids_harmony.io.reading import read_json
-from bids_harmony.model.encoder import Encoder
 from bids_harmony.sites.image_profile import ImageProfile, build_profile
+
+if TYPE_CHECKING:
+    from bids_harmony.model.encoder import Encoder
 
 __all__ = ["SeriesProfile", "build_series_profiles"]
 
