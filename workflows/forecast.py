@@ -131,7 +131,7 @@ class _Outlook:
     def selects_all(self) -> bool:
         """Whether the selection is the whole dataset."""
         s = self.settings
-        return not (s.participant_labels or s.session_labels or s.bids_filters or s.source_site)
+        return not (s.selects_people or s.bids_filters or s.source_site)
 
     @cached_property
     def everyone(self) -> ScanSelection:

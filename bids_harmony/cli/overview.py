@@ -75,7 +75,7 @@ def _known_from_few(settings: Settings, scans: Sequence[Scan]) -> str:
     """Sites whose contrast is not applied in full; empty where others may show them as well."""
     if settings.analysis_level != "participant" or settings.profile_filter:
         return ""
-    if settings.participant_labels or settings.session_labels or settings.bids_filters:
+    if settings.selects_people or settings.bids_filters:
         return ""
     # A trained model may bring profiles of its own; other methods take what one person shows.
     if settings.model_dir or settings.method not in ("ihf", "histogram-relative"):
@@ -190,7 +190,7 @@ def covariates_by_site(
     from bids_harmony.bids.covariates import covariate_columns
     from bids_harmony.quality.confounding import confounding
 
-    if settings.participant_labels or settings.session_labels:
+    if settings.selects_people:
         return []
     people = {(scan.subject, scan.session): scan.site.site for scan in scans}
     units, sites = list(people), list(people.values())

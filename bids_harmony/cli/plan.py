@@ -72,8 +72,9 @@ def format_plan(
     ]
     parts.append("\n".join(["Contradictions:", *told]) if told else "Contradictions: none")
     mixed = [f"  {text}" for text in confounded_covariates(settings, selection)]
-    some = settings.participant_labels or settings.session_labels
-    none = "not looked at, since not all people were selected" if some else "none"
+    none = (
+        "not looked at, since not all people were selected" if settings.selects_people else "none"
+    )
     parts.append(
         "\n".join(["Covariates that differ between sites:", *mixed])
         if mixed

@@ -304,6 +304,11 @@ class Settings:
         object.__setattr__(self, "derivatives", MappingProxyType(dict(self.derivatives)))
 
     @property
+    def selects_people(self) -> bool:
+        """Whether only some people or sessions were asked for."""
+        return bool(self.participant_labels or self.session_labels)
+
+    @property
     def to_mean(self) -> bool:
         """Whether the target is the mean of all sites, and no site or image."""
         return clean_name(self.target_site) == MEAN_SITE and not self.target_images
